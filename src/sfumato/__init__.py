@@ -1,0 +1,34 @@
+"""Sfumato: train, sample, guide, edit, measure and serve diffusion models.
+
+The public names load on first use, so that `import sfumato` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sfumato.library import load as load
+    from sfumato.samples import Samples as Samples
+    from sfumato.system import System as System
+    from sfumato.train import train as train
+
+_HOME = {
+    "load": "sfumato.library",
+    "train": "sfumato.train",
+    "System": "sfumato.system",
+    "Samples": "sfumato.samples",
+}
+
+__all__ = ["Samples", "System", "load", "train"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sfumato' has no attribute '{name}'")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

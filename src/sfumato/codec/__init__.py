@@ -1,0 +1,5 @@
+"""Codecs: between data as people have it and the space in which diffusion runs."""
+
+from sfumato.codec.pixels import Codec, Pixels
+
+__all__ = ["Codec", "Pixels"]

@@ -1,0 +1,75 @@
+"""Conditions for class labels, and for none at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from sfumato.core.condition import Condition
+from sfumato.errors import InputError, nearest
+
+Prompt = str | int | None
+
+
+@runtime_checkable
+class Conditioner(Protocol):
+    """Prompts → a condition; None is the empty prompt, which asks for anything.
+
+    `doors` names the doors that it opens and their widths: what the network must be built with. `dropout` is the share
+    of training samples that were shown the empty prompt; without any, there is nothing to guide away from.
+    """
+
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def doors(self) -> dict[str, int]: ...
+
+    def __call__(self, prompts: Sequence[Prompt]) -> Condition: ...
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No condition: the only prompt is None."""
+
+    dropout = 0.0
+
+    @property
+    def doors(self) -> dict[str, int]:
+        return {}
+
+    def __call__(self, prompts: Sequence[Prompt]) -> Condition:
+        for prompt in prompts:
+            if prompt not in (None, ""):
+                raise InputError(f"this system draws without a prompt, and got {prompt!r}: leave the prompt out")
+        return Condition()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One of `classes`, by name or by index: a one-hot vector, all zero for the empty prompt."""
+
+    classes: tuple[str, ...]
+    dropout: float = 0.1
+
+    @property
+    def doors(self) -> dict[str, int]:
+        return {"vector": len(self.classes)}
+
+    def __call__(self, prompts: Sequence[Prompt]) -> Condition:
+        vector = torch.zeros(len(prompts), len(self.classes))
+        for row, prompt in zip(vector, prompts, strict=True):
+            if prompt not in (None, ""):
+                row[self.index(prompt)] = 1.0
+        return Condition(vector=vector)
+
+    def index(self, prompt: str | int) -> int:
+        """The index of a class given by name, or by number."""
+        if isinstance(prompt, str) and prompt in self.classes:
+            return self.classes.index(prompt)
+        by_lower = {name.lower(): i for i, name in enumerate(self.classes)}
+        if str(prompt).strip().lower() in by_lower:
+            return by_lower[str(prompt).strip().lower()]
+        if str(prompt).isdecimal() and int(prompt) < len(self.classes):
+            return int(prompt)
+        raise InputError(f"there is no class '{prompt}' here; {nearest(str(prompt), self.classes)}")

@@ -1,0 +1,44 @@
+"""The doors through which a condition enters a network."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from sfumato.errors import InputError
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a denoiser is told besides the noisy sample; each door may be shut (None).
+
+    - `vector` [b, n]: one vector a sample (a class, a pooled text embedding);
+    - `tokens` [b, k, n]: a sequence to attend to (a caption), with `mask` [b, k], true where a token counts;
+    - `image` [b, c, h, w]: channels set beside the sample (a low-resolution picture, a masked picture and its mask).
+    """
+
+    vector: Tensor | None = None
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+    image: Tensor | None = None
+
+    def open_doors(self) -> dict[str, Tensor]:
+        """What is given, by name."""
+        doors = {door.name: getattr(self, door.name) for door in fields(self)}
+        return {name: value for name, value in doors.items() if value is not None}
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> "Condition":
+        """The condition with `f` applied behind each open door."""
+        return Condition(**{name: f(value) for name, value in self.open_doors().items()})
+
+    def to(self, device: torch.device | str) -> "Condition":
+        return self.map(lambda value: value.to(device))
+
+    @staticmethod
+    def cat(conditions: "Sequence[Condition]") -> "Condition":
+        """The conditions of several batches as those of one; the same doors must be open in each."""
+        parts = [condition.open_doors() for condition in conditions]
+        if any(part.keys() != parts[0].keys() for part in parts):
+            raise InputError(f"conditions with different doors cannot be joined: {[sorted(part) for part in parts]}")
+        return Condition(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})

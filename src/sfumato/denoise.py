@@ -1,0 +1,42 @@
+"""A denoiser: noisy samples in, an estimate of the data out."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.level import Level, like
+from sfumato.core.parameterization import Parameterization
+from sfumato.core.schedule import Schedule
+
+
+@runtime_checkable
+class DenoiserLike(Protocol):
+    """Whatever answers like a denoiser: a trained one, a closed form (`oracle`), or a guide around either (`guide`)."""
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = ..., /) -> Estimate: ...
+
+
+class Denoiser(nn.Module):
+    """A network, with the schedule it was trained on and what it predicts.
+
+    `x_0 = skip·x_t + out·network(scale·x_t, time)`, the four coefficients from `parameterization`. The network runs in
+    the type of its own weights; everything around it in the type of x_t.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule, parameterization: Parameterization) -> None:
+        super().__init__()
+        self.network, self.schedule, self.parameterization = network, schedule, parameterization
+
+    def forward(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        """x_t [b, *d] at `level` [b] or [1], under `condition` → the estimate of x_0."""
+        skip, out, scale, time = self.parameterization(level)
+        weights = next(self.network.parameters())
+        time = time.to(x_t.device, torch.float32).expand(len(x_t))
+        f = self.network((like(scale, x_t) * x_t).to(weights.dtype), time, **condition.open_doors())
+        return Estimate(x_t, level, like(skip, x_t) * x_t + like(out, x_t) * f.to(x_t.dtype))

@@ -1,0 +1,48 @@
+"""The errors that Sfumato raises on purpose: one small tree.
+
+Every message says what was expected, what came, and what to do. The command line prints it as one line and exits with
+code 2; Python code may catch `SfumatoError`, or the kind it can mend.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SfumatoError(Exception):
+    """Any error that Sfumato raises on purpose."""
+
+
+class InputError(SfumatoError, ValueError):
+    """An argument, option, recipe key or prompt that cannot be used as given."""
+
+
+class ShapeError(InputError):
+    """A tensor or picture whose shape does not fit."""
+
+
+class DataError(SfumatoError):
+    """Data that cannot be read, or of which nothing is left to use."""
+
+
+class FormatError(SfumatoError):
+    """A saved file or folder that is damaged, of another version, or not ours."""
+
+
+class StorageError(SfumatoError, OSError):
+    """A file that cannot be written: no space, no permission, no such folder."""
+
+
+class NonFiniteError(SfumatoError, ArithmeticError):
+    """A NaN or an infinity, with the place where it arose."""
+
+
+class ResumeError(SfumatoError):
+    """A run that cannot be continued as asked."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint for a word that is not known: the nearest known one, then all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}known: {', '.join(known)}"

@@ -1,0 +1,166 @@
+"""Files that appear whole or not at all, and tensors read without running anything.
+
+Writing goes beside the target, is flushed to the disk, and is renamed over it: a crash or a full disk leaves the old
+file as it was.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfumato.errors import FormatError, StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_JSON = 16 * 2**20
+MOST_HEADER = 16 * 2**20
+MOST_TENSORS = 50_000
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it replaces `path` when the block ends well, and is removed when not.
+
+    Raises `StorageError` for a full disk, a missing permission or a missing folder.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """What to tell someone whose file could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(next(p for p in path.absolute().parents if p.exists())).free
+        return StorageError(f"no space to write {path}: {free / 1e6:,.1f} MB free; what was there before is untouched")
+    reason = error.strerror or str(error)
+    return StorageError(f"cannot write {path}: {reason}; choose a folder that you may write to")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_bytes(data)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as JSON for people to read, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from `path`; `FormatError` if it is not one, or is absurdly large."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_JSON + 1)
+    except OSError as error:
+        raise FormatError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > MOST_JSON:
+        raise FormatError(f"{path} is larger than {MOST_JSON // 2**20} MB: not a file of ours")
+    return parse_json(data, str(path))
+
+
+def parse_json(data: bytes, name: str) -> dict[str, Any]:
+    """A JSON object from bytes; `FormatError` naming `name` if it is not one."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{name} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise FormatError(f"{name} should hold a JSON object, and holds a {type(value).__name__}")
+    return value
+
+
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any] | None = None) -> None:
+    """Write tensors as safetensors, with `about` as JSON in the header: the same content gives the same bytes."""
+    from safetensors.torch import save_file
+
+    metadata = {"sfumato": json.dumps(about, sort_keys=True)} if about is not None else None
+    ready = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    with replacing(path) as beside:
+        try:
+            save_file(ready, beside, metadata=metadata)
+        except OSError:
+            raise
+        except Exception as error:  # safetensors reports a full disk as its own error, without an errno
+            free = shutil.disk_usage(path.parent).free
+            needed = sum(tensor.nbytes for tensor in ready.values())
+            code = errno.ENOSPC if free < needed else errno.EIO
+            raise OSError(code, f"{error} ({needed / 1e6:,.1f} MB needed)") from error
+
+
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """The tensors of a safetensors file, and what `write_tensors` was told about them ({} if nothing)."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    header = read_header(path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise FormatError(f"{path} is damaged: {error}; restore it from a copy") from error
+    about = header.get("__metadata__", {}).get("sfumato")
+    return tensors, parse_json(about.encode(), f"the header of {path}") if about else {}
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file, bounded before it is parsed: names → type, shape and place."""
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 2 <= length <= min(MOST_HEADER, size - 8):
+                raise FormatError(f"{path} is not a whole safetensors file ({size:,} bytes); restore it from a copy")
+            data = file.read(length)
+    except OSError as error:
+        raise FormatError(f"cannot read {path}: {error.strerror}") from error
+    if data.count(b'"data_offsets"') > MOST_TENSORS:
+        raise FormatError(f"{path} names more than {MOST_TENSORS:,} tensors: refused")
+    header = parse_json(data, f"the header of {path}")
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise FormatError(f"the header of {path} is damaged: its metadata should map names to text")
+    return header
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def guarded(path: Path, act: Callable[[], object]) -> None:
+    """Do something to the disk; an OSError becomes a `StorageError` about `path`."""
+    try:
+        act()
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in `folder` last through a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,27 @@
+"""Keeping the estimate where data can be."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.level import Level
+from sfumato.core.schedule import Schedule
+from sfumato.denoise import DenoiserLike
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Holds the estimated x_0 within [−limit, limit], as DDPM's released sampler does for pictures."""
+
+    denoiser: DenoiserLike
+    limit: float = 1.0
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        estimate = self.denoiser(x_t, level, condition)
+        return replace(estimate, x0=estimate.x0.clamp(-self.limit, self.limit))

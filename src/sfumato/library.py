@@ -1,0 +1,25 @@
+"""Finding a system by what people call it."""
+
+from pathlib import Path
+
+from sfumato.errors import InputError
+from sfumato.system import System
+
+
+def load(where: str | Path, device: str | None = None, precision: str | None = None) -> System:
+    """The system in the folder `where`, or in the folder of a training run.
+
+    Device and precision are the best that the machine has, unless told: see `System.to`.
+    """
+    return System.load(find(where), device, precision)
+
+
+def find(where: str | Path) -> Path:
+    """The folder of a system: `where` itself, or the `system` inside a run."""
+    folder = Path(where)
+    for place in (folder, folder / "system"):
+        if (place / "system.json").is_file():
+            return place
+    if not folder.exists():
+        raise InputError(f"there is no folder {folder}; give one that `sfumato train` made, such as runs/NAME")
+    raise InputError(f"{folder} holds no system.json; give the folder of a system, or of a run that has saved one")

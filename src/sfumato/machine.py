@@ -1,0 +1,67 @@
+"""What this machine has, and what follows from it: the device, the precision, the memory."""
+
+from functools import cache
+from typing import Literal
+
+import torch
+
+from sfumato.errors import InputError
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device asked for, else the best there is: CUDA, then Apple's MPS, then the CPU."""
+    if name is None:
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device '{name}' is not to be had here ({reason}); leave it out to take the best") from error
+    return device
+
+
+@cache
+def fast_bfloat16(kind: str) -> bool:
+    """Whether a kind of device ("cpu", "cuda", …) multiplies in bfloat16 faster than in float32."""
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "cpu":
+        capable = torch.cpu.get_capabilities()
+        return bool(capable.get("avx512_bf16") or capable.get("amx_bf16") or capable.get("bf16"))
+    return False
+
+
+def pick_precision(device: torch.device, name: str | None = None) -> Precision:
+    """The precision asked for, else bfloat16 where it is fast."""
+    if name is None:
+        return "bfloat16" if fast_bfloat16(device.type) else "float32"
+    if name not in ("float32", "bfloat16"):
+        raise InputError(f"precision must be float32 or bfloat16, not '{name}'")
+    return name
+
+
+def dtype(precision: Precision) -> torch.dtype:
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def memory(device: torch.device) -> tuple[int, int]:
+    """Bytes of memory on a device: (free, total)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)
+    import psutil
+
+    ram = psutil.virtual_memory()
+    return ram.available, ram.total
+
+
+def name(device: torch.device) -> str:
+    """The device in words: what a figure measured on it should quote."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{torch.cpu.get_capabilities().get('cpu_name', 'CPU')}, {threads} thread{'s' if threads > 1 else ''}"

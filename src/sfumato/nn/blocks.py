@@ -1,0 +1,82 @@
+"""The pieces that convolutional networks are made of."""
+
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation in 32 groups, or as near as the number of channels divides."""
+    return nn.GroupNorm(math.gcd(32, channels), channels)
+
+
+def zero(module: M) -> M:
+    """The module with its parameters at zero: a branch that starts as no change at all."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+class Down(nn.Module):
+    """Half the size, by a convolution of stride 2 or, without `learned`, by the mean of each square."""
+
+    def __init__(self, channels: int, learned: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1) if learned else nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Up(nn.Module):
+    """Twice the size, each element repeated, then, if `learned`, a convolution."""
+
+    def __init__(self, channels: int, learned: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if learned else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Residual(nn.Module):
+    """Two convolutions with the embedding between them, added to what came in: [b, c, h, w] → [b, out, h', w'].
+
+    The embedding enters by addition (DDPM) or, with `scale_shift`, as the gain and offset of the second norm (ADM,
+    arXiv:2105.05233, "AdaGN"). `resample` "down" or "up" changes the size within the block (ADM, after BigGAN).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        embedding: int,
+        dropout: float = 0.0,
+        scale_shift: bool = False,
+        resample: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.scale_shift = scale_shift
+        self.norm1, self.norm2 = norm(channels), norm(out)
+        self.resample = {"down": Down, "up": Up}[resample](channels, learned=False) if resample else nn.Identity()
+        self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
+        self.embed = nn.Linear(embedding, 2 * out if scale_shift else out)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zero(nn.Conv2d(out, out, 3, padding=1))
+        self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """`embedding` [b, e] has been through its nonlinearity already."""
+        h = self.conv1(self.resample(nn.functional.silu(self.norm1(x))))
+        e = self.embed(embedding)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = e.chunk(2, dim=1)
+            h = torch.addcmul(shift, self.norm2(h), 1 + scale)
+        else:
+            h = self.norm2(h + e)
+        h = self.conv2(self.dropout(nn.functional.silu(h)))
+        return self.skip(self.resample(x)) + h

@@ -1,0 +1,171 @@
+"""Parts as data: the one place where named parts become JSON and come back.
+
+Every part keeps its constructor's arguments under their own names, so its kind and those arguments say all of it:
+`Linear(T=1000)` is `{"kind": "linear", "T": 1000, …}`. Reading is strict: an unknown kind or key, or a value of the
+wrong type, is an `InputError` that names it and the nearest known.
+"""
+
+import inspect
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+
+import pydantic
+from pydantic import BeforeValidator, ConfigDict, InstanceOf
+
+from sfumato.codec import Codec, Pixels
+from sfumato.condition import Conditioner, Labels, Nothing
+from sfumato.core import grid, parameterization, schedule
+from sfumato.errors import InputError, nearest
+from sfumato.loss import Loss, Simple, Times, UniformTimes
+from sfumato.nn.unet import UNet
+from sfumato.sample import DDIM, Ancestral, Sampler
+
+P = TypeVar("P")
+
+
+class Kinds(Generic[P]):
+    """The known kinds of one part, by name."""
+
+    def __init__(self, part: str, kinds: Mapping[str, type]) -> None:
+        self.part, self.kinds = part, dict(kinds)
+        self._models: dict[str, type[pydantic.BaseModel]] = {}
+
+    def dump(self, value: P) -> dict[str, Any]:
+        """The part as data, ready for JSON."""
+        for kind, known in self.kinds.items():
+            if type(value) is known:
+                names = inspect.signature(known).parameters
+                return {"kind": kind, **{name: _plain(getattr(value, name)) for name in names}}
+        raise InputError(f"a {type(value).__name__} is not a known {self.part}; known: {', '.join(self.kinds)}")
+
+    def load(self, data: Any, **given: Any) -> P:
+        """The part that `data` spells. `given` are arguments that the caller knows and the data need not say."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("kind"), str):
+            raise InputError(f"{self.part} should be a table with a kind; known kinds: {', '.join(self.kinds)}")
+        kind = data["kind"]
+        if kind not in self.kinds:
+            raise InputError(f"there is no {self.part} '{kind}'; {nearest(kind, self.kinds)}")
+        values = {key: value for key, value in data.items() if key != "kind"} | given
+        model = self._model(kind)
+        checked = validate(model, values, f"{self.part}.{kind}")
+        return self.kinds[kind](**{name: getattr(checked, name) for name in model.model_fields})
+
+    def parse(self, text: str) -> P:
+        """The part that a short text spells: a kind, then settings, as in `ddim` or `ddim,eta=0.5`."""
+        kind, *settings = text.split(",")
+        data: dict[str, Any] = {"kind": kind.strip()}
+        for setting in settings:
+            name, sign, value = setting.partition("=")
+            if not sign:
+                raise InputError(f"'{setting}' should read name=value, as in '{kind},{setting}=1'")
+            data[name.strip()] = value_of(value.strip())
+        return self.load(data)
+
+    def _model(self, kind: str) -> type[pydantic.BaseModel]:
+        """A strict model of the constructor's arguments."""
+        if kind not in self._models:
+            known = self.kinds[kind]
+            hints = get_type_hints(known.__init__)
+            fields: dict[str, Any] = {}
+            for name, parameter in inspect.signature(known).parameters.items():
+                default = ... if parameter.default is parameter.empty else parameter.default
+                fields[name] = (_nested(hints[name]), default)
+            config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+            self._models[kind] = pydantic.create_model(kind, __config__=config, **fields)
+        return self._models[kind]
+
+
+def validate(model: type[pydantic.BaseModel], values: Mapping[str, Any], where: str) -> pydantic.BaseModel:
+    """`values` checked strictly against `model`; the first thing wrong as an `InputError` that says where and what."""
+    try:
+        return model.model_validate_json(json.dumps(values))
+    except (TypeError, ValueError) as error:
+        if not isinstance(error, pydantic.ValidationError):
+            raise InputError(f"{where} holds a value that is no number, text, list or table: {error}") from error
+        first = error.errors()[0]
+        place = ".".join([where, *(str(step) for step in first["loc"])]).lstrip(".")
+        if isinstance(cause := first.get("ctx", {}).get("error"), InputError):
+            raise cause from None
+        if first["type"] == "extra_forbidden":
+            hint = nearest(str(first["loc"][-1]), _keys(model, first["loc"]))
+            raise InputError(f"there is no setting '{place}'; {hint}") from None
+        if first["type"] == "missing":
+            raise InputError(f"'{place}' is missing") from None
+        raise InputError(f"'{place}': {first['msg'][:1].lower()}{first['msg'][1:]}, not {first['input']!r}") from None
+
+
+def value_of(text: str) -> Any:
+    """A setting's value from the command line: JSON where it reads as JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _keys(model: type[pydantic.BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The keys that the table which holds the last step of `place` may have."""
+    for step in place[:-1]:
+        field = model.model_fields.get(str(step))
+        if (
+            field is None
+            or not inspect.isclass(field.annotation)
+            or not issubclass(field.annotation, pydantic.BaseModel)
+        ):
+            break
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def _plain(value: Any) -> Any:
+    """A constructor's argument as JSON: a nested part by its own kind."""
+    for part, kinds in KINDS.items():
+        if isinstance(value, tuple(kinds.kinds.values())) and part is not None:
+            return kinds.dump(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _nested(hint: Any) -> Any:
+    """The type of an argument, or, where it is itself a part, how to read that part."""
+    kinds = KINDS.get(hint)
+    return part_field(kinds) if kinds else hint
+
+
+def part_field(kinds: Kinds[Any]) -> Any:
+    """A pydantic field that holds a part: read from a table, kept as the part itself."""
+    return Annotated[InstanceOf[object], BeforeValidator(lambda data: kinds.load(data))]
+
+
+SCHEDULES = Kinds[schedule.Schedule](
+    "schedule",
+    {
+        "linear": schedule.Linear,
+        "scaled-linear": schedule.ScaledLinear,
+        "quadratic": schedule.Quadratic,
+        "cosine": schedule.Cosine,
+        "sigmoid": schedule.Sigmoid,
+        "vp": schedule.VP,
+    },
+)
+PARAMETERIZATIONS = Kinds[parameterization.Parameterization](
+    "parameterization",
+    {
+        "eps": parameterization.Eps,
+        "x0": parameterization.X0,
+        "v": parameterization.V,
+        "mean": parameterization.Mean,
+    },
+)
+SPACINGS = Kinds[grid.Spacing](
+    "spacing",
+    {"uniform": grid.Uniform, "trailing": grid.Trailing, "leading": grid.Leading, "quadratic": grid.Quadratic},
+)
+SAMPLERS = Kinds[Sampler[Any]]("sampler", {"ddpm": Ancestral, "ddim": DDIM})
+NETWORKS = Kinds[Any]("network", {"unet": UNet})
+CODECS = Kinds[Codec]("codec", {"pixels": Pixels})
+CONDITIONERS = Kinds[Conditioner]("conditioner", {"nothing": Nothing, "labels": Labels})
+LOSSES = Kinds[Loss]("loss", {"simple": Simple})
+TIMES = Kinds[Times]("times", {"uniform": UniformTimes})
+
+KINDS: dict[Any, Kinds[Any]] = {schedule.Schedule: SCHEDULES}
+"""The parts that other parts may hold, by the type that says so in their constructors."""

@@ -1,0 +1,45 @@
+"""DDIM: the same marginals as DDPM's chain, with as little noise on the way as one likes."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sfumato.core.condition import Condition
+from sfumato.core.level import Level, like
+from sfumato.core.noise import Noise
+from sfumato.core.process import posterior_variance
+from sfumato.denoise import DenoiserLike
+
+
+@dataclass(frozen=True)
+class DDIM:
+    """`x_s = alpha_s·x_0 + sqrt(sigma_s² − w²)·eps + w·z`, `w = eta·std of q(x_s | x_t, x_0)`
+    (arXiv:2010.02502, eq. 12 and 16).
+
+    eta 0 is deterministic, and walks `levels` in either direction (towards noise it is inversion); eta 1 is DDPM.
+    """
+
+    eta: float = 0.0
+
+    def init(self, x: Tensor) -> None:
+        return None
+
+    def step(
+        self,
+        denoiser: DenoiserLike,
+        x: Tensor,
+        now: Level,
+        then: Level,
+        condition: Condition,
+        state: None,
+        noise: Noise,
+    ) -> tuple[Tensor, None]:
+        estimate = denoiser(x, now, condition)
+        if self.eta == 0:
+            return like(then.alpha, x) * estimate.x0 + like(then.sigma, x) * estimate.eps, None
+        var = self.eta**2 * posterior_variance(then, now)
+        kept = (then.sigma**2 - var).clamp(min=0).sqrt()
+        x_s = like(then.alpha, x) * estimate.x0 + like(kept, x) * estimate.eps
+        if bool((var > 0).any()):
+            x_s = x_s + like(var.sqrt(), x) * noise.like(x)
+        return x_s, None
