@@ -10,16 +10,14 @@ if TYPE_CHECKING:
     from sfumato.library import load as load
     from sfumato.samples import Samples as Samples
     from sfumato.system import System as System
-    from sfumato.train import train as train
 
 _HOME = {
     "load": "sfumato.library",
-    "train": "sfumato.train",
     "System": "sfumato.system",
     "Samples": "sfumato.samples",
 }
 
-__all__ = ["Samples", "System", "load", "train"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["Samples", "System", "load"]
 
 
 def __getattr__(name: str) -> object:

@@ -40,6 +40,18 @@ class ResumeError(SfumatoError):
     """A run that cannot be continued as asked."""
 
 
+class OutOfMemoryError(SfumatoError, MemoryError):
+    """More memory was needed than the machine has."""
+
+
+class Stopped(SfumatoError):
+    """A signal ended the work; everything up to then is saved. `signal` is its number."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint for a word that is not known: the nearest known one, then all of them."""
     known = sorted(known)

@@ -1,5 +1,6 @@
 """What this machine has, and what follows from it: the device, the precision, the memory."""
 
+import sys
 from functools import cache
 from typing import Literal
 
@@ -57,6 +58,16 @@ def memory(device: torch.device) -> tuple[int, int]:
 
     ram = psutil.virtual_memory()
     return ram.available, ram.total
+
+
+def used(device: torch.device) -> int:
+    """The most bytes of a device's memory that this process has held at once."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 def name(device: torch.device) -> str:

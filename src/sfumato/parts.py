@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import pydantic
-from pydantic import BeforeValidator, ConfigDict, InstanceOf
+from pydantic import ConfigDict, GetPydanticSchema
+from pydantic_core import core_schema
 
 from sfumato.codec import Codec, Pixels
 from sfumato.condition import Conditioner, Labels, Nothing
@@ -128,12 +129,14 @@ def _plain(value: Any) -> Any:
 def _nested(hint: Any) -> Any:
     """The type of an argument, or, where it is itself a part, how to read that part."""
     kinds = KINDS.get(hint)
-    return part_field(kinds) if kinds else hint
+    return Annotated[hint, part_field(kinds)] if kinds else hint
 
 
-def part_field(kinds: Kinds[Any]) -> Any:
-    """A pydantic field that holds a part: read from a table, kept as the part itself."""
-    return Annotated[InstanceOf[object], BeforeValidator(lambda data: kinds.load(data))]
+def part_field(kinds: Kinds[Any]) -> GetPydanticSchema:
+    """Marks a pydantic field as holding a part: read from a table, kept as the part, written as a table."""
+    writes = core_schema.plain_serializer_function_ser_schema(kinds.dump)
+    schema = core_schema.no_info_plain_validator_function(kinds.load, serialization=writes)
+    return GetPydanticSchema(lambda source, handler: schema)
 
 
 SCHEDULES = Kinds[schedule.Schedule](

@@ -164,7 +164,13 @@ class System:
             self.settings.steps if steps is None else steps,
             self.settings.guidance if guidance is None else float(guidance),
         )
-        self._check(chosen, prompts)
+        self.check(chosen)
+        if (
+            chosen.guidance != 1
+            and not self.conditioner.dropout
+            and any(prompt not in (None, "") for prompt in prompts)
+        ):
+            raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
         self.conditioner(prompts)  # an unknown prompt stops here, before anything is drawn
         wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
         return self._frames(wanted, chosen, batch or _batch(chosen.size))
@@ -193,20 +199,18 @@ class System:
                 yield Frame(nth * chosen.steps + move, total, x, watch.last.x0, samples)
 
     def _guided(self, prompts: Sequence[Prompt], guidance: float) -> DenoiserLike:
-        """The denoiser in its guides: classifier-free where there is a prompt, then clipping if the codec is bounded."""
+        """The denoiser in its guides: classifier-free where there is a prompt, clipping where the codec is bounded."""
         denoiser: DenoiserLike = self.denoiser
         if guidance != 1 and any(prompt not in (None, "") for prompt in prompts):
             null: Condition = self.conditioner([None] * len(prompts)).to(self.device)
             denoiser = ClassifierFree(denoiser, null, guidance)
         return denoiser if self.codec.limit is None else Clip(denoiser, self.codec.limit)
 
-    def _check(self, chosen: Settings, prompts: Sequence[Prompt]) -> None:
+    def check(self, chosen: Settings) -> None:
+        """Raise an `InputError` for settings that this system cannot draw with."""
         levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
         if not math.isfinite(chosen.guidance) or chosen.guidance < 0:
             raise InputError(f"guidance must be a number from 0 up, not {chosen.guidance}; 1 is off")
-        prompted = any(prompt not in (None, "") for prompt in prompts)
-        if chosen.guidance != 1 and prompted and not self.conditioner.dropout:
-            raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
         self.check_size(chosen.size)
 
     def check_size(self, size: tuple[int, int]) -> None:

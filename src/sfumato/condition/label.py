@@ -64,12 +64,12 @@ class Labels:
         return Condition(vector=vector)
 
     def index(self, prompt: str | int) -> int:
-        """The index of a class given by name, or by number."""
-        if isinstance(prompt, str) and prompt in self.classes:
-            return self.classes.index(prompt)
-        by_lower = {name.lower(): i for i, name in enumerate(self.classes)}
-        if str(prompt).strip().lower() in by_lower:
-            return by_lower[str(prompt).strip().lower()]
-        if str(prompt).isdecimal() and int(prompt) < len(self.classes):
-            return int(prompt)
-        raise InputError(f"there is no class '{prompt}' here; {nearest(str(prompt), self.classes)}")
+        """The index of a class: a whole number is one already, a text is a name first and then a number."""
+        text = str(prompt).strip()
+        if isinstance(prompt, str):
+            for names, name in ((self.classes, prompt), ([c.lower() for c in self.classes], text.lower())):
+                if name in names:
+                    return names.index(name)
+        if text.isdecimal() and int(text) < len(self.classes):
+            return int(text)
+        raise InputError(f"there is no class '{prompt}' here; {nearest(text, self.classes)}")

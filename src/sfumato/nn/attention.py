@@ -10,7 +10,7 @@ class Attention(nn.Module):
     """Attention added to what came in: [b, c, h, w] → [b, c, h, w].
 
     `softmax(q·kᵀ/√width)·v` over the h·w places (arXiv:1706.03762, eq. 1). Queries come from the picture; keys and
-    values from the picture too or, given `tokens`, from a sequence [b, k, tokens]; `mask` [b, k] is true where one counts.
+    values from the picture too or, given `tokens`, from a sequence [b, k, tokens]; true in `mask` [b, k] counts.
     """
 
     def __init__(self, channels: int, heads: int, tokens: int = 0) -> None:

@@ -1,0 +1,71 @@
+"""Checkpoints: everything that a resumed run needs, in one file that is whole or absent."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sfumato import files
+from sfumato.errors import FormatError, ResumeError
+
+KEEP = 2
+FORMAT = 1
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def save(folder: Path, step: int, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
+    """Write the state after `step` steps, then remove all but the newest `KEEP`."""
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for moment in MOMENTS:
+            if moment in (state := optimizer.state.get(parameter, {})):
+                tensors[f"{moment}.{name}"] = state[moment]
+    path = folder / f"step-{step:09d}.safetensors"
+    files.write_tensors(path, tensors, {"format": FORMAT, "step": step})
+    for old in found(folder)[:-KEEP]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def found(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def load(path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Restore the state from `path`; returns the step. A file that is damaged or lacks a part changes nothing."""
+    try:
+        tensors, about = files.read_tensors(path)
+    except FormatError as error:
+        raise FormatError(f"{error}; or delete it, and --resume goes on from the one before") from error
+    if about.get("format") != FORMAT or not isinstance(about.get("step"), int):
+        raise ResumeError(f"{path} is not a checkpoint that this version of Sfumato reads")
+    step = about["step"]
+    parts = {"network": dict(network.state_dict()), "average": dict(average.state_dict())}
+    if step > 0:
+        parts |= {moment: dict(network.named_parameters()) for moment in MOMENTS}
+    for part, wanted in parts.items():
+        for name, like in wanted.items():
+            value = tensors.get(f"{part}.{name}")
+            if value is None or value.shape != like.shape:
+                fault = "missing" if value is None else f"{tuple(value.shape)}, not {tuple(like.shape)}"
+                raise ResumeError(f"{path} does not fit this run: {part}.{name} is {fault}")
+    network.load_state_dict(_part(tensors, "network"))
+    average.load_state_dict(_part(tensors, "average"))
+    if step > 0:
+        for name, parameter in network.named_parameters():
+            state: dict[str, Any] = {"step": torch.tensor(float(step))}
+            for moment in MOMENTS:
+                state[moment] = (
+                    tensors[f"{moment}.{name}"]
+                    .to(parameter.device)
+                    .contiguous(memory_format=torch.channels_last if parameter.ndim == 4 else torch.contiguous_format)
+                )
+            optimizer.state[parameter] = state
+    return step
+
+
+def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}

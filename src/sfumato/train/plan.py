@@ -1,0 +1,104 @@
+"""What a training will cost, said before it starts."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from sfumato.errors import StorageError
+from sfumato.parts import NETWORKS
+from sfumato.system import System
+from sfumato.train import checkpoint
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop: after `steps` steps in all, or `minutes` of this sitting, whichever is first."""
+
+    steps: int
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The size of the work. `gflop` is one picture's forward pass; a training step costs three times as much."""
+
+    pictures: int
+    parameters: int
+    gflop: float
+    batch: int
+    start: int
+    budget: Budget
+    seconds_a_step: float
+    machine: str
+    precision: str
+    disk: int
+    memory: int
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second."""
+        return self.batch / self.seconds_a_step
+
+    @property
+    def steps(self) -> int:
+        """How many steps this sitting is likely to make."""
+        left = self.budget.steps - self.start
+        if self.budget.minutes is None:
+            return left
+        return min(left, round(self.budget.minutes * 60 / self.seconds_a_step))
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The plan as pairs of a heading and what it says."""
+        passes = self.steps * self.batch / self.pictures
+        speed = f"{self.rate:,.0f} pictures a second ({3 * self.gflop * self.rate:,.0f} GFLOP/s)"
+        return [
+            ("network", f"{self.parameters / 1e6:.2f}M parameters, {self.gflop:.3g} GFLOP a picture"),
+            ("machine", f"{self.machine}, {self.precision}: about {speed}"),
+            ("memory", f"{self.memory / 1e9:.2f} GB in use at a batch of {self.batch}"),
+            (
+                "work",
+                f"about {self.steps:,} steps from {self.start:,}: {passes:.1f} passes over {self.pictures:,} pictures",
+            ),
+            ("time", f"about {duration(self.steps * self.seconds_a_step)}"),
+            ("disk", f"{self.disk / 1e6:,.0f} MB"),
+        ]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: "48 s", "3 min 20 s", "7 h 05 min"."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def gflop(system: System) -> float:
+    """GFLOP of one forward pass for one picture, counted on shapes alone."""
+    network = system.denoiser.network
+    with torch.device("meta"):
+        ghost = NETWORKS.load(NETWORKS.dump(network))
+        doors = system.conditioner([None]).to("meta").open_doors()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            ghost(torch.empty(1, *system.codec.shape(system.settings.size)), torch.zeros(1), **doors)
+    return counter.get_total_flops() / 1e9
+
+
+def disk_needed(parameters: int) -> int:
+    """Bytes at the most: the checkpoints kept and one being written (weights, average, two moments), two systems."""
+    return parameters * 4 * (4 * (checkpoint.KEEP + 1) + 2)
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Raise a `StorageError` when there is not that much space where `folder` is or will be."""
+    place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise StorageError(
+            f"{folder} needs {needed / 1e6:,.0f} MB of space and there are {free / 1e6:,.0f} MB free: make room, or"
+            " choose another folder with --out"
+        )

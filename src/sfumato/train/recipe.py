@@ -1,0 +1,175 @@
+"""A recipe: all that a training is, but for its data, as one short TOML file."""
+
+import tomllib
+from collections.abc import Iterable
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from sfumato.core.grid import Spacing, Trailing
+from sfumato.core.parameterization import Eps, Parameterization
+from sfumato.core.schedule import Linear, Schedule
+from sfumato.errors import InputError, nearest
+from sfumato.loss import Loss, Simple, Times, UniformTimes
+from sfumato.parts import (
+    LOSSES,
+    NETWORKS,
+    PARAMETERIZATIONS,
+    SAMPLERS,
+    SCHEDULES,
+    SPACINGS,
+    TIMES,
+    part_field,
+    validate,
+    value_of,
+)
+from sfumato.sample import DDIM, Sampler
+from sfumato.train.ema import AVERAGES, Average, Power
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataRecipe(Table):
+    """How pictures become samples: `size` (width, height) and `channels` are the data's own when left out."""
+
+    size: tuple[Count, Count] | None = None
+    channels: Literal[1, 3] | None = None
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    background: tuple[int, int, int] = (255, 255, 255)
+    flip: bool = False
+
+
+class ConditionRecipe(Table):
+    """What the network is told. "auto" is labels where the data has classes; `dropout` of samples are told nothing."""
+
+    kind: Literal["auto", "labels", "nothing"] = "auto"
+    dropout: Share = 0.1
+
+
+class OptimizerRecipe(Table):
+    """AdamW (arXiv:1711.05101): the rate rises over `warmup` steps; gradients are clipped to the norm `clip`."""
+
+    learning_rate: Positive = 2e-4
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup: Annotated[int, Field(ge=0)] = 500
+    clip: Positive = 1.0
+
+
+class TrainRecipe(Table):
+    """The loop, of `steps` steps unless told otherwise. A batch is worked through in `accumulate` parts, which changes
+    memory and not the result; saving and showing go by the clock."""
+
+    batch: Count = 128
+    accumulate: Count = 1
+    steps: Count = 100_000
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    save_minutes: Annotated[float, Field(ge=0)] = 5.0
+    show_minutes: Annotated[float, Field(ge=0)] = 2.0
+
+
+class SettingsRecipe(Table):
+    """What the finished system draws with unless told otherwise."""
+
+    sampler: Annotated[Sampler[Any], part_field(SAMPLERS)] = DDIM()
+    spacing: Annotated[Spacing, part_field(SPACINGS)] = Trailing()
+    steps: Count = 50
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Recipe(Table):
+    """A whole training. Every table and key may be left out; these are the defaults."""
+
+    about: str = ""
+    data: DataRecipe = DataRecipe()
+    condition: ConditionRecipe = ConditionRecipe()
+    network: dict[str, Any] = {"kind": "unet"}
+    schedule: Annotated[Schedule, part_field(SCHEDULES)] = Linear()
+    parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)] = Eps()
+    loss: Annotated[Loss, part_field(LOSSES)] = Simple()
+    times: Annotated[Times, part_field(TIMES)] = UniformTimes()
+    optimizer: OptimizerRecipe = OptimizerRecipe()
+    average: Annotated[Average, part_field(AVERAGES)] = Power()
+    train: TrainRecipe = TrainRecipe()
+    settings: SettingsRecipe = SettingsRecipe()
+
+    def dump(self) -> dict[str, Any]:
+        """The recipe as data, with every default said."""
+        return self.model_dump(mode="json")
+
+
+def known() -> list[str]:
+    """The names of the recipes that ship."""
+    folder = resources("sfumato.recipes")
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load(recipe: str | Path, settings: Iterable[str] = ()) -> Recipe:
+    """The recipe of that name, or in that file, with `settings` ("train.batch=64") laid over it; checked strictly."""
+    return lay_over(_read(recipe), settings)
+
+
+def lay_over(data: dict[str, Any], settings: Iterable[str]) -> Recipe:
+    """The recipe in `data`, with each of `settings` ("table.key=value") put in its place."""
+    return check(_overlay(data, settings))
+
+
+def check(data: dict[str, Any]) -> Recipe:
+    """Data as a recipe; the first thing wrong with it as an `InputError`."""
+    recipe = validate(Recipe, data, "")
+    assert isinstance(recipe, Recipe)
+    with torch.device("meta"):
+        NETWORKS.load(recipe.network, in_channels=1, out_channels=1)
+    if recipe.train.batch % recipe.train.accumulate:
+        raise InputError(
+            f"train.accumulate ({recipe.train.accumulate}) must divide train.batch ({recipe.train.batch}) evenly"
+        )
+    return recipe
+
+
+def _read(recipe: str | Path) -> dict[str, Any]:
+    """The TOML of a recipe, by the name of one that ships or by its file."""
+    path = Path(recipe)
+    try:
+        if path.suffix == ".toml" or path.is_file():
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        if str(recipe) in known():
+            return tomllib.loads((resources("sfumato.recipes") / f"{recipe}.toml").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+    raise InputError(f"there is no recipe '{recipe}'; {nearest(str(recipe), known())}; or give a .toml file")
+
+
+def _overlay(data: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """`data` with each "table.key=value" set."""
+    for setting in settings:
+        place, sign, text = setting.partition("=")
+        if not sign or not place.strip():
+            raise InputError(f"--set wants key=value, as in train.batch=64, not '{setting}'")
+        *tables, key = place.strip().split(".")
+        table = data
+        for name in tables:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise InputError(f"'{place}' cannot be set: '{name}' is a value, not a table")
+        table[key] = value_of(text.strip())
+    return data
+
+
+def differences(old: Any, new: Any, place: str = "") -> list[str]:
+    """What differs between two tables, a line each: `train.batch: 64 → 128`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [key for key in [*old, *(key for key in new if key not in old)] if old.get(key) != new.get(key)]
+        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{place}.{key}".lstrip("."))]
+    return [f"{place}: {old} → {new}"]

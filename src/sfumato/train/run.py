@@ -1,0 +1,189 @@
+"""The front door of training: check everything, say the cost, train."""
+
+import math
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from sfumato import files, machine
+from sfumato.data.prepare import Pictures, prepare
+from sfumato.data.source import open_source
+from sfumato.errors import InputError, ResumeError
+from sfumato.system import System
+from sfumato.train import checkpoint
+from sfumato.train import recipe as recipes
+from sfumato.train.build import build
+from sfumato.train.monitor import Monitor, Quiet
+from sfumato.train.plan import Budget, check_disk
+from sfumato.train.recipe import Recipe, differences
+from sfumato.train.trainer import Place, Trainer
+
+FORMAT = 1
+MOST_STEPS = 10**9
+
+
+def train(
+    data: str | Path | None = None,
+    *,
+    out: str | Path,
+    recipe: str | Path | None = None,
+    settings: Iterable[str] = (),
+    steps: int | None = None,
+    images: int | None = None,
+    minutes: float | None = None,
+    resume: bool = False,
+    accept_changes: bool = False,
+    device: str | None = None,
+    precision: str | None = None,
+    monitor: Monitor | None = None,
+) -> System:
+    """Train a system on `data` by a recipe and keep all of it in the folder `out`; returns the system.
+
+    - `data`: what `sfumato.data.open_source` opens: a folder, a .zip, a .npz, IDX files, "digits";
+    - `recipe`: the name of one that ships, or a TOML file ("ddpm" when left out); `settings` lay "key=value" over it;
+    - `steps` or `images` in all, or `minutes` of this sitting: when to stop. Without any, the recipe's own number;
+    - `resume`: go on with the run in `out`, exactly where it was saved. `data` and `recipe` are then the run's own, and
+      may be left out. If given and different, that is a `ResumeError` that lists what differs, unless `accept_changes`.
+
+    `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl` and `run.json`.
+    """
+    folder = Path(out)
+    before = _before(folder, resume)
+    if data is None and before is None:
+        raise InputError("what to train on? give a folder of pictures, a .zip, a .npz, or a name such as digits")
+    chosen = _recipe(recipe, settings, before, accept_changes)
+    budget = _budget(chosen, steps, images, minutes)
+    monitor = monitor or Quiet()
+    with monitor:
+        where = str(data) if data is not None else str((before or {})["data"])
+        pictures = _read(where, chosen, folder, monitor)
+        accelerator = Accelerator(cpu=device == "cpu")
+        system = build(chosen, pictures)
+        place = Place(folder, accelerator, machine.pick_precision(accelerator.device, precision))
+        about = _about(where, chosen, pictures, place)
+        if before is not None and not accept_changes:
+            _refuse_changes(before, about)
+        trainer = Trainer(chosen, pictures, system, place, monitor)
+        if before is not None:
+            _resume(trainer, folder / "checkpoints")
+        if trainer.step >= budget.steps:
+            raise InputError(
+                f"{folder} has made {trainer.step:,} steps already, and {budget.steps:,} are asked for in all"
+            )
+        plan = trainer.rehearse(budget)
+        check_disk(folder, plan.disk)
+        if accelerator.is_main_process:
+            monitor.plan(plan)
+            files.write_json(folder / "run.json", about)
+        trainer.run(budget)
+        if accelerator.is_main_process:
+            monitor.say(f"{trainer.step:,} steps made: {folder / 'system'}")
+    return trainer.system.to(accelerator.device, place.precision)
+
+
+def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
+    """What is on record of the run in `folder`; None for a new one. A folder in use is never written over."""
+    record = folder / "run.json"
+    if not resume:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            hint = "--resume goes on with it; or " if record.exists() else ""
+            raise InputError(f"{folder} is not empty: {hint}choose a new folder with --out")
+        return None
+    if not record.exists():
+        raise ResumeError(f"there is no run to resume in {folder}: it holds no run.json")
+    before = files.read_json(record)
+    if before.get("format") != FORMAT:
+        raise ResumeError(
+            f"{record} is in format {before.get('format')!r}; this version of Sfumato reads format {FORMAT}"
+        )
+    return before
+
+
+def _recipe(
+    name: str | Path | None, settings: Iterable[str], before: dict[str, Any] | None, accept_changes: bool
+) -> Recipe:
+    """The recipe asked for; a resumed run's own unless one is given, which then must be the same."""
+    settings = list(settings)
+    if before is None:
+        return recipes.load(name or "ddpm", settings)
+    own = recipes.check(before.get("recipe", {}))
+    if name is None:
+        asked = recipes.lay_over(own.dump(), settings)
+    else:
+        asked = recipes.load(name, settings)
+    changes = differences(own.dump(), asked.dump())
+    if changes and not accept_changes:
+        raise ResumeError(
+            f"the recipe differs from the run's: {'; '.join(changes)}. --accept-changes goes on with them"
+        )
+    return asked
+
+
+def _budget(recipe: Recipe, steps: int | None, images: int | None, minutes: float | None) -> Budget:
+    """When to stop, from what was asked or else from the recipe."""
+    given = {"steps": steps, "images": images, "minutes": minutes}
+    for name, value in given.items():
+        if value is not None and not (math.isfinite(value) and 0 < value <= MOST_STEPS):
+            raise InputError(f"--{name} must be more than 0 and at most {MOST_STEPS:,}, not {value:g}")
+    if sum(value is not None for value in given.values()) > 1:
+        raise InputError("give one of --steps, --images and --minutes, not several")
+    if images is not None:
+        return Budget(math.ceil(images / recipe.train.batch))
+    return Budget(steps or (MOST_STEPS if minutes else recipe.train.steps), minutes)
+
+
+def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Pictures:
+    """The pictures, and a word on what was left out."""
+    own = recipe.data
+    pictures = prepare(
+        open_source(where),
+        size=own.size,
+        channels=own.channels,
+        fit=own.fit,
+        background=own.background,
+        progress=monitor.preparing,
+        cache=folder / "pictures.npy",
+    )
+    height, width = pictures.pixels.shape[-2:]
+    classes = f" in {len(pictures.classes)} classes" if pictures.classes else ""
+    monitor.say(f"{where}: {len(pictures):,} pictures of {width}×{height}{classes}")
+    for note in pictures.notes:
+        monitor.say(f"note: {note}")
+    if pictures.skipped:
+        shown = "; ".join(f"{skipped.name} ({skipped.reason})" for skipped in pictures.skipped[:5])
+        monitor.say(f"left out {len(pictures.skipped):,} broken pictures: {shown}")
+    return pictures
+
+
+def _about(where: str, recipe: Recipe, pictures: Pictures, place: Place) -> dict[str, Any]:
+    """What `run.json` records: all that decides the weights."""
+    return {
+        "format": FORMAT,
+        "sfumato": version("sfumato"),
+        "data": where,
+        "fingerprint": pictures.fingerprint,
+        "precision": place.precision,
+        "left_out": [skipped.name for skipped in pictures.skipped],
+        "recipe": recipe.dump(),
+    }
+
+
+def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise a `ResumeError` if the data, the version or the precision is another than the run's."""
+    keys = ("sfumato", "fingerprint", "precision", "left_out")
+    if changes := differences({key: before.get(key) for key in keys}, {key: now[key] for key in keys}):
+        raise ResumeError(
+            f"this is not as the run was begun: {'; '.join(changes)}. --accept-changes goes on all the same"
+        )
+
+
+def _resume(trainer: Trainer, checkpoints: Path) -> None:
+    """Take up the newest checkpoint; a run that was killed before its first begins again."""
+    found = checkpoint.found(checkpoints)
+    if found:
+        trainer.resume(found[-1])
+    else:
+        trainer.log.cut(-1)

@@ -1,0 +1,273 @@
+"""The training loop."""
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from sfumato import files, machine
+from sfumato.core.process import marginal
+from sfumato.data.prepare import Pictures
+from sfumato.denoise import Denoiser
+from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped
+from sfumato.samples import png
+from sfumato.system import System
+from sfumato.train import checkpoint, ema
+from sfumato.train.draw import Batch, Batches, mix
+from sfumato.train.log import Log
+from sfumato.train.monitor import Monitor
+from sfumato.train.plan import Budget, Plan, disk_needed, gflop
+from sfumato.train.recipe import Recipe
+from sfumato.train.signals import Stopper
+
+MOST_SHOWN = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run works and what it computes in."""
+
+    folder: Path
+    accelerator: Accelerator
+    precision: machine.Precision
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+
+class Trainer:
+    """A system in training: the network, the average of its weights, the optimizer, and the step they are at."""
+
+    def __init__(self, recipe: Recipe, pictures: Pictures, system: System, place: Place, monitor: Monitor) -> None:
+        self.recipe, self.pictures, self.place, self.monitor = recipe, pictures, place, monitor
+        self.step = 0
+        denoiser = system.denoiser.to(place.device)
+        denoiser.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.network: nn.Module = denoiser.network
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.system = System(
+            system.codec,
+            system.conditioner,
+            Denoiser(self.average, denoiser.schedule, denoiser.parameterization),
+            system.settings,
+        )
+        own = recipe.optimizer
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=own.learning_rate,
+            betas=own.betas,
+            weight_decay=own.weight_decay,
+            fused=place.device.type in ("cpu", "cuda"),
+        )
+        self.denoiser = place.accelerator.prepare_model(denoiser)
+        self.log = Log(place.folder / "log.jsonl")
+        self._prompts = self._label_prompts()
+
+    # The loop ---------------------------------------------------------------------------------------------------------
+
+    def run(self, budget: Budget) -> None:
+        """Train until the budget is spent, saving and showing by the clock; leaves a checkpoint and a system behind."""
+        own = self.recipe.train
+        start, began = self.step, time.monotonic()
+        saved = shown = logged = began
+        losses: list[float] = []
+        with Stopper() as stopper, _memory_errors(self.recipe):
+            for batch in self._batches(budget.steps):
+                if self._agreed(self._spent(budget, began) or stopper.signal is not None):
+                    break
+                losses.append(self._update(batch))
+                now = time.monotonic()
+                if now - logged >= 1 or self.step == budget.steps:
+                    self._report(losses, now - logged, start, began, budget)
+                    logged, losses = time.monotonic(), []
+                if self._agreed(now - saved >= own.save_minutes * 60):
+                    self.save()
+                    saved = time.monotonic()
+                if self._agreed(now - shown >= own.show_minutes * 60):
+                    self.show()
+                    shown = logged = time.monotonic()
+            self.save()
+            if stopper.signal is not None:
+                text = f"stopped by a signal at step {self.step:,}; all is saved: --resume goes on from here"
+                raise Stopped(text, stopper.signal)
+            self.show()
+
+    def rehearse(self, budget: Budget) -> Plan:
+        """What the run will cost, from one step made without a change to the weights."""
+        batch = self._dataset()[self.step]
+        seconds = 0.0
+        with _memory_errors(self.recipe):
+            for _ in range(2):  # the first call sets kernels up
+                began = time.monotonic()
+                self._gradients(batch, self.step)
+                seconds = time.monotonic() - began
+        self.optimizer.zero_grad()
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        return Plan(
+            pictures=len(self.pictures),
+            parameters=parameters,
+            gflop=gflop(self.system),
+            batch=self.recipe.train.batch,
+            start=self.step,
+            budget=budget,
+            seconds_a_step=max(seconds, 1e-6),
+            machine=machine.name(self.place.device),
+            precision=self.place.precision,
+            disk=disk_needed(parameters),
+            memory=machine.used(self.place.device),
+        )
+
+    def _update(self, batch: Batch) -> float:
+        """One step: gradients, checked; then weights, then their average. Returns the mean loss."""
+        loss = self._gradients(batch, self.step)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
+        if not bool(norm.isfinite()):
+            raise NonFiniteError(
+                f"the gradient at step {self.step} is not finite, though the loss is {loss:g}; the weights are as"
+                " before the step: lower optimizer.learning_rate, or train in float32"
+            )
+        warmup = self.recipe.optimizer.warmup
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.optimizer.learning_rate * min(1.0, (self.step + 1) / max(warmup, 1))
+        self.optimizer.step()
+        self.step += 1
+        ema.update(self.average.parameters(), self.network.parameters(), self.recipe.average.decay(self.step))
+        return loss
+
+    def _gradients(self, batch: Batch, step: int) -> float:
+        """Gradients of the mean loss over the batch, in `accumulate` parts; a loss that is not finite is an error."""
+        self.denoiser.train()
+        self.optimizer.zero_grad()
+        # dropout draws from torch's own stream: setting it each step makes that a function of (seed, step) as well
+        torch.manual_seed(mix(self.recipe.train.seed, step, self.place.accelerator.process_index))
+        parts = zip(*(value.chunk(self.recipe.train.accumulate) for value in batch), strict=True)
+        losses = []
+        for part in parts:
+            loss = self._losses(Batch(*part))
+            self.place.accelerator.backward(loss.sum() / len(batch.sample))
+            losses.append(loss.detach())
+        every = self.place.accelerator.gather(torch.cat(losses))
+        assert isinstance(every, Tensor)
+        if not bool(every.isfinite().all()):
+            index = self.place.accelerator.gather(batch.sample.to(self.place.device))
+            bad = [self.pictures.names[int(i)] for i in index[~every.isfinite()].tolist()]  # pyright: ignore
+            raise NonFiniteError(
+                f"the loss at step {step} is not finite for {len(bad)} of {len(every)} pictures ({', '.join(bad[:3])});"
+                " the weights are as before the step: lower optimizer.learning_rate, or train in float32"
+            )
+        return float(every.mean())
+
+    def _losses(self, batch: Batch) -> Tensor:
+        """The loss of each sample, [b]: noise it to its time, estimate, compare."""
+        device = self.place.device
+        x_0 = self.system.codec.encode(batch.pictures.to(device, non_blocking=True))
+        eps = batch.noise.to(device, non_blocking=True)
+        level = self.recipe.schedule(self.recipe.times(self.recipe.schedule, batch.u))
+        x_t = marginal(x_0, level).sample(eps)
+        prompts = [None if drop else self._prompts[i] for i, drop in zip(batch.sample, batch.dropped, strict=True)]
+        condition = self.system.conditioner(prompts).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16"):
+            estimate = self.denoiser(x_t, level, condition)
+        return self.recipe.loss(estimate, eps)
+
+    # Keeping and showing ----------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write a checkpoint to resume from, and the system as it is now."""
+        if self.place.accelerator.is_main_process:
+            checkpoint.save(self._checkpoints, self.step, self.network, self.average, self.optimizer)
+            self.system.about = {"steps": self.step, "pictures seen": self.step * self.recipe.train.batch}
+            self.system.save(self.place.folder / "system")
+        self.place.accelerator.wait_for_everyone()
+
+    def resume(self, path: Path) -> None:
+        """Take up the state in a checkpoint."""
+        self.step = checkpoint.load(path, self.network, self.average, self.optimizer)
+        self.log.cut(self.step)
+
+    def show(self) -> Path | None:
+        """A sheet of samples from fixed seeds, drawn with the average of the weights."""
+        if not self.place.accelerator.is_main_process:
+            return None
+        classes = getattr(self.system.conditioner, "classes", ())[:MOST_SHOWN]
+        rows = min(8, MOST_SHOWN // max(len(classes), 1)) if classes else MOST_SHOWN // 4
+        samples = self.system.generate(list(classes) or None, seeds=range(max(rows, 1)))
+        path = self.place.folder / "samples" / f"step-{self.step:09d}.png"
+        files.write_bytes(path, png(samples.grid(columns=rows if classes else None), samples.records[0]))
+        return path
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.place.folder / "checkpoints"
+
+    def _report(self, losses: list[float], seconds: float, start: int, began: float, budget: Budget) -> None:
+        """One line to the log and to whoever looks on."""
+        if not self.place.accelerator.is_main_process or not losses:
+            return
+        rate = len(losses) * self.recipe.train.batch / max(seconds, 1e-9)
+        loss = float(np.mean(losses))
+        elapsed = time.monotonic() - began
+        self.log.write(step=self.step, loss=loss, pictures_a_second=round(rate, 1), seconds=round(elapsed, 1))
+        shares = [(self.step - start) / max(budget.steps - start, 1)]
+        if budget.minutes is not None:
+            shares.append(elapsed / max(budget.minutes * 60, 1e-9))
+        share = min(max(shares), 1.0)
+        self.monitor.step(self.step, loss, rate, elapsed * (1 / max(share, 1e-9) - 1), share)
+
+    # Small parts ------------------------------------------------------------------------------------------------------
+
+    def _dataset(self) -> Batches:
+        return Batches(
+            self.pictures,
+            self.system.codec.shape(self.system.settings.size),
+            seed=self.recipe.train.seed,
+            batch=self.recipe.train.batch,
+            flip=self.recipe.data.flip,
+            dropout=self.recipe.condition.dropout,
+            rank=self.place.accelerator.process_index,
+            world=self.place.accelerator.num_processes,
+        )
+
+    def _batches(self, stop: int) -> Iterator[Batch]:
+        """The batches of the steps still to make; read ahead by workers where an accelerator would wait for them."""
+        workers = 0 if self.place.device.type == "cpu" else 4
+        steps = range(self.step, stop)
+        return iter(DataLoader(self._dataset(), batch_size=None, sampler=steps, num_workers=workers))
+
+    def _label_prompts(self) -> list[int | None]:
+        labels = self.pictures.labels
+        return [None] * len(self.pictures) if labels is None else [int(label) for label in labels]
+
+    def _spent(self, budget: Budget, began: float) -> bool:
+        return budget.minutes is not None and time.monotonic() - began >= budget.minutes * 60
+
+    def _agreed(self, decision: bool) -> bool:
+        """The first process's decision, so that all save and stop at the same step."""
+        if self.place.accelerator.num_processes == 1:
+            return decision
+        return bool(broadcast_object_list([decision])[0])
+
+
+@contextmanager
+def _memory_errors(recipe: Recipe) -> Iterator[None]:
+    """Running out of memory, as an error that says what to set."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        known = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+        if not known or isinstance(error, OutOfMemoryError):
+            raise
+        raise OutOfMemoryError(
+            f"a batch of {recipe.train.batch} in {recipe.train.accumulate} parts does not fit the memory: set"
+            f" train.accumulate={recipe.train.accumulate * 2} (the same result in smaller parts), or train.batch lower"
+        ) from error
