@@ -173,7 +173,7 @@ class System:
             raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
         self.conditioner(prompts)  # an unknown prompt stops here, before anything is drawn
         wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
-        return self._frames(wanted, chosen, batch or _batch(chosen.size))
+        return self._frames(wanted, chosen, batch or self.batch(chosen.size))
 
     def _frames(self, wanted: list[tuple[Prompt, int]], chosen: Settings, batch: int) -> Iterator[Frame]:
         grid = levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
@@ -222,6 +222,11 @@ class System:
         check = getattr(self.denoiser.network, "check_size", None)
         if check is not None:
             check(*axes)
+
+    def batch(self, size: tuple[int, int] | None = None) -> int:
+        """How many pictures of `size` are drawn at once: many small ones, few large."""
+        width, height = size or self.settings.size
+        return min(max(2**18 // (width * height), 1), 256)
 
     # Place ------------------------------------------------------------------------------------------------------------
 
@@ -353,8 +358,3 @@ def _checked_seed(seed: int) -> int:
     if not 0 <= int(seed) < 2**63:
         raise InputError(f"a seed must be a whole number from 0 to 2^63 − 1, not {seed}")
     return int(seed)
-
-
-def _batch(size: tuple[int, int]) -> int:
-    """How many pictures of `size` to draw at once: many small ones, few large."""
-    return min(max(2**18 // (size[0] * size[1]), 1), 256)

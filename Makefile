@@ -1,0 +1,41 @@
+# Every command sets itself up: on a fresh clone, any of them is the first.
+.DELETE_ON_ERROR:
+.PHONY: help demo test check docs format clean
+
+bin := .venv/bin
+pip := $(bin)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+help: ## show the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/ready ## train a model of handwritten digits and draw with it: out/digits.png, out/denoising.png
+	$(bin)/python examples/digits.py
+
+test: .venv/ready-dev ## run the tests
+	$(bin)/pytest -n 2
+
+check: .venv/ready-dev ## formatting, lint, types, the floors of the house, the documentation
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/pyright
+	$(bin)/pytest -q tests/test_house.py
+	$(MAKE) --no-print-directory docs
+
+docs: .venv/ready-dev ## build the documentation into docs/_build/html
+	$(bin)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+format: .venv/ready-dev ## put the code into its form
+	$(bin)/ruff format .
+	$(bin)/ruff check --fix .
+
+clean: ## remove what was built, and the virtual environment
+	rm -rf .venv build dist docs/_build docs/_generated .pytest_cache .ruff_cache .hypothesis
+
+.venv/ready: pyproject.toml constraints.txt
+	python3 -m venv .venv
+	$(pip) -e '.[digits]'
+	touch $@
+
+.venv/ready-dev: .venv/ready
+	$(pip) -e '.[dev]'
+	touch $@

@@ -1,0 +1,44 @@
+"""The command line: one module a command. Commands are imported when they run, so that `--help` answers at once."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from sfumato.cli import doctor, generate, inspect, train
+from sfumato.errors import SfumatoError, Stopped
+
+app = typer.Typer(
+    help="Train, sample and look into diffusion models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train.train, generate.generate, inspect.inspect, doctor.doctor):
+    app.command()(command)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ["SFUMATO_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run a command. An error of ours is one line and exit code 2; a signal ends with 128 + its number."""
+    try:
+        app()
+    except Stopped as stop:
+        print(f"sfumato: {stop}", file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except SfumatoError as error:
+        if os.environ.get("SFUMATO_DEBUG"):
+            raise
+        print(f"sfumato: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

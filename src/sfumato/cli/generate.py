@@ -1,0 +1,63 @@
+"""`sfumato generate`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def generate(
+    prompt: Annotated[str | None, typer.Argument(help="What to draw; nothing for anything.")] = None,
+    model: Annotated[
+        Path, typer.Option("--model", "-m", help="The folder of a system or of a run.", metavar="DIR")
+    ] = ...,  # type: ignore[assignment]
+    number: Annotated[int, typer.Option("-n", help="How many pictures.")] = 1,
+    seed: Annotated[int, typer.Option(help="The first picture's seed; the others count on from it.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Moves from noise to picture.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddim, ddpm; settings follow: ddim,eta=0.5")] = None,
+    spacing: Annotated[str | None, typer.Option(help="uniform, trailing, leading, quadratic.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None,
+    size: Annotated[str | None, typer.Option(help="Width and height, as 64x64.", metavar="WxH")] = None,
+    out: Annotated[Path, typer.Option(help="The folder for the pictures.", metavar="DIR")] = Path("out"),
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
+) -> None:
+    """Draw pictures. Each file carries what repeats it: see `sfumato inspect`."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from sfumato import load
+    from sfumato.errors import InputError
+    from sfumato.samples import Samples
+
+    if not 1 <= number <= 100_000:
+        raise InputError(f"-n must be from 1 to 100,000, not {number}")
+    system = load(model, device, precision)
+    frames = system.stream(
+        prompt,
+        seeds=range(seed, seed + number),
+        steps=steps,
+        sampler=sampler,
+        spacing=spacing,
+        guidance=guidance,
+        size=_size(size),
+    )
+    console = Console(stderr=True)
+    kind = str(next(system.denoiser.parameters()).dtype).removeprefix("torch.")
+    console.print(f"{model}: {system.fingerprint()} on {system.device.type} in {kind}", highlight=False)
+    total = -(-number // system.batch(_size(size))) * (steps or system.settings.steps)
+    for frame in track(frames, "drawing", total=total, console=console, disable=not console.is_terminal):
+        if frame.samples is not None:
+            for path in Samples(frame.samples.tensor, frame.samples.records).save(out):
+                print(path)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    from sfumato.errors import InputError
+
+    if text is None:
+        return None
+    width, cross, height = text.lower().replace("×", "x").partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise InputError(f"--size wants WIDTHxHEIGHT, as in 64x64, not '{text}'")
+    return int(width), int(height)

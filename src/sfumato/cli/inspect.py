@@ -1,0 +1,64 @@
+"""`sfumato inspect`"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def inspect(
+    what: Annotated[Path, typer.Argument(help="A picture that Sfumato drew, or the folder of a system or run.")],
+) -> None:
+    """Say what made a picture, or what is in a system; loads no weights."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from sfumato.errors import FormatError
+
+    if not what.exists():
+        raise FormatError(f"there is no {what}")
+    facts = _system(what) if what.is_dir() else _picture(what)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in facts:
+        table.add_row(f"[bold]{name}[/bold]", _plain(value))
+    Console(soft_wrap=True).print(table)
+
+
+def _picture(path: Path) -> list[tuple[str, Any]]:
+    from sfumato.samples import read_record
+
+    return list(read_record(path).items())
+
+
+def _system(where: Path) -> list[tuple[str, Any]]:
+    from sfumato.files import read_header
+    from sfumato.library import find
+    from sfumato.system import read_spec
+
+    folder = find(where)
+    spec = read_spec(folder)
+    weights = spec.pop("weights", {})
+    path = folder / str(weights.get("file", ""))
+    header = {name: entry for name, entry in read_header(path).items() if name != "__metadata__"}
+    count = sum(_product(entry["shape"]) for entry in header.values())
+    types = ", ".join(sorted({entry["dtype"] for entry in header.values()}))
+    size = f"{count / 1e6:.2f}M parameters, {types}, {path.stat().st_size / 1e6:.1f} MB in {path.name}"
+    return [("system", str(folder)), ("weights", size), *spec.items()]
+
+
+def _product(shape: list[int]) -> int:
+    product = 1
+    for side in shape:
+        product *= side
+    return product
+
+
+def _plain(value: Any) -> str:
+    """A value as people write it: a part is its kind and settings."""
+    if isinstance(value, dict):
+        kind = str(value.get("kind", ""))
+        rest = ", ".join(f"{key} {_plain(item)}" for key, item in value.items() if key != "kind")
+        return f"{kind} ({rest})" if kind and rest else kind or rest
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value)
+    return str(value)
