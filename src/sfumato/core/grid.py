@@ -78,7 +78,8 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     times = spacing(schedule, steps)
     if schedule.T is not None:
         times = _whole(times, schedule.T)
-    return [schedule(t.reshape(1)) for t in (*times, torch.tensor(schedule.clean))]
+    visited = schedule(torch.cat([times, torch.tensor([schedule.clean], dtype=times.dtype)]))
+    return [Level(*fields) for fields in zip(*(field.split(1) for field in visited), strict=True)]
 
 
 def _whole(times: Tensor, T: int) -> Tensor:

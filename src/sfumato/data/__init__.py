@@ -1,0 +1,14 @@
+"""Data: pictures in a folder, a .zip, a .npz or IDX files; broken ones left out; the stateless order of samples.
+
+source = open_source("photos")                      # what is there: names, classes, captions, notes
+pictures = prepare(source, size=(64, 64))           # each decoded once: pixels, uint8 [n, c, h, w]
+batch = pictures.pixels[indices(seed, step, 16, len(pictures))]
+"""
+
+from sfumato.data.decode import decode
+from sfumato.data.order import indices
+from sfumato.data.prepare import Pictures, Skipped, prepare
+from sfumato.data.source import Source, open_source
+from sfumato.data.transform import Fit, to_array
+
+__all__ = ["Fit", "Pictures", "Skipped", "Source", "decode", "indices", "open_source", "prepare", "to_array"]

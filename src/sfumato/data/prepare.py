@@ -1,0 +1,150 @@
+"""From a source to the pictures that training reads: each decoded once, in order, the broken ones left out."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sfumato.data.parallel import in_order
+from sfumato.data.source import Source
+from sfumato.data.store import Store
+from sfumato.data.table import digest
+from sfumato.data.transform import WHITE, Colour, Fit, Size, check, is_grey, to_array
+from sfumato.data.wording import count, few, printable
+from sfumato.errors import DataError, InputError
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """n pictures of one size, ready to train on, and all that is known of them.
+
+    `pixels` is uint8 [n, c, h, w], 0 to 255, in memory or mapped from a file; `labels` is int64 [n], or None without
+    classes; `captions` holds none, one or several a picture. A class keeps its place in `classes` even if all its
+    pictures were left out. `fingerprint` is a SHA-256 over the source's own, what was left out and the settings.
+    """
+
+    pixels: Pixels
+    labels: npt.NDArray[np.int64] | None
+    captions: tuple[tuple[str, ...], ...]
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    pixels: Pixels
+    grey: bool
+
+
+def prepare(
+    source: Source,
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    fit: Fit = "crop",
+    background: Colour = WHITE,
+    progress: Callable[[int, int], None] | None = None,
+    memory: int = 2 * 2**30,
+    cache: str | Path | None = None,
+) -> Pictures:
+    """All pictures of a source, decoded once each and brought to one form by `to_array`.
+
+    `size` (width, height) may be None if all pictures share one; `channels` None means 1 if every picture is grey,
+    else 3. Pixels that may need more than `memory` bytes (counted with 3 channels, when it is None) go to the file
+    `cache` (.npy), which is written whole or not at all, and are mapped from there. `progress(done, of)` is called
+    after each picture.
+
+    Broken pictures are left out and named; the order of the rest does not change.
+
+    Raises InputError for a wrong argument, for pictures that differ in size when no `size` is given and for pixels
+    that fit neither memory nor cache; DataError if no picture is left; StorageError if the cache cannot be written.
+    """
+    check((1, 1) if size is None else size, 3 if channels is None else channels, fit, background)
+
+    def work(i: int) -> _Decoded | Skipped:
+        try:
+            image = source.image(i)
+            target, depth = size or image.size, channels or 3
+            pixels = to_array(image, size=target, channels=depth, fit=fit, background=background)
+            return _Decoded(pixels, is_grey(image, background))
+        except DataError as error:
+            return Skipped(source.name(i), str(error).removeprefix(f"{source.name(i)}: "))
+
+    n = len(source)
+    kept: list[int] = []
+    skipped: list[Skipped] = []
+    first_of: dict[tuple[int, ...], int] = {}
+    grey = True
+    with Store(n, memory, cache) as store, closing(in_order(work, n)) as results, warnings.catch_warnings():
+        # Here and not in each thread: the filters are one list for the whole process.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        for i, result in enumerate(results):
+            if isinstance(result, Skipped):
+                skipped.append(result)
+            else:
+                first_of.setdefault(result.pixels.shape, i)
+                if len(first_of) > 1:
+                    raise InputError(_sizes_differ(source, first_of))
+                store.add(result.pixels)
+                kept.append(i)
+                grey = grey and result.grey
+            if progress is not None:
+                progress(i + 1, n)
+        if not kept:
+            raise DataError(_nothing_left(skipped))
+        pixels = store.finish(channels or (1 if grey else 3))
+
+    settings = [pixels.shape[1:], fit, background, [one.name for one in skipped]]
+    return Pictures(
+        pixels=pixels,
+        labels=np.array([source.label(i) for i in kept], dtype=np.int64) if source.classes else None,
+        captions=tuple(source.captions(i) for i in kept),
+        names=tuple(source.name(i) for i in kept),
+        classes=source.classes,
+        skipped=tuple(skipped),
+        notes=(*source.notes, *_losses(source, kept, skipped)),
+        fingerprint=digest("pictures", source.fingerprint, json.dumps(settings)),
+    )
+
+
+def _sizes_differ(source: Source, first_of: dict[tuple[int, ...], int]) -> str:
+    sizes = (f"{printable(source.name(i))} is {shape[2]}x{shape[1]}" for shape, i in first_of.items())
+    return f"size: expected (width, height), since the pictures differ ({', '.join(sizes)}), came None; give size"
+
+
+def _nothing_left(skipped: list[Skipped]) -> str:
+    reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped[:3]) or "the source is empty"
+    return f"expected pictures, came none of {len(skipped):,} that can be used ({reasons}); mend or replace them"
+
+
+def _losses(source: Source, kept: list[int], skipped: list[Skipped]) -> Iterator[str]:
+    """Notes on what was left out."""
+    if skipped:
+        verb = "was" if len(skipped) == 1 else "were"
+        named = few([one.name for one in skipped])
+        yield f"{len(skipped):,} of {count(len(source), 'picture')} {verb} left out as broken: {named}"
+    left = {source.label(i) for i in kept}
+    gone = [name for label, name in enumerate(source.classes) if label not in left]
+    if gone:
+        yield f"no picture is left of {few(gone)}"

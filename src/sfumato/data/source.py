@@ -1,0 +1,96 @@
+"""Where pictures come from: one door for every kind of data."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from sfumato.data.archive import open_archive
+from sfumato.data.arrays import open_npz
+from sfumato.data.digits import open_digits
+from sfumato.data.folder import open_folder
+from sfumato.data.idx import find_idx, is_idx, open_idx
+from sfumato.data.wording import printable
+from sfumato.errors import InputError, nearest
+
+NAMED: dict[str, Callable[[], "Source"]] = {"digits": open_digits}
+_KINDS = "a folder of pictures, a .zip of one, a .npz, an IDX file (...images-idx3-ubyte[.gz]) or a name"
+
+
+class Source(Protocol):
+    """n pictures in a fixed order, each read when asked for, from any thread."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names in the order of their labels; empty if the pictures have none."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the data, a line each."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A SHA-256 by which a resumed run sees that the data changed."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def image(self, i: int) -> Image.Image:
+        """Picture i, decoded in full. Raises DataError, naming it, if it is broken."""
+        ...
+
+    def label(self, i: int) -> int | None:
+        """The index of picture i's class in `classes`; None exactly if there are no classes."""
+        ...
+
+    def captions(self, i: int) -> tuple[str, ...]:
+        """The captions of picture i: none, one or several."""
+        ...
+
+    def name(self, i: int) -> str:
+        """What to call picture i in a message."""
+        ...
+
+
+def open_source(where: str | Path) -> Source:
+    """The pictures at a path, or of a data set that ships (`NAMED`): 'digits'.
+
+    A path is a folder of pictures, a .zip of one, a .npz, an IDX file, or a folder of IDX files (whose training split
+    is taken). A string that is the name of a data set means that; write './digits' for a folder of that name.
+
+    Raises InputError for what is none of these, DataError for data that cannot be read.
+    """
+    if isinstance(where, str) and where in NAMED:
+        return NAMED[where]()
+    if not isinstance(where, str | Path) or not str(where):
+        raise InputError(f"expected {_KINDS}, came {where!r}")
+    if os.path.isdir(where):
+        return _open_directory(where)
+    if os.path.isfile(where):
+        return _open_file(where)
+    raise InputError(
+        f"expected {_KINDS}, came {printable(str(where))!r}, which does not exist; {nearest(str(where), NAMED)}"
+    )
+
+
+def _open_directory(where: str | Path) -> Source:
+    try:
+        pictures = find_idx(where)
+    except OSError as error:
+        raise InputError(f"{printable(str(where))}: expected a folder to read, came {error.strerror}") from error
+    return open_folder(where) if pictures is None else open_idx(pictures)
+
+
+def _open_file(where: str | Path) -> Source:
+    ending = os.path.splitext(where)[1].lower()
+    if ending == ".zip":
+        return open_archive(where)
+    if ending == ".npz":
+        return open_npz(where)
+    if is_idx(where):
+        return open_idx(where)
+    raise InputError(f"expected {_KINDS}, came a file of another kind: {printable(str(where))}")

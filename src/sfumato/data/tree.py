@@ -1,0 +1,95 @@
+"""A tree of named files, on disk or in an archive, read as pictures with classes and captions."""
+
+import json
+import posixpath
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from sfumato.data.captions import read_captions
+from sfumato.data.decode import ENDINGS, decode
+from sfumato.data.table import Table, digest
+from sfumato.data.wording import count, few, printable
+from sfumato.errors import DataError
+
+# Room for the largest picture that `decode` takes, stored plainly.
+MAX_BYTES = 2**28
+
+_TEXT_ENDINGS = (".csv", ".json", ".jsonl", ".txt")
+_SPLITS = {"dev", "test", "train", "val", "valid", "validation"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file: its path below the root (with '/'), its size in bytes, and how to read it.
+
+    `read` returns at most `MAX_BYTES` and raises DataError, naming the file, if it cannot.
+    """
+
+    path: str
+    size: int
+    read: Callable[[], bytes]
+
+
+def visible(path: str) -> bool:
+    """Whether no part of the path is hidden by a leading dot."""
+    return not any(part.startswith(".") for part in path.split("/"))
+
+
+def from_tree(entries: Iterable[Entry], where: str, notes: Sequence[str] = ()) -> Table:
+    """The pictures among the files, in the order of their paths' bytes.
+
+    - Pictures are told by their endings (`ENDINGS`); hidden files are passed over, other files counted in the notes.
+    - If every picture lies in a sub-folder, the first sub-folder of its path is its class, and the classes are in
+      order. If some lie at the top, there are no classes.
+    - Captions come from `metadata.jsonl`, `metadata.csv` or a `.txt` beside a picture: see `read_captions`.
+
+    The fingerprint covers paths, sizes, classes and captions, not the pictures' bytes.
+
+    Raises DataError if there is no picture or a metadata file cannot be understood.
+    """
+    files = sorted((entry for entry in entries if visible(entry.path)), key=lambda entry: _as_bytes(entry.path))
+    pictures = [entry for entry in files if _ending(entry.path) in ENDINGS]
+    others = [entry.path for entry in files if _ending(entry.path) not in (*ENDINGS, *_TEXT_ENDINGS)]
+    notes = list(notes)
+    if others:
+        notes.append(f"{count(len(others), 'file')} of other kinds passed over: {few(others)}")
+    if not pictures:
+        found = f"none ({'; '.join(notes)})" if notes else "none"
+        raise DataError(f"{printable(where)}: expected pictures ({' '.join(ENDINGS)}), came {found}; add some")
+
+    paths = tuple(entry.path for entry in pictures)
+    classes, labels = _classes(paths, notes)
+    texts = read_captions({entry.path: entry.read for entry in files}, paths, notes)
+    sizes = [entry.size for entry in pictures]
+    return Table(
+        names=tuple(printable(path) for path in paths),
+        read=lambda i: decode(pictures[i].read(), pictures[i].path),
+        fingerprint=digest("tree", json.dumps([paths, sizes, classes, labels, texts])),
+        classes=classes,
+        labels=labels,
+        texts=texts,
+        notes=tuple(notes),
+    )
+
+
+def _classes(paths: Sequence[str], notes: list[str]) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+    folders = [path.partition("/")[0] for path in paths if "/" in path]
+    if not folders:
+        return (), None
+    if len(folders) < len(paths):
+        top = count(len(paths) - len(folders), "picture")
+        notes.append(f"no classes: {top} at the top beside the sub-folders {few(sorted(set(folders)))}")
+        return (), None
+    classes = tuple(sorted(set(folders), key=_as_bytes))
+    if {name.lower() for name in classes} <= _SPLITS:
+        notes.append(f"the classes {few(classes)} look like splits: to train on one, name its folder")
+    index = {name: i for i, name in enumerate(classes)}
+    return classes, tuple(index[folder] for folder in folders)
+
+
+def _ending(path: str) -> str:
+    return posixpath.splitext(path)[1].lower()
+
+
+def _as_bytes(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")

@@ -1,0 +1,127 @@
+"""A .zip is read like the folder it holds, and a hostile one does no harm."""
+
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_pictures import encode, noise
+
+from sfumato.data import open_source
+from sfumato.errors import DataError
+
+PICTURE = encode(noise(6, 4))
+
+
+def pack(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_zip_equals_its_folder(tmp_path: Path, folder: Callable[..., Path]) -> None:
+    files = {"dog/2.png": None, "cat/1.png": None, "cat/1.txt": "a cat", ".x/y.png": None}
+    files["metadata.jsonl"] = [{"file_name": "dog/2.png", "text": "a dog"}]
+    root = folder(files)
+    contents = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    one, two = open_source(root), open_source(pack(tmp_path / "a.zip", contents))
+    assert two.classes == ("cat", "dog") and [two.captions(i) for i in range(2)] == [("a cat",), ("a dog",)]
+    assert (one.fingerprint, one.classes, one.notes) == (two.fingerprint, two.classes, two.notes)
+    np.testing.assert_array_equal(np.asarray(one.image(1)), np.asarray(two.image(1)))
+
+
+def test_one_folder_around_everything_is_the_root(tmp_path: Path) -> None:
+    mac = {"__MACOSX/pets/._1.png": b"x", "pets/.DS_Store": b"x"}
+    source = open_source(pack(tmp_path / "a.zip", {"pets/cat/1.png": PICTURE, "pets/dog/2.png": PICTURE, **mac}))
+    assert source.classes == ("cat", "dog") and source.name(0) == "cat/1.png" and source.notes == ()
+    flat = open_source(
+        pack(tmp_path / "b.zip", {"pets/1.png": PICTURE, "pets/metadata.csv": b"file_name,text\n1.png,x"})
+    )
+    assert flat.classes == () and flat.captions(0) == ("x",)
+
+
+def test_names_are_brought_to_one_spelling(tmp_path: Path) -> None:
+    source = open_source(pack(tmp_path / "a.zip", {"./cat\\1.png": PICTURE, "dog//2.png": PICTURE}))
+    assert [source.name(i) for i in range(2)] == ["cat/1.png", "dog/2.png"]
+
+
+@pytest.mark.parametrize("name", ("../a.png", "x/../../a.png", "/etc/a.png", "..\\a.png", "C:\\a.png", "c:a.png"))
+def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    path = pack(tmp_path / "a.zip", {"ok.png": PICTURE, name: PICTURE})
+    with pytest.raises(DataError, match=r"expected names below the archive's root, came '.*'; pack it again"):
+        open_source(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_member_that_unpacks_too_large_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfumato.data.archive.MAX_BYTES", 1000)
+    source = open_source(pack(tmp_path / "a.zip", {"a.png": bytes(10_000_000), "b.png": PICTURE}))
+    with pytest.raises(DataError, match=r"a\.png: expected at most 1,000 bytes, came 10,000,000; take it out"):
+        source.image(0)
+    assert source.image(1).size == (6, 4)
+
+
+def test_a_member_that_lies_about_its_size_is_cut_there(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", {"a.png": bytes(10_000_000)})
+    data = path.read_bytes()
+    path.write_bytes(data.replace(struct.pack("<I", 10_000_000), struct.pack("<I", 500)))
+    source = open_source(path)
+    with pytest.raises(DataError, match=r"^a\.png: expected a whole member, came damaged data \(Bad CRC-32"):
+        source.image(0)
+
+
+@pytest.mark.parametrize("method", (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+def test_methods_that_expand_without_bound_are_refused(tmp_path: Path, method: int) -> None:
+    source = open_source(pack(tmp_path / "a.zip", {"a.png": PICTURE}, method))
+    with pytest.raises(DataError, match=f"expected Deflate or no compression, came method {method}; pack it with"):
+        source.image(0)
+
+
+def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", {"a.png": PICTURE})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="came an encrypted member; pack it without a password"):
+        open_source(path).image(0)
+
+
+def test_damaged_data_is_named(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", {"a.png": PICTURE}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IDAT") + 6] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"^a\.png: expected a whole member, came damaged data \(Bad CRC-32"):
+        open_source(path).image(0)
+
+
+@pytest.mark.parametrize("data", (b"", b"junk", PICTURE))
+def test_what_is_no_archive_is_an_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.zip: expected a zip archive, came File is not a zip file; pack it again"):
+        open_source(tmp_path / "a.zip")
+
+
+def test_an_archive_without_pictures_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.zip: expected pictures .*, came none; add some"):
+        open_source(pack(tmp_path / "a.zip", {}))
+
+
+@pytest.mark.parametrize("trials", [150, pytest.param(20_000, marks=pytest.mark.release)])
+def test_flipped_bytes_give_pictures_or_a_typed_error(tmp_path: Path, trials: int) -> None:
+    random = np.random.default_rng(0)
+    members = {"cat/a.png": PICTURE, "dog/b.png": PICTURE, "metadata.jsonl": b'{"file_name": "cat/a.png", "text": "x"}'}
+    whole = np.frombuffer(pack(tmp_path / "a.zip", members).read_bytes(), dtype=np.uint8)
+    for trial in range(trials):
+        data = whole.copy()
+        data[random.integers(0, len(data), size=random.integers(1, 6))] = random.integers(0, 256)
+        (tmp_path / "b.zip").write_bytes(data.tobytes()[: len(data) - (trial % 3) * random.integers(0, 200)])
+        try:
+            source = open_source(tmp_path / "b.zip")
+            for i in range(len(source)):
+                source.image(i)
+        except DataError as error:
+            assert "\n" not in str(error)

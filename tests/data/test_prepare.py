@@ -1,0 +1,210 @@
+"""Pictures are decoded once, in order, to one form; broken ones are left out and named."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_pictures import encode, noise
+
+from sfumato.data import Pictures, open_source, prepare, to_array
+from sfumato.data.parallel import in_order
+from sfumato.errors import DataError, InputError, StorageError
+
+Fill = Callable[..., Path]
+
+
+def picture(i: int, size: tuple[int, int] = (8, 8), channels: int = 3) -> bytes:
+    return encode(noise(*size, channels, seed=i))
+
+
+def test_everything_known_of_a_picture_stays_with_it(folder: Fill) -> None:
+    files = {"cat/1.png": picture(1), "dog/2.png": picture(2), "cat/1.txt": "a cat", "eel/3.png": b"junk"}
+    seen: list[tuple[int, int]] = []
+    pictures = prepare(open_source(folder(files)), progress=lambda done, of: seen.append((done, of)))
+    assert pictures.pixels.shape == (2, 3, 8, 8) and pictures.pixels.dtype == np.uint8 and len(pictures) == 2
+    np.testing.assert_array_equal(pictures.pixels[1], to_array(noise(8, 8, seed=2), size=(8, 8), channels=3))
+    assert pictures.labels is not None and pictures.labels.dtype == np.int64
+    assert pictures.labels.tolist() == [0, 1] and pictures.classes == ("cat", "dog", "eel")
+    assert pictures.captions == (("a cat",), ()) and pictures.names == ("cat/1.png", "dog/2.png")
+    assert [one.name for one in pictures.skipped] == ["eel/3.png"]
+    assert pictures.skipped[0].reason.startswith("expected a picture (BMP, GIF,")
+    assert pictures.notes == (
+        "2 of 3 pictures have no caption",
+        "1 of 3 pictures was left out as broken: eel/3.png",
+        "no picture is left of eel",
+    )
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("n", [1000, pytest.param(20_000, marks=pytest.mark.release)])
+def test_a_folder_with_five_percent_broken_files(folder: Fill, n: int) -> None:
+    whole = [picture(i) for i in range(7)]
+    broken = [
+        b"",
+        whole[0][:60],
+        b"I am text",
+        bytes.fromhex("89504e470d0a1a0a") + b"\xff" * 40,
+        encode(noise(4, 4), "PPM"),
+    ]
+    files = {f"{i:05}.png": broken[i // 20 % 5] if i % 20 == 7 else whole[i % 7] for i in range(n)}
+    pictures = prepare(open_source(folder(files)), size=(4, 4))
+    good = [name for i, name in enumerate(files) if i % 20 != 7]
+    assert list(pictures.names) == good
+    assert [one.name for one in pictures.skipped] == [name for i, name in enumerate(files) if i % 20 == 7]
+    expected = np.stack([to_array(noise(8, 8, seed=int(name[:5]) % 7), size=(4, 4), channels=3) for name in good])
+    np.testing.assert_array_equal(pictures.pixels, expected)
+
+
+def test_nothing_left_is_an_error_with_the_first_reasons(folder: Fill) -> None:
+    source = open_source(folder({f"{i}.png": b"" for i in range(5)}))
+    came = (
+        r"came none of 5 that can be used \(0\.png: expected a picture, came an empty file; .*; 2\.png: [^0-9]*\); mend"
+    )
+    with pytest.raises(DataError, match=came):
+        prepare(source)
+
+
+def test_without_a_size_all_pictures_must_share_one(folder: Fill) -> None:
+    files = {"a.png": picture(0, (9, 5)), "b.png": picture(1, (9, 5)), "c.png": picture(2, (5, 9))}
+    source = open_source(folder(files))
+    with pytest.raises(InputError, match=r"differ \(a\.png is 9x5, c\.png is 5x9\), came None; give size$"):
+        prepare(source)
+    assert prepare(source, size=(6, 3)).pixels.shape == (3, 3, 3, 6)
+    assert prepare(open_source(folder({"a.png": files["a.png"], "b.png": b""}, "one"))).pixels.shape == (1, 3, 5, 9)
+
+
+def test_channels_follow_the_pictures(folder: Fill) -> None:
+    deep = encode(Image.fromarray(np.full((8, 8), 257 * 9, dtype=np.uint16)))
+    bits = encode(Image.new("1", (8, 8), 1))
+    grey = prepare(open_source(folder({"a.png": picture(0, channels=1), "b.png": deep, "c.png": bits}, "grey")))
+    assert grey.pixels.shape == (3, 1, 8, 8) and (grey.pixels[1] == 9).all() and grey.pixels.flags.c_contiguous
+    np.testing.assert_array_equal(grey.pixels[0, 0], np.asarray(noise(8, 8, 1)))
+    mixed = open_source(folder({"a.png": picture(0, channels=1), "b.png": picture(1)}, "mixed"))
+    assert prepare(mixed).pixels.shape == (2, 3, 8, 8)
+    assert prepare(mixed, channels=1).pixels.shape == (2, 1, 8, 8)
+    assert prepare(mixed, channels=4).pixels.shape == (2, 4, 8, 8)
+
+
+def test_the_fingerprint_follows_settings_and_losses(folder: Fill) -> None:
+    source = open_source(folder({"a.png": picture(0, (9, 5)), "b.png": picture(1, (9, 5))}))
+    whole = prepare(source)
+    assert prepare(source, size=(9, 5), channels=3).fingerprint == whole.fingerprint
+    others = [
+        prepare(source, size=(9, 6)),
+        prepare(source, channels=1),
+        prepare(source, fit="pad"),
+        prepare(source, background=(0, 0, 0)),
+        prepare(open_source(folder({"b.png": bytes(len(picture(1, (9, 5))))}))),  # as long, and broken
+    ]
+    assert len({one.fingerprint for one in (whole, *others)}) == 6
+
+
+@pytest.fixture
+def twenty(folder: Fill) -> Path:
+    return folder({f"{i:02}.png": b"junk" if i in (3, 17) else picture(i) for i in range(20)})
+
+
+def test_too_many_for_memory_go_to_the_cache(twenty: Path, tmp_path: Path) -> None:
+    source, cache = open_source(twenty), tmp_path / "cache.npy"
+    kept: Pictures = prepare(source, memory=20 * 192, cache=cache)
+    assert not isinstance(kept.pixels, np.memmap) and not cache.exists()
+    mapped = prepare(source, memory=20 * 192 - 1, cache=cache)
+    assert isinstance(mapped.pixels, np.memmap)
+    np.testing.assert_array_equal(mapped.pixels, kept.pixels)
+    assert mapped.fingerprint == kept.fingerprint
+    mapped.pixels[:] = 0
+    np.testing.assert_array_equal(np.load(cache), kept.pixels)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.npy", "pictures"]
+
+
+def test_grey_pictures_in_the_cache_have_one_channel(folder: Fill, tmp_path: Path) -> None:
+    source = open_source(folder({f"{i}.png": picture(i, channels=1) for i in range(3)}))
+    np.testing.assert_array_equal(
+        prepare(source, memory=0, cache=tmp_path / "c.npy").pixels, prepare(source, channels=1).pixels
+    )
+
+
+def test_without_a_cache_too_many_are_an_error(twenty: Path) -> None:
+    with pytest.raises(InputError, match=r"20 pictures of 3x8x8 take 3\.8 KiB; give cache, a file .*, or raise memory"):
+        prepare(open_source(twenty), memory=100)
+
+
+def test_a_disk_that_fails_leaves_the_old_cache(twenty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache.npy"
+    cache.write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    source = open_source(twenty)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(
+            StorageError, match=r"cache\.npy: cannot be written \(No space left on device\); free space"
+        ):
+            prepare(source, memory=0, cache=cache)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
+        with pytest.raises(StorageError, match=r"but only 10 B are free for .*cache\.npy; make room"):
+            prepare(source, memory=0, cache=cache)
+    with pytest.raises(StorageError, match="No such file or directory"):
+        prepare(source, memory=0, cache=tmp_path / "nowhere" / "c.npy")
+    assert cache.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.npy", "pictures"]
+
+
+def test_stopping_leaves_no_half_file_and_no_thread(twenty: Path, tmp_path: Path) -> None:
+    def stop(done: int, of: int) -> None:
+        if done == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(open_source(twenty), memory=0, cache=tmp_path / "c.npy", progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+    assert not any(thread.name.startswith("sfumato-data") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": (0, 1)}, {"channels": 0}, {"channels": 2}, {"fit": "x"}, {"background": (1,)}, {"size": ()}]
+)
+def test_wrong_arguments_are_refused_before_anything_is_read(wrong: dict[str, object]) -> None:
+    @dataclass
+    class Untouched:
+        def __len__(self) -> int:
+            raise AssertionError
+
+    with pytest.raises(InputError, match="expected"):
+        prepare(Untouched(), **wrong)  # type: ignore[arg-type]
+
+
+def test_slow_work_runs_ahead_in_threads_and_comes_in_order() -> None:
+    threads: set[str] = set()
+    most = 0
+
+    def work(i: int) -> int:
+        nonlocal most
+        threads.add(threading.current_thread().name)
+        most = max(most, i)
+        time.sleep(0.004 if i % 2 else 0.002)
+        return i
+
+    results = in_order(work, 60)
+    for i in range(30):
+        assert next(results) == i
+    assert any(name.startswith("sfumato-data") for name in threads)
+    assert most < 30 + 2 * 8 + 2
+    assert list(results) == list(range(30, 60))
+
+
+def test_an_error_that_is_not_the_pictures_is_not_swallowed(folder: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("PIL.Image.Image.resize", fault)
+    with pytest.raises(ZeroDivisionError):
+        prepare(open_source(folder({"a.png": None})))

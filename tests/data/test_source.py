@@ -1,0 +1,66 @@
+"""One door for every kind of data, and what it says at a wrong one."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfumato.data import open_source, prepare
+from sfumato.errors import InputError
+
+Fill = Callable[..., Path]
+
+
+def test_the_digits_ship() -> None:
+    pictures = prepare(open_source("digits"))
+    assert pictures.pixels.shape == (1797, 1, 8, 8)
+    assert pictures.classes == tuple("0123456789")
+    assert pictures.labels is not None and pictures.labels[:10].tolist() == list(range(10))
+    levels = np.unique(pictures.pixels)
+    assert levels.tolist() == [round(v * 255 / 16) for v in range(17)]
+    assert pictures.names[0] == "digits[0]"
+
+
+def test_digits_without_scikit_learn_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(InputError, match=r"scikit-learn, which is not installed: pip install sfumato\[digits\]$"):
+        open_source("digits")
+
+
+def test_a_path_may_be_a_string_a_path_or_a_name(folder: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder({"a.png": None}, "digits")
+    monkeypatch.chdir(root.parent)
+    assert len(open_source(str(root))) == 1
+    assert len(open_source("./digits")) == 1
+    assert len(open_source(Path("digits"))) == 1
+    assert len(open_source("digits")) == 1797
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ("digit", r"came 'digit', which does not exist; did you mean 'digits'\? known: digits$"),
+        (
+            "no/such/folder",
+            "expected a folder of pictures, a .zip of one, a .npz, an IDX file .* or a name, came 'no/such",
+        ),
+        ("", "came ''"),
+        ("a\nb", "came .*a.*nb.*, which does not exist"),
+        ("x" * 5000, "which does not exist"),
+        ("\0", "which does not exist"),
+        (3, "came 3"),
+        (None, "came None"),
+    ],
+)
+def test_what_is_no_data_is_said(where: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=text) as caught:
+        open_source(where)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_kind_is_said(folder: Fill) -> None:
+    with pytest.raises(InputError, match=r"came a file of another kind: .*a\.png$"):
+        open_source(folder({"a.png": None}) / "a.png")
