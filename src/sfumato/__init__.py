@@ -4,6 +4,7 @@ The public names load on first use, so that `import sfumato` costs nothing.
 """
 
 from importlib import import_module
+
 TYPE_CHECKING = False  # as in typing, whose import would be half the cost of this one
 if TYPE_CHECKING:
     from sfumato.library import load as load

@@ -49,10 +49,24 @@ def replacing(path: Path) -> Iterator[Path]:
 def unwritable(path: Path, error: OSError) -> StorageError:
     """What to tell someone whose file could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(next(p for p in path.absolute().parents if p.exists())).free
+        free = shutil.disk_usage(existing(path.parent)).free
         return StorageError(f"no space to write {path}: {free / 1e6:,.1f} MB free; what was there before is untouched")
     reason = error.strerror or str(error)
     return StorageError(f"cannot write {path}: {reason}; choose a folder that you may write to")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise a `StorageError` if files could not be written to `folder`, which need not exist yet; changes nothing."""
+    place = existing(folder)
+    if not place.is_dir():
+        raise unwritable(folder, NotADirectoryError(errno.ENOTDIR, f"{place} is a file, not a folder"))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise unwritable(folder, PermissionError(errno.EACCES, "permission denied"))
+
+
+def existing(path: Path) -> Path:
+    """`path`, or the nearest folder above it that exists."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 
 def write_bytes(path: Path, data: bytes) -> None:

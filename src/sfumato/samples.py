@@ -1,6 +1,7 @@
 """What a system drew, ready to look at, to keep and to repeat."""
 
 import io
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -37,16 +38,14 @@ class Samples:
         return sheet(self.images(), columns, scale or max(1, 64 // max(height, width)), gap)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write each picture as `PROMPT-SEED.png` into `folder`, with its record inside; returns the paths."""
-        paths, taken = [], set()
-        for image, record in zip(self.images(), self.records, strict=True):
-            stem = f"{_slug(record.get('prompt'))}{record.get('seed', 0)}"
-            while stem in taken:
-                stem += "_"
-            taken.add(stem)
-            paths.append(Path(folder) / f"{stem}.png")
-            write_bytes(paths[-1], png(image, record))
-        return paths
+        """Write each picture as `PROMPT-SEED.png` into `folder`, with its record inside; returns the paths.
+
+        Another picture of that name stays, and the new one is numbered; the same one is not written twice.
+        """
+        return [
+            _keep(Path(folder), f"{_slug(record.get('prompt'))}{record.get('seed', 0)}", png(image, record))
+            for image, record in zip(self.images(), self.records, strict=True)
+        ]
 
 
 def to_image(picture: Tensor) -> Image.Image:
@@ -90,6 +89,18 @@ def read_record(path: Path) -> dict[str, Any]:
     if text is None:
         raise FormatError(f"{path} carries no record of Sfumato's: it was drawn by something else, or was edited since")
     return parse_json(text.encode(), f"the record in {path}")
+
+
+def _keep(folder: Path, stem: str, data: bytes) -> Path:
+    """Write `data` to the first of `stem.png`, `stem_2.png`, … that is free or holds it already."""
+    for number in itertools.count(1):
+        path = folder / (f"{stem}.png" if number == 1 else f"{stem}_{number}.png")
+        if not path.exists():
+            write_bytes(path, data)
+            return path
+        if path.read_bytes() == data:
+            return path
+    raise AssertionError
 
 
 def _slug(prompt: Any) -> str:

@@ -24,14 +24,15 @@ def generate(
 ) -> None:
     """Draw pictures. Each file carries what repeats it: see `sfumato inspect`."""
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
     from sfumato import load
     from sfumato.errors import InputError
-    from sfumato.samples import Samples
+    from sfumato.files import check_writable
 
     if not 1 <= number <= 100_000:
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
+    check_writable(out)
     system = load(model, device, precision)
     frames = system.stream(
         prompt,
@@ -45,11 +46,13 @@ def generate(
     console = Console(stderr=True)
     kind = str(next(system.denoiser.parameters()).dtype).removeprefix("torch.")
     console.print(f"{model}: {system.fingerprint()} on {system.device.type} in {kind}", highlight=False)
-    total = -(-number // system.batch(_size(size))) * (steps or system.settings.steps)
-    for frame in track(frames, "drawing", total=total, console=console, disable=not console.is_terminal):
-        if frame.samples is not None:
-            for path in Samples(frame.samples.tensor, frame.samples.records).save(out):
-                print(path)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing")
+        for frame in frames:
+            bar.update(task, total=frame.total, completed=frame.done)
+            if frame.samples is not None:
+                for path in frame.samples.save(out):
+                    print(path)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from sfumato import files
 from sfumato.errors import StorageError
 from sfumato.parts import NETWORKS
 from sfumato.system import System
@@ -95,8 +96,7 @@ def disk_needed(parameters: int) -> int:
 
 def check_disk(folder: Path, needed: int) -> None:
     """Raise a `StorageError` when there is not that much space where `folder` is or will be."""
-    place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(files.existing(folder)).free
     if free < needed:
         raise StorageError(
             f"{folder} needs {needed / 1e6:,.0f} MB of space and there are {free / 1e6:,.0f} MB free: make room, or"

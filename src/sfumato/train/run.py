@@ -22,7 +22,7 @@ from sfumato.train.recipe import Recipe, differences
 from sfumato.train.trainer import Place, Trainer
 
 FORMAT = 1
-MOST_STEPS = 10**9
+MOST_STEPS = 10**8
 
 
 def train(
@@ -91,6 +91,7 @@ def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             hint = "--resume goes on with it; or " if record.exists() else ""
             raise InputError(f"{folder} is not empty: {hint}choose a new folder with --out")
+        files.check_writable(folder)
         return None
     if not record.exists():
         raise ResumeError(f"there is no run to resume in {folder}: it holds no run.json")
@@ -152,6 +153,8 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
     monitor.say(f"{where}: {len(pictures):,} pictures of {width}×{height}{classes}")
     for note in pictures.notes:
         monitor.say(f"note: {note}")
+    if any(pictures.captions):
+        monitor.say("note: there are captions, and this recipe does not read them")
     if pictures.skipped:
         shown = "; ".join(f"{skipped.name} ({skipped.reason})" for skipped in pictures.skipped[:5])
         monitor.say(f"left out {len(pictures.skipped):,} broken pictures: {shown}")
