@@ -72,6 +72,7 @@ class Quadratic:
 
 def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     """The levels visited in `steps` moves: steps + 1 of them, each of shape [1], the last one clean."""
+    schedule(torch.tensor([schedule.clean]))  # a schedule that cannot be says so itself
     most = schedule.T or MOST_STEPS
     if not 1 <= steps <= most:
         raise InputError(f"steps must be between 1 and {most:,} for this schedule, not {steps:,}")

@@ -17,6 +17,9 @@ from sfumato.core.level import Level
 from sfumato.errors import InputError
 
 
+MOST_STEPS = 1_000_000
+
+
 @runtime_checkable
 class Schedule(Protocol):
     """What everything else may ask of a schedule.
@@ -71,8 +74,8 @@ class Table:
     @cached_property
     def logsnr(self) -> Tensor:
         """λ at the whole times 0 … T−1, float64 [T], falling."""
-        if self.T < 1:
-            raise InputError(f"a schedule needs at least one step: T is {self.T}")
+        if not 1 <= self.T <= MOST_STEPS:
+            raise InputError(f"the T of a schedule must be from 1 to {MOST_STEPS:,}, not {self.T:,}")
         betas = self.betas()
         if not bool(((betas > 0) & (betas < 1)).all()):
             raise InputError(f"betas must lie between 0 and 1: {self} has {betas.min():g} to {betas.max():g}")

@@ -67,6 +67,7 @@ class Store:
             room = f"expected pixels within memory, {amount(self._memory)}"
             raise InputError(f"{room}, came more: {what}; give cache, a file to keep them in, or raise memory")
         try:
+            self._cache.parent.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self._cache.parent).free
             if free < needed:
                 raise StorageError(f"{what}, but only {amount(free)} are free for {self._shown}; make room")

@@ -48,6 +48,8 @@ class Constant:
     rate: float = 0.9999
 
     def decay(self, step: int) -> float:
+        if not 0 <= self.rate < 1:
+            raise InputError(f"the rate of a constant average must be at least 0 and below 1, not {self.rate}")
         return min(self.rate, (1 + step) / (10 + step))
 
 

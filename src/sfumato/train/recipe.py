@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from sfumato.core.grid import Spacing, Trailing
+from sfumato.core.grid import Spacing, Trailing, levels
 from sfumato.core.parameterization import Eps, Parameterization
 from sfumato.core.schedule import Linear, Schedule
 from sfumato.errors import InputError, nearest
@@ -128,7 +128,12 @@ def check(data: dict[str, Any]) -> Recipe:
     recipe = validate(Recipe, data, "")
     assert isinstance(recipe, Recipe)
     with torch.device("meta"):
-        NETWORKS.load(recipe.network, in_channels=1, out_channels=1)
+        network = NETWORKS.load(recipe.network, in_channels=1, out_channels=1)
+    if recipe.data.size is not None:
+        width, height = recipe.data.size
+        network.check_size(height, width)
+    recipe.parameterization(levels(recipe.schedule, recipe.settings.spacing, recipe.settings.steps)[0])
+    recipe.average.decay(1)
     if recipe.train.batch % recipe.train.accumulate:
         raise InputError(
             f"train.accumulate ({recipe.train.accumulate}) must divide train.batch ({recipe.train.batch}) evenly"

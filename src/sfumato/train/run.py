@@ -1,7 +1,8 @@
 """The front door of training: check everything, say the cost, train."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sfumato.train.recipe import Recipe, differences
 from sfumato.train.trainer import Place, Trainer
 
 FORMAT = 1
+CACHE = "pictures.npy"
 MOST_STEPS = 10**8
 
 
@@ -56,11 +58,12 @@ def train(
         raise InputError("what to train on? give a folder of pictures, a .zip, a .npz, or a name such as digits")
     chosen = _recipe(recipe, settings, before, accept_changes)
     budget = _budget(chosen, steps, images, minutes)
-    monitor = monitor or Quiet()
-    with monitor:
+    accelerator = Accelerator(cpu=device == "cpu")
+    accelerator.wait_for_everyone()  # no process writes to the folder before all have found it as it was
+    monitor = monitor if monitor is not None and accelerator.is_main_process else Quiet()
+    with monitor, _whole_or_nothing(folder):
         where = str(data) if data is not None else str((before or {})["data"])
         pictures = _read(where, chosen, folder, monitor)
-        accelerator = Accelerator(cpu=device == "cpu")
         system = build(chosen, pictures)
         place = Place(folder, accelerator, machine.pick_precision(accelerator.device, precision))
         about = _about(where, chosen, pictures, place)
@@ -82,6 +85,19 @@ def train(
         if accelerator.is_main_process:
             monitor.say(f"{trainer.step:,} steps made: {folder / 'system'}")
     return trainer.system.to(accelerator.device, place.precision)
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[None]:
+    """An error before the run is on record leaves nothing of it in the folder."""
+    try:
+        yield
+    except BaseException:
+        if not (folder / "run.json").exists():
+            (folder / CACHE).unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that is not empty, or was never made
+                folder.rmdir()
+        raise
 
 
 def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
@@ -146,7 +162,7 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
         fit=own.fit,
         background=own.background,
         progress=monitor.preparing,
-        cache=folder / "pictures.npy",
+        cache=folder / CACHE,
     )
     height, width = pictures.pixels.shape[-2:]
     classes = f" in {len(pictures.classes)} classes" if pictures.classes else ""
@@ -155,9 +171,8 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
         monitor.say(f"note: {note}")
     if any(pictures.captions):
         monitor.say("note: there are captions, and this recipe does not read them")
-    if pictures.skipped:
-        shown = "; ".join(f"{skipped.name} ({skipped.reason})" for skipped in pictures.skipped[:5])
-        monitor.say(f"left out {len(pictures.skipped):,} broken pictures: {shown}")
+    for skipped in pictures.skipped[:5]:
+        monitor.say(f"  {skipped.name}: {skipped.reason}")
     return pictures
 
 

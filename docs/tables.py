@@ -1,0 +1,103 @@
+"""The tables of the recipe page, made from the code, so that they cannot fall behind it."""
+
+import inspect
+import json
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sfumato import parts
+from sfumato.nn.unet import UNet
+from sfumato.train.ema import AVERAGES
+from sfumato.train.recipe import Recipe, known
+
+MEANING = {
+    "data.size": "width and height; the pictures' own, if they share one, when left out",
+    "data.channels": "1 for grey, 3 for colour; grey if every picture is, when left out",
+    "data.fit": "how another aspect is met: `crop`, `pad` or `stretch`",
+    "data.background": "the colour behind transparent pictures and around padded ones",
+    "data.flip": "show each picture mirrored half of the time",
+    "condition.kind": "`labels`, `nothing`, or `auto`: labels if there are two classes or more",
+    "condition.dropout": "the share of samples that are told nothing; guidance needs some",
+    "network.width": "channels at the first level: size, speed and quality hang on it most",
+    "network.multipliers": "one number a level, times `width`; each level after the first works at half the size",
+    "network.blocks": "residual blocks a level",
+    "network.attention": "the levels with self-attention, counted from 0",
+    "network.head_width": "channels an attention head; one head when left out",
+    "network.dropout": "the share of activations that training drops",
+    "network.scale_shift": "time scales and shifts the activations (ADM), instead of being added to them (DDPM)",
+    "network.resample": "`plain`, or `residual`: sizes change inside residual blocks (ADM)",
+    "network.patch": "the side of the square of pixels that is one place of the network: 2 is a quarter of the work",
+    "network.time_scale": "what times are multiplied by before they are embedded; 1000 for times in [0, 1]",
+    "optimizer.learning_rate": "of AdamW, once warmed up",
+    "optimizer.betas": "how long AdamW remembers gradients and their squares",
+    "optimizer.weight_decay": "AdamW's pull of the weights towards zero",
+    "optimizer.warmup": "steps over which the rate rises to `learning_rate`",
+    "optimizer.clip": "the norm that the gradient of a step is held to",
+    "train.batch": "pictures a step",
+    "train.accumulate": "parts that a batch is worked through in: less memory, the same result",
+    "train.steps": "steps in all, unless `--steps`, `--images` or `--minutes` says otherwise",
+    "train.seed": "decides every draw: weights, order, times, noise",
+    "train.save_minutes": "how often a checkpoint and the system are saved",
+    "train.show_minutes": "how often a sheet of samples is drawn",
+    "settings.sampler": "how the finished system draws unless told otherwise",
+    "settings.spacing": "which times it visits",
+    "settings.steps": "in how many moves",
+    "settings.guidance": "the scale of classifier-free guidance; 1 is off",
+}
+KINDS = {
+    "schedule": parts.SCHEDULES,
+    "parameterization": parts.PARAMETERIZATIONS,
+    "loss": parts.LOSSES,
+    "times": parts.TIMES,
+    "average": AVERAGES,
+    "sampler": parts.SAMPLERS,
+    "spacing": parts.SPACINGS,
+}
+GIVEN = {"in_channels", "out_channels", "vector", "tokens", "image"}
+"""What a network is told by the data, and never by a recipe."""
+
+
+def write_all(folder: Path) -> None:
+    """Write every table into `folder`, as NAME.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    defaults = Recipe().dump()
+    network = inspect.signature(UNet).parameters.values()
+    defaults["network"] = {one.name: one.default for one in network if one.name not in GIVEN}
+    for table in ("data", "condition", "network", "optimizer", "train", "settings"):
+        rows = [(f"`{key}`", _code(value), MEANING[f"{table}.{key}"]) for key, value in defaults[table].items()]
+        _write(folder / f"{table}.md", ("key", "default", "meaning"), rows)
+    if unknown := [key for key in MEANING if key.partition(".")[2] not in defaults[key.partition(".")[0]]]:
+        raise KeyError(f"docs/tables.py explains keys that a recipe no longer has: {', '.join(unknown)}")
+    for part, kinds in KINDS.items():
+        _write(
+            folder / f"{part}.md", ("kind", "settings", "what it is"), [_kind(*item) for item in kinds.kinds.items()]
+        )
+    recipes = [
+        (f"`{name}`", tomllib.loads((files("sfumato.recipes") / f"{name}.toml").read_text())) for name in known()
+    ]
+    _write(folder / "recipes.md", ("recipe", "about"), [(name, data.get("about", "")) for name, data in recipes])
+
+
+def _kind(name: str, kind: type) -> tuple[str, str, str]:
+    """One kind of a part: its settings with their defaults, and the first sentence of its docstring."""
+    settings = [
+        f"`{key}`" if parameter.default is parameter.empty else f"`{key} = {json.dumps(parameter.default)}`"
+        for key, parameter in inspect.signature(kind).parameters.items()
+    ]
+    first = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
+    return f"`{name}`", ", ".join(settings) or "none", first.replace("|", r"\|")
+
+
+def _code(value: Any) -> str:
+    """A value as a recipe writes it; a part as the kind it is."""
+    if isinstance(value, dict):
+        settings = [f"{key} = {json.dumps(item)}" for key, item in value.items()]
+        return f"`{{ {', '.join(settings)} }}`"
+    return "left out" if value is None else f"`{json.dumps(value)}`"
+
+
+def _write(path: Path, heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    lines = [heading, ("---",) * len(heading), *rows]
+    path.write_text("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", encoding="utf-8")
