@@ -1,4 +1,4 @@
-"""`python -m sfumato`: the command line, for those who start it through another program, as `accelerate launch` does."""
+"""`python -m sfumato`: the command line, for those who start it by another program, as `accelerate launch` does."""
 
 from sfumato.cli import main
 

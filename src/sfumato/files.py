@@ -108,7 +108,7 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[st
     from safetensors.torch import save_file
 
     metadata = {"sfumato": json.dumps(about, sort_keys=True)} if about is not None else None
-    ready = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    ready = _ready(tensors)
     with replacing(path) as beside:
         try:
             save_file(ready, beside, metadata=metadata)
@@ -119,6 +119,18 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[st
             needed = sum(tensor.nbytes for tensor in ready.values())
             code = errno.ENOSPC if free < needed else errno.EIO
             raise OSError(code, f"{error} ({needed / 1e6:,.1f} MB needed)") from error
+
+
+def tensors_sha256(tensors: "Mapping[str, Tensor]") -> str:
+    """The SHA-256 of the file that `write_tensors` would write."""
+    from safetensors.torch import save
+
+    return hashlib.sha256(save(_ready(tensors))).hexdigest()
+
+
+def _ready(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Tensors in an order and a layout that do not depend on where they come from."""
+    return {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,63 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import files, machine
+from sfumato import files, machine, system_file
 from sfumato.codec import Codec
 from sfumato.condition import Conditioner, Prompt
 from sfumato.core.condition import Condition
-from sfumato.core.grid import Spacing, Trailing, levels
+from sfumato.core.grid import Spacing, levels
 from sfumato.core.noise import Noise
 from sfumato.denoise import Denoiser, DenoiserLike
-from sfumato.errors import FormatError, InputError, ShapeError
+from sfumato.errors import InputError
 from sfumato.guide import ClassifierFree, Clip, Watch
-from sfumato.parts import (
-    CODECS,
-    CONDITIONERS,
-    NETWORKS,
-    PARAMETERIZATIONS,
-    SAMPLERS,
-    SCHEDULES,
-    SPACINGS,
-)
-from sfumato.sample import DDIM, Sampler, sample
+from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
+from sfumato.sample import Sampler, sample
 from sfumato.samples import Samples
-
-FORMAT = 1
-"""The version of the folder's layout; a change that older readers would get wrong raises it."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to draw: what a system was saved with, and what a call may change.
-
-    `size` is (width, height); `guidance` the scale of classifier-free guidance, 1 for none.
-    """
-
-    size: tuple[int, int]
-    sampler: Sampler[Any] = DDIM()
-    spacing: Spacing = Trailing()
-    steps: int = 50
-    guidance: float = 1.0
-
-    def dump(self) -> dict[str, Any]:
-        return {
-            "size": list(self.size),
-            "sampler": SAMPLERS.dump(self.sampler),
-            "spacing": SPACINGS.dump(self.spacing),
-            "steps": self.steps,
-            "guidance": self.guidance,
-        }
-
-    @staticmethod
-    def load(data: dict[str, Any]) -> "Settings":
-        width, height = data["size"]
-        return Settings(
-            (int(width), int(height)),
-            SAMPLERS.load(data["sampler"]),
-            SPACINGS.load(data["spacing"]),
-            int(data["steps"]),
-            float(data["guidance"]),
-        )
+from sfumato.settings import Settings, listed, whole
 
 
 @dataclass(frozen=True)
@@ -103,7 +58,7 @@ class System:
     ) -> None:
         self.codec, self.conditioner, self.denoiser, self.settings = codec, conditioner, denoiser, settings
         self.about = about or {}
-        self._saved_as: str | None = None
+        self._weights: tuple[str, object] | None = None
 
     # Drawing ----------------------------------------------------------------------------------------------------------
 
@@ -153,17 +108,12 @@ class System:
           spacing may be spelled: "ddim", "ddim,eta=0.5";
         - `batch`: how many are drawn at once; None fits it to their size.
         """
-        prompts = [prompt] if prompt is None or isinstance(prompt, str | int) else list(prompt)
-        seeds = [_checked_seed(seed) for seed in seeds]
+        prompts = [prompt] if prompt is None or isinstance(prompt, str | int) else listed("prompt", prompt)
+        seeds = [whole("a seed", seed, 0, 2**63 - 1) for seed in listed("seeds", seeds)]
+        batch = whole("batch", batch, 1, 2**20) if batch is not None else None
         if not prompts or not seeds:
             raise InputError("nothing to draw: give at least one prompt and one seed")
-        chosen = Settings(
-            size or self.settings.size,
-            SAMPLERS.parse(sampler) if isinstance(sampler, str) else sampler or self.settings.sampler,
-            SPACINGS.parse(spacing) if isinstance(spacing, str) else spacing or self.settings.spacing,
-            self.settings.steps if steps is None else steps,
-            self.settings.guidance if guidance is None else float(guidance),
-        )
+        chosen = self.settings.but(size=size, sampler=sampler, spacing=spacing, steps=steps, guidance=guidance)
         self.check(chosen)
         if (
             chosen.guidance != 1
@@ -207,21 +157,14 @@ class System:
         return denoiser if self.codec.limit is None else Clip(denoiser, self.codec.limit)
 
     def check(self, chosen: Settings) -> None:
-        """Raise an `InputError` for settings that this system cannot draw with."""
+        """Raise an `InputError` for settings that this system cannot draw with; one for a size says which near by
+        fits."""
+        chosen.check()
         levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
-        if not math.isfinite(chosen.guidance) or chosen.guidance < 0:
-            raise InputError(f"guidance must be a number from 0 up, not {chosen.guidance}; 1 is off")
-        self.check_size(chosen.size)
-
-    def check_size(self, size: tuple[int, int]) -> None:
-        """Raise a `ShapeError` unless pictures of `size` (width, height) can be drawn; it says which near by can."""
-        width, height = size
-        if not (1 <= width <= 16384 and 1 <= height <= 16384):
-            raise ShapeError(f"size must be two numbers from 1 to 16384, not {width}×{height}")
-        _, *axes = self.codec.shape(size)
-        check = getattr(self.denoiser.network, "check_size", None)
-        if check is not None:
-            check(*axes)
+        _, *axes = self.codec.shape(chosen.size)
+        check_size = getattr(self.denoiser.network, "check_size", None)
+        if check_size is not None:
+            check_size(*axes)
 
     def batch(self, size: tuple[int, int] | None = None) -> int:
         """How many pictures of `size` are drawn at once: many small ones, few large."""
@@ -237,8 +180,10 @@ class System:
     def to(self, device: str | torch.device | None = None, precision: str | None = None) -> "System":
         """Move to a device and a precision (float32 or bfloat16); None picks the best that the machine has."""
         where = machine.pick_device(str(device) if device is not None else None)
+        known = self._weights if self._weights is not None and self._weights[1] == self._state() else None
         self.denoiser.to(where, machine.dtype(machine.pick_precision(where, precision)))
         self.denoiser.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self._weights = (known[0], self._state()) if known is not None else None
         return self
 
     # Saving and loading -----------------------------------------------------------------------------------------------
@@ -246,7 +191,7 @@ class System:
     def spec(self) -> dict[str, Any]:
         """The system as data, but for its weights."""
         return {
-            "format": FORMAT,
+            "format": system_file.FORMAT,
             "codec": CODECS.dump(self.codec),
             "conditioner": CONDITIONERS.dump(self.conditioner),
             "network": NETWORKS.dump(self.denoiser.network),
@@ -257,31 +202,25 @@ class System:
         }
 
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that change when anything that decides a picture does."""
-        if self._saved_as is None:
-            digest = hashlib.sha256()
-            for name, tensor in sorted(self.denoiser.network.state_dict().items()):
-                digest.update(name.encode())
-                digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-            return _digest(self.spec(), digest.hexdigest())
-        return self._saved_as
+        """Twelve hexadecimal digits that change when anything that decides a picture does.
+
+        The precision is not part of it: a system is the same one in bfloat16.
+        """
+        if self._weights is None or self._weights[1] != self._state():
+            self._weights = (files.tensors_sha256(self.denoiser.network.state_dict()), self._state())
+        said = json.dumps(self.spec(), sort_keys=True) + self._weights[0]
+        return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+    def _state(self) -> object:
+        """Changes whenever a weight is written to: torch counts the writes."""
+        return [(id(weight), weight._version) for weight in self.denoiser.network.state_dict(keep_vars=True).values()]
 
     def save(self, folder: str | Path) -> Path:
         """Write the system to `folder`: `system.json` and the weights it names. A system there before stays whole until
-        this one is: weights carry their hash in their name, and `system.json` is replaced last."""
-        folder = Path(folder)
-        draft = folder / "network.safetensors"
-        files.write_tensors(draft, self.denoiser.network.state_dict())
-        digest = files.sha256(draft)
-        weights = folder / f"network-{digest[:12]}.safetensors"
-        files.guarded(weights, lambda: draft.replace(weights))
-        spec = self.spec()
-        files.write_json(folder / "system.json", {**spec, "weights": {"file": weights.name, "sha256": digest}})
-        for old in folder.glob("network-*.safetensors"):
-            if old != weights:
-                old.unlink(missing_ok=True)
-        self._saved_as = _digest(spec, digest)
-        return folder
+        this one is."""
+        digest = system_file.write(Path(folder), self.spec(), self.denoiser.network.state_dict())
+        self._weights = (digest, self._state())
+        return Path(folder)
 
     @staticmethod
     def load(folder: str | Path, device: str | None = None, precision: str | None = None) -> "System":
@@ -289,72 +228,8 @@ class System:
 
         Raises `FormatError` if it is missing, damaged, or written in another format.
         """
-        folder = Path(folder)
-        data = read_spec(folder)
-        try:
-            with torch.device("meta"):
-                network = NETWORKS.load(data["network"])
-            denoiser = Denoiser(
-                network, SCHEDULES.load(data["schedule"]), PARAMETERIZATIONS.load(data["parameterization"])
-            )
-            system = System(
-                CODECS.load(data["codec"]),
-                CONDITIONERS.load(data["conditioner"]),
-                denoiser,
-                Settings.load(data["settings"]),
-                dict(data["about"]),
-            )
-            name, expected = str(data["weights"]["file"]), str(data["weights"]["sha256"])
-        except InputError as error:
-            raise FormatError(f"{folder / 'system.json'}: {error}") from error
-        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
-            detail = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise FormatError(f"{folder / 'system.json'} is damaged: {detail}") from error
-        _load_weights(network, folder, name, expected)
-        system._saved_as = _digest({key: value for key, value in data.items() if key != "weights"}, expected)
+        said, network = system_file.read(Path(folder))
+        denoiser = Denoiser(network, said.schedule, said.parameterization)
+        system = System(said.codec, said.conditioner, denoiser, said.settings.settings(), said.about)
+        system._weights = (said.weights.sha256, system._state())
         return system.to(device, precision)
-
-
-def read_spec(folder: Path) -> dict[str, Any]:
-    """The table in `system.json`, of a format that this version reads."""
-    path = folder / "system.json"
-    if not path.exists():
-        raise FormatError(f"{folder} holds no system: there is no system.json in it")
-    data = files.read_json(path)
-    if data.get("format") != FORMAT:
-        raise FormatError(
-            f"{path} is in format {data.get('format')!r}, and this version of Sfumato ({version('sfumato')}) reads"
-            f" format {FORMAT}: use the version that wrote it"
-        )
-    return data
-
-
-def _load_weights(network: torch.nn.Module, folder: Path, name: str, expected: str) -> None:
-    """Fill a network on the meta device from the weights' file, which must be the one that `system.json` means."""
-    path = folder / name
-    if Path(name).name != name or not name.endswith(".safetensors"):
-        raise FormatError(f"{folder / 'system.json'} names its weights {name!r}: it should be a file beside it")
-    if not path.exists():
-        raise FormatError(f"{folder} is not whole: {name} is missing; copy the folder again")
-    if files.sha256(path) != expected:
-        raise FormatError(f"{path} is damaged: its hash is not the one in system.json; copy the folder again")
-    tensors, _ = files.read_tensors(path)
-    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    if wrong := sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)):
-        key = wrong[0]
-        raise FormatError(
-            f"{path} does not fit its network: '{key}' should be {wanted.get(key, 'absent')} and is"
-            f" {found.get(key, 'absent')} ({len(wrong)} such)"
-        )
-    network.load_state_dict(tensors, assign=True)
-
-
-def _digest(spec: dict[str, Any], weights: str) -> str:
-    return hashlib.sha256((json.dumps(spec, sort_keys=True) + weights).encode()).hexdigest()[:12]
-
-
-def _checked_seed(seed: int) -> int:
-    if not 0 <= int(seed) < 2**63:
-        raise InputError(f"a seed must be a whole number from 0 to 2^63 − 1, not {seed}")
-    return int(seed)

@@ -33,7 +33,7 @@ def _picture(path: Path) -> list[tuple[str, Any]]:
 def _system(where: Path) -> list[tuple[str, Any]]:
     from sfumato.files import read_header
     from sfumato.library import find
-    from sfumato.system import read_spec
+    from sfumato.system_file import read_spec
 
     folder = find(where)
     spec = read_spec(folder)

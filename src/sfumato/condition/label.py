@@ -65,6 +65,8 @@ class Labels:
 
     def index(self, prompt: str | int) -> int:
         """The index of a class: a whole number is one already, a text is a name first and then a number."""
+        if not isinstance(prompt, str | int) or isinstance(prompt, bool):
+            raise InputError(f"a class is given by its name or its number, not by {prompt!r}")
         text = str(prompt).strip()
         if isinstance(prompt, str):
             for names, name in ((self.classes, prompt), ([c.lower() for c in self.classes], text.lower())):

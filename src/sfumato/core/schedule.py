@@ -16,7 +16,6 @@ from torch import Tensor
 from sfumato.core.level import Level
 from sfumato.errors import InputError
 
-
 MOST_STEPS = 1_000_000
 
 

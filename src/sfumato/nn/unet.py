@@ -11,7 +11,7 @@ from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Down, Residual, Up, norm, zero
 from sfumato.nn.embedding import TimeEmbedding
 
-LARGEST = {"in_channels": 4096, "out_channels": 4096, "width": 8192, "blocks": 64, "patch": 64}
+LARGEST = {"in_channels": 4096, "out_channels": 4096, "width": 8192, "blocks": 16, "patch": 64}
 
 
 class UNet(nn.Module):
@@ -150,8 +150,8 @@ class UNet(nn.Module):
             value = getattr(self, name)
             if not 1 <= value <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}")
-        if not 1 <= len(self.multipliers) <= 12 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
-            raise InputError(f"multipliers must be 1 to 12 whole numbers from 1 to 64, not {list(self.multipliers)}")
+        if not 1 <= len(self.multipliers) <= 10 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
+            raise InputError(f"multipliers must be 1 to 10 whole numbers from 1 to 64, not {list(self.multipliers)}")
         levels = range(len(self.multipliers))
         if unknown := set(self.attention) - set(levels):
             raise InputError(f"attention names level {min(unknown)}, but the levels are 0 to {levels[-1]}")

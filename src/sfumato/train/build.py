@@ -10,7 +10,8 @@ from sfumato.data.prepare import Pictures
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
 from sfumato.parts import NETWORKS
-from sfumato.system import Settings, System
+from sfumato.settings import Settings
+from sfumato.system import System
 from sfumato.train.draw import mix
 from sfumato.train.recipe import ConditionRecipe, Recipe
 

@@ -1,0 +1,147 @@
+"""A system on disk: `system.json`, and the weights that it names.
+
+Weights carry their SHA-256 in their name and `system.json` is replaced last, so that a folder holds one whole system at
+every moment.
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from sfumato import files
+from sfumato.codec import Codec
+from sfumato.condition import Conditioner
+from sfumato.core.parameterization import Parameterization
+from sfumato.core.schedule import Schedule
+from sfumato.errors import FormatError, InputError
+from sfumato.parts import (
+    CODECS,
+    CONDITIONERS,
+    NETWORKS,
+    PARAMETERIZATIONS,
+    SCHEDULES,
+    part_field,
+    validate,
+)
+from sfumato.settings import SettingsTable
+
+FORMAT = 1
+"""The version of the folder's layout; a change that older readers would get wrong raises it."""
+NAME = "system.json"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Weights(_Table):
+    """Which file holds the weights, and its SHA-256."""
+
+    file: str
+    sha256: str
+
+
+class SystemFile(_Table):
+    """What `system.json` says."""
+
+    format: int
+    codec: Annotated[Codec, part_field(CODECS)]
+    conditioner: Annotated[Conditioner, part_field(CONDITIONERS)]
+    network: dict[str, Any]
+    schedule: Annotated[Schedule, part_field(SCHEDULES)]
+    parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)]
+    settings: SettingsTable
+    about: dict[str, Any]
+    weights: Weights
+
+
+def write(folder: Path, spec: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """Write a system to `folder`, over any that is there; returns the SHA-256 of its weights."""
+    digest = files.tensors_sha256(tensors)
+    weights = folder / f"network-{digest[:12]}.safetensors"
+    files.write_tensors(weights, tensors)
+    files.write_json(folder / NAME, {**spec, "weights": {"file": weights.name, "sha256": digest}})
+    for old in folder.glob("network-*.safetensors"):
+        if old != weights:
+            old.unlink(missing_ok=True)
+    return digest
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """The table in `system.json`, of a format that this version reads."""
+    path = folder / NAME
+    if not path.exists():
+        raise FormatError(f"{folder} holds no system: there is no {NAME} in it")
+    data = files.read_json(path)
+    if data.get("format") != FORMAT:
+        raise FormatError(
+            f"{path} is in format {data.get('format')!r}, and this version of Sfumato ({version('sfumato')}) reads"
+            f" format {FORMAT}: use the version that wrote it"
+        )
+    return data
+
+
+def read(folder: Path) -> tuple[SystemFile, nn.Module]:
+    """The system in `folder`: what it says, and its network with its weights."""
+    path = folder / NAME
+    data = read_spec(folder)
+    try:
+        said = validate(SystemFile, data, "")
+        assert isinstance(said, SystemFile)
+        said.settings.settings().check()
+        with torch.device("meta"):
+            network = NETWORKS.load(said.network)
+        _check_fit(said, network)
+    except InputError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except (RuntimeError, OverflowError) as error:  # torch's word for shapes that no memory could hold
+        raise FormatError(f"{path}: its network cannot be built: {str(error).splitlines()[0]}") from error
+    tensors = _read_weights(folder, said.weights)
+    _check_shapes(folder / said.weights.file, network, tensors)
+    network.load_state_dict(tensors, assign=True)
+    return said, network
+
+
+def _check_fit(said: SystemFile, network: nn.Module) -> None:
+    """Raise an `InputError` unless codec, conditioner and network are of one system."""
+    expected = {
+        "in_channels": said.codec.channels,
+        "out_channels": said.codec.channels,
+        "vector": said.conditioner.doors.get("vector", 0),
+        "tokens": said.conditioner.doors.get("tokens", 0),
+    }
+    for name, value in expected.items():
+        if getattr(network, name) != value:
+            raise InputError(f"network.{name} is {getattr(network, name)}, and codec and conditioner want {value}")
+
+
+def _read_weights(folder: Path, weights: Weights) -> dict[str, Tensor]:
+    """The weights' tensors, from the file that `system.json` means and no other."""
+    name, path = weights.file, folder / weights.file
+    if Path(name).name != name or not name.endswith(".safetensors") or len(name) > 200:
+        raise FormatError(f"{folder / NAME} names its weights {name[:200]!r}: it should be a file beside it")
+    if not path.exists():
+        raise FormatError(f"{folder} is not whole: {name} is missing; copy the folder again")
+    if files.sha256(path) != weights.sha256:
+        raise FormatError(f"{path} is damaged: its hash is not the one in {NAME}; copy the folder again")
+    return files.read_tensors(path)[0]
+
+
+def _check_shapes(path: Path, network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Raise a `FormatError` unless the tensors are the network's, by name, shape and kind of number."""
+    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    if wrong := sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)):
+        key = wrong[0]
+        raise FormatError(
+            f"{path} does not fit its network: '{key}' should be {wanted.get(key, 'absent')} and is"
+            f" {found.get(key, 'absent')} ({len(wrong)} such)"
+        )
+    if odd := sorted(key for key, tensor in tensors.items() if not tensor.is_floating_point()):
+        raise FormatError(
+            f"{path} does not fit its network: '{odd[0]}' holds {tensors[odd[0]].dtype}, not real numbers"
+        )
