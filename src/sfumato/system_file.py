@@ -115,8 +115,9 @@ def _check_fit(said: SystemFile, network: nn.Module) -> None:
         "tokens": said.conditioner.doors.get("tokens", 0),
     }
     for name, value in expected.items():
-        if getattr(network, name) != value:
-            raise InputError(f"network.{name} is {getattr(network, name)}, and codec and conditioner want {value}")
+        found = getattr(network, name, value)
+        if found != value:
+            raise InputError(f"network.{name} is {found}, and codec and conditioner want {value}")
 
 
 def _read_weights(folder: Path, weights: Weights) -> dict[str, Tensor]:

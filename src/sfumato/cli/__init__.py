@@ -13,6 +13,7 @@ app = typer.Typer(
     help="Train, sample and look into diffusion models.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain help: loading rich would double the time that --help takes
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -2,7 +2,7 @@
 
 
 def doctor() -> None:
-    """Say what this machine has, what will be chosen, and what is missing."""
+    """Say what this machine has and what will be chosen."""
     import os
     import platform
     import shutil

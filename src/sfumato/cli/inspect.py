@@ -1,5 +1,6 @@
 """`sfumato inspect`"""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 def inspect(
     what: Annotated[Path, typer.Argument(help="A picture that Sfumato drew, or the folder of a system or run.")],
 ) -> None:
-    """Say what made a picture, or what is in a system; loads no weights."""
+    """Say what made a picture, or what is in a system."""
     from rich.console import Console
     from rich.table import Table
 
@@ -27,7 +28,22 @@ def inspect(
 def _picture(path: Path) -> list[tuple[str, Any]]:
     from sfumato.samples import read_record
 
-    return list(read_record(path).items())
+    record = read_record(path)
+    return [*record.items(), ("again", _again(record))]
+
+
+def _again(record: dict[str, Any]) -> str:
+    """The command that draws the picture once more."""
+    prompt = record.get("prompt")
+    words = ["sfumato generate", *([shlex.quote(str(prompt))] if prompt is not None else []), "--model DIR"]
+    for option in ("seed", "steps", "sampler", "spacing", "guidance", "size", "precision"):
+        value = record.get(option)
+        if isinstance(value, dict):
+            value = ",".join([str(value.get("kind")), *(f"{k}={v}" for k, v in value.items() if k != "kind")])
+        elif isinstance(value, list):
+            value = "x".join(str(side) for side in value)
+        words.append(f"--{option} {value}")
+    return " ".join(words)
 
 
 def _system(where: Path) -> list[tuple[str, Any]]:

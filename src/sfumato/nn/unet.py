@@ -150,6 +150,8 @@ class UNet(nn.Module):
             value = getattr(self, name)
             if not 1 <= value <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if not 1 <= len(self.multipliers) <= 10 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
             raise InputError(f"multipliers must be 1 to 10 whole numbers from 1 to 64, not {list(self.multipliers)}")
         levels = range(len(self.multipliers))

@@ -186,7 +186,11 @@ class Trainer:
         """Write a checkpoint to resume from, and the system as it is now."""
         if self.place.accelerator.is_main_process:
             checkpoint.save(self._checkpoints, self.step, self.network, self.average, self.optimizer)
-            self.system.about = {"steps": self.step, "pictures seen": self.step * self.recipe.train.batch}
+            self.system.about = {
+                "recipe": self.recipe.about,
+                "steps": self.step,
+                "pictures seen": self.step * self.recipe.train.batch,
+            }
             self.system.save(self.place.folder / "system")
         self.place.accelerator.wait_for_everyone()
 
