@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.reading import agreement, support_vectors
@@ -43,17 +44,22 @@ def main() -> None:
     print(f"{time.monotonic() - began:.0f} s in all")
 
 
-def draw_digits(system: System):
+def draw_digits(system: System) -> Image.Image:
     """Ten classes, a column each, by eight seeds."""
     pictures = system.generate(DIGITS, seeds=range(8)).images()
-    return sheet([pictures[8 * digit + seed] for seed in range(8) for digit in range(10)], columns=10, scale=8, gap=4)
+    return sheet([enlarged(pictures[8 * digit + seed]) for seed in range(8) for digit in range(10)], columns=10)
 
 
-def draw_denoising(system: System):
+def draw_denoising(system: System) -> Image.Image:
     """Each digit on its way from noise, in ten frames from left to right."""
     frames = [frame.x for frame in system.stream(DIGITS, seeds=[1])]
     chosen = [frames[round(i * (len(frames) - 1) / 9)] for i in range(10)]
-    return sheet([to_image(x[digit]) for digit in range(10) for x in chosen], columns=10, scale=8, gap=4)
+    return sheet([enlarged(to_image(x[digit])) for digit in range(10) for x in chosen], columns=10)
+
+
+def enlarged(picture: Image.Image) -> Image.Image:
+    """Eight times the size, smoothly: eight pixels across are hard to read as squares."""
+    return picture.resize((64, 64), Image.Resampling.BICUBIC)
 
 
 def read_digits(system: System) -> tuple[float, float]:
