@@ -81,7 +81,7 @@ def validate(model: type[pydantic.BaseModel], values: Mapping[str, Any], where: 
     """`values` checked strictly against `model`; the first thing wrong as an `InputError` that says where and what."""
     try:
         return model.model_validate_json(json.dumps(values))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         if not isinstance(error, pydantic.ValidationError):
             raise InputError(f"{where} holds a value that is no number, text, list or table: {error}") from error
         first = error.errors()[0]
@@ -100,7 +100,7 @@ def value_of(text: str) -> Any:
     """A setting's value from the command line: JSON where it reads as JSON, else the text itself."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

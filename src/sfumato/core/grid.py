@@ -37,8 +37,7 @@ class Trailing:
     """Even strides from the last time down to, and not with, the clean data (arXiv:2305.08891, table 2)."""
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
-        stride = (schedule.last - schedule.clean) / steps
-        return schedule.last - stride * torch.arange(steps, dtype=torch.float64)
+        return schedule.last - _stride(schedule, steps) * torch.arange(steps, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Leading:
     """
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
-        stride = (schedule.last - schedule.clean) / steps
+        stride = _stride(schedule, steps)
         if schedule.T is not None:
             stride = float(int(stride))
         return schedule.first + stride * torch.arange(steps - 1, -1, -1, dtype=torch.float64)
@@ -79,8 +78,18 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     times = spacing(schedule, steps)
     if schedule.T is not None:
         times = _whole(times, schedule.T)
+    if not bool(((times >= schedule.first) & (times <= schedule.last)).all()):
+        raise InputError(
+            f"{steps:,} steps of {spacing} leave the times [{schedule.first:g}, {schedule.last:g}] of this schedule:"
+            " take fewer, or the uniform spacing"
+        )
     visited = schedule(torch.cat([times, torch.tensor([schedule.clean], dtype=times.dtype)]))
     return [Level(*fields) for fields in zip(*(field.split(1) for field in visited), strict=True)]
+
+
+def _stride(schedule: Schedule, steps: int) -> float:
+    """One of `steps` equal parts of the way from the clean data to the last time."""
+    return (schedule.last - schedule.clean) / steps
 
 
 def _whole(times: Tensor, T: int) -> Tensor:

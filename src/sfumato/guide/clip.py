@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from sfumato.core.condition import Condition
@@ -24,4 +25,5 @@ class Clip:
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
         estimate = self.denoiser(x_t, level, condition)
-        return replace(estimate, x0=estimate.x0.clamp(-self.limit, self.limit))
+        x0 = estimate.x0.clamp(-self.limit, self.limit)
+        return replace(estimate, x0=torch.where(estimate.x0.isfinite(), x0, torch.nan))  # an infinity is no estimate

@@ -1,6 +1,5 @@
 """The pieces that convolutional networks are made of."""
 
-import math
 from typing import TypeVar
 
 import torch
@@ -10,8 +9,12 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation in 32 groups, or as near as the number of channels divides."""
-    return nn.GroupNorm(math.gcd(32, channels), channels)
+    """Group normalisation in 32 groups, or as many as divide the channels and leave at least four to each.
+
+    A group of one channel would take off again whatever is added to all of that channel, such as the time embedding.
+    """
+    most = max(min(32, channels // 4), 1)
+    return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels)
 
 
 def zero(module: M) -> M:

@@ -150,6 +150,11 @@ class UNet(nn.Module):
             value = getattr(self, name)
             if not 1 <= value <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}")
+        for name in ("vector", "tokens", "image"):
+            if not 0 <= getattr(self, name) <= 2**20:
+                raise InputError(f"{name} must be from 0 to {2**20:,}, not {getattr(self, name):,}")
+        if self.head_width is not None and self.head_width < 1:
+            raise InputError(f"head_width must be at least 1, not {self.head_width}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if not 1 <= len(self.multipliers) <= 10 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):

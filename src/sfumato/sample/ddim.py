@@ -16,7 +16,7 @@ class DDIM:
     """`x_s = alpha_s·x_0 + sqrt(sigma_s² − w²)·eps + w·z`, `w = eta·std of q(x_s | x_t, x_0)`
     (arXiv:2010.02502, eq. 12 and 16).
 
-    eta 0 is deterministic, and walks `levels` in either direction (towards noise it is inversion); eta 1 is DDPM.
+    eta 0 is deterministic and walks noisy levels in either direction (towards noise it is inversion); eta 1 is DDPM.
     """
 
     eta: float = 0.0

@@ -11,7 +11,7 @@ from sfumato.core.condition import Condition
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
-from sfumato.errors import NonFiniteError
+from sfumato.errors import InputError, NonFiniteError
 
 S = TypeVar("S")
 
@@ -50,6 +50,8 @@ def sample(
     x must stand at `levels[0]`. Stopping early is stopping the iteration. A sample that leaves the finite numbers is a
     `NonFiniteError` that names the move and the time.
     """
+    if any(not bool((level.sigma > 0).all()) for level in levels[:-1]):
+        raise InputError("a move cannot start from clean data (sigma 0): leave that level out, or put it last")
     state = sampler.init(x)
     for move, (now, then) in enumerate(pairwise(levels), start=1):
         with torch.no_grad():

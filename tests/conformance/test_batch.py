@@ -1,0 +1,66 @@
+"""Samples of one batch may stand at levels of their own, and never depend on one another."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from matrix import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, error, levels, network, normal, stack
+
+from sfumato.core.condition import Condition
+from sfumato.core.level import Level
+from sfumato.core.noise import Noise
+from sfumato.oracle import finite
+from sfumato.sample import sample
+
+POINTS = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: str, schedule: str, parameterization: str) -> None:
+    """First, last and middle moves of grids of different lengths, all at once."""
+    places = ((7, 0), (30, 11), (10, 9), (10, 4))
+    moves = [list(pairwise(levels(schedule, "trailing", steps)))[k] for steps, k in places]
+    rule, denoiser = SAMPLERS[sampler], network(finite(SCHEDULES[schedule], POINTS), parameterization)
+    x = normal(len(moves), 2)
+
+    def move(which: list[int]) -> torch.Tensor:
+        now, then = (stack([moves[i][end] for i in which]) for end in (0, 1))
+        with torch.no_grad():
+            moved, _ = rule.step(denoiser, x[which], now, then, Condition(), rule.init(x[which]), Noise(which))
+        return moved
+
+    together = move([0, 1, 2, 3])
+    assert together.isfinite().all()
+    for i in range(len(moves)):
+        assert error(together[[i]], move([i])) < 1e-12
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sample_depends_on_its_seed_and_not_on_its_neighbours_or_their_order(sampler: str) -> None:
+    denoiser = network(finite(SCHEDULES["cosine"], POINTS), "eps")
+    path = levels("cosine", "trailing", 10)
+
+    def draw(seeds: list[int]) -> dict[int, torch.Tensor]:
+        noise = Noise(seeds)
+        start = noise(2).double()
+        *_, last = sample(denoiser, SAMPLERS[sampler], start, path, noise=noise)
+        return dict(zip(seeds, last, strict=True))
+
+    together, shuffled = draw([3, 1, 4, 15]), draw([15, 4, 3, 1])
+    assert len({tuple(x.tolist()) for x in together.values()}) > 1
+    for seed, x in together.items():
+        assert error(x, draw([seed])[seed]) < 1e-12
+        assert error(x, shuffled[seed]) < 1e-12
+
+
+def test_one_level_stands_for_a_whole_batch() -> None:
+    path = levels("linear", "uniform", 10)
+    each = [Level(*(field.expand(5) for field in level)) for level in path]
+    denoiser, x = network(finite(SCHEDULES["linear"], POINTS), "v"), normal(5, 2)
+    for sampler in SAMPLERS.values():
+        seeds = range(5)
+        *_, shared = sample(denoiser, sampler, x, path, noise=Noise(seeds))
+        *_, own = sample(denoiser, sampler, x, each, noise=Noise(seeds))
+        assert error(shared, own) < 1e-12

@@ -1,0 +1,172 @@
+"""What a network predicts, and what that says of the data."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.level import Level, like
+from sfumato.core.parameterization import X0, Coefficients, Eps, Mean, Parameterization, V
+from sfumato.core.process import marginal, posterior
+from sfumato.core.schedule import VP, Cosine, Linear, Schedule
+from sfumato.denoise import Denoiser
+from sfumato.errors import InputError
+from sfumato.oracle import Gaussian
+
+SCHEDULES: list[Schedule] = [Linear(), Cosine(), VP()]
+each = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+
+
+def drawn() -> tuple[Tensor, Tensor]:
+    """x_0 and eps, [5, 2, 3]."""
+    return torch.randn((2, 5, 2, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind()
+
+
+def level_at(schedule: Schedule, parts: list[float]) -> Level:
+    """Levels at five shares of the way, whole times where they must be."""
+    t = schedule.first + torch.tensor(parts, dtype=torch.float64) * (schedule.last - schedule.first)
+    return schedule(t.round() if schedule.T else t)
+
+
+def raw(parameterization: Parameterization, x_0: Tensor, eps: Tensor, level: Level) -> Tensor:
+    """What the network should answer, by each definition."""
+    x_t = marginal(x_0, level).sample(eps)
+    match parameterization:
+        case Eps():
+            return eps
+        case X0():
+            return x_0
+        case V():
+            return like(level.alpha, x_0) * eps - like(level.sigma, x_0) * x_0
+        case Mean(schedule, step):
+            s = level.t - step
+            before = schedule(torch.where(s < schedule.first, schedule.clean, s))
+            return posterior(x_0, x_t, before, level).mean
+    raise AssertionError(parameterization)
+
+
+@each
+@pytest.mark.parametrize("kind", ["eps", "x0", "v", "mean"])
+@given(parts=st.lists(st.floats(0, 1), min_size=5, max_size=5))
+def test_the_true_answer_gives_the_data_back(schedule: Schedule, kind: str, parts: list[float]) -> None:
+    chosen: Parameterization = {
+        "eps": Eps(),
+        "x0": X0(),
+        "v": V(),
+        "mean": Mean(schedule, step=1 if schedule.T else 0.01),
+    }[kind]
+    level = level_at(schedule, parts)
+    x_0, eps = drawn()
+    x_t = marginal(x_0, level).sample(eps)
+    skip, out, scale, time = chosen(level)
+    found = like(skip, x_t) * x_t + like(out, x_t) * raw(chosen, x_0, eps, level)
+    assert (found - x_0).abs().max() < 1e-9
+    assert torch.equal(scale, torch.ones(5, dtype=torch.float64)) and torch.equal(time, level.t)
+
+
+def test_the_mean_is_of_the_step_before_and_of_the_data_itself_at_the_first() -> None:
+    schedule = Linear(T=10)
+    level = schedule(torch.tensor([0, 1, 9]))
+    x_0, x_t = (part[:3] for part in drawn())
+    skip, out, _, _ = Mean(schedule)(level)
+    f = (x_0 - like(skip, x_t) * x_t) / like(out, x_t)
+    before = schedule(torch.tensor([-1, 0, 8]))
+    assert (f - posterior(x_0, x_t, before, level).mean).abs().max() < 1e-12
+    assert torch.equal(f[0], x_0[0])
+
+
+def test_v_allows_schedules_that_do_not_preserve_variance() -> None:
+    level = Level(*torch.tensor([[0.3], [0.7], [2.5]], dtype=torch.float64))
+    x_0, eps = drawn()
+    x_t = 0.7 * x_0 + 2.5 * eps
+    skip, out, _, _ = V()(level)
+    found = like(skip, x_t) * x_t + like(out, x_t) * raw(V(), x_0, eps, level)
+    assert (found - x_0).abs().max() < 1e-12
+
+
+@each
+def test_an_estimate_is_the_same_in_every_view(schedule: Schedule) -> None:
+    level = level_at(schedule, [0.0, 0.1, 0.5, 0.9, 1.0])
+    x_0, eps = drawn()
+    x_t = marginal(x_0, level).sample(eps)
+    estimate = Estimate(x_t, level, x_0)
+    alpha, sigma = like(level.alpha, x_t), like(level.sigma, x_t)
+    for view, wanted in (
+        (estimate.eps, eps),
+        (estimate.v, alpha * eps - sigma * x_0),
+        (estimate.flow, eps - x_0),
+        (estimate.score, -(x_t - alpha * x_0) / sigma**2),
+    ):
+        assert ((view - wanted) / wanted.abs().clamp(min=1)).abs().max() < 1e-10
+    assert (alpha * x_t - sigma * estimate.v - x_0).abs().max() < 1e-12
+    s = level_at(schedule, [0.0, 0.05, 0.25, 0.45, 0.5])
+    assert torch.equal(estimate.before(s).mean, posterior(x_0, x_t, s, level).mean)
+
+
+@each
+def test_the_score_is_the_gradient_of_the_log_density(schedule: Schedule) -> None:
+    level = level_at(schedule, [0.0, 0.1, 0.5, 0.9, 1.0])
+    mean, std = torch.tensor([0.4, -1.0, 0.0], dtype=torch.float64), torch.tensor([0.5, 2.0, 0.1], dtype=torch.float64)
+    x_t = drawn()[0].requires_grad_()
+    alpha, sigma = like(level.alpha, x_t), like(level.sigma, x_t)
+    law = torch.distributions.Normal(alpha * mean, (alpha**2 * std**2 + sigma**2).sqrt())
+    (wanted,) = torch.autograd.grad(law.log_prob(x_t).sum(), x_t)
+    score = Gaussian(schedule, mean, std)(x_t.detach(), level).score
+    assert ((score - wanted) / wanted.abs().clamp(min=1)).abs().max() < 1e-9
+
+
+class Asked(torch.nn.Module):
+    """A network that answers `bias·x` and remembers what it was asked."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.tensor(0.5, dtype=dtype))
+        self.asked: tuple[Tensor, Tensor, dict[str, Tensor]] | None = None
+
+    def forward(self, x: Tensor, time: Tensor, **doors: Tensor) -> Tensor:
+        self.asked = x, time, doors
+        return self.bias * x
+
+
+class Half:
+    """Coefficients that are all different."""
+
+    def __call__(self, level: Level) -> Coefficients:
+        one = torch.ones_like(level.t)
+        return Coefficients(2 * one, 3 * one, one / 4, 10 * level.t)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_denoiser_is_its_network_and_four_coefficients(dtype: torch.dtype) -> None:
+    network = Asked(dtype)
+    denoiser = Denoiser(network, Linear(), Half())
+    x = torch.tensor([[4.0], [8.0]])
+    vector = torch.ones(2, 7)
+    estimate = denoiser(x, Linear()(torch.tensor([5])), Condition(vector=vector))
+    assert estimate.x0.tolist() == [[2 * 4 + 3 * 0.5 * 1], [2 * 8 + 3 * 0.5 * 2]]
+    assert estimate.x0.dtype == torch.float32 and estimate.x_t is x
+    assert network.asked is not None
+    asked_x, time, doors = network.asked
+    assert asked_x.dtype == dtype and asked_x.tolist() == [[1.0], [2.0]]
+    assert time.dtype == torch.float32 and time.tolist() == [50.0, 50.0]
+    assert doors.keys() == {"vector"} and doors["vector"] is vector
+
+
+def test_conditions_are_joined_door_by_door() -> None:
+    one = Condition(vector=torch.zeros(1, 2), mask=torch.ones(1, 3, dtype=torch.bool))
+    two = Condition(vector=torch.ones(2, 2), mask=torch.zeros(2, 3, dtype=torch.bool))
+    both = Condition.cat([one, two])
+    assert both.vector is not None and both.vector.tolist() == [[0, 0], [1, 1], [1, 1]]
+    assert both.mask is not None and both.mask.dtype == torch.bool and both.mask.shape == (3, 3)
+    assert both.tokens is None and both.image is None
+    halved = both.map(lambda door: door[:1])
+    assert halved.vector is not None and torch.equal(halved.vector, torch.zeros(1, 2))
+    assert both.to("cpu").open_doors().keys() == {"vector", "mask"}
+
+
+def test_conditions_with_different_doors_cannot_be_joined() -> None:
+    with pytest.raises(InputError, match=r"different doors cannot be joined: \[\['vector'\], \['tokens'\]\]"):
+        Condition.cat([Condition(vector=torch.zeros(1, 2)), Condition(tokens=torch.zeros(1, 2, 2))])

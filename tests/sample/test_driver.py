@@ -1,0 +1,105 @@
+"""The loop: one yield a move, nothing asked before it is wanted, and no number that is not finite."""
+
+import math
+from collections.abc import Generator, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.grid import Trailing, levels
+from sfumato.core.level import Level
+from sfumato.core.noise import Noise
+from sfumato.core.schedule import Linear
+from sfumato.denoise import DenoiserLike
+from sfumato.errors import NonFiniteError
+from sfumato.sample import DDIM, Ancestral, sample
+
+SCHEDULE = Linear(T=100)
+
+
+class Spy:
+    """Believes that the data is zero, until told to answer something else; counts what it is asked."""
+
+    schedule = SCHEDULE
+
+    def __init__(self, bad: dict[int, tuple[int, float]] | None = None) -> None:
+        self.bad = bad or {}
+        self.asked: list[tuple[float, Condition]] = []
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        self.asked.append((level.t[0].item(), condition))
+        x0 = torch.zeros_like(x_t)
+        if len(self.asked) in self.bad:
+            row, value = self.bad[len(self.asked)]
+            x0[row] = value
+        return Estimate(x_t, level, x0)
+
+
+def walk(denoiser: DenoiserLike, steps: int = 5, b: int = 3, condition: Condition = Condition()) -> Iterator[Tensor]:
+    noise = Noise(range(b))
+    return sample(denoiser, DDIM(), noise(2), levels(SCHEDULE, Trailing(), steps), condition, noise=noise)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 100])
+def test_each_move_is_one_yield_and_one_question(steps: int) -> None:
+    spy = Spy()
+    found = list(walk(spy, steps))
+    assert len(found) == len(spy.asked) == steps
+    assert [t for t, _ in spy.asked] == [level.t.item() for level in levels(SCHEDULE, Trailing(), steps)[:-1]]
+    assert torch.equal(found[-1], torch.zeros(3, 2))
+    assert all(x.shape == (3, 2) for x in found)
+
+
+def test_nothing_is_asked_before_it_is_wanted() -> None:
+    spy = Spy()
+    moves = walk(spy)
+    assert not spy.asked
+    next(moves)
+    next(moves)
+    assert len(spy.asked) == 2
+    assert isinstance(moves, Generator)
+    moves.close()
+    assert list(moves) == [] and len(spy.asked) == 2
+
+
+def test_the_condition_reaches_every_question() -> None:
+    spy, condition = Spy(), Condition(vector=torch.ones(3, 1))
+    list(walk(spy, condition=condition))
+    assert all(told is condition for _, told in spy.asked)
+
+
+def test_no_gradient_is_kept_of_a_walk_though_it_may_be_taken_around_one() -> None:
+    weight = torch.ones(1, requires_grad=True)
+
+    class Learns(Spy):
+        def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+            return Estimate(x_t, level, weight * x_t)
+
+    for x in walk(Learns()):
+        assert not x.requires_grad
+        assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("move", "time"), [(1, 99), (3, 59), (5, 19)])
+def test_a_number_that_is_not_finite_stops_the_walk_and_says_where(value: float, move: int, time: int) -> None:
+    moves = walk(Spy({move: (1, value)}))
+    for _ in range(move - 1):
+        next(moves)
+    said = rf"move {move} of 5 \(from t = {time}\) gave a number that is not finite, in sample 1 and 0 more of 3: try"
+    with pytest.raises(NonFiniteError, match=said):
+        next(moves)
+
+
+def test_noise_that_is_not_finite_is_named_too() -> None:
+    class Broken(Noise):
+        def like(self, x: Tensor) -> Tensor:
+            return torch.full_like(x, math.nan)
+
+    path = levels(SCHEDULE, Trailing(), 5)
+    moves = sample(Spy(), Ancestral(), torch.zeros(2, 2), path, noise=Broken([0, 1]))
+    with pytest.raises(NonFiniteError, match=r"move 1 of 5 .* in sample 0 and 1 more of 2"):
+        next(moves)

@@ -1,0 +1,417 @@
+"""Files that appear whole or not at all, and readers that refuse whatever is not theirs, without running any of it."""
+
+import errno
+import json
+import os
+import pickle
+import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sfumato import files
+from sfumato.errors import FormatError, StorageError
+
+OLD, NEW = b"what was there before", b"what is new"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file with something in it, alone in its folder."""
+    path = tmp_path / "folder" / "file"
+    path.parent.mkdir()
+    path.write_bytes(OLD)
+    return path
+
+
+def assert_untouched(path: Path) -> None:
+    assert path.read_bytes() == OLD
+    assert list(path.parent.iterdir()) == [path], "nothing is left beside it"
+
+
+def failing(code: int) -> Callable[..., Any]:
+    def fail(*arguments: object, **options: object) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+def test_a_file_is_replaced_whole(path: Path) -> None:
+    with files.replacing(path) as beside:
+        beside.write_bytes(NEW)
+        assert path.read_bytes() == OLD and beside.parent == path.parent
+    assert path.read_bytes() == NEW
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_folders_are_made_on_the_way(tmp_path: Path) -> None:
+    files.write_bytes(tmp_path / "a" / "b" / "c", NEW)
+    assert (tmp_path / "a" / "b" / "c").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, MemoryError])
+def test_what_stops_the_writing_leaves_the_old_file(path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), files.replacing(path) as beside:
+        beside.write_bytes(NEW)
+        raise error
+    assert_untouched(path)
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_says_so_and_leaves_the_old_file(
+    path: Path, where: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, where, failing(code))
+    with pytest.raises(StorageError, match=rf"no space to write {path}: [\d,.]+ MB free; what was there before is unt"):
+        files.write_bytes(path, NEW)
+    assert_untouched(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "text"),
+    [
+        (lambda path: files.write_bytes(path, NEW), "write_bytes"),
+        (lambda path: files.write_json(path, {"a": 1}), "write_bytes"),
+    ],
+    ids=["bytes", "json"],
+)
+def test_a_disk_that_fills_half_way_leaves_the_old_file(
+    path: Path, write: Callable[[Path], None], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(self: Path, data: bytes) -> int:
+        with open(self, "wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, text, half)
+    with pytest.raises(StorageError, match="no space to write"):
+        write(path)
+    monkeypatch.undo()
+    assert_untouched(path)
+
+
+def test_tensors_on_a_full_disk_say_so_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that writes them reports a full disk as an error of its own, without a number."""
+    from safetensors import SafetensorError
+
+    class Usage:
+        free = 100
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: Usage)
+    with pytest.raises(StorageError, match="no space to write"):
+        files.write_tensors(path, {"a": torch.zeros(1000)})
+    assert_untouched(path)
+
+
+def test_a_place_that_cannot_be_written_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "replace", failing(errno.EACCES))
+    with pytest.raises(StorageError, match=rf"cannot write {path}: Permission denied; choose a folder that you may"):
+        files.write_bytes(path, NEW)
+    assert_untouched(path)
+
+
+@pytest.mark.parametrize("inside", ["file/child", "file/child/grandchild"])
+def test_a_file_is_no_folder(path: Path, inside: str) -> None:
+    with pytest.raises(StorageError, match="cannot write .*; choose a folder that you may write to"):
+        files.write_bytes(path.parent / inside, NEW)
+    assert_untouched(path)
+
+
+def test_a_folder_is_no_file(path: Path) -> None:
+    with pytest.raises(StorageError, match=f"cannot write {path.parent}: Is a directory"):
+        files.write_bytes(path.parent, NEW)
+    assert_untouched(path)
+    assert list(path.parent.parent.iterdir()) == [path.parent]
+
+
+def test_a_storage_error_is_an_os_error_and_keeps_its_cause(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        files.write_bytes(path, NEW)
+    assert isinstance(caught.value, StorageError)
+    assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.EIO
+
+
+def test_an_act_on_the_disk_fails_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=f"cannot write {tmp_path / 'a'}: No such file"):
+        files.guarded(tmp_path / "a", lambda: (tmp_path / "none").rename(tmp_path / "a"))
+    files.guarded(tmp_path / "a", (tmp_path / "a").touch)
+    assert (tmp_path / "a").exists()
+
+
+# JSON ---------------------------------------------------------------------------------------------------------------
+
+
+def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
+    value = {"a": [1, 2.5, None, True], "ö": {"b": "…"}}
+    files.write_json(tmp_path / "x.json", value)
+    assert files.read_json(tmp_path / "x.json") == value
+    assert "ö" in (tmp_path / "x.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": object()}])
+def test_what_json_has_no_word_for_is_never_written(path: Path, value: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        files.write_json(path, value)
+    assert_untouched(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is not valid JSON"),
+        (b'{"a": 1', "is not valid JSON"),
+        (b"\xff\xfe\x00", "is not valid JSON"),
+        (b"[" * 100_000, "is not valid JSON"),
+        (b"[1, 2]", "should hold a JSON object, and holds a list"),
+        (b"3", "should hold a JSON object, and holds a int"),
+        (b"9" * 10_000, "is not valid JSON"),
+    ],
+    ids=lambda value: repr(value[:10]),
+)
+def test_what_is_no_json_object_is_refused(path: Path, data: bytes, said: str) -> None:
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=f"{path} {said}"):
+        files.read_json(path)
+
+
+def test_absurdly_large_json_is_refused_before_it_is_parsed(path: Path) -> None:
+    with open(path, "wb") as file:
+        file.truncate(files.MOST_JSON + 1)
+    with pytest.raises(FormatError, match="is larger than 16 MB: not a file of ours"):
+        files.read_json(path)
+
+
+def test_json_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=f"cannot read {tmp_path / 'none'}: No such file or directory"):
+        files.read_json(tmp_path / "none")
+    with pytest.raises(FormatError, match=f"cannot read {tmp_path}: Is a directory"):
+        files.read_json(tmp_path)
+
+
+# Tensors ------------------------------------------------------------------------------------------------------------
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    conv = torch.arange(72.0).reshape(2, 4, 3, 3).contiguous(memory_format=torch.channels_last)
+    return {
+        "conv": conv,
+        "half": torch.tensor([1.5, -2.0], dtype=torch.bfloat16),
+        "count": torch.tensor(7),
+        "none": torch.zeros(0, 3),
+        "turned": torch.arange(6.0).reshape(2, 3).T,
+        "learned": torch.nn.Parameter(torch.ones(3)),
+    }
+
+
+def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
+    about = {"step": 3, "name": "ö", "of": [1, 2]}
+    files.write_tensors(tmp_path / "x.safetensors", tensors(), about)
+    found, said = files.read_tensors(tmp_path / "x.safetensors")
+    assert said == about
+    assert found.keys() == tensors().keys()
+    for name, tensor in tensors().items():
+        assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor), name
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.safetensors"]
+
+
+def test_nothing_said_is_nothing_read(tmp_path: Path) -> None:
+    files.write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)})
+    assert files.read_tensors(tmp_path / "x.safetensors")[1] == {}
+
+
+def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
+    """Whatever the order, the layout in memory and what is said last."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    files.write_tensors(one, tensors(), {"a": 1, "b": 2})
+    turned = {name: tensor.detach().clone().contiguous() for name, tensor in reversed(tensors().items())}
+    files.write_tensors(other, turned, {"b": 2, "a": 1})
+    assert one.read_bytes() == other.read_bytes()
+    assert files.sha256(one) == files.sha256(other)
+    files.write_tensors(other, {**turned, "count": torch.tensor(8)}, {"a": 1, "b": 2})
+    assert files.sha256(one) != files.sha256(other)
+
+
+def test_the_hash_of_a_file_can_be_had_without_the_file(tmp_path: Path) -> None:
+    files.write_tensors(tmp_path / "x", tensors())
+    assert files.tensors_sha256(tensors()) == files.sha256(tmp_path / "x")
+
+
+def whole(tmp_path: Path) -> bytes:
+    path = tmp_path / "whole.safetensors"
+    files.write_tensors(path, tensors(), {"step": 3})
+    return path.read_bytes()
+
+
+def headed(header: bytes, body: bytes = b"") -> bytes:
+    return struct.pack("<Q", len(header)) + header + body
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", r"is not a whole safetensors file \(0 bytes\); restore it from a copy"),
+        (b"\x05\0\0", r"is not a whole safetensors file \(3 bytes\)"),
+        (struct.pack("<Q", 2**63), "is not a whole safetensors file"),
+        (struct.pack("<Q", 2**64 - 1) + b"{}", "is not a whole safetensors file"),
+        (struct.pack("<Q", 100) + b"{}", "is not a whole safetensors file"),
+        (struct.pack("<Q", 0) + b"{}", "is not a whole safetensors file"),
+        (headed(b"[]"), "the header of .* should hold a JSON object, and holds a list"),
+        (headed(b"{]"), "the header of .* is not valid JSON"),
+        (headed(b"\x80\x04K\x01."), "the header of .* is not valid JSON"),
+        (headed(b'{"__metadata__": 3}'), "its metadata should map names to text"),
+        (headed(b'{"__metadata__": {"sfumato": 3}}'), "its metadata should map names to text"),
+        (headed(b"[" * 100_000), "is not valid JSON"),
+    ],
+    ids=lambda value: repr(value[:16]),
+)
+def test_a_header_that_cannot_be_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(data)
+    for read in (files.read_header, files.read_tensors):
+        with pytest.raises(FormatError, match=said):
+            read(path)
+
+
+def test_a_huge_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.safetensors"
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", files.MOST_HEADER + 1))
+        file.truncate(files.MOST_HEADER + 100)
+    with pytest.raises(FormatError, match="is not a whole safetensors file"):
+        files.read_header(path)
+
+
+def test_a_header_with_too_many_tensors_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    entry = '"{}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'
+    header = "{" + ",".join(entry.format(i) for i in range(files.MOST_TENSORS + 1)) + "}"
+    path = tmp_path / "many.safetensors"
+    path.write_bytes(headed(header.encode()))
+    with pytest.raises(FormatError, match="names more than 50,000 tensors: refused"):
+        files.read_header(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.2, 0.5, 0.999])
+def test_a_file_cut_short_is_refused(tmp_path: Path, share: float) -> None:
+    data = whole(tmp_path)
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(FormatError, match=r"cut.safetensors is (not a whole safetensors file|damaged: )"):
+        files.read_tensors(path)
+
+
+def test_tensors_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=f"cannot read {tmp_path / 'none'}: No such file or directory"):
+        files.read_tensors(tmp_path / "none")
+    with pytest.raises(FormatError, match=f"cannot read {tmp_path}: Is a directory"):
+        files.read_tensors(tmp_path)
+
+
+def test_what_is_said_must_be_an_object(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(headed(json.dumps({"__metadata__": {"sfumato": "[1]"}}).encode()))
+    with pytest.raises(FormatError, match="the header of .* should hold a JSON object, and holds a list"):
+        files.read_tensors(path)
+
+
+def garbled(data: bytes, chance: random.Random) -> bytes:
+    """Random bytes, or the file with bytes changed, cut out or put in, or with its length wrong."""
+    match chance.randrange(5):
+        case 0:
+            return chance.randbytes(chance.randrange(200))
+        case 1:
+            return headed(chance.randbytes(chance.randrange(2, 100)), chance.randbytes(chance.randrange(50)))
+        case 2:
+            return struct.pack("<Q", chance.choice([chance.randrange(2**64), chance.randrange(1000)])) + data[8:]
+        case 3:
+            start, length = chance.randrange(len(data)), chance.randrange(1, 30)
+            return data[:start] + chance.randbytes(chance.randrange(30)) + data[start + length :]
+        case _:
+            changed = bytearray(data)
+            for _ in range(chance.randrange(1, 5)):
+                changed[chance.randrange(len(changed))] = chance.randrange(256)
+            return bytes(changed)
+
+
+def test_no_header_however_garbled_is_more_than_a_format_error(tmp_path: Path) -> None:
+    data, chance, path = whole(tmp_path), random.Random(0), tmp_path / "garbled"
+    refused = 0
+    for _ in range(20_000):
+        path.unlink(missing_ok=True)  # writing over a file waits for the disk
+        path.write_bytes(garbled(data, chance))
+        try:
+            header = files.read_header(path)
+        except FormatError:
+            refused += 1
+        else:
+            assert isinstance(header, dict)
+    assert 10_000 < refused < 20_000
+
+
+def test_no_file_however_garbled_is_more_than_a_format_error(tmp_path: Path) -> None:
+    data, chance, path = whole(tmp_path), random.Random(1), tmp_path / "garbled"
+    refused = 0
+    for _ in range(2_000):
+        path.unlink(missing_ok=True)  # what was read may be mapped
+        path.write_bytes(garbled(data, chance))
+        try:
+            found, said = files.read_tensors(path)
+        except FormatError:
+            refused += 1
+        else:
+            assert all(isinstance(tensor, torch.Tensor) for tensor in found.values()) and isinstance(said, dict)
+    assert 1_000 < refused < 2_000
+
+
+class Canary:
+    """Sings when unpickled."""
+
+    def __init__(self, song: Path) -> None:
+        self.song = song
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.song,)
+
+
+@pytest.mark.parametrize("form", ["pickle", "torch", "headed"])
+def test_a_pickle_under_our_name_is_refused_and_never_runs(tmp_path: Path, form: str) -> None:
+    song, path = tmp_path / "song", tmp_path / "network.safetensors"
+    data = pickle.dumps(Canary(song))
+    if form == "torch":
+        torch.save({"weight": Canary(song)}, path)
+    else:
+        path.write_bytes(headed(data) if form == "headed" else data)
+    for read in (files.read_header, files.read_tensors, files.read_json):
+        with pytest.raises(FormatError):
+            read(path)
+    assert not song.exists()
+    pickle.loads(data)
+    assert song.exists(), "the canary does sing"
+
+
+# Folders that can be written ----------------------------------------------------------------------------------------
+
+
+def test_a_folder_to_be_is_checked_without_making_it(tmp_path: Path) -> None:
+    files.check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(path: Path) -> None:
+    with pytest.raises(StorageError, match=f"{path} is a file, not a folder; choose a folder that you may write to"):
+        files.check_writable(path / "a")
+
+
+def test_a_folder_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda place, mode: False)
+    with pytest.raises(StorageError, match=f"cannot write {tmp_path}: permission denied"):
+        files.check_writable(tmp_path)

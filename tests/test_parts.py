@@ -1,0 +1,282 @@
+"""Parts as data: every kind goes to JSON and comes back, and reading says what is wrong and what would be right."""
+
+import json
+import math
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import torch
+
+from sfumato.codec import Pixels
+from sfumato.condition import Labels, Nothing
+from sfumato.core import grid, schedule
+from sfumato.core.parameterization import X0, Eps, Mean, V
+from sfumato.errors import InputError
+from sfumato.loss import Simple, UniformTimes
+from sfumato.nn.unet import UNet
+from sfumato.parts import (
+    CODECS,
+    CONDITIONERS,
+    LOSSES,
+    NETWORKS,
+    PARAMETERIZATIONS,
+    SAMPLERS,
+    SCHEDULES,
+    SPACINGS,
+    TIMES,
+    Kinds,
+    value_of,
+)
+from sfumato.sample import DDIM, Ancestral
+
+ALL: list[Kinds[Any]] = [
+    SCHEDULES,
+    PARAMETERIZATIONS,
+    SPACINGS,
+    SAMPLERS,
+    NETWORKS,
+    CODECS,
+    CONDITIONERS,
+    LOSSES,
+    TIMES,
+]
+VALUES: list[tuple[Kinds[Any], Any]] = [
+    (SCHEDULES, schedule.Linear()),
+    (SCHEDULES, schedule.Linear(T=10, beta_start=0.01, beta_end=0.3)),
+    (SCHEDULES, schedule.ScaledLinear(T=7)),
+    (SCHEDULES, schedule.Quadratic(beta_end=0.5)),
+    (SCHEDULES, schedule.Cosine(T=50, offset=0.01, max_beta=0.9)),
+    (SCHEDULES, schedule.Sigmoid(T=3, beta_start=0.1, beta_end=0.2)),
+    (SCHEDULES, schedule.VP(beta_min=0.2, beta_max=10.0, first=0.01)),
+    (PARAMETERIZATIONS, Eps()),
+    (PARAMETERIZATIONS, X0()),
+    (PARAMETERIZATIONS, V()),
+    (PARAMETERIZATIONS, Mean(schedule.Cosine(T=50))),
+    (PARAMETERIZATIONS, Mean(schedule.VP(first=0.01), step=0.25)),
+    (SPACINGS, grid.Uniform()),
+    (SPACINGS, grid.Trailing()),
+    (SPACINGS, grid.Leading()),
+    (SPACINGS, grid.Quadratic()),
+    (SPACINGS, grid.Quadratic(0.8)),
+    (SAMPLERS, Ancestral()),
+    (SAMPLERS, Ancestral("large")),
+    (SAMPLERS, DDIM(eta=0.5)),
+    (CODECS, Pixels(channels=1)),
+    (CONDITIONERS, Nothing()),
+    (CONDITIONERS, Labels(("cat", "a dog", "été"), dropout=0.2)),
+    (LOSSES, Simple()),
+    (TIMES, UniformTimes()),
+]
+UNETS: list[dict[str, Any]] = [
+    {"width": 8, "multipliers": (1,), "attention": ()},
+    {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "blocks": 1, "head_width": 4, "patch": 2},
+    {"width": 8, "scale_shift": True, "resample": "residual", "dropout": 0.1, "time_scale": 2.5},
+    {"width": 8, "vector": 3, "tokens": 4, "image": 5},
+]
+
+
+def through_json(data: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(data, allow_nan=False))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "value"), VALUES, ids=lambda value: None if isinstance(value, Kinds) else repr(value)
+)
+def test_every_part_survives_json(kinds: Kinds[Any], value: Any) -> None:
+    data = kinds.dump(value)
+    assert data.keys() == {"kind", *(field.name for field in fields(value))}
+    again = kinds.load(through_json(data))
+    assert type(again) is type(value) and again == value
+    assert kinds.dump(again) == data
+
+
+@pytest.mark.parametrize("arguments", UNETS)
+def test_every_network_survives_json(arguments: dict[str, Any]) -> None:
+    with torch.device("meta"):
+        network = UNet(**arguments)
+        data = NETWORKS.dump(network)
+        again = NETWORKS.load(through_json(data))
+    assert NETWORKS.dump(again) == data
+    for name, value in arguments.items():
+        assert getattr(again, name) == value and type(getattr(again, name)) is type(value)
+    shapes = ({name: p.shape for name, p in each.named_parameters()} for each in (network, again))
+    assert next(shapes) == next(shapes)
+
+
+def test_every_known_kind_is_among_those_tested() -> None:
+    tested = {(kinds.part, type(value)) for kinds, value in VALUES} | {("network", UNet)}
+    assert tested == {(kinds.part, known) for kinds in ALL for known in kinds.kinds.values()}
+
+
+def test_a_part_in_a_part_says_its_own_kind() -> None:
+    assert PARAMETERIZATIONS.dump(Mean(schedule.VP())) == {
+        "kind": "mean",
+        "schedule": {"kind": "vp", "beta_min": 0.1, "beta_max": 20.0, "first": 0.001},
+        "step": 1.0,
+    }
+
+
+def test_what_is_not_said_takes_its_default() -> None:
+    assert SCHEDULES.load({"kind": "linear"}) == schedule.Linear()
+    assert SAMPLERS.load({"kind": "ddim"}) == DDIM()
+    assert SAMPLERS.load({"kind": "ddim", "eta": 1}) == DDIM(eta=1.0)
+
+
+def test_what_the_caller_knows_need_not_be_said() -> None:
+    assert SCHEDULES.load({"kind": "linear"}, T=10) == schedule.Linear(T=10)
+
+
+class Mine(schedule.Linear):
+    """A schedule of somebody's own: JSON has no word for it."""
+
+
+def test_a_part_without_a_name_cannot_be_written() -> None:
+    with pytest.raises(InputError, match="a Mine is not a known schedule; known: linear, scaled-linear"):
+        SCHEDULES.dump(Mine())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "data", "said"),
+    [
+        (
+            SCHEDULES,
+            {"kind": "linaer"},
+            "there is no schedule 'linaer'; did you mean 'linear'[?] known: cosine, linear,",
+        ),
+        (SAMPLERS, {"kind": "heun"}, "there is no sampler 'heun'; known: ddim, ddpm$"),
+        (
+            SCHEDULES,
+            {"kind": "linear", "beta_stat": 1.0},
+            "no setting 'schedule.linear.beta_stat'; did you mean 'beta_sta",
+        ),
+        (
+            SCHEDULES,
+            {"kind": "vp", "T": 1000},
+            "there is no setting 'schedule.vp.T'; known: beta_max, beta_min, first$",
+        ),
+        (SCHEDULES, {}, "schedule should be a table with a kind; known kinds: linear,"),
+        (SCHEDULES, {"kind": 3}, "schedule should be a table with a kind"),
+        (SCHEDULES, {"kind": ["linear"]}, "schedule should be a table with a kind"),
+        (SCHEDULES, "linear", "schedule should be a table with a kind"),
+        (SCHEDULES, None, "schedule should be a table with a kind"),
+        (PARAMETERIZATIONS, {"kind": "mean"}, "'parameterization.mean.schedule' is missing$"),
+        (PARAMETERIZATIONS, {"kind": "mean", "schedule": 3}, "schedule should be a table with a kind"),
+        (
+            PARAMETERIZATIONS,
+            {"kind": "mean", "schedule": {"kind": "linaer"}},
+            "schedule 'linaer'; did you mean 'linear'",
+        ),
+        (
+            PARAMETERIZATIONS,
+            {"kind": "mean", "schedule": {"kind": "linear", "TT": 5}},
+            "no setting 'schedule.linear.TT'; did you mean 'T'",
+        ),
+    ],
+    ids=str,
+)
+def test_an_unknown_word_is_named_with_the_nearest_known(kinds: Kinds[Any], data: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        kinds.load(data)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "data", "said"),
+    [
+        (SCHEDULES, {"kind": "linear", "T": True}, "'schedule.linear.T': input should be a valid integer, not True"),
+        (SCHEDULES, {"kind": "linear", "T": "3"}, "'schedule.linear.T': input should be a valid integer, not '3'"),
+        (SCHEDULES, {"kind": "linear", "T": 3.5}, "'schedule.linear.T': input should be a valid integer, not 3.5"),
+        (SCHEDULES, {"kind": "linear", "T": None}, "'schedule.linear.T': input should be a valid integer, not None"),
+        (SCHEDULES, {"kind": "linear", "beta_end": "0.02"}, "beta_end': input should be a valid number, not '0.02'"),
+        (SCHEDULES, {"kind": "linear", "beta_end": False}, "beta_end': input should be a valid number, not False"),
+        (SCHEDULES, {"kind": "linear", "beta_end": math.nan}, "beta_end': input should be a finite number, not nan"),
+        (SCHEDULES, {"kind": "linear", "beta_end": math.inf}, "beta_end': input should be a finite number, not inf"),
+        (SCHEDULES, {"kind": "linear", "T": {1, 2}}, "holds a value that is no number, text, list or table"),
+        (
+            SAMPLERS,
+            {"kind": "ddpm", "variance": "medium"},
+            "variance': input should be 'small' or 'large', not 'medium'",
+        ),
+        (
+            NETWORKS,
+            {"kind": "unet", "multipliers": [1, "2"]},
+            "'network.unet.multipliers.1': input should be a valid int",
+        ),
+        (
+            NETWORKS,
+            {"kind": "unet", "multipliers": [1, True]},
+            "multipliers.1': input should be a valid integer, not Tr",
+        ),
+        (NETWORKS, {"kind": "unet", "multipliers": 2}, "'network.unet.multipliers': input should be a valid "),
+        (NETWORKS, {"kind": "unet", "scale_shift": 1}, "scale_shift': input should be a valid boolean, not 1"),
+        (
+            NETWORKS,
+            {"kind": "unet", "resample": "none"},
+            "resample': input should be 'plain' or 'residual', not 'none'",
+        ),
+        (CONDITIONERS, {"kind": "labels", "classes": [1, 2]}, "classes.0': input should be a valid string, not 1"),
+        (CONDITIONERS, {"kind": "labels", "classes": "ab"}, "classes': input should be a valid "),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_refused(kinds: Kinds[Any], data: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        kinds.load(data)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "text", "wanted"),
+    [
+        (SAMPLERS, "ddim", DDIM()),
+        (SAMPLERS, "ddim,eta=0.5", DDIM(eta=0.5)),
+        (SAMPLERS, " ddim , eta = 1 ", DDIM(eta=1.0)),
+        (SAMPLERS, "ddpm,variance=large", Ancestral("large")),
+        (SAMPLERS, 'ddpm,variance="large"', Ancestral("large")),
+        (SPACINGS, "quadratic,reach=0.8", grid.Quadratic(0.8)),
+        (SCHEDULES, "linear,T=10,beta_end=1e-1", schedule.Linear(T=10, beta_end=0.1)),
+    ],
+)
+def test_a_short_text_spells_a_part(kinds: Kinds[Any], text: str, wanted: Any) -> None:
+    assert kinds.parse(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ddmi", "there is no sampler 'ddmi'; did you mean 'dd[ip]m'[?] known: ddim, ddpm"),
+        ("", "there is no sampler ''; known: ddim, ddpm"),
+        ("ddim,eta", "'eta' should read name=value, as in 'ddim,eta=1'"),
+        ("ddim,eat=1", "there is no setting 'sampler.ddim.eat'; did you mean 'eta'[?] known: eta"),
+        ("ddim,eta=high", "'sampler.ddim.eta': input should be a valid number, not 'high'"),
+        ("ddim,eta=", "'sampler.ddim.eta': input should be a valid number, not ''"),
+        ("ddim,eta=true", "'sampler.ddim.eta': input should be a valid number, not True"),
+        ("ddim,eta=NaN", "'sampler.ddim.eta': input should be a finite number, not nan"),
+        ("ddim,eta=1e999", "'sampler.ddim.eta': input should be a finite number, not inf"),
+    ],
+)
+def test_a_text_that_spells_nothing_says_what_is_wrong(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        SAMPLERS.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("0.5", 0.5),
+        ("true", True),
+        ("[1, 2]", [1, 2]),
+        ("null", None),
+        ("cat", "cat"),
+        ('"3"', "3"),
+        ("", ""),
+    ],
+)
+def test_a_setting_is_json_where_it_reads_as_json(text: str, value: Any) -> None:
+    found = value_of(text)
+    assert found == value and type(found) is type(value)
+
+
+def test_a_setting_nested_without_end_is_an_input_error() -> None:
+    with pytest.raises(InputError):
+        SAMPLERS.parse("ddim,eta=" + "[" * 200_000)
