@@ -11,9 +11,9 @@ import sfumato
 
 SRC = Path(sfumato.__file__).parent
 
-# Each floor may import from itself and from those before it; `errors` and `files` are the ground.
+# Each floor may import from itself and from those before it; the first is the ground.
 FLOORS = [
-    ["errors", "files"],
+    ["errors", "wording", "files"],
     ["nn"],
     ["core"],
     ["denoise", "oracle", "loss", "likelihood", "sample", "guide"],

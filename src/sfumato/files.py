@@ -55,6 +55,12 @@ def unwritable(path: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot write {path}: {reason}; choose a folder that you may write to")
 
 
+def clear_parts(folder: Path) -> None:
+    """Remove what writers that were killed left below `folder`."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def check_writable(folder: Path) -> None:
     """Raise a `StorageError` if files could not be written to `folder`, which need not exist yet; changes nothing."""
     place = existing(folder)
@@ -104,11 +110,14 @@ def parse_json(data: bytes, name: str) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any] | None = None) -> None:
-    """Write tensors as safetensors, with `about` as JSON in the header: the same content gives the same bytes."""
+    """Write tensors as safetensors, with `about` as JSON in the header, beside a hash of the tensors: the same content
+    gives the same bytes."""
     from safetensors.torch import save_file
 
-    metadata = {"sfumato": json.dumps(about, sort_keys=True)} if about is not None else None
     ready = _ready(tensors)
+    metadata = None
+    if about is not None:
+        metadata = {"sfumato": json.dumps({"about": about, "sha256": _content(ready)}, sort_keys=True)}
     with replacing(path) as beside:
         try:
             save_file(ready, beside, metadata=metadata)
@@ -128,13 +137,26 @@ def tensors_sha256(tensors: "Mapping[str, Tensor]") -> str:
     return hashlib.sha256(save(_ready(tensors))).hexdigest()
 
 
+def _content(tensors: "Mapping[str, Tensor]") -> str:
+    """A SHA-256 over names, types, shapes and numbers."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _ready(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """Tensors in an order and a layout that do not depend on where they come from."""
     return {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """The tensors of a safetensors file, and what `write_tensors` was told about them ({} if nothing)."""
+    """The tensors of a safetensors file, and what `write_tensors` was told about them ({} if nothing). If it was told
+    anything, the numbers are checked against their hash."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -143,8 +165,13 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise FormatError(f"{path} is damaged: {error}; restore it from a copy") from error
-    about = header.get("__metadata__", {}).get("sfumato")
-    return tensors, parse_json(about.encode(), f"the header of {path}") if about else {}
+    said = header.get("__metadata__", {}).get("sfumato")
+    if said is None:
+        return tensors, {}
+    note = parse_json(said.encode(), f"the header of {path}")
+    if note.get("sha256") != _content(tensors) or not isinstance(note.get("about"), dict):
+        raise FormatError(f"{path} is damaged: its numbers do not match their hash; restore it from a copy")
+    return tensors, note["about"]
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -166,6 +193,19 @@ def read_header(path: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise FormatError(f"the header of {path} is damaged: its metadata should map names to text")
     return header
+
+
+def read_shapes(path: Path) -> dict[str, tuple[str, list[int]]]:
+    """The type and shape of each tensor in a safetensors file, from its header alone."""
+    shapes: dict[str, tuple[str, list[int]]] = {}
+    for name, entry in read_header(path).items():
+        if name == "__metadata__":
+            continue
+        kind, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(kind, str) or not isinstance(shape, list) or not all(type(side) is int for side in shape):
+            raise FormatError(f"the header of {path} is damaged: '{name}' has no type and shape")
+        shapes[name] = (kind, shape)
+    return shapes
 
 
 def sha256(path: Path) -> str:

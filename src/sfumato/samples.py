@@ -83,10 +83,10 @@ def read_record(path: Path) -> dict[str, Any]:
     """The record inside a PNG that `png` made."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            text = getattr(image, "text", {}).get(CHUNK)
+            text = image.info.get(CHUNK)  # the chunk stands before the pixels, which are not decoded
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FormatError(f"{path} cannot be read as a PNG: {error}") from error
-    if text is None:
+    if not isinstance(text, str):
         raise FormatError(f"{path} carries no record of Sfumato's: it was drawn by something else, or was edited since")
     return parse_json(text.encode(), f"the record in {path}")
 
@@ -106,4 +106,4 @@ def _keep(folder: Path, stem: str, data: bytes) -> Path:
 def _slug(prompt: Any) -> str:
     """A prompt as the start of a file's name."""
     words = "".join(c if c.isalnum() else " " for c in str(prompt if prompt is not None else "")).split()
-    return "".join(f"{word}-" for word in words)[:60]
+    return "".join(f"{word}-" for word in words).encode()[:100].decode(errors="ignore")  # names are counted in bytes

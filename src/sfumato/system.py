@@ -114,13 +114,7 @@ class System:
         if not prompts or not seeds:
             raise InputError("nothing to draw: give at least one prompt and one seed")
         chosen = self.settings.but(size=size, sampler=sampler, spacing=spacing, steps=steps, guidance=guidance)
-        self.check(chosen)
-        if (
-            chosen.guidance != 1
-            and not self.conditioner.dropout
-            and any(prompt not in (None, "") for prompt in prompts)
-        ):
-            raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
+        self.check(chosen, prompted=any(prompt not in (None, "") for prompt in prompts))
         self.conditioner(prompts)  # an unknown prompt stops here, before anything is drawn
         wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
         return self._frames(wanted, chosen, batch or self.batch(chosen.size))
@@ -156,10 +150,12 @@ class System:
             denoiser = ClassifierFree(denoiser, null, guidance)
         return denoiser if self.codec.limit is None else Clip(denoiser, self.codec.limit)
 
-    def check(self, chosen: Settings) -> None:
+    def check(self, chosen: Settings, prompted: bool) -> None:
         """Raise an `InputError` for settings that this system cannot draw with; one for a size says which near by
         fits."""
         chosen.check()
+        if chosen.guidance != 1 and prompted and not self.conditioner.dropout:
+            raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
         levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
         _, *axes = self.codec.shape(chosen.size)
         check_size = getattr(self.denoiser.network, "check_size", None)

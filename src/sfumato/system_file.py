@@ -85,6 +85,18 @@ def read_spec(folder: Path) -> dict[str, Any]:
     return data
 
 
+def describe(folder: Path) -> tuple[dict[str, Any], Path, dict[str, tuple[str, list[int]]]]:
+    """What is in a folder, without loading it: the table, the weights' file, and each tensor's type and shape."""
+    data = read_spec(folder)
+    try:
+        weights = validate(Weights, data.get("weights", {}), "weights")
+    except InputError as error:
+        raise FormatError(f"{folder / NAME}: {error}") from error
+    assert isinstance(weights, Weights)
+    path = _weights_path(folder, weights.file)
+    return data, path, files.read_shapes(path)
+
+
 def read(folder: Path) -> tuple[SystemFile, nn.Module]:
     """The system in `folder`: what it says, and its network with its weights."""
     path = folder / NAME
@@ -122,14 +134,19 @@ def _check_fit(said: SystemFile, network: nn.Module) -> None:
 
 def _read_weights(folder: Path, weights: Weights) -> dict[str, Tensor]:
     """The weights' tensors, from the file that `system.json` means and no other."""
-    name, path = weights.file, folder / weights.file
-    if Path(name).name != name or not name.endswith(".safetensors") or len(name) > 200:
-        raise FormatError(f"{folder / NAME} names its weights {name[:200]!r}: it should be a file beside it")
-    if not path.exists():
-        raise FormatError(f"{folder} is not whole: {name} is missing; copy the folder again")
+    path = _weights_path(folder, weights.file)
     if files.sha256(path) != weights.sha256:
         raise FormatError(f"{path} is damaged: its hash is not the one in {NAME}; copy the folder again")
     return files.read_tensors(path)[0]
+
+
+def _weights_path(folder: Path, name: str) -> Path:
+    """The file of that name in the folder, which must be there and nowhere else."""
+    if Path(name).name != name or not name.endswith(".safetensors") or len(name) > 200 or not name.isprintable():
+        raise FormatError(f"{folder / NAME} names its weights {name[:200]!r}: it should be a file beside it")
+    if not (folder / name).is_file():
+        raise FormatError(f"{folder} is not whole: {name} is missing; copy the folder again")
+    return folder / name
 
 
 def _check_shapes(path: Path, network: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from sfumato.cli import doctor, generate, inspect, train
 from sfumato.errors import SfumatoError, Stopped
+from sfumato.wording import one_line
 
 app = typer.Typer(
     help="Train, sample and look into diffusion models.",
@@ -34,12 +35,12 @@ def main() -> None:
     try:
         app()
     except Stopped as stop:
-        print(f"sfumato: {stop}", file=sys.stderr)
+        print(f"sfumato: {one_line(str(stop))}", file=sys.stderr)
         sys.exit(128 + stop.signal)
     except SfumatoError as error:
         if os.environ.get("SFUMATO_DEBUG"):
             raise
-        print(f"sfumato: {error}", file=sys.stderr)
+        print(f"sfumato: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

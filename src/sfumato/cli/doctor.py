@@ -10,10 +10,9 @@ def doctor() -> None:
     from importlib.util import find_spec
 
     import torch
-    from rich.console import Console
-    from rich.table import Table
 
     from sfumato import machine
+    from sfumato.cli.table import show
     from sfumato.train.recipe import known
 
     device = machine.pick_device()
@@ -37,10 +36,7 @@ def doctor() -> None:
         except PackageNotFoundError:
             found = None
         rows.append((package, found or f"missing: {use} needs it; pip install sfumato[{extra}]"))
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in rows:
-        table.add_row(f"[bold]{name}[/bold]", value)
-    Console(soft_wrap=True).print(table)
+    show(rows)
 
 
 EXTRAS = [("digits", "sklearn", "scikit-learn", "the data set `digits`")]

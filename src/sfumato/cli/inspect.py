@@ -11,18 +11,13 @@ def inspect(
     what: Annotated[Path, typer.Argument(help="A picture that Sfumato drew, or the folder of a system or run.")],
 ) -> None:
     """Say what made a picture, or what is in a system."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from sfumato.cli.table import show
     from sfumato.errors import FormatError
 
     if not what.exists():
         raise FormatError(f"there is no {what}")
     facts = _system(what) if what.is_dir() else _picture(what)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in facts:
-        table.add_row(f"[bold]{name}[/bold]", _plain(value))
-    Console(soft_wrap=True).print(table)
+    show((name, _plain(value)) for name, value in facts)
 
 
 def _picture(path: Path) -> list[tuple[str, Any]]:
@@ -47,26 +42,17 @@ def _again(record: dict[str, Any]) -> str:
 
 
 def _system(where: Path) -> list[tuple[str, Any]]:
-    from sfumato.files import read_header
+    from math import prod
+
     from sfumato.library import find
-    from sfumato.system_file import read_spec
+    from sfumato.system_file import describe
 
     folder = find(where)
-    spec = read_spec(folder)
-    weights = spec.pop("weights", {})
-    path = folder / str(weights.get("file", ""))
-    header = {name: entry for name, entry in read_header(path).items() if name != "__metadata__"}
-    count = sum(_product(entry["shape"]) for entry in header.values())
-    types = ", ".join(sorted({entry["dtype"] for entry in header.values()}))
+    spec, path, header = describe(folder)
+    count = sum(prod(shape) for _, shape in header.values())
+    types = ", ".join(sorted({kind for kind, _ in header.values()}))
     size = f"{count / 1e6:.2f}M parameters, {types}, {path.stat().st_size / 1e6:.1f} MB in {path.name}"
-    return [("system", str(folder)), ("weights", size), *spec.items()]
-
-
-def _product(shape: list[int]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product
+    return [("system", str(folder)), ("weights", size), *((k, v) for k, v in spec.items() if k != "weights")]
 
 
 def _plain(value: Any) -> str:

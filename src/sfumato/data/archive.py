@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sfumato.data.table import Table
 from sfumato.data.tree import MAX_BYTES, Entry, from_tree, visible
-from sfumato.data.wording import printable
 from sfumato.errors import DataError
+from sfumato.wording import printable
 
 _ENCRYPTED = 0x1
 

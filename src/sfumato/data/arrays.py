@@ -9,8 +9,8 @@ from PIL import Image
 
 from sfumato.data.archive import open_member, open_zip
 from sfumato.data.table import Table, digest
-from sfumato.data.wording import few, printable
 from sfumato.errors import DataError, ShapeError
+from sfumato.wording import few, printable
 
 MAX_ARRAY_BYTES = 2**34
 MAX_CLASSES = 100_000

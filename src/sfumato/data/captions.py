@@ -6,8 +6,8 @@ import json
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from sfumato.data.wording import count, few, printable
 from sfumato.errors import DataError
+from sfumato.wording import count, few, printable
 
 Files = Mapping[str, Callable[[], bytes]]
 

@@ -12,8 +12,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from sfumato.data.wording import printable
 from sfumato.errors import DataError
+from sfumato.wording import printable
 
 # Named one by one, so that no other of Pillow's decoders is ever tried on a file.
 _DECODERS = (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sfumato.data.table import Table
 from sfumato.data.tree import MAX_BYTES, Entry, from_tree
-from sfumato.data.wording import count, few, printable
 from sfumato.errors import DataError
+from sfumato.wording import count, few, printable
 
 
 def open_folder(root: str | Path) -> Table:

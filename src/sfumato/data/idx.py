@@ -13,8 +13,8 @@ import numpy as np
 
 from sfumato.data.arrays import from_arrays
 from sfumato.data.table import Table
-from sfumato.data.wording import few, printable
 from sfumato.errors import DataError, InputError
+from sfumato.wording import few, printable
 
 _IMAGES = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
 _UNSIGNED_BYTE = 0x08

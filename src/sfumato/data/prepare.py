@@ -15,8 +15,8 @@ from sfumato.data.source import Source
 from sfumato.data.store import Store
 from sfumato.data.table import digest
 from sfumato.data.transform import WHITE, Colour, Fit, Size, check, is_grey, to_array
-from sfumato.data.wording import count, few, printable
 from sfumato.errors import DataError, InputError
+from sfumato.wording import count, few, printable
 
 Pixels = npt.NDArray[np.uint8]
 

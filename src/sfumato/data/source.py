@@ -12,8 +12,8 @@ from sfumato.data.arrays import open_npz
 from sfumato.data.digits import open_digits
 from sfumato.data.folder import open_folder
 from sfumato.data.idx import find_idx, is_idx, open_idx
-from sfumato.data.wording import printable
 from sfumato.errors import InputError, nearest
+from sfumato.wording import printable
 
 NAMED: dict[str, Callable[[], "Source"]] = {"digits": open_digits}
 _KINDS = "a folder of pictures, a .zip of one, a .npz, an IDX file (...images-idx3-ubyte[.gz]) or a name"

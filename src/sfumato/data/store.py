@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
-from sfumato.data.wording import amount, count, printable
 from sfumato.errors import InputError, StorageError
+from sfumato.wording import amount, count, printable
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -72,7 +72,7 @@ class Store:
             if free < needed:
                 raise StorageError(f"{what}, but only {amount(free)} are free for {self._shown}; make room")
             # Not a context: it stays open from picture to picture, until `finish` or the store's own exit.
-            self._file = open(self._cache.with_name(f".{self._cache.name}.{os.getpid()}.tmp"), "wb")
+            self._file = open(self._cache.with_name(f".{self._cache.name}.{os.getpid()}.part"), "wb")
             self._header(self._n)
         except StorageError:
             raise

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sfumato.data.captions import read_captions
 from sfumato.data.decode import ENDINGS, decode
 from sfumato.data.table import Table, digest
-from sfumato.data.wording import count, few, printable
 from sfumato.errors import DataError
+from sfumato.wording import count, few, printable
 
 # Room for the largest picture that `decode` takes, stored plainly.
 MAX_BYTES = 2**28

@@ -35,10 +35,21 @@ def convolutions(pictures: Tensor, labels: Labels, *, epochs: int = 4, batch: in
 
     Sides should be multiples of 4.
     """
-    torch.manual_seed(seed)
-    classes, channels = int(labels.max()) + 1, pictures.shape[1]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = _fit(pictures, torch.from_numpy(labels), epochs, min(batch, len(pictures)))
+
+    @torch.no_grad()
+    def read(unseen: Tensor) -> Labels:
+        return torch.cat([network(part).argmax(1) for part in unseen.split(500)]).numpy()
+
+    return read
+
+
+def _fit(pictures: Tensor, labels: Tensor, epochs: int, batch: int) -> nn.Module:
+    """The network of `convolutions`, fitted by cross-entropy under a rate that rises and falls once."""
     network = nn.Sequential(
-        *_halving(channels, 32),
+        *_halving(pictures.shape[1], 32),
         *_halving(32, 64),
         nn.Conv2d(64, 128, 3, padding=1),
         norm(128),
@@ -46,26 +57,19 @@ def convolutions(pictures: Tensor, labels: Labels, *, epochs: int = 4, batch: in
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Dropout(0.2),
-        nn.Linear(128, classes),
+        nn.Linear(128, int(labels.max()) + 1),
     ).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    truth = torch.from_numpy(labels)
     steps = epochs * (len(pictures) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=max(steps, 2))
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=max(steps, 2))
     for _ in range(epochs):
         order = torch.randperm(len(pictures))
         for chosen in order[: len(order) // batch * batch].split(batch):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(network(pictures[chosen]), truth[chosen]).backward()
+            nn.functional.cross_entropy(network(pictures[chosen]), labels[chosen]).backward()
             optimizer.step()
-            schedule.step()
-    network.eval()
-
-    @torch.no_grad()
-    def read(unseen: Tensor) -> Labels:
-        return torch.cat([network(part).argmax(1) for part in unseen.split(500)]).numpy()
-
-    return read
+            rate.step()
+    return network.eval()
 
 
 def _halving(channels: int, out: int) -> list[nn.Module]:

@@ -35,7 +35,7 @@ def build(recipe: Recipe, pictures: Pictures) -> System:
     )
     denoiser = Denoiser(network, recipe.schedule, recipe.parameterization)
     system = System(codec, conditioner, denoiser, settings)
-    system.check(settings)
+    system.check(settings, prompted=bool(conditioner.doors))
     return system
 
 

@@ -1,8 +1,8 @@
 """What a training step sees, as a pure function of (seed, step): no state, so a resumed run sees the same.
 
-Every sample has a random stream of its own, seeded by (seed, step, its index in the data), from which its time, its
-flip, whether its condition is dropped, and its noise are drawn, in that order. Neither the number of processes nor of
-workers changes a draw.
+Every sample has a random stream of its own, seeded by (seed, its place in the endless order of samples), from which
+its time, its flip, whether its condition is dropped, and its noise are drawn, in that order. Neither the number of
+processes nor of workers changes a draw.
 """
 
 from typing import NamedTuple
@@ -48,7 +48,8 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         index = torch.from_numpy(indices(self.seed, step, self.batch, len(self.pictures)))[self.rank :: self.world]
-        streams = [torch.Generator().manual_seed(mix(self.seed, step, i)) for i in index.tolist()]
+        places = range(step * self.batch + self.rank, (step + 1) * self.batch, self.world)
+        streams = [torch.Generator().manual_seed(mix(self.seed, place)) for place in places]
         u, flip, drop = torch.stack([torch.rand(3, generator=stream) for stream in streams]).unbind(1)
         noise = torch.cat([torch.randn(1, *self.shape, generator=stream) for stream in streams])
         x = torch.from_numpy(self.pictures.pixels[index.numpy()]).to(torch.float32) / 127.5 - 1

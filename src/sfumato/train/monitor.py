@@ -6,8 +6,10 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.text import Text
 
 from sfumato.train.plan import Plan, duration
+from sfumato.wording import one_line
 
 
 class Monitor(Protocol):
@@ -67,14 +69,14 @@ class Terminal:
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(Text(one_line(text)), soft_wrap=True)
 
     def preparing(self, done: int, total: int) -> None:
         self._update(f"reading pictures: {done:,} of {total:,}", done / max(total, 1))
 
     def plan(self, plan: Plan) -> None:
         for heading, text in plan.lines():
-            self.say(f"  [bold]{heading:<8}[/bold] {text}")
+            self.console.print(Text.assemble("  ", (f"{heading:<8}", "bold"), " ", text), soft_wrap=True)
 
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None:
         line = f"step {step:,}  loss {loss:.4f}  {rate:,.0f} pictures/s  {duration(left)} left"

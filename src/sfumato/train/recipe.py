@@ -31,6 +31,7 @@ from sfumato.train.ema import AVERAGES, Average, Power
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Memory = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -59,7 +60,7 @@ class OptimizerRecipe(Table):
     """AdamW (arXiv:1711.05101): the rate rises over `warmup` steps; gradients are clipped to the norm `clip`."""
 
     learning_rate: Positive = 2e-4
-    betas: tuple[Share, Share] = (0.9, 0.999)
+    betas: tuple[Memory, Memory] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[int, Field(ge=0)] = 500
     clip: Positive = 1.0

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from sfumato import files, machine
 from sfumato.data.prepare import Pictures, prepare
 from sfumato.data.source import open_source
-from sfumato.errors import InputError, ResumeError
+from sfumato.errors import FormatError, InputError, ResumeError
 from sfumato.system import System
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
@@ -58,14 +58,15 @@ def train(
         raise InputError("what to train on? give a folder of pictures, a .zip, a .npz, or a name such as digits")
     chosen = _recipe(recipe, settings, before, accept_changes)
     budget = _budget(chosen, steps, images, minutes)
-    accelerator = Accelerator(cpu=device == "cpu")
+    accelerator = _accelerator(device)
+    computes = machine.pick_precision(accelerator.device, precision)
     accelerator.wait_for_everyone()  # no process writes to the folder before all have found it as it was
     monitor = monitor if monitor is not None and accelerator.is_main_process else Quiet()
     with monitor, _whole_or_nothing(folder):
         where = str(data) if data is not None else str((before or {})["data"])
         pictures = _read(where, chosen, folder, monitor)
         system = build(chosen, pictures)
-        place = Place(folder, accelerator, machine.pick_precision(accelerator.device, precision))
+        place = Place(folder, accelerator, computes)
         about = _about(where, chosen, pictures, place)
         if before is not None and not accept_changes:
             _refuse_changes(before, about)
@@ -116,7 +117,24 @@ def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
         raise ResumeError(
             f"{record} is in format {before.get('format')!r}; this version of Sfumato reads format {FORMAT}"
         )
+    try:
+        recipes.check(before["recipe"])
+        if not isinstance(before["data"], str):
+            raise InputError(f"'data' should be a text, not {before['data']!r}")
+    except (InputError, KeyError, TypeError) as error:
+        detail = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise FormatError(f"{record} is damaged: {detail}") from error
+    files.clear_parts(folder)
     return before
+
+
+def _accelerator(device: str | None) -> Accelerator:
+    """accelerate's view of the machine, on the kind of device asked for; which one of several is its own to say."""
+    kind = machine.pick_device(device).type
+    accelerator = Accelerator(cpu=kind == "cpu")
+    if accelerator.device.type != kind:
+        raise InputError(f"training takes the device {accelerator.device.type} here, not {kind}")
+    return accelerator
 
 
 def _recipe(
@@ -126,7 +144,7 @@ def _recipe(
     settings = list(settings)
     if before is None:
         return recipes.load(name or "ddpm", settings)
-    own = recipes.check(before.get("recipe", {}))
+    own = recipes.check(before["recipe"])
     if name is None:
         asked = recipes.lay_over(own.dump(), settings)
     else:

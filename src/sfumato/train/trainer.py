@@ -250,7 +250,9 @@ class Trainer:
 
     def _label_prompts(self) -> list[int | None]:
         labels = self.pictures.labels
-        return [None] * len(self.pictures) if labels is None else [int(label) for label in labels]
+        if labels is None or not self.system.conditioner.doors:
+            return [None] * len(self.pictures)
+        return [int(label) for label in labels]
 
     def _spent(self, budget: Budget, began: float) -> bool:
         return budget.minutes is not None and time.monotonic() - began >= budget.minutes * 60

@@ -10,6 +10,11 @@ def printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
+def one_line(text: str) -> str:
+    """A text for a terminal: what does not print, such as a line's end or an escape, is spelled."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def few(names: Sequence[str]) -> str:
     """The first few names, and dots if there are more."""
     return ", ".join(printable(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
