@@ -1,6 +1,7 @@
 """Which levels a sampler visits: the grids of other tools, and what every grid keeps to."""
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -57,6 +58,23 @@ def test_strides_too_short_for_a_continuous_schedule_are_an_input_error(spacing:
         levels(VP(), spacing, 5000)
 
 
+@dataclass(frozen=True)
+class Always:
+    """A spacing that asks for one time over and over."""
+
+    t: float
+
+    def __call__(self, schedule: Schedule, steps: int) -> torch.Tensor:
+        return torch.full((steps,), self.t, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("t", "wanted"), [(0, [3, 2, 1, 0]), (4.4, [7, 6, 5, 4]), (9, [9, 8, 7, 6]), (50, [9, 8, 7, 6])]
+)
+def test_times_asked_for_twice_make_room_for_one_another(t: float, wanted: list[float]) -> None:
+    assert times(Linear(T=10), Always(t), 4) == wanted
+
+
 def test_each_level_stands_for_a_whole_batch() -> None:
     path = levels(Linear(), Uniform(), 5)
     assert len(path) == 6
@@ -75,6 +93,7 @@ def test_trailing_starts_at_the_end_and_stops_a_stride_before_the_data() -> None
 
 def test_leading_starts_a_stride_before_the_end_and_stops_at_the_first() -> None:
     assert times(Linear(), Leading(), 4) == [750, 500, 250, 0]
+    assert times(Linear(), Leading(), 7) == [852, 710, 568, 426, 284, 142, 0]
     assert times(VP(first=0.01), Leading(), 4) == [0.76, 0.51, 0.26, 0.01]
 
 

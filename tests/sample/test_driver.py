@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +92,19 @@ def test_a_number_that_is_not_finite_stops_the_walk_and_says_where(value: float,
         next(moves)
     said = rf"move {move} of 5 \(from t = {time}\) gave a number that is not finite, in sample 1 and 0 more of 3: try"
     with pytest.raises(NonFiniteError, match=said):
+        next(moves)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_infinity_is_no_better_than_nan(value: float) -> None:
+    class Leaves(DDIM):
+        """A sampler that leaves the numbers in one element of two samples."""
+
+        def step(self, denoiser: DenoiserLike, x: Tensor, *rest: Any) -> tuple[Tensor, None]:
+            return torch.where(torch.tensor([[0, 0], [0, 1], [1, 0]]) > 0, value, x), None
+
+    moves = sample(Spy(), Leaves(), torch.zeros(3, 2), levels(SCHEDULE, Trailing(), 5), noise=Noise(range(3)))
+    with pytest.raises(NonFiniteError, match="move 1 of 5 .* in sample 1 and 1 more of 3: try float32, or less guidan"):
         next(moves)
 
 

@@ -1,0 +1,332 @@
+"""The command line: what it writes, what it prints, how it ends."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from program import SMALL, Sfumato
+
+from sfumato.errors import Stopped
+from sfumato.samples import png, read_record
+
+PLACE = ("--device", "cpu", "--precision", "float32")
+SET = [word for setting in SMALL for word in ("--set", setting)]
+
+
+def pixels(path: Path | str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+# Generate -------------------------------------------------------------------------------------------------------------
+
+
+def test_generate_writes_files_and_prints_their_paths(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+    said = sfumato("generate", "cat", "--model", run, "-n", 3, "--seed", 5, "--out", "drawn", *PLACE)
+    assert said.code == 0
+    assert said.out.splitlines() == [f"drawn/cat-{seed}.png" for seed in (5, 6, 7)]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["cat-5.png", "cat-6.png", "cat-7.png"]
+    assert [read_record(tmp_path / line)["seed"] for line in said.out.splitlines()] == [5, 6, 7]
+    record = read_record(tmp_path / "drawn" / "cat-5.png")
+    assert f"{run}: {record['system']} on cpu in float32" in said.err
+
+
+def test_generate_follows_its_options(sfumato: Sfumato, run: Path) -> None:
+    options = ["--sampler", "ddim,eta=0.5", "--spacing", "leading", "--steps", 4, "--guidance", 2, "--size", "10x6"]
+    said = sfumato("generate", "1", "--model", run, *options, *PLACE)
+    (name,) = said.out.split()
+    record = read_record(Path(name))
+    assert name == "out/1-0.png" and pixels(name).shape == (6, 10)
+    assert record["sampler"] == {"kind": "ddim", "eta": 0.5} and record["spacing"]["kind"] == "leading"
+    assert (record["steps"], record["guidance"], record["prompt"]) == (4, 2.0, "1")
+
+
+def test_generate_without_a_prompt_asks_for_anything(sfumato: Sfumato, run: Path) -> None:
+    said = sfumato("generate", "-m", run / "system", *PLACE)
+    assert said.out == "out/0.png\n" and read_record(Path("out/0.png"))["prompt"] is None
+
+
+def test_generating_again_gives_the_same_files(sfumato: Sfumato, run: Path) -> None:
+    one = sfumato("generate", "hen", "-m", run, "-n", 2, *PLACE)
+    held = [Path(name).read_bytes() for name in one.out.split()]
+    assert sfumato("generate", "hen", "-m", run, "-n", 2, *PLACE).out == one.out
+    assert [Path(name).read_bytes() for name in one.out.split()] == held
+    other = sfumato("generate", "hen", "-m", run, "--steps", 2, *PLACE)
+    assert other.out == "out/hen-0_2.png\n" and Path("out/hen-0.png").read_bytes() == held[0]
+
+
+# Inspect --------------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_says_what_made_a_picture(sfumato: Sfumato, run: Path) -> None:
+    sfumato("generate", "cat", "--model", run, "--seed", 9, *PLACE)
+    said = sfumato("inspect", "out/cat-9.png")
+    facts = dict(line.split(maxsplit=1) for line in said.out.splitlines())
+    assert said.code == 0 and not said.err
+    assert facts["prompt"] == "cat " or facts["prompt"].strip() == "cat"
+    record = read_record(Path("out/cat-9.png"))
+    for key in ("seed", "system", "steps", "precision", "sfumato"):
+        assert facts[key].strip() == str(record[key])
+
+
+@pytest.mark.parametrize(
+    "how", [[], ["--sampler", "ddim,eta=0.25", "--guidance", "1.5", "--size", "6x10", "--steps", "5"]]
+)
+def test_inspect_says_the_command_that_draws_it_again(
+    how: list[str], sfumato: Sfumato, run: Path, tmp_path: Path
+) -> None:
+    sfumato("generate", "dog", "--model", run, "--seed", 3, *how, *PLACE)
+    (path,) = Path("out").iterdir()
+    line = next(line for line in sfumato("inspect", path).out.splitlines() if line.startswith("again"))
+    words = shlex.split(line.removeprefix("again"))
+    assert words[0] == "sfumato"
+    words = [str(run) if word == "DIR" else word for word in words[1:]]
+    said = sfumato(*words, "--device", "cpu", "--out", tmp_path / "again")
+    assert said.code == 0, said.err
+    assert np.array_equal(pixels(said.out.strip()), pixels(path))
+    assert read_record(Path(said.out.strip())) == read_record(path)
+
+
+def test_inspect_says_what_is_in_a_system(sfumato: Sfumato, run: Path) -> None:
+    by_run, by_folder = sfumato("inspect", run), sfumato("inspect", run / "system")
+    assert by_run == by_folder and by_run.code == 0 and not by_run.err
+    for words in (str(run / "system"), "M parameters, F32", "unet (", "cosine (", "labels (", "cat", "hen", "steps 3"):
+        assert words in by_run.out, words
+
+
+@pytest.mark.parametrize("prompt", ["[/b]", "[red]cat", "[link=file:///x]y", "\\[", ":smile:"])
+def test_inspect_shows_a_record_as_it_is(prompt: str, sfumato: Sfumato, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(Image.new("L", (4, 4)), {"prompt": prompt, prompt: "x"}))
+    said = sfumato("inspect", "a.png")
+    assert said.code == 0 and said.out.splitlines()[0].split(maxsplit=1)[1].strip() == prompt
+    assert said.out.splitlines()[1].startswith(prompt)
+
+
+def test_inspect_shows_a_system_as_it_is(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "system", tmp_path / "odd")
+    table = tmp_path / "odd" / "system.json"
+    table.write_text(table.read_text().replace('"dog"', '"[/b] dog"'))
+    assert "cat, [/b] dog, hen" in sfumato("inspect", "odd").out
+
+
+DEEP: dict[str, Any] = {}
+for _ in range(300):
+    DEEP = {"a": DEEP}
+
+HOSTILE = [
+    {"prompt": DEEP},
+    {"prompt": ["x"] * 10_000},
+    {"sampler": 5, "size": "big", "spacing": [1]},
+    {"size": [[1]], "seed": None},
+    {},
+    {"prompt": "\x1b[31mred\x07"},
+]
+
+
+@pytest.mark.parametrize("record", HOSTILE, ids=lambda record: str(record)[:40])
+def test_inspect_survives_any_record(record: dict[str, Any], sfumato: Sfumato, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(Image.new("L", (4, 4)), record))
+    said = sfumato("inspect", "a.png")
+    assert said.code in (0, 2) and "Traceback" not in said.err
+    assert "\x1b" not in said.out, "a record cannot speak to the terminal"
+
+
+SYSTEMS = [
+    {"weights": 5},
+    {"weights": {}},
+    {"weights": {"file": "../../x"}},
+    {"weights": {"file": "odd.safetensors"}},
+    {"weights": {"file": "odder.safetensors"}},
+    {"format": 7},
+]
+
+
+@pytest.mark.parametrize("change", SYSTEMS, ids=str)
+def test_inspect_says_what_is_wrong_with_a_system(change: dict[str, Any], sfumato: Sfumato, tmp_path: Path) -> None:
+    for name, header in (("odd", b'{"a":{}}'), ("odder", b'{"a":{"shape":["x"],"dtype":5}}')):
+        data = len(header).to_bytes(8, "little") + header
+        (tmp_path / f"{name}.safetensors").write_bytes(data)
+    (tmp_path / "system.json").write_text(json.dumps({"format": 1} | change))
+    said = sfumato("inspect", tmp_path)
+    assert said.code == 2 and said.err.startswith("sfumato: ") and said.err.count("\n") == 1
+
+
+# Train ----------------------------------------------------------------------------------------------------------------
+
+
+def test_train_says_its_cost_first_and_leaves_a_system(sfumato: Sfumato, data: Path, tmp_path: Path) -> None:
+    said = sfumato("train", data, "--recipe", "digits", "--out", "run", "--steps", 2, *SET, *PLACE)
+    assert said.code == 0 and not said.out
+    for words in ("24 pictures of 8×8 in 3 classes", "parameters", "float32", "about 2 steps from 0", "2 steps made"):
+        assert words in said.err, words
+    assert {"run.json", "log.jsonl", "checkpoints", "samples", "system"} == {
+        p.name for p in (tmp_path / "run").iterdir()
+    }
+    again = sfumato("train", "--out", "run", "--resume", "--steps", 3, *PLACE)
+    assert again.code == 0 and "about 1 steps from 2" in again.err
+    assert sfumato("generate", "cat", "-m", "run", *PLACE).code == 0
+
+
+def test_an_odd_name_of_the_data_is_shown_as_it_is(sfumato: Sfumato, data: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a[" / "b]x[red]"
+    odd.mkdir(parents=True)
+    (odd / "data.npz").write_bytes(data.read_bytes())
+    said = sfumato("train", "a[/b]x[red]/data.npz", "--recipe", "digits", "--out", "run", "--steps", 1, *SET, *PLACE)
+    assert said.code == 0 and "a[/b]x[red]/data.npz: 24 pictures" in said.err
+
+
+# Doctor, version, help ------------------------------------------------------------------------------------------------
+
+
+def test_doctor_says_what_is_here(sfumato: Sfumato) -> None:
+    said = sfumato("doctor")
+    facts = dict(line.split(maxsplit=1) for line in said.out.splitlines())
+    assert said.code == 0 and not said.err
+    assert facts["Sfumato"].strip() == version("sfumato") and facts["torch"].startswith("2.")
+    assert {"Python", "device", "precision", "memory", "cores", "disk", "recipes", "scikit-learn"} <= facts.keys()
+    assert "digits" in facts["recipes"] and "GB free of" in facts["memory"]
+
+
+def test_doctor_says_what_is_missing(sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "sklearn" else find(name, *a))
+    out = sfumato("doctor").out
+    assert "scikit-learn" in out and "pip install sfumato[digits]" in out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["train", "--help"], ["generate", "-h"], ["inspect", "-h"]])
+def test_help_helps(words: list[str], sfumato: Sfumato) -> None:
+    said = sfumato(*words)
+    assert said.code == 0 and said.out.lstrip().startswith("Usage: sfumato") and not said.err
+
+
+def test_help_loads_no_torch() -> None:
+    code = "import sys; sys.argv = ['sfumato', '--help']\nfrom sfumato.cli import main\ntry: main()\n"
+    code += "finally: print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False False", done.stderr
+
+
+# Errors ---------------------------------------------------------------------------------------------------------------
+
+MODEL = ("--model", "RUN", *PLACE)
+TRAIN = ("train", "DATA", "--out", "new", "--device", "cpu")
+
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "no model": (("generate", "cat", "--model", "none"), "there is no folder none; give one that `sfumato train` made"),
+    "no system": (("generate", "cat", "--model", "."), "holds no system.json"),
+    "class": (("generate", "cow", *MODEL), "there is no class 'cow' here; known: "),
+    "steps 0": (("generate", "cat", "--steps", "0", *MODEL), "steps must be .*not 0$"),
+    "steps -1": (("generate", "cat", "--steps", "-1", *MODEL), "steps must be .*not -1$"),
+    "steps 10^9": (("generate", "cat", "--steps", "1000000000", *MODEL), "steps must be .*not 1,000,000,000$"),
+    "sampler": (("generate", "cat", "--sampler", "dim", *MODEL), "there is no sampler 'dim'; did you mean 'ddim'"),
+    "spacing": (("generate", "cat", "--spacing", "x", *MODEL), "there is no spacing 'x'"),
+    "guidance": (("generate", "cat", "--guidance", "nan", *MODEL), "guidance must be a number from 0 up, not nan"),
+    "seed": (("generate", "cat", "--seed", "-1", *MODEL), "a seed must be a whole number"),
+    "last seed": (("generate", "cat", "-n", "2", "--seed", str(2**63 - 1), *MODEL), "a seed must be a whole number"),
+    "number": (("generate", "cat", "-n", "0", *MODEL), "-n must be from 1 to 100,000, not 0$"),
+    "size": (("generate", "cat", "--size", "8by8", *MODEL), "--size wants WIDTHxHEIGHT, as in 64x64, not '8by8'$"),
+    "size that does not fit": (("generate", "--size", "9x8", *MODEL), "the nearest that fits is 8×8$"),
+    "size zero": (("generate", "--size", "0x8", *MODEL), "size must be"),
+    "device": (("generate", "--model", "RUN", "--device", "abacus"), "device 'abacus' is not to be had here"),
+    "precision": (("generate", "--model", "RUN", "--precision", "half"), "precision must be float32 or bfloat16"),
+    "class of two lines": (("generate", "a\nb", *MODEL), "there is no class 'a.*b' here"),
+    "nothing to inspect": (("inspect", "none"), "there is no none$"),
+    "no record": (("inspect", "FOREIGN"), "carries no record of Sfumato's"),
+    "no picture": (("inspect", "DATA"), "cannot be read as a PNG"),
+    "recipe": ((*TRAIN, "--recipe", "digit"), "there is no recipe 'digit'; did you mean 'digits'"),
+    "setting": ((*TRAIN, "--set", "train.bach=3"), "there is no setting 'train.bach'; did you mean 'batch'"),
+    "bad setting": ((*TRAIN, "--set", "train.batch"), "--set wants key=value"),
+    "no data": (("train", "--out", "new"), "what to train on"),
+    "no such data": (("train", "none", "--out", "new"), "came 'none', which does not exist"),
+    "no run": (("train", "--out", "new", "--resume"), "there is no run to resume in new: it holds no run.json$"),
+    "a run": (("train", "DATA", "--out", "RUN"), "is not empty: --resume goes on with it"),
+    "no steps": ((*TRAIN, "--steps", "0"), "--steps must be more than 0"),
+    "no time": ((*TRAIN, "--minutes", "nan"), "--minutes must be more than 0"),
+    "two budgets": ((*TRAIN, "--steps", "2", "--minutes", "1"), "give one of --steps, --images and --minutes"),
+    "device to train on": (
+        ("train", "DATA", "--out", "new", "--steps", "1", *SET, "--device", "abacus"),
+        "device 'abacus' is not to be had",
+    ),
+    "precision to train in": ((*TRAIN, "--steps", "1", *SET, "--precision", "half"), "precision must be float32 or"),
+    "a file for a folder": (("train", "DATA", "--out", "FOREIGN"), "is not empty|is a file"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_error_is_one_line_and_exit_code_two(
+    name: str, sfumato: Sfumato, run: Path, data: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    foreign = tmp_path / "foreign.png"
+    Image.new("L", (4, 4)).save(foreign)
+    words, text = WRONG[name]
+    places = {"RUN": str(run), "DATA": str(data), "FOREIGN": str(foreign)}
+    said = sfumato(*(places.get(word, word) for word in words))
+    assert said.code == 2 and not said.out
+    assert said.err.startswith("sfumato: ") and said.err.endswith("\n") and said.err.count("\n") == 1, said.err
+    assert re.search(text, said.err.rstrip("\n")), said.err
+    assert list(tmp_path.iterdir()) == [foreign], "nothing is written"
+
+
+@pytest.mark.parametrize(
+    "words", [["generate"], ["--nonsense"], ["generate", "x", "--model"], ["paint"], ["train", "--steps", "x"]]
+)
+def test_a_wrong_use_is_said_and_exit_code_two(words: list[str], sfumato: Sfumato, tmp_path: Path) -> None:
+    said = sfumato(*words)
+    assert said.code == 2 and "Traceback" not in said.err and "Error" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_where_an_error_arose(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "sfumato", "--debug", "inspect", "none"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback (most recent call last)" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("sfumato.errors.FormatError: there is no none")
+
+
+def test_debug_lets_errors_through(sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_DEBUG", "")
+    assert sfumato("inspect", "none").code == 2
+    with pytest.raises(Exception, match="there is no none$"):
+        sfumato("--debug", "inspect", "none")
+    assert os.environ.pop("SFUMATO_DEBUG")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (Stopped("stopped by a signal", 15), 143, "sfumato: stopped by a signal\n"),
+        (Stopped("stopped by a signal", 2), 130, "sfumato: stopped by a signal\n"),
+        (KeyboardInterrupt(), 130, None),
+    ],
+)
+def test_a_signal_has_its_own_exit_code(
+    error: BaseException, code: int, said: str | None, sfumato: Sfumato, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("sfumato.train.train", stop)
+    done = sfumato("train", data, "--out", "new")
+    assert done.code == code and "Traceback" not in done.err
+    assert said is None or done.err == said
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_drawing(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in ("file", "file/deeper"):
+        said = sfumato("generate", "cat", *(str(run) if word == "RUN" else word for word in MODEL), "--out", out)
+        assert said.code == 2 and "cannot write" in said.err and said.err.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "mine"

@@ -1,0 +1,309 @@
+"""What was drawn, as pictures and as files that say how to draw them again."""
+
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+
+import sfumato
+from sfumato.codec import Pixels
+from sfumato.condition import Labels
+from sfumato.core.parameterization import X0
+from sfumato.core.schedule import Cosine
+from sfumato.denoise import Denoiser
+from sfumato.errors import FormatError, InputError, StorageError
+from sfumato.nn.unet import UNet
+from sfumato.parts import SAMPLERS, SPACINGS
+from sfumato.samples import Samples, png, read_record, sheet, to_image
+from sfumato.settings import Settings
+from sfumato.system import System
+
+
+def ramp(n: int, channels: int = 1, height: int = 4, width: int = 6) -> Tensor:
+    """n pictures, each value in [−1, 1] another."""
+    return torch.linspace(-1, 1, n * channels * height * width).reshape(n, channels, height, width)
+
+
+def samples(*prompts: Any, channels: int = 1) -> Samples:
+    """A sample a prompt, with seeds 0, 1, …"""
+    records = tuple({"prompt": prompt, "seed": seed} for seed, prompt in enumerate(prompts))
+    return Samples(ramp(len(prompts), channels), records)
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_pictures_keep_their_pixels(channels: int, mode: str) -> None:
+    drawn = samples("a", "b", channels=channels)
+    images = drawn.images()
+    assert len(drawn) == len(images) == 2
+    for image, picture in zip(images, drawn.tensor, strict=True):
+        assert image.mode == mode and image.size == (6, 4)
+        values = torch.from_numpy(np.array(image)).reshape(4, 6, channels).permute(2, 0, 1) / 127.5 - 1
+        assert (values - picture).abs().max() <= 0.5 / 127.5 + 1e-6
+
+
+def test_black_white_and_what_lies_beyond() -> None:
+    picture = torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 5)
+    assert np.asarray(to_image(picture)).tolist() == [[0, 0, 128, 255, 255]]
+    assert np.asarray(to_image(picture.to(torch.bfloat16))).tolist() == [[0, 0, 128, 255, 255]]
+
+
+def test_two_channels_are_no_picture() -> None:
+    with pytest.raises(InputError, match="a picture has 1 or 3 channels, not 2$"):
+        to_image(torch.zeros(2, 4, 4))
+
+
+def test_a_grid_sets_pictures_row_by_row() -> None:
+    drawn = samples(*"abcde")
+    page = drawn.grid(columns=2, scale=3, gap=1)
+    width, height = 6 * 3 + 1, 4 * 3 + 1
+    assert page.size == (2 * width + 1, 3 * height + 1) and page.mode == "L"
+    for i, image in enumerate(drawn.images()):
+        left, top = 1 + i % 2 * width, 1 + i // 2 * height
+        cell = page.crop((left, top, left + 18, top + 12))
+        assert np.array_equal(np.asarray(cell), np.asarray(image).repeat(3, 0).repeat(3, 1))
+    gaps = np.asarray(page)
+    assert (gaps[::height] == 255).all() and (gaps[:, ::width] == 255).all()
+    assert (gaps[2 * height + 1 :, width + 1 :] == 255).all(), "the place that no picture takes is white"
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, (1, 1)), (4, (2, 2)), (5, (3, 2)), (12, (4, 3))])
+def test_a_grid_is_nearly_square_unless_told(n: int, size: tuple[int, int]) -> None:
+    page = samples(*range(n)).grid(scale=1, gap=0)
+    assert page.size == (6 * size[0], 4 * size[1])
+
+
+def test_small_pictures_are_enlarged_and_large_ones_are_not() -> None:
+    assert samples("a").grid(gap=0).size == (60, 40)
+    assert Samples(torch.zeros(1, 3, 100, 80), ({},)).grid(gap=0).size == (80, 100)
+
+
+def test_a_sheet_of_nothing_says_so() -> None:
+    with pytest.raises(InputError, match="a sheet needs at least one picture$"):
+        sheet([])
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_named_by_prompt_and_seed(tmp_path: Path) -> None:
+    paths = samples("a cat, in a hat!", "Ünï 1", None, 7).save(tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == ["a-cat-in-a-hat-0.png", "Ünï-1-1.png", "2.png", "7-3.png"]
+    assert all(path.parent == tmp_path / "new" / "folder" and path.is_file() for path in paths)
+    assert sorted(tmp_path.rglob("*.*")) == sorted(paths), "and nothing else is written"
+
+
+ODD = [
+    "../x",
+    "/etc/passwd",
+    "a/b",
+    "..",
+    ".",
+    "",
+    "\0",
+    "a\nb",
+    "C:\\x",
+    "😀",
+    "x" * 500,
+    "あ" * 500,
+    "-rf",
+    "~",
+    "%s",
+]
+
+
+def test_an_odd_prompt_stays_inside_the_folder(tmp_path: Path) -> None:
+    paths = samples(*ODD).save(tmp_path / "out")
+    assert len(set(paths)) == len(ODD)
+    found = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == set(paths) and {path.parent for path in found} == {tmp_path / "out"}
+    assert not any(path.name.startswith((".", "-")) for path in paths)
+    assert [read_record(path)["prompt"] for path in paths] == ODD
+
+
+def test_a_long_prompt_of_wide_letters_has_a_name(tmp_path: Path) -> None:
+    (path,) = Samples(ramp(1), ({"prompt": "\U00020000" * 90, "seed": 2**63 - 1},)).save(tmp_path)
+    assert read_record(path)["seed"] == 2**63 - 1
+
+
+def test_another_picture_of_the_name_stays(tmp_path: Path) -> None:
+    """One that is the same is not written twice."""
+    drawn = Samples(ramp(3), ({"prompt": "a", "seed": 1},) * 3)
+    paths = drawn.save(tmp_path)
+    assert [path.name for path in paths] == ["a-1.png", "a-1_2.png", "a-1_3.png"]
+    assert drawn.save(tmp_path) == paths
+    held = [np.asarray(Image.open(path)) for path in paths]
+    assert all(np.array_equal(one, np.asarray(image)) for one, image in zip(held, drawn.images(), strict=True))
+
+
+def test_a_folder_that_is_a_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(StorageError, match=r"cannot write .*a-0\.png: .*; choose a folder that you may write to$"):
+        samples("a").save(tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_records_and_pictures_must_be_as_many(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        Samples(ramp(2), ({"prompt": "a"},)).save(tmp_path)
+
+
+# Records --------------------------------------------------------------------------------------------------------------
+
+
+def small() -> System:
+    torch.manual_seed(0)
+    network = UNet(3, 3, width=8, multipliers=(1,), blocks=1, attention=(), scale_shift=True, vector=2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    denoiser = Denoiser(network, Cosine(), X0())
+    return System(Pixels(3), Labels(("cat", "Hund ü")), denoiser, Settings((6, 4), steps=4)).to("cpu", "float32")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"sampler": "ddpm,variance=large", "spacing": "quadratic,reach=0.8", "steps": 7},
+        {"sampler": "ddim,eta=0.7", "guidance": 2.5, "size": (4, 10)},
+    ],
+    ids=str,
+)
+def test_the_record_in_a_file_repeats_the_picture(how: dict[str, Any], tmp_path: Path) -> None:
+    folder = small().save(tmp_path / "system")
+    system = sfumato.load(folder, "cpu", "float32")
+    paths = system.generate(["cat", None, "Hund ü", 1], seeds=[3, 2**63 - 1], **how).save(tmp_path)
+    assert len(paths) == 8
+    for path in paths[1:5]:
+        record = read_record(path)
+        assert record["system"] == system.fingerprint() and record["sfumato"] == "0.1.0"
+        assert record["precision"] == "float32"
+        again = sfumato.load(folder, "cpu", record["precision"]).generate(
+            record["prompt"],
+            seeds=[record["seed"]],
+            size=tuple(record["size"]),
+            sampler=SAMPLERS.load(record["sampler"]),
+            spacing=SPACINGS.load(record["spacing"]),
+            steps=record["steps"],
+            guidance=record["guidance"],
+        )
+        assert again.records[0] == record
+        assert np.array_equal(np.asarray(again.images()[0]), np.asarray(Image.open(path)))
+
+
+def test_any_record_survives_the_file(tmp_path: Path) -> None:
+    record = {"prompt": 'ü "\\ \n [/b] 😀 \0', "n": [1, 2.5, None, True], "t": {"a": {}}}
+    path = tmp_path / "a.png"
+    path.write_bytes(png(Image.new("L", (3, 3)), record))
+    assert read_record(path) == record
+
+
+def image_bytes(kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def chunk(text: str) -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("sfumato", text)
+    return info
+
+
+FOREIGN = {
+    "another's PNG": (image_bytes("PNG"), "carries no record of Sfumato's: .* or was edited since$"),
+    "a JPEG": (image_bytes("JPEG"), "cannot be read as a PNG"),
+    "a text": (b"hello", "cannot be read as a PNG"),
+    "nothing": (b"", "cannot be read as a PNG"),
+    "a PNG cut short": (image_bytes("PNG")[:40], "carries no record|cannot be read as a PNG"),
+    "no JSON": (image_bytes("PNG", pnginfo=chunk("cat")), "the record in .* is not valid JSON"),
+    "a list": (image_bytes("PNG", pnginfo=chunk("[1]")), "should hold a JSON object, and holds a list$"),
+    "a deep list": (image_bytes("PNG", pnginfo=chunk("[" * 10**5)), "is not valid JSON"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_without_a_record_says_so(name: str, tmp_path: Path) -> None:
+    data, text = FOREIGN[name]
+    path = tmp_path / "picture.png"
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=text) as caught:
+        read_record(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="No such file"):
+        read_record(tmp_path / "none.png")
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    """A PNG that claims a gigapixel, and one whose text would unpack to a gigabyte."""
+    import struct
+    import zlib
+
+    def block(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = b"\x89PNG\r\n\x1a\n" + block(b"IHDR", struct.pack(">IIBBBBB", 2**15, 2**15, 8, 2, 0, 0, 0))
+    (tmp_path / "large.png").write_bytes(head + block(b"IDAT", zlib.compress(b"\0")) + block(b"IEND", b""))
+    with pytest.raises(FormatError, match="cannot be read as a PNG: .*decompression bomb"):
+        read_record(tmp_path / "large.png")
+
+    small = b"\x89PNG\r\n\x1a\n" + block(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0))
+    text = block(b"zTXt", b"sfumato\0\0" + zlib.compress(b" " * 2**26))
+    (tmp_path / "text.png").write_bytes(small + text + block(b"IDAT", zlib.compress(b"\0")) + block(b"IEND", b""))
+    with pytest.raises(FormatError, match="cannot be read as a PNG"):
+        read_record(tmp_path / "text.png")
+
+
+def test_reading_a_record_decodes_no_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a small file could ask for half a gigabyte."""
+    path = tmp_path / "a.png"
+    path.write_bytes(png(Image.new("L", (4, 4)), {"seed": 1}))
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
+    assert read_record(path) == {"seed": 1}
+
+
+def scramble(path: Path, times: int) -> int:
+    """Read a record `times` times, its file broken each time in another way; returns how often it could be read."""
+    data, rng, read = png(Image.new("RGB", (8, 8)), {"prompt": "cat", "seed": 1}), random.Random(0), 0
+    for _ in range(times):
+        broken = bytearray(data)
+        for _ in range(rng.randint(1, 4)):
+            at, way = rng.randrange(len(broken)), rng.random()
+            if way < 0.6:
+                broken[at] = rng.randrange(256)
+            elif way < 0.8:
+                del broken[at : at + rng.randint(1, 9)]
+            else:
+                broken[at:at] = rng.randbytes(4)
+        path.unlink(missing_ok=True)  # writing over a file would wait for the disk
+        path.write_bytes(broken)
+        try:
+            json.dumps(read_record(path))
+            read += 1
+        except FormatError:
+            pass
+        except Exception as error:
+            raise AssertionError(f"{type(error).__name__} on {bytes(broken)!r}") from error
+    return read
+
+
+@pytest.mark.parametrize("times", [2_000, pytest.param(100_000, marks=pytest.mark.release)])
+def test_a_scrambled_file_is_read_or_refused(times: int, tmp_path: Path) -> None:
+    assert 0 < scramble(tmp_path / "a.png", times) < times

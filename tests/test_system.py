@@ -1,0 +1,611 @@
+"""A System: what it draws, and the folder that it is."""
+
+import dataclasses
+import json
+import math
+import random
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sfumato import files
+from sfumato.codec import Pixels
+from sfumato.condition import Conditioner, Labels, Nothing
+from sfumato.core.parameterization import X0
+from sfumato.core.schedule import Cosine, Linear, Schedule
+from sfumato.denoise import Denoiser
+from sfumato.errors import FormatError, InputError, ShapeError, StorageError
+from sfumato.nn.unet import UNet
+from sfumato.parts import NETWORKS
+from sfumato.sample import DDIM, Ancestral
+from sfumato.settings import Settings
+from sfumato.system import System
+
+CLASSES = ("cat", "dog", "hen")
+
+
+def small(
+    conditioner: Conditioner | None = None, schedule: Schedule | None = None, seed: int = 0, attention: bool = True
+) -> System:
+    """A system with a tiny network whose weights are all random, none at the zero that they would start from."""
+    conditioner = conditioner or Labels(CLASSES)
+    torch.manual_seed(seed)
+    levels = (1,) if attention else ()
+    network = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, attention=levels, scale_shift=True, **conditioner.doors)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    settings = Settings((8, 8), steps=4)
+    return System(Pixels(1), conditioner, Denoiser(network, schedule or Cosine(), X0()), settings).to("cpu", "float32")
+
+
+def saved(system: System, folder: Path) -> Path:
+    return system.save(folder / "system")
+
+
+def reopen(folder: Path) -> System:
+    return System.load(folder, "cpu", "float32")
+
+
+def furthest(one: Tensor, other: Tensor) -> float:
+    """The largest absolute difference."""
+    return float((one - other).abs().max())
+
+
+# Drawing --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize("sampler", ["ddim", "ddim,eta=1", "ddpm"])
+def test_a_picture_depends_on_its_own_seed_alone(sampler: str, guidance: float) -> None:
+    system, prompts, seeds = small(), ["cat", "hen"], list(range(8))
+
+    def draw(prompts: list[str], seeds: list[int], batch: int | None = None) -> Tensor:
+        return system.generate(prompts, seeds=seeds, sampler=sampler, guidance=guidance, batch=batch).tensor
+
+    alone = torch.cat([draw([prompt], [seed]) for prompt in prompts for seed in seeds])
+    apart = torch.cdist(alone.flatten(1), alone.flatten(1)) + 1e3 * torch.eye(16)
+    assert apart.min() > 0.01, "sixteen seeds and prompts should give sixteen pictures"
+    for batch in (1, 4, 16):
+        assert furthest(draw(prompts, seeds, batch), alone) <= 1e-5
+    order = random.Random(0).sample(range(8), 8)
+    shuffled = draw(prompts, [seeds[i] for i in order], 5)
+    assert furthest(shuffled, torch.cat([alone[:8][order], alone[8:][order]])) <= 1e-5
+
+
+def test_prompts_and_seeds_are_drawn_prompt_by_prompt() -> None:
+    samples = small().generate(["cat", None, 2], seeds=[5, 3])
+    assert [(record["prompt"], record["seed"]) for record in samples.records] == [
+        ("cat", 5),
+        ("cat", 3),
+        (None, 5),
+        (None, 3),
+        (2, 5),
+        (2, 3),
+    ]
+    assert samples.tensor.shape == (6, 1, 8, 8) and samples.tensor.dtype == torch.float32
+    assert samples.tensor.abs().max() <= 1
+
+
+def test_a_class_may_be_named_or_numbered() -> None:
+    system = small()
+    by_name = system.generate("dog").tensor
+    for prompt in (1, "1", "DOG"):
+        assert torch.equal(system.generate(prompt).tensor, by_name)
+    assert furthest(system.generate("hen").tensor, by_name) > 1e-3
+
+
+def test_guidance_moves_pictures_and_one_is_off() -> None:
+    system = small()
+    plain = system.generate("cat").tensor
+    assert torch.equal(system.generate("cat", guidance=1).tensor, plain)
+    assert furthest(system.generate("cat", guidance=3).tensor, plain) > 1e-3
+
+
+def test_pictures_may_be_of_another_size() -> None:
+    assert small().generate("cat", size=(12, 4)).tensor.shape == (1, 1, 4, 12)
+
+
+def test_frames_tell_how_far_the_drawing_is() -> None:
+    frames = list(small().stream("cat", seeds=range(5), batch=2))
+    assert [frame.done for frame in frames] == list(range(1, 13))
+    assert {frame.total for frame in frames} == {12}
+    assert [frame.samples is not None for frame in frames] == [False, False, False, True] * 3
+    assert [len(frame.x) for frame in frames] == [2] * 8 + [1] * 4
+    assert all(frame.x0.shape == frame.x.shape and frame.x0.abs().max() <= 1 for frame in frames)
+    assert all(furthest(frame.x0, then.x0) > 0 for frame, then in pairwise(frames[:4]))
+    last = [frame.samples for frame in frames if frame.samples is not None]
+    together = small().generate("cat", seeds=range(5))
+    assert furthest(torch.cat([samples.tensor for samples in last]), together.tensor) <= 1e-5
+    assert furthest(frames[3].x0, together.tensor[:2]) <= 1e-5, "the last preview is the picture"
+
+
+def test_a_drawing_can_be_abandoned() -> None:
+    system, asked = small(), 0
+
+    def count(*_: Any) -> None:
+        nonlocal asked
+        asked += 1
+
+    system.denoiser.register_forward_hook(count)
+    frames = system.stream("cat", steps=100)
+    first = next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert first.done == 1 and asked == 1
+    assert furthest(system.generate("cat").tensor, small().generate("cat").tensor) == 0
+
+
+REFUSED = [
+    (dict(prompt="cow"), InputError, r"there is no class 'cow' here; known: cat, dog, hen$"),
+    (dict(prompt="heen"), InputError, r"did you mean 'hen'\? known: cat, dog, hen$"),
+    (dict(prompt=3), InputError, "there is no class '3' here"),
+    (dict(prompt=-1), InputError, "there is no class '-1' here"),
+    (dict(prompt=["cat", "cow"]), InputError, "there is no class 'cow'"),
+    (dict(prompt=[]), InputError, "nothing to draw: give at least one prompt and one seed"),
+    (dict(seeds=[]), InputError, "nothing to draw"),
+    (dict(seeds=[-1]), InputError, "a seed must be a whole number from 0 to 9,223,372,036,854,775,807, not -1$"),
+    (dict(seeds=[2**63]), InputError, r"a seed must be .*, not 9223372036854775808$"),
+    (dict(steps=0), InputError, "steps must be between 1 and 1,000 for this schedule, not 0$"),
+    (dict(steps=-1), InputError, "not -1$"),
+    (dict(steps=10**9), InputError, "not 1,000,000,000$"),
+    (dict(guidance=math.nan), InputError, "guidance must be a number from 0 up, not nan; 1 is off$"),
+    (dict(guidance=-1), InputError, "guidance must be a number from 0 up, not -1; 1 is off$"),
+    (dict(guidance=math.inf), InputError, "guidance must be .*, not inf"),
+    (dict(size=(9, 8)), ShapeError, "each side must be a multiple of 2; the nearest that fits is 8×8$"),
+    (dict(size=(1, 31)), ShapeError, "a picture of 1×31 .* the nearest that fits is 2×32$"),
+    (dict(size=(0, 8)), ShapeError, r"size must be \(width, height\), each from 1 to 16,384, not \(0, 8\)$"),
+    (
+        dict(size=(8, 10**9)),
+        ShapeError,
+        r"size must be \(width, height\), each from 1 to 16,384, not \(8, 1000000000\)$",
+    ),
+    (dict(sampler="dim"), InputError, r"there is no sampler 'dim'; did you mean 'ddim'\? known: ddim, ddpm$"),
+    (dict(sampler="ddim,eta"), InputError, "'eta' should read name=value, as in 'ddim,eta=1'$"),
+    (dict(sampler="ddim,etta=1"), InputError, r"there is no setting 'sampler.ddim.etta'; did you mean 'eta'\?"),
+    (dict(sampler="ddim,eta=fast"), InputError, "'sampler.ddim.eta': input should be a valid number, not 'fast'$"),
+    (dict(sampler="ddpm,variance=tiny"), InputError, "'small' or 'large', not 'tiny'$"),
+    (dict(spacing="even"), InputError, "there is no spacing 'even'; .*known: leading, quadratic, trailing, uniform$"),
+]
+
+
+@pytest.mark.parametrize(("asked", "kind", "text"), REFUSED)
+def test_what_cannot_be_drawn_is_said_before_anything_is(
+    asked: dict[str, Any], kind: type[Exception], text: str
+) -> None:
+    system, calls = small(), []
+    system.denoiser.register_forward_hook(lambda *_: calls.append(1))
+    with pytest.raises(kind, match=text):
+        system.stream(**asked)  # and not only when the first frame is asked for
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        dict(batch=-1),
+        dict(steps=1.5),
+        dict(seeds=[1.5]),
+        dict(seeds=["a"]),
+        dict(seeds=3),
+        dict(size=(8, 8, 8)),
+        dict(size=("8", 8)),
+        dict(prompt=1.5),
+        dict(guidance="much"),
+    ],
+    ids=str,
+)
+def test_an_argument_of_a_wrong_type_is_an_input_error(asked: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        small().generate(**asked)
+
+
+def test_guidance_needs_an_empty_prompt_in_training() -> None:
+    system = small(Labels(CLASSES, dropout=0.0))
+    with pytest.raises(InputError, match="never saw an empty prompt in training, so guidance can only be 1$"):
+        system.stream("cat", guidance=2)
+    assert len(system.generate("cat", guidance=1)) == 1
+
+
+def test_a_system_without_conditions_takes_no_prompt() -> None:
+    system = small(Nothing())
+    with pytest.raises(InputError, match="draws without a prompt, and got 'cat': leave the prompt out$"):
+        system.stream("cat")
+    assert torch.equal(system.generate("").tensor, system.generate().tensor)
+
+
+def test_a_batch_fits_the_size_of_the_pictures() -> None:
+    system = small()
+    assert [system.batch(size) for size in ((8, 8), (64, 64), (2048, 2048))] == [256, 64, 1]
+
+
+# Keeping --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_system_is_the_same_system(tmp_path: Path) -> None:
+    system = small(schedule=Linear(T=77))
+    system.settings = Settings((8, 6), DDIM(eta=0.5), steps=3, guidance=2.0)
+    system.about = {"licence": "CC0", "nested": {"ü": [1, None, "x"]}}
+    again = reopen(saved(system, tmp_path))
+    assert again.spec() == system.spec() and again.about == system.about
+    assert again.denoiser.schedule == Linear(T=77) and again.settings == system.settings
+    weights, found = system.denoiser.network.state_dict(), again.denoiser.network.state_dict()
+    assert weights.keys() == found.keys() and all(torch.equal(weights[name], found[name]) for name in weights)
+    drawn, redrawn = (one.generate("cat", seeds=range(3)) for one in (system, again))
+    assert torch.equal(drawn.tensor, redrawn.tensor) and drawn.records == redrawn.records
+    assert again.fingerprint() == system.fingerprint()
+
+
+def test_the_same_system_gives_the_same_files(tmp_path: Path) -> None:
+    folders = [small().save(tmp_path / name) for name in ("one", "two")]
+    one, two = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
+    assert one == two and len(one) == 2
+
+
+def test_the_fingerprint_is_the_same_before_and_after_saving(tmp_path: Path) -> None:
+    system = small()
+    before = system.fingerprint()
+    assert reopen(saved(system, tmp_path)).fingerprint() == before
+
+
+def test_the_fingerprint_changes_with_whatever_decides_a_picture() -> None:
+    def steps(system: System) -> None:
+        system.settings = dataclasses.replace(system.settings, steps=5)
+
+    def weight(system: System) -> None:
+        with torch.no_grad():
+            system.denoiser.network.get_parameter("enter.weight")[0, 0, 0, 0] += 1e-6
+
+    found = {small().fingerprint(), small(schedule=Cosine(T=999)).fingerprint(), small(Labels("abc")).fingerprint()}
+    for change in (steps, weight):
+        system = small()
+        change(system)
+        found.add(system.fingerprint())
+    assert len(found) == 5 and all(len(one) == 12 and int(one, 16) >= 0 for one in found)
+    assert small().fingerprint() == small().fingerprint()
+
+
+@pytest.mark.parametrize("part", ["settings", "schedule", "weight"])
+def test_the_fingerprint_of_a_loaded_system_changes_too(part: str, tmp_path: Path) -> None:
+    system = reopen(saved(small(), tmp_path))
+    before = system.fingerprint()
+    if part == "settings":
+        system.settings = dataclasses.replace(system.settings, steps=5)
+    elif part == "schedule":
+        system.denoiser.schedule = Cosine(T=999)
+    else:
+        with torch.no_grad():
+            system.denoiser.network.get_parameter("enter.weight").add_(1)
+    assert system.fingerprint() != before
+
+
+def test_saving_over_a_system_leaves_one(tmp_path: Path) -> None:
+    folder = saved(small(seed=1), tmp_path)
+    saved(small(seed=2), tmp_path)
+    assert len(list(folder.iterdir())) == 2, "the weights of the first are gone"
+    assert torch.equal(reopen(folder).generate("cat").tensor, small(seed=2).generate("cat").tensor)
+
+
+@pytest.mark.parametrize("broken", ["write_tensors", "write_json"])
+def test_a_save_that_fails_leaves_the_old_system(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = small(seed=1)
+    folder = saved(old, tmp_path)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise StorageError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, broken, fail)
+        with pytest.raises(StorageError, match="no space"):
+            saved(small(seed=2), tmp_path)
+    assert torch.equal(reopen(folder).generate("cat").tensor, old.generate("cat").tensor)
+    saved(small(seed=3), tmp_path)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"], (
+        "nothing is left of the failure"
+    )
+
+
+def test_saving_where_a_file_is_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match=r"cannot write .*; choose a folder that you may write to$"):
+        small().save(tmp_path / "file" / "system")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+# Damage ---------------------------------------------------------------------------------------------------------------
+
+
+def change(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Edit the table in system.json."""
+    path = folder / "system.json"
+    table = json.loads(path.read_bytes())
+    edit(table)
+    path.write_text(json.dumps(table), encoding="utf-8")
+
+
+def weights_of(folder: Path) -> Path:
+    return next(folder.glob("network-*.safetensors"))
+
+
+def rewritten(folder: Path, edit: Callable[[dict[str, Tensor]], Any]) -> None:
+    """Other weights, under a hash that is right."""
+    path = weights_of(folder)
+    tensors, _ = files.read_tensors(path)
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    edit(tensors)
+    files.write_tensors(path, tensors)
+    change(folder, lambda table: table["weights"].update(sha256=files.sha256(path)))
+
+
+def cut(folder: Path) -> None:
+    path = weights_of(folder)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(folder: Path) -> None:
+    data = bytearray(weights_of(folder).read_bytes())
+    data[-10] ^= 1
+    weights_of(folder).write_bytes(data)
+
+
+def cut_under_its_own_hash(folder: Path) -> None:
+    cut(folder)
+    change(folder, lambda table: table["weights"].update(sha256=files.sha256(weights_of(folder))))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "cut weights": (cut, "is damaged: its hash is not the one in system.json; copy the folder again$"),
+    "flipped bit": (flip, "is damaged: its hash is not the one in system.json"),
+    "no weights": (lambda f: weights_of(f).unlink(), "is not whole: network-.* is missing; copy the folder again$"),
+    "cut, hash right": (cut_under_its_own_hash, "is damaged: .*; restore it from a copy$"),
+    "no system.json": (lambda f: (f / "system.json").unlink(), "holds no system: there is no system.json in it$"),
+    "empty system.json": (lambda f: (f / "system.json").write_bytes(b""), "is not valid JSON"),
+    "a list": (lambda f: (f / "system.json").write_text("[1]"), "should hold a JSON object, and holds a list$"),
+    "deep": (lambda f: (f / "system.json").write_text('{"a":' + "[" * 10**5), "is not valid JSON"),
+    "path up": (
+        lambda f: change(f, lambda t: t["weights"].update(file="../x.safetensors")),
+        r"names its weights '\.\./x\.safetensors': it should be a file beside it$",
+    ),
+    "absolute path": (
+        lambda f: change(f, lambda t: t["weights"].update(file="/etc/passwd")),
+        "names its weights '/etc/passwd': it should be a file beside it$",
+    ),
+    "no file's name": (
+        lambda f: change(f, lambda t: t["weights"].update(file=5)),
+        r"'weights\.file': input should be a valid string, not 5$",
+    ),
+    "null in name": (lambda f: change(f, lambda t: t["weights"].update(file="\0.safetensors")), "should be a file beside it"),
+    "other format": (
+        lambda f: change(f, lambda t: t.update(format=2)),
+        r"is in format 2, and this version of Sfumato \(.*\) reads format 1: use the version that wrote it$",
+    ),
+    "no format": (lambda f: change(f, lambda t: t.pop("format")), "is in format None"),
+    "missing key": (lambda f: change(f, lambda t: t.pop("schedule")), "'schedule' is missing$"),
+    "missing setting": (lambda f: change(f, lambda t: t["settings"].pop("steps")), r"'settings\.steps' is missing$"),
+    "missing argument": (lambda f: change(f, lambda t: t["conditioner"].pop("classes")), "classes' is missing$"),
+    "unknown kind": (
+        lambda f: change(f, lambda t: t["schedule"].update(kind="cosin")),
+        r"there is no schedule 'cosin'; did you mean 'cosine'\? known: cosine, linear",
+    ),
+    "unknown key": (
+        lambda f: change(f, lambda t: t["network"].update(widht=8)),
+        r"there is no setting 'network\.unet\.widht'; did you mean 'width'\?",
+    ),
+    "wrong type": (
+        lambda f: change(f, lambda t: t["network"].update(width="8")),
+        r"'network\.unet\.width': input should be a valid integer, not '8'$",
+    ),
+    "true for a number": (lambda f: change(f, lambda t: t["schedule"].update(T=True)), "valid integer, not True$"),
+    "no table": (lambda f: change(f, lambda t: t.update(codec=3)), "codec should be a table with a kind; known kinds"),
+    "settings of no table": (lambda f: change(f, lambda t: t.update(settings=[1])), r"'settings': .*not \[1\]$"),
+    "impossible network": (lambda f: change(f, lambda t: t["network"].update(width=0)), "width must be from 1 to"),
+    "impossible dropout": (lambda f: change(f, lambda t: t["network"].update(dropout=2)), "dropout"),
+    "other shape": (
+        lambda f: rewritten(f, lambda t: t.update({"enter.weight": torch.zeros(8, 2, 3, 3)})),
+        r"'enter\.weight' should be \(8, 1, 3, 3\) and is \(8, 2, 3, 3\) \(1 such\)$",
+    ),
+    "tensor missing": (
+        lambda f: rewritten(f, lambda t: t.pop("enter.bias")),
+        r"'enter\.bias' should be \(8,\) and is absent \(1 such\)$",
+    ),
+    "tensor too many": (
+        lambda f: rewritten(f, lambda t: t.update(more=torch.zeros(3))),
+        r"'more' should be absent and is \(3,\) \(1 such\)$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_system_says_what_is_wrong(name: str, tmp_path: Path) -> None:
+    harm, text = DAMAGE[name]
+    folder = saved(small(attention=False), tmp_path)
+    reopen(folder)
+    harm(folder)
+    with pytest.raises(FormatError, match=text) as caught:
+        reopen(folder)
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+
+
+LET_IN: dict[str, Callable[[Path], Any]] = {
+    "whole numbers as weights": lambda f: rewritten(
+        f, lambda t: t.update({name: tensor.to(torch.int32) for name, tensor in t.items()})
+    ),
+    "a name longer than any file's": lambda f: change(
+        f, lambda t: t["weights"].update(file="x" * 999 + ".safetensors")
+    ),
+    "size as text": lambda f: change(f, lambda t: t["settings"].update(size=["8", "8"])),
+    "true for steps": lambda f: change(f, lambda t: t["settings"].update(steps=True)),
+    "guidance that is no number": lambda f: change(f, lambda t: t["settings"].update(guidance=math.nan)),
+    "an unknown setting": lambda f: change(f, lambda t: t["settings"].update(stepps=3)),
+    "an unknown table": lambda f: change(f, lambda t: t.update(shedule={})),
+    "codec and network of other channels": lambda f: change(f, lambda t: t["codec"].update(channels=3)),
+    "conditioner and network of other classes": lambda f: change(f, lambda t: t["conditioner"].update(classes=["a"])),
+    "no hash": lambda f: change(f, lambda t: t["weights"].update(sha256=None)),
+}
+
+
+@pytest.mark.parametrize("name", LET_IN)
+def test_a_system_that_contradicts_itself_is_refused(name: str, tmp_path: Path) -> None:
+    folder = saved(small(attention=False), tmp_path)
+    LET_IN[name](folder)
+    with pytest.raises(FormatError):
+        reopen(folder)
+
+
+ODD_VALUES: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    3,
+    10**9,
+    10**400,
+    1e308,
+    math.nan,
+    -math.inf,
+    "",
+    "x",
+    "ddim",
+    "../up",
+    "\ud800",
+    [],
+    [8, 8],
+    [[]],
+    {},
+    {"kind": "linear"},
+    {"kind": []},
+]
+
+
+def places(table: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every value in a table."""
+    items = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ()
+    return [*([place] if place else []), *(way for key, value in items for way in places(value, (*place, key)))]
+
+
+def swapped(table: dict[str, Any], rng: random.Random) -> bytes:
+    """A value of the table put in another's place, or in that of an odd one; or left out."""
+    table = json.loads(json.dumps(table))
+    *way, last = rng.choice(places(table))
+    inner: Any = table
+    for key in way:
+        inner = inner[key]
+    if rng.random() < 0.15:
+        del inner[last]
+    else:
+        inner[last] = rng.choice(ODD_VALUES)
+    return json.dumps(table).encode()
+
+
+def scrambled(text: bytes, rng: random.Random) -> bytes:
+    """A few bytes of the text changed, cut out or put in."""
+    data = bytearray(text)
+    for _ in range(rng.randint(1, 3)):
+        at, way = rng.randrange(len(data)), rng.random()
+        if way < 0.5:
+            data[at] = rng.choice([rng.randrange(256), *b'0123456789"{}[],:-.e'])
+        elif way < 0.8:
+            del data[at : at + rng.randint(1, 8)]
+        else:
+            data[at:at] = rng.choice([b"0", b'"', b"{", b"[", b",", b"-", b"null", b"1e999", b"\xff", b"\\u0000"])
+    return bytes(data)
+
+
+class Dot(torch.nn.Module):
+    """The least of networks, which is quick to build."""
+
+    def __init__(self, vector: int = 0, gain: float = 1.0, way: tuple[int, ...] = (1,)) -> None:
+        super().__init__()
+        self.vector, self.gain, self.way = vector, gain, way
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+
+def fuzz(folder: Path, times: int, part: str | None = None) -> dict[str, int]:
+    """Load a system `times` times, its system.json, or one part of it, broken each time in another way."""
+    text = (folder / "system.json").read_bytes()
+    table, rng, count = json.loads(text), random.Random(times), {"loaded": 0, "refused": 0}
+    for _ in range(times):
+        if part:
+            broken = json.dumps(table | {part: json.loads(swapped(table[part], rng))}).encode()
+        else:
+            broken = swapped(table, rng) if rng.random() < 0.5 else scrambled(text, rng)
+        (folder / "system.json").unlink()  # writing over a file would wait for the disk
+        (folder / "system.json").write_bytes(broken)
+        began = time.perf_counter()
+        try:
+            reopen(folder)
+            count["loaded"] += 1
+        except FormatError as error:
+            count["refused"] += 1
+            assert "\n" not in str(error), broken
+        except Exception as error:
+            raise AssertionError(f"{type(error).__name__} on {broken!r}") from error
+        assert time.perf_counter() - began < 1, broken
+    return count
+
+
+def scramble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    monkeypatch.setitem(NETWORKS.kinds, "dot", Dot)
+    dot = System(Pixels(1), Labels(CLASSES), Denoiser(Dot(3), Cosine(), X0()), Settings((8, 8)))
+    count = fuzz(dot.save(tmp_path / "dot"), times - times // 10)
+    assert min(count.values()) > times // 50, "some changes do no harm, and most do"
+    fuzz(small(attention=False).save(tmp_path / "unet"), times // 10, "network")
+
+
+def test_a_scrambled_system_loads_or_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scramble(tmp_path, monkeypatch, 2_000)
+
+
+@pytest.mark.release
+def test_a_scrambled_system_loads_or_is_refused_at_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scramble(tmp_path, monkeypatch, 40_000)
+
+
+def test_a_network_of_absurd_size_is_refused_at_once(tmp_path: Path) -> None:
+    folder = saved(small(attention=False), tmp_path)
+    huge = {"width": 8192, "multipliers": [64] * 12, "blocks": 64, "attention": list(range(12))}
+    change(folder, lambda table: table["network"].update(huge))
+    began = time.perf_counter()
+    with pytest.raises(FormatError):
+        reopen(folder)
+    assert time.perf_counter() - began < 1
+
+
+def test_weights_run_no_code(tmp_path: Path) -> None:
+    """A pickle in place of the weights is refused, unopened."""
+    import pickle
+
+    class Canary:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    folder = saved(small(attention=False), tmp_path)
+    weights_of(folder).write_bytes(pickle.dumps(Canary()))
+    change(folder, lambda table: table["weights"].update(sha256=files.sha256(weights_of(folder))))
+    with pytest.raises(FormatError, match="is not a whole safetensors file"):
+        reopen(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+# Place ----------------------------------------------------------------------------------------------------------------
+
+
+def test_precision_and_device_are_chosen_and_refused_by_name(tmp_path: Path) -> None:
+    system = small()
+    assert next(system.to("cpu", "bfloat16").denoiser.parameters()).dtype == torch.bfloat16
+    assert system.generate("cat").records[0]["precision"] == "bfloat16"
+    with pytest.raises(InputError, match="precision must be float32 or bfloat16, not 'float16'$"):
+        system.to("cpu", "float16")
+    with pytest.raises(InputError, match="device 'abacus' is not to be had here .*leave it out to take the best$"):
+        system.to("abacus")
+
+
+def test_bfloat16_draws_nearly_the_same(tmp_path: Path) -> None:
+    exact = small().generate("cat", sampler=Ancestral(), seeds=range(4)).tensor
+    rough = small().to("cpu", "bfloat16").generate("cat", sampler=Ancestral(), seeds=range(4)).tensor
+    assert 0 < furthest(exact, rough) and float((exact - rough).abs().mean()) < 0.1

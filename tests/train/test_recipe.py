@@ -1,0 +1,279 @@
+"""Recipes: read strictly, changed by --set, compared."""
+
+import random
+import tomllib
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfumato.core.parameterization import V
+from sfumato.core.schedule import Linear
+from sfumato.errors import InputError
+from sfumato.sample import DDIM
+from sfumato.train.ema import Constant, Power
+from sfumato.train.recipe import Recipe, check, differences, known, lay_over, load
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# What ships -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", known())
+def test_a_recipe_that_ships_loads(name: str) -> None:
+    recipe = load(name)
+    assert recipe.about.endswith(".") and recipe.network["kind"] == "unet"
+    assert check(recipe.dump()) == recipe, "what a run records is the recipe"
+
+
+def test_the_recipes_of_the_documents_ship() -> None:
+    assert {"ddpm", "digits"} <= set(known())
+
+
+def test_an_empty_recipe_is_all_defaults(tmp_path: Path) -> None:
+    assert load(write(tmp_path / "empty.toml", "")) == Recipe()
+    assert Recipe().schedule == Linear() and Recipe().average == Power() and Recipe().settings.sampler == DDIM()
+
+
+def test_a_file_is_a_recipe(tmp_path: Path) -> None:
+    recipe = load(write(tmp_path / "mine.toml", 'parameterization = { kind = "v" }\n[train]\nbatch = 7\n'))
+    assert recipe.parameterization == V() and recipe.train.batch == 7
+    assert load(write(tmp_path / "no-ending", "[train]\nbatch = 9\n")).train.batch == 9
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"there is no recipe 'digit'; did you mean 'digits'\? known: .*; or give a"):
+        load("digit")
+
+
+# Strictness -----------------------------------------------------------------------------------------------------------
+
+WRONG = [
+    ("[train]\nbach = 3", r"there is no setting 'train\.bach'; did you mean 'batch'\? known: accumulate, batch"),
+    ("[trian]\nbatch = 3", r"there is no setting 'trian'; did you mean 'train'\?"),
+    ("[network]\nkind = 'unet'\nwidht = 3", r"there is no setting 'network\.unet\.widht'; did you mean 'width'\?"),
+    ("schedule = { kind = 'cosin' }", r"there is no schedule 'cosin'; did you mean 'cosine'\?"),
+    ("schedule = { kind = 'linear', t = 5 }", r"there is no setting 'schedule\.linear\.t'"),
+    ("schedule = 'linear'", "schedule should be a table with a kind; known kinds: .*cosine"),
+    ("average = { kind = 'power', width = 'wide' }", r"'average\.power\.width': input should be a valid number"),
+    ("[settings]\nsampler = { kind = 'dim' }", r"there is no sampler 'dim'; did you mean 'ddim'\?"),
+    ("[train]\nbatch = true", r"^'train\.batch': input should be a valid integer, not True$"),
+    ("[train]\nbatch = 1.5", r"^'train\.batch': input should be a valid integer, .*not 1\.5$"),
+    ("[train]\nbatch = 3.0", r"^'train\.batch': input should be a valid integer, not 3\.0$"),
+    ("[train]\nbatch = '3'", r"^'train\.batch': input should be a valid integer, not '3'$"),
+    ("[train]\nbatch = 0", r"^'train\.batch': input should be greater than or equal to 1, not 0$"),
+    ("[train]\nbatch = []", r"^'train\.batch': input should be a valid integer, not \[\]$"),
+    ("[train]\nseed = -1", r"^'train\.seed': .*, not -1$"),
+    ("[train]\nseed = 9223372036854775808", r"^'train\.seed': input should be less than"),
+    ("[train]\nsave_minutes = nan", r"^'train\.save_minutes': .*finite number, not nan$"),
+    ("[optimizer]\nlearning_rate = '3'", r"^'optimizer\.learning_rate': input should be a valid number, not '3'$"),
+    ("[optimizer]\nlearning_rate = true", r"^'optimizer\.learning_rate': input should be a valid number, not True$"),
+    ("[optimizer]\nlearning_rate = nan", r"^'optimizer\.learning_rate': .*not nan$"),
+    ("[optimizer]\nlearning_rate = inf", r"^'optimizer\.learning_rate': .*not inf$"),
+    ("[optimizer]\nlearning_rate = 0", r"^'optimizer\.learning_rate': input should be greater than 0, not 0$"),
+    ("[optimizer]\nbetas = [0.9]", r"^'optimizer\.betas\.1' is missing$"),
+    ("[data]\nflip = 1", r"^'data\.flip': input should be a valid boolean, not 1$"),
+    ("[data]\nsize = [8]", r"^'data\.size\.1' is missing$"),
+    ("[data]\nsize = [8, 0]", r"^'data\.size\.1': .*, not 0$"),
+    ("[data]\nchannels = 2", r"^'data\.channels': input should be 1 or 3, not 2$"),
+    ("[data]\nfit = 'squash'", r"^'data\.fit': input should be 'crop', 'pad' or 'stretch', not 'squash'$"),
+    ("[condition]\ndropout = 1.1", r"^'condition\.dropout': input should be less than or equal to 1, not 1\.1$"),
+    ("[condition]\ndropout = nan", r"^'condition\.dropout': .*not nan$"),
+    ("[network]\nkind = 'unet'\nwidth = nan", r"^'network\.unet\.width': .*not nan$"),
+    ("[network]\nkind = 'unet'\nwidth = 0", "width must be from 1 to 8,192, not 0$"),
+    ("[network]\nkind = 'unet'\nattention = [9]", "attention names level 9, but the levels are 0 to 3$"),
+    ("[network]\nwidth = 8", "network should be a table with a kind; known kinds: unet$"),
+    ("about = 5", "^'about': input should be a valid string, not 5$"),
+    ("about = 2026-01-01", "holds a value that is no number, text, list or table"),
+    ("[train]\nbatch = 8\naccumulate = 3", r"train\.accumulate \(3\) must divide train\.batch \(8\) evenly$"),
+    ("[train]\nbatch = 8\naccumulate = 16", r"train\.accumulate \(16\) must divide train\.batch \(8\) evenly$"),
+    ("train]", "is not valid TOML"),
+    ("a = 1\na = 2", "is not valid TOML"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG)
+def test_a_wrong_recipe_says_where_and_what(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        load(write(tmp_path / "wrong.toml", text))
+    assert "\n" not in str(caught.value)
+
+
+HOSTILE = {
+    "deep lists": "a = " + "[" * 50_000,
+    "deep closed lists": "a = " + "[" * 400 + "]" * 400,
+    "deep keys": ".".join("a" * 3000) + " = 1",
+    "deep keys of the network": "[network]\nkind = 'unet'\n" + ".".join("a" * 3000) + " = 1",
+    "not UTF-8": b"a = '\xff'",
+    "a long number": "[train]\nbatch = " + "9" * 5000,
+    "a null": "a = '\0'",
+    "a lone surrogate": 'about = "\\ud800"',
+    "many keys": "\n".join(f"k{i} = {i}" for i in range(20_000)),
+    "a pickle": b"\x80\x04cos\nsystem\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_recipe_is_refused(name: str, tmp_path: Path) -> None:
+    text = HOSTILE[name]
+    path = tmp_path / "hostile.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 2000
+
+
+def test_a_folder_and_a_missing_file_are_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(InputError, match=r"cannot read the recipe .*folder\.toml: Is a directory$"):
+        load(tmp_path / "folder.toml")
+    with pytest.raises(InputError, match=r"cannot read the recipe .*none\.toml: No such file or directory$"):
+        load(tmp_path / "none.toml")
+
+
+CHARACTERS = b"0123456789[]{}=.,\"'\n #-_eE+truefalsn\xff\x00"
+
+
+def scrambled(text: bytes, rng: random.Random) -> bytes:
+    data = bytearray(text)
+    for _ in range(rng.randint(1, 4)):
+        at, way = rng.randrange(len(data)), rng.random()
+        if way < 0.6:
+            data[at] = rng.choice(CHARACTERS)
+        elif way < 0.8:
+            del data[at : at + rng.randint(1, 6)]
+        else:
+            data[at:at] = bytes([rng.choice(CHARACTERS)])
+    return bytes(data)
+
+
+@pytest.mark.parametrize("times", [300, pytest.param(50_000, marks=pytest.mark.release)])
+def test_a_scrambled_recipe_loads_or_is_refused(times: int) -> None:
+    rng, count = random.Random(0), {"loaded": 0, "refused": 0}
+    text = (resources("sfumato.recipes") / "ddpm.toml").read_bytes().replace(b"width = 64", b"width = 8")
+    for _ in range(times):
+        broken = scrambled(text, rng)
+        try:
+            data = tomllib.loads(broken.decode())
+        except ValueError:
+            continue
+        try:
+            check(data)
+            count["loaded"] += 1
+        except InputError as error:
+            count["refused"] += 1
+            assert "\n" not in str(error)
+        except Exception as error:
+            raise AssertionError(f"{type(error).__name__}: {error} on {broken!r}") from error
+    assert min(count.values()) > times // 50
+
+
+# --set ----------------------------------------------------------------------------------------------------------------
+
+
+def test_settings_lie_over_the_recipe() -> None:
+    recipe = load(
+        "digits",
+        [
+            "train.batch=64",
+            " optimizer.learning_rate = 1e-4 ",
+            "network.multipliers=[1, 2, 3]",
+            "data.flip=true",
+            "about=mine=yours",
+            'data.fit="pad"',
+            "condition.kind=nothing",
+            "settings.sampler.kind=ddim",
+            "settings.sampler.eta=0.5",
+            "settings.sampler=" + '{"kind": "ddim", "eta": 0.25}',
+            "train.batch=32",
+        ],
+    )
+    assert recipe.train.batch == 32, "the last one counts"
+    assert recipe.optimizer.learning_rate == 1e-4 and recipe.network["multipliers"] == [1, 2, 3]
+    assert recipe.data.flip and recipe.data.fit == "pad" and recipe.about == "mine=yours"
+    assert recipe.condition.kind == "nothing" and recipe.settings.sampler == DDIM(eta=0.25)
+    assert recipe.train.seed == load("digits").train.seed
+
+
+def test_a_table_that_the_recipe_left_out_can_be_set() -> None:
+    assert load("digits", ["average.kind=constant", "average.rate=0.9"]).average == Constant(0.9)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("train.batch", "--set wants key=value, as in train.batch=64, not 'train.batch'$"),
+        ("=3", "--set wants key=value, as in train.batch=64, not '=3'$"),
+        ("", "--set wants key=value, as in train.batch=64, not ''$"),
+        ("about.x=3", "'about.x' cannot be set: 'about' is a value, not a table$"),
+        ("train.batch.x=3", "'train.batch.x' cannot be set: 'batch' is a value, not a table$"),
+        ("train.bach=3", r"there is no setting 'train\.bach'; did you mean 'batch'\?"),
+        ("train.batch=", r"'train\.batch': input should be a valid integer, not ''$"),
+        ("train.batch=many", r"'train\.batch': input should be a valid integer, not 'many'$"),
+        ('train.batch="64"', r"'train\.batch': input should be a valid integer, not '64'$"),
+        ("train.batch=NaN", r"'train\.batch': .*not nan$"),
+        ("train=3", "'train': .*not 3$"),
+        ("network.width=1e2", r"'network\.unet\.width': input should be a valid integer, not 100\.0$"),
+        (".batch=3", "there is no setting ''"),
+        ("settings.sampler=ddim", "sampler should be a table with a kind"),
+    ],
+)
+def test_a_bad_setting_says_what_is_wrong(setting: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        load("digits", [setting])
+    assert "\n" not in str(caught.value)
+
+
+BEYOND = [
+    "network.dropout=2",
+    "network.dropout=-0.5",
+    "network.tokens=-3",
+    "network.head_width=-4",
+    "optimizer.betas=[1.0, 0.9]",
+    "optimizer.betas=[0.9, 1.0]",
+    'average={"kind": "power", "width": 0.5}',
+    'average={"kind": "constant", "rate": -1.0}',
+    "network.x=" + "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("setting", BEYOND, ids=lambda setting: setting[:30])
+def test_a_value_that_cannot_work_is_refused_with_the_recipe(setting: str) -> None:
+    with pytest.raises(InputError):
+        load("digits", [setting])
+
+
+# Differences ----------------------------------------------------------------------------------------------------------
+
+
+def test_differences_are_named_by_their_place() -> None:
+    one, other = load("digits"), load("digits", ["train.batch=32", "network.width=16", "schedule.offset=0.01"])
+    assert differences(one.dump(), one.dump()) == []
+    assert differences(one.dump(), other.dump()) == [
+        f"network.width: {one.network['width']} → 16",
+        "schedule.offset: 0.008 → 0.01",
+        f"train.batch: {one.train.batch} → 32",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "lines"),
+    [
+        ({}, {}, []),
+        ({"a": 1}, {}, ["a: 1 → None"]),
+        ({}, {"a": {"b": 1}}, ["a: None → {'b': 1}"]),
+        ({"a": {"b": [1]}}, {"a": {"b": [1, 2]}}, ["a.b: [1] → [1, 2]"]),
+        ({"a": {"b": 1}}, {"a": 3}, ["a: {'b': 1} → 3"]),
+    ],
+)
+def test_differences_of_any_tables(one: dict[str, Any], other: dict[str, Any], lines: list[str]) -> None:
+    assert differences(one, other) == lines
+
+
+def test_a_recorded_recipe_takes_settings() -> None:
+    assert lay_over(load("digits").dump(), ["train.batch=4"]) == load("digits", ["train.batch=4"])

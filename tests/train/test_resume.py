@@ -1,0 +1,469 @@
+"""Going on with a run: the same bytes as if it had never stopped, or a refusal that says why not."""
+
+import json
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import (
+    begin,
+    checkpoints,
+    digest,
+    equal,
+    everything,
+    last_step,
+    newest,
+    pictures_file,
+    tensors,
+    trainer,
+    weights,
+)
+
+from sfumato import files
+from sfumato.errors import FormatError, InputError, ResumeError, StorageError
+from sfumato.train import checkpoint
+from sfumato.train.log import Log
+from sfumato.train.plan import Budget
+from sfumato.train.signals import Stopper
+
+HARD = (
+    "network.dropout=0.2",
+    "data.flip=true",
+    "condition.dropout=0.3",
+    "train.accumulate=2",
+    "network.multipliers=[1,2]",
+    "network.attention=[1]",
+)
+
+# Exactness ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("average", "precision"), [('{"kind":"power"}', "float32"), ('{"kind":"constant","rate":0.9}', "bfloat16")]
+)
+def test_a_resumed_run_ends_with_the_same_bytes(average: str, precision: str, data: Path, tmp_path: Path) -> None:
+    """Weights, average and both moments; with all that draws random numbers in use."""
+    settings = [*HARD, f"average={average}"]
+    begin(data, tmp_path / "once", *settings, steps=7, precision=precision)
+    begin(data, tmp_path / "thrice", *settings, steps=1, precision=precision)
+    for steps in (4, 7):
+        torch.manual_seed(steps)
+        begin(None, tmp_path / "thrice", resume=True, steps=steps, precision=precision)
+    once, thrice = tensors(newest(tmp_path / "once")), tensors(newest(tmp_path / "thrice"))
+    assert equal(once, thrice)
+    assert {name.split(".")[0] for name in once} == {"network", "average", "exp_avg", "exp_avg_sq"}
+    assert digest(newest(tmp_path / "once")) == digest(newest(tmp_path / "thrice"))
+    assert everything(tmp_path / "once" / "system") == everything(tmp_path / "thrice" / "system")
+
+
+def test_without_a_seed_of_its_own_dropout_would_differ(data: Path, tmp_path: Path) -> None:
+    """The test above can fail: other draws do give other bytes."""
+    digests = set()
+    for seed in (0, 1):
+        begin(data, tmp_path / str(seed), *HARD, f"train.seed={seed}", steps=2)
+        digests.add(digest(newest(tmp_path / str(seed))))
+    assert len(digests) == 2
+
+
+def test_saving_and_showing_change_nothing(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "quiet", *HARD, "train.save_minutes=99", "train.show_minutes=99", steps=3)
+    begin(data, tmp_path / "busy", *HARD, "train.save_minutes=0", "train.show_minutes=0", steps=3)
+    assert digest(newest(tmp_path / "quiet")) == digest(newest(tmp_path / "busy"))
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "once", steps=2)
+    out = tmp_path / "killed"
+    begin(data, out, steps=1)
+    for folder in ("checkpoints", "system", "samples"):
+        for path in (out / folder).iterdir():
+            path.unlink()
+    begin(None, out, resume=True, steps=2)
+    assert digest(newest(out)) == digest(newest(tmp_path / "once"))
+    assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [2]
+
+
+def test_what_a_killed_writer_left_disturbs_nothing(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "once", steps=3)
+    out = tmp_path / "run"
+    begin(data, out, steps=2)
+    for folder, name in (
+        ("checkpoints", "step-000000009.safetensors"),
+        ("system", "network.safetensors"),
+        ("", "run.json"),
+    ):
+        (out / folder / f".{name}.4711.part").write_bytes(b"half")
+    (out / "checkpoints" / "note.txt").write_text("mine")
+    begin(None, out, resume=True, steps=3)
+    assert digest(newest(out)) == digest(newest(tmp_path / "once"))
+    assert (out / "checkpoints" / "note.txt").read_text() == "mine"
+    found = {path.suffix for path in (out / "system").iterdir()} - {".part"}
+    assert found == {".json", ".safetensors"} and len(list((out / "system").glob("*.safetensors"))) == 1
+
+
+def test_what_a_killed_writer_left_is_cleared(data: Path, tmp_path: Path) -> None:
+    """Else each kill costs a checkpoint's worth of disk for good."""
+    out = tmp_path / "run"
+    begin(data, out, steps=1)
+    for folder in ("checkpoints", "system"):
+        (out / folder / ".x.safetensors.4711.part").write_bytes(b"half")
+    begin(None, out, resume=True, steps=2)
+    assert not list(out.rglob("*.part"))
+
+
+def test_a_run_may_go_on_further_than_was_asked_at_first(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    begin(data, out, "train.steps=2")
+    with pytest.raises(InputError, match="has made 2 steps already, and 2 are asked for in all$"):
+        begin(None, out, resume=True)
+    begin(None, out, resume=True, images=24)
+    assert last_step(out) == 3
+    begin(str(data), out, resume=True, minutes=0.001)
+    assert last_step(out) >= 3
+
+
+def test_the_log_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.jsonl")
+    log.cut(5)
+    for step in (1, 5, 6, 9):
+        log.write(step=step, loss=0.5)
+    with open(log.path, "a") as file:
+        file.write('{"step": 3\n[]\n{"step": 2, "lo')
+    log.cut(5)
+    assert [json.loads(line) for line in log.path.read_text().splitlines()] == [
+        {"step": 1, "loss": 0.5},
+        {"step": 5, "loss": 0.5},
+    ]
+    log.write(step=6)
+    assert log.path.read_text().endswith('{"step": 6}\n')
+    log.cut(-1)
+    assert log.path.read_bytes() == b""
+
+
+def test_a_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot write .*log\.jsonl"):
+        Log(tmp_path / "none" / "log.jsonl").write(step=1)
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved_run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("saved") / "run"
+    begin(data, out, "train.save_minutes=0", steps=2)
+    return out
+
+
+@pytest.fixture
+def run(saved_run: Path, tmp_path: Path) -> Path:
+    """A run of two steps, each saved."""
+    return shutil.copytree(saved_run, tmp_path / "run")
+
+
+def refused(
+    run: Path, text: str, kind: type[Exception] = ResumeError, data: Path | str | None = None, **options: Any
+) -> None:
+    """Going on is refused, with this text on one line, and the run stays as it was."""
+    before = everything(run)
+    with pytest.raises(kind, match=text) as caught:
+        begin(data, run, *options.pop("settings", ()), resume=True, steps=4, **options)
+    assert "\n" not in str(caught.value)
+    assert everything(run) == before
+
+
+def test_another_setting_is_refused_and_named(run: Path) -> None:
+    text = r"^the recipe differs from the run's: train\.batch: 8 → 4\. --accept-changes goes on with them$"
+    refused(run, text, settings=["train.batch=4"])
+    refused(run, r"train\.batch: 8 → 4; train\.seed: 0 → 1\.", settings=["train.batch=4", "train.seed=1"])
+
+
+def test_another_recipe_is_refused_and_named(run: Path) -> None:
+    refused(
+        run, r"the recipe differs from the run's: .*network\.width: 8 → \d+; .*train\.batch: 8 → 128", recipe="digits"
+    )
+
+
+def test_the_same_recipe_and_data_are_not_refused(run: Path, data: Path) -> None:
+    begin(data, run, "train.batch=8", "network.width=8", resume=True, steps=3)
+    assert last_step(run) == 3
+
+
+def test_other_data_is_refused(run: Path, tmp_path: Path) -> None:
+    other = pictures_file(tmp_path / "other.npz", seed=1)
+    text = r"^this is not as the run was begun: fingerprint: [0-9a-f]{64} → [0-9a-f]{64}\. --accept-changes goes on all"
+    refused(run, text, data=other)
+    refused(run, "came '.*none', which does not exist", InputError, data=tmp_path / "none")
+
+
+def test_data_that_changed_in_its_place_is_refused(tmp_path: Path) -> None:
+    place = pictures_file(tmp_path / "mine.npz")
+    begin(place, tmp_path / "run", steps=1)
+    pictures_file(place, n=23)
+    refused(tmp_path / "run", "this is not as the run was begun: fingerprint:")
+
+
+def test_another_precision_is_refused(run: Path) -> None:
+    refused(run, r"this is not as the run was begun: precision: float32 → bfloat16\.", precision="bfloat16")
+
+
+def edit(run: Path, **values: Any) -> None:
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | values))
+
+
+def test_another_version_is_refused(run: Path) -> None:
+    edit(run, sfumato="0.0.1")
+    refused(run, r"this is not as the run was begun: sfumato: 0\.0\.1 → 0\.1\.0\.")
+
+
+def test_another_format_is_refused(run: Path) -> None:
+    edit(run, format=2)
+    refused(run, r"run\.json is in format 2; this version of Sfumato reads format 1$")
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [(["train.batch=4"], {}), ([], {"precision": "bfloat16"}), ([], {"recipe": "digits", "settings": "small"})],
+)
+def test_a_change_can_be_accepted(settings: list[str], options: dict[str, Any], run: Path) -> None:
+    if options.get("settings") == "small":
+        from small_runs import SMALL
+
+        settings, options = [*SMALL, "optimizer.clip=0.5"], {"recipe": "digits"}
+    begin(None, run, *settings, resume=True, accept_changes=True, steps=3, **options)
+    assert last_step(run) == 3
+    begin(None, run, resume=True, steps=4, precision=options.get("precision", "float32"))
+    assert last_step(run) == 4, "and from then on it is the run's own"
+
+
+def test_a_change_that_the_checkpoint_does_not_fit_stays_refused(run: Path) -> None:
+    text = r"does not fit this run: network\..* is (missing|\(.*\), not \(.*\))$"
+    refused(run, text, settings=["network.width=16"], accept_changes=True)
+
+
+def test_where_there_is_no_run_there_is_none_to_resume(tmp_path: Path) -> None:
+    for out in (tmp_path / "none", tmp_path):
+        with pytest.raises(ResumeError, match=r"^there is no run to resume in .*: it holds no run\.json$"):
+            begin(None, out, resume=True, steps=2)
+    assert not (tmp_path / "none").exists() and not list(tmp_path.iterdir())
+
+
+HALF = ['{"format": 1}', '{"format": 1, "recipe": {}}', '{"format": 1, "recipe": 5}']
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", *HALF])
+def test_a_damaged_record_says_so(text: str, run: Path) -> None:
+    (run / "run.json").write_text(text)
+    refused(run, r"run\.json", (FormatError, ResumeError, InputError))  # type: ignore[arg-type]
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(run: Path, data: Path, tmp_path: Path) -> None:
+    before = everything(run)
+    with pytest.raises(
+        InputError, match="run is not empty: --resume goes on with it; or choose a new folder with --out$"
+    ):
+        begin(data, run, steps=2)
+    assert everything(run) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="mine is not empty: choose a new folder with --out$"):
+        begin(data, tmp_path / "mine", steps=2)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+
+
+def test_an_empty_folder_may_be_used(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    begin(data, tmp_path / "run", steps=1)
+    assert last_step(tmp_path / "run") == 1
+
+
+BUDGETS = [
+    (dict(steps=0), "--steps must be more than 0 and at most [0-9,]+, not 0$"),
+    (dict(steps=-1), "--steps must be more than 0 and at most [0-9,]+, not -1$"),
+    (dict(steps=10**9), "--steps must be more than 0 and at most 100,000,000, not"),
+    (dict(images=0), "--images must be more than 0"),
+    (dict(minutes=0.0), "--minutes must be more than 0"),
+    (dict(minutes=float("nan")), "--minutes must be more than 0 and at most [0-9,]+, not nan$"),
+    (dict(minutes=float("inf")), "--minutes must be more than 0"),
+    (dict(steps=2, minutes=1.0), "give one of --steps, --images and --minutes, not several$"),
+    (dict(steps=2, images=5), "give one of --steps, --images and --minutes, not several$"),
+]
+
+
+@pytest.mark.parametrize(("budget", "text"), BUDGETS, ids=str)
+def test_a_budget_that_is_none_is_refused(budget: dict[str, Any], text: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=text):
+        begin(data, tmp_path / "run", **budget)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (
+            ["network.patch=2", "data.size=[9,8]"],
+            "a picture of 9×8 does not fit a U-Net of .*: .* the nearest that fits is 8×8$",
+        ),
+        (["network.multipliers=[1,1,1,1,1]"], "a picture of 8×8 does not fit a U-Net of 5 levels: .* is 16×16$"),
+        (["data.background=[0,0,256]"], r"background: expected \(red, green, blue\), each 0 to 255"),
+        (["settings.steps=2000"], "steps must be between 1 and 1,000 for this schedule, not 2,000$"),
+        (["schedule.max_beta=2"], "betas must lie between 0 and 1"),
+        (["network.tokens=4"], "this network was built to be told 4 numbers through `tokens`"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_and_leaves_nothing(
+    settings: list[str], text: str, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=text):
+        begin(data, tmp_path / "run", *settings, steps=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="^what to train on\\? give a folder of pictures"):
+        begin(None, tmp_path / "run", steps=2)
+
+
+# Checkpoints ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_cut_in_half_gives_way_to_the_one_before(run: Path, data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "once", "train.save_minutes=0", steps=4)
+    last = newest(run)
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    refused(
+        run, r"step-000000002\.safetensors is .*; or delete it, and --resume goes on from the one before$", FormatError
+    )
+    last.unlink()
+    assert last_step(run) == 1
+    begin(None, run, resume=True, steps=4)
+    assert digest(newest(run)) == digest(newest(tmp_path / "once"))
+
+
+def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], Any], about: dict[str, Any] | None = None) -> None:
+    held, said = files.read_tensors(path)
+    held = {name: tensor.clone() for name, tensor in held.items()}
+    change(held)
+    files.write_tensors(path, held, said if about is None else about)
+
+
+def without(part: str) -> Callable[[dict[str, torch.Tensor]], None]:
+    def change(held: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in held if name.startswith(f"{part}.")]:
+            del held[name]
+
+    return change
+
+
+@pytest.mark.parametrize("part", ["network", "average", "exp_avg", "exp_avg_sq"])
+def test_a_checkpoint_that_lacks_a_part_is_refused_and_changes_nothing(part: str, run: Path, data: Path) -> None:
+    rewrite(newest(run), without(part))
+    refused(run, rf"step-000000002\.safetensors does not fit this run: {part}\..* is missing$")
+    own = trainer(data, run.parent / "other")
+    before = weights(own)
+    with pytest.raises(ResumeError):
+        checkpoint.load(newest(run), own.network, own.average, own.optimizer)
+    assert equal(weights(own), before) and not own.optimizer.state
+
+
+def test_a_checkpoint_of_another_shape_is_refused(run: Path) -> None:
+    rewrite(newest(run), lambda held: held.update({"average.enter.bias": torch.zeros(9)}))
+    refused(run, r"does not fit this run: average\.enter\.bias is \(9,\), not \(8,\)$")
+
+
+@pytest.mark.parametrize("about", [{}, {"format": 2, "step": 2}, {"format": 1}, {"format": 1, "step": "2"}])
+def test_a_checkpoint_of_another_format_is_refused(about: dict[str, Any], run: Path) -> None:
+    rewrite(newest(run), lambda held: None, about)
+    refused(run, r"step-000000002\.safetensors is not a checkpoint that this version of Sfumato reads$")
+
+
+def test_a_bit_that_flipped_in_a_checkpoint_is_noticed(run: Path) -> None:
+    data = bytearray(newest(run).read_bytes())
+    data[-1000] ^= 0x40
+    newest(run).write_bytes(data)
+    refused(run, "is damaged", FormatError)
+
+
+def test_a_checkpoint_runs_no_code(run: Path) -> None:
+    import pickle
+
+    class Canary:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (run.parent / "ran",)
+
+    newest(run).write_bytes(pickle.dumps(Canary()))
+    refused(run, "is not a whole safetensors file", FormatError)
+    assert not (run.parent / "ran").exists()
+
+
+def test_the_same_state_gives_the_same_bytes(run: Path, data: Path, tmp_path: Path) -> None:
+    own = trainer(data, tmp_path / "other")
+    own.resume(newest(run))
+    again = checkpoint.save(tmp_path / "again", own.step, own.network, own.average, own.optimizer)
+    assert own.step == 2 and digest(again) == digest(newest(run))
+
+
+def test_old_checkpoints_go_only_when_the_new_one_is_there(
+    run: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(run / "checkpoints")
+    own = trainer(data, run)
+    own.resume(newest(run))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(StorageError, match="no space to write"):
+        checkpoint.save(run / "checkpoints", 3, own.network, own.average, own.optimizer)
+    assert everything(run / "checkpoints") == before and len(checkpoints(run)) == 2
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_a_second_acts(number: signal.Signals) -> None:
+    class Acted(Exception):
+        pass
+
+    def act(*_: Any) -> None:
+        raise Acted
+
+    before = signal.signal(number, act)
+    try:
+        with Stopper() as stopper:
+            assert stopper.signal is None
+            signal.raise_signal(number)
+            assert stopper.signal == number
+            with pytest.raises(Acted):
+                signal.raise_signal(number)
+        with Stopper() as stopper:
+            pass
+        with pytest.raises(Acted):
+            signal.raise_signal(number)
+        assert stopper.signal is None
+    finally:
+        signal.signal(number, before)
+
+
+def test_another_thread_catches_no_signal(data: Path, tmp_path: Path) -> None:
+    done: list[Any] = []
+
+    def work() -> None:
+        with Stopper() as stopper:
+            done.append(stopper.signal)
+        own.run(Budget(1))
+        done.append(own.step)
+
+    own = trainer(data, tmp_path)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [None, 1]
