@@ -50,7 +50,7 @@ def mean_loss(denoiser: Denoiser, own: Trainer) -> float:
     condition = own.system.conditioner([int(own.pictures.labels[i]) for i in batch.sample])
     with torch.no_grad():
         estimate = denoiser.eval()(marginal(batch.pictures, level).sample(batch.noise), level, condition)
-    return float(Simple()(estimate, batch.noise).mean())
+    return float(Simple()(estimate, batch.pictures, batch.noise).mean())
 
 
 def test_the_loss_on_digits_falls(tmp_path: Path) -> None:
@@ -245,10 +245,10 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, way: str, call: int, sample: int =
     """From the `call`-th on, the loss of one sample is NaN, or infinite, or finite with a gradient that is not."""
     calls, honest = 0, Simple.__call__
 
-    def loss(self: Simple, estimate: Estimate, eps: Tensor) -> Tensor:
+    def loss(self: Simple, estimate: Estimate, x_0: Tensor, eps: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        loss = honest(self, estimate, eps)
+        loss = honest(self, estimate, x_0, eps)
         if calls < call:
             return loss
         if way == "gradient":

@@ -80,6 +80,7 @@ class Trainer:
         own = self.recipe.train
         start, began = self.step, time.monotonic()
         saved = shown = logged = began
+        pause = own.show_minutes * 60
         losses: list[float] = []
         with Stopper() as stopper, _memory_errors(self.recipe):
             for batch in self._batches(budget.steps):
@@ -93,14 +94,16 @@ class Trainer:
                 if self._agreed(now - saved >= own.save_minutes * 60):
                     self.save()
                     saved = time.monotonic()
-                if self._agreed(now - shown >= own.show_minutes * 60):
+                if self._agreed(now - shown >= pause):
                     self.show()
                     shown = logged = time.monotonic()
+                    pause = max(own.show_minutes * 60, 20 * (shown - now))  # a twentieth of the time, at most
             self.save()
-            if stopper.signal is not None:
+            if stopper.signal is None:
+                self.show()
+            if stopper.signal is not None:  # which may have come while the last sheet was drawn
                 text = f"stopped by a signal at step {self.step:,}; all is saved: --resume goes on from here"
                 raise Stopped(text, stopper.signal)
-            self.show()
 
     def rehearse(self, budget: Budget) -> Plan:
         """What the run will cost, from one step made without a change to the weights."""
@@ -178,7 +181,7 @@ class Trainer:
         condition = self.system.conditioner(prompts).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16"):
             estimate = self.denoiser(x_t, level, condition)
-        return self.recipe.loss(estimate, eps)
+        return self.recipe.loss(estimate, x_0, eps)
 
     # Keeping and showing ----------------------------------------------------------------------------------------------
 
