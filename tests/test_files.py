@@ -246,6 +246,49 @@ def test_the_hash_of_a_file_can_be_had_without_the_file(tmp_path: Path) -> None:
     assert files.tensors_sha256(tensors()) == files.sha256(tmp_path / "x")
 
 
+def test_types_and_shapes_are_read_from_the_header_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    files.write_tensors(path, tensors(), {"step": 3})
+    shapes = files.read_shapes(path)
+    assert shapes == {
+        "conv": ("F32", [2, 4, 3, 3]),
+        "half": ("BF16", [2]),
+        "count": ("I64", []),
+        "none": ("F32", [0, 3]),
+        "turned": ("F32", [3, 2]),
+        "learned": ("F32", [3]),
+    }
+
+
+@pytest.mark.parametrize(
+    "entry", ["3", "{}", '{"dtype":"F32"}', '{"dtype":3,"shape":[]}', '{"dtype":"F32","shape":[true]}']
+)
+def test_a_tensor_without_type_or_shape_is_refused(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "x").write_bytes(headed(b'{"a":' + entry.encode() + b"}"))
+    with pytest.raises(FormatError, match="the header of .* is damaged: 'a' has no type and shape"):
+        files.read_shapes(tmp_path / "x")
+
+
+def test_a_number_changed_on_the_disk_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    files.write_tensors(path, tensors(), {"step": 3})
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=f"{path} is damaged: its numbers do not match their hash; restore it from a"):
+        files.read_tensors(path)
+
+
+def test_what_killed_writers_left_can_be_cleared_away(path: Path) -> None:
+    inner = path.parent / "inner"
+    inner.mkdir()
+    for left in (path.parent / ".file.17.part", inner / ".other.4.part"):
+        left.write_bytes(NEW)
+    files.clear_parts(path.parent)
+    inner.rmdir()
+    assert_untouched(path)
+
+
 def whole(tmp_path: Path) -> bytes:
     path = tmp_path / "whole.safetensors"
     files.write_tensors(path, tensors(), {"step": 3})

@@ -66,6 +66,7 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (CONDITIONERS, Nothing()),
     (CONDITIONERS, Labels(("cat", "a dog", "été"), dropout=0.2)),
     (LOSSES, Simple()),
+    (LOSSES, Simple(view="v")),
     (TIMES, UniformTimes()),
 ]
 UNETS: list[dict[str, Any]] = [

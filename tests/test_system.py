@@ -379,7 +379,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: change(f, lambda t: t["weights"].update(file=5)),
         r"'weights\.file': input should be a valid string, not 5$",
     ),
-    "null in name": (lambda f: change(f, lambda t: t["weights"].update(file="\0.safetensors")), "should be a file beside it"),
+    "null in name": (
+        lambda f: change(f, lambda t: t["weights"].update(file="\0.safetensors")),
+        "should be a file beside it",
+    ),
     "other format": (
         lambda f: change(f, lambda t: t.update(format=2)),
         r"is in format 2, and this version of Sfumato \(.*\) reads format 1: use the version that wrote it$",

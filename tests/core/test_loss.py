@@ -15,7 +15,6 @@ from sfumato.core.schedule import VP, Cosine, Linear
 from sfumato.loss import Simple, UniformTimes
 from sfumato.oracle import Gaussian
 
-
 VIEWS: tuple[Literal["eps", "x0", "v"], ...] = ("eps", "x0", "v")
 
 

@@ -1,6 +1,5 @@
 """The U-Net: its size and shape, its start at zero, its four doors, and what it refuses."""
 
-import math
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from sfumato.core.condition import Condition
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.unet import UNet
+from sfumato.nn.unet import Stage, UNet
 
 SMALL: dict[str, Any] = {"width": 40, "multipliers": (1, 2), "blocks": 1, "attention": (1,)}
 DOORS: dict[str, Any] = {"vector": 3, "tokens": 5, "image": 2}
@@ -313,4 +312,60 @@ def test_time_scale_multiplies_time() -> None:
     x = drawn(1, 3, 8, 8)
     with torch.no_grad():
         assert gap(small(time_scale=1000.0)(x, torch.tensor([0.25])), small()(x, torch.tensor([250.0]))) < 1e-6
-    assert math.isfinite(small().time_scale)
+
+
+def copied(ours: UNet, theirs: nn.Module) -> None:
+    """Give diffusers' UNet2DModel our weights."""
+
+    def copy(to: nn.Module, module: nn.Module) -> None:
+        to.load_state_dict(module.state_dict())
+
+    def copy_stage(block: nn.Module, i: int, stage: Stage) -> None:
+        resnet, residual = block.resnets[i], stage.residual
+        names = {"norm1": "norm1", "conv1": "conv1", "time_emb_proj": "embed", "norm2": "norm2", "conv2": "conv2"}
+        for name, own in names.items() | ({("conv_shortcut", "skip")} if resnet.conv_shortcut else set()):
+            copy(getattr(resnet, name), getattr(residual, own))
+        if stage.to_self is not None:
+            attention, own = block.attentions[i], stage.to_self
+            copy(attention.group_norm, own.norm)
+            copy(attention.to_q, own.query)
+            copy(attention.to_out[0], own.out)
+            for part, to in enumerate((attention.to_k, attention.to_v)):
+                to.weight.copy_(own.key_value.weight.chunk(2)[part])
+                to.bias.copy_(own.key_value.bias.chunk(2)[part])
+
+    with torch.no_grad():
+        copy(theirs.conv_in, ours.enter)
+        copy(theirs.time_embedding.linear_1, ours.time.enter)
+        copy(theirs.time_embedding.linear_2, ours.time.leave)
+        for blocks, stages in ((theirs.down_blocks, iter(ours.down)), (theirs.up_blocks, iter(ours.up))):
+            for block in blocks:
+                for i in range(len(block.resnets)):
+                    copy_stage(block, i, next(stages))
+                for resize in getattr(block, "downsamplers", None) or getattr(block, "upsamplers", None) or []:
+                    copy(resize.conv, next(stages).change.conv)
+        for i, stage in enumerate(ours.middle):
+            copy_stage(theirs.mid_block, i, stage)
+        copy(theirs.conv_norm_out, ours.leave[0])
+        copy(theirs.conv_out, ours.leave[2])
+
+
+def test_diffusers_answers_alike_with_the_same_weights() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    ours = small(width=128)  # from 128 channels on a norm has 32 groups, as theirs
+    theirs = diffusers.UNet2DModel(
+        sample_size=8,
+        block_out_channels=(128, 256),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=None,
+        flip_sin_to_cos=False,
+        freq_shift=1,
+    ).eval()
+    copied(ours, theirs)
+    x, t = drawn(2, 3, 8, 8), torch.tensor([10, 700])
+    with torch.no_grad():
+        wanted = theirs(x, t).sample
+        assert wanted.std() > 0.05
+        assert gap(ours(x, t), wanted) < 1e-4 * wanted.abs().max()

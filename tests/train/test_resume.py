@@ -277,6 +277,16 @@ def test_a_folder_in_use_is_refused_and_left_alone(run: Path, data: Path, tmp_pa
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
 
 
+def test_a_folder_with_only_the_rest_of_a_killed_start_may_be_used(data: Path, tmp_path: Path) -> None:
+    """A process killed while it wrote run.json leaves a folder that --resume cannot take up either."""
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in (".run.json.4711.part", ".pictures.npy.4711.part"):
+        (out / name).write_bytes(b"half")
+    begin(data, out, steps=1)
+    assert last_step(out) == 1 and not list(out.glob(".*"))
+
+
 def test_an_empty_folder_may_be_used(data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     begin(data, tmp_path / "run", steps=1)

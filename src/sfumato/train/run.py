@@ -105,10 +105,11 @@ def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
     """What is on record of the run in `folder`; None for a new one. A folder in use is never written over."""
     record = folder / "run.json"
     if not resume:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(map(_counts, folder.iterdir()))):
             hint = "--resume goes on with it; or " if record.exists() else ""
             raise InputError(f"{folder} is not empty: {hint}choose a new folder with --out")
         files.check_writable(folder)
+        files.clear_parts(folder)
         return None
     if not record.exists():
         raise ResumeError(f"there is no run to resume in {folder}: it holds no run.json")
@@ -126,6 +127,11 @@ def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
         raise FormatError(f"{record} is damaged: {detail}") from error
     files.clear_parts(folder)
     return before
+
+
+def _counts(path: Path) -> bool:
+    """Whether a file means that its folder is in use; what a start that was killed left behind does not."""
+    return path.name != CACHE and not path.name.endswith(".part")
 
 
 def _accelerator(device: str | None) -> Accelerator:
