@@ -246,7 +246,7 @@ def test_a_short_text_spells_a_part(kinds: Kinds[Any], text: str, wanted: Any) -
     [
         ("ddmi", "there is no sampler 'ddmi'; did you mean 'dd[ip]m'[?] known: ddim, ddpm"),
         ("", "there is no sampler ''; known: ddim, ddpm"),
-        ("ddim,eta", "'eta' should read name=value, as in 'ddim,eta=1'"),
+        ("ddim,eta", "'eta' should read name=value, each name once"),
         ("ddim,eat=1", "there is no setting 'sampler.ddim.eat'; did you mean 'eta'[?] known: eta"),
         ("ddim,eta=high", "'sampler.ddim.eta': input should be a valid number, not 'high'"),
         ("ddim,eta=", "'sampler.ddim.eta': input should be a valid number, not ''"),
@@ -281,3 +281,9 @@ def test_a_setting_is_json_where_it_reads_as_json(text: str, value: Any) -> None
 def test_a_setting_nested_without_end_is_an_input_error() -> None:
     with pytest.raises(InputError):
         SAMPLERS.parse("ddim,eta=" + "[" * 200_000)
+
+
+@pytest.mark.parametrize("text", ["ddim,", "ddim,eta=0,eta=1", "ddim,kind=ddpm", "ddim,=1"])
+def test_a_name_that_is_empty_or_said_twice_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="each name once"):
+        SAMPLERS.parse(text)

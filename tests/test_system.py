@@ -166,7 +166,7 @@ REFUSED = [
         r"size must be \(width, height\), each from 1 to 16,384, not \(8, 1000000000\)$",
     ),
     (dict(sampler="dim"), InputError, r"there is no sampler 'dim'; did you mean 'ddim'\? known: ddim, ddpm$"),
-    (dict(sampler="ddim,eta"), InputError, "'eta' should read name=value, as in 'ddim,eta=1'$"),
+    (dict(sampler="ddim,eta"), InputError, "'eta' should read name=value, each name once"),
     (dict(sampler="ddim,etta=1"), InputError, r"there is no setting 'sampler.ddim.etta'; did you mean 'eta'\?"),
     (dict(sampler="ddim,eta=fast"), InputError, "'sampler.ddim.eta': input should be a valid number, not 'fast'$"),
     (dict(sampler="ddpm,variance=tiny"), InputError, "'small' or 'large', not 'tiny'$"),

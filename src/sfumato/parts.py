@@ -32,6 +32,9 @@ class Kinds(Generic[P]):
         self.part, self.kinds = part, dict(kinds)
         self._models: dict[str, type[pydantic.BaseModel]] = {}
 
+    def __repr__(self) -> str:
+        return f"the kinds of {self.part}"
+
     def dump(self, value: P) -> dict[str, Any]:
         """The part as data, ready for JSON."""
         for kind, known in self.kinds.items():
@@ -58,9 +61,10 @@ class Kinds(Generic[P]):
         data: dict[str, Any] = {"kind": kind.strip()}
         for setting in settings:
             name, sign, value = setting.partition("=")
-            if not sign:
-                raise InputError(f"'{setting}' should read name=value, as in '{kind},{setting}=1'")
-            data[name.strip()] = value_of(value.strip())
+            name = name.strip()
+            if not sign or not name or name in data:
+                raise InputError(f"'{setting}' should read name=value, each name once, as in 'ddim,eta=0.5'")
+            data[name] = value_of(value.strip())
         return self.load(data)
 
     def _model(self, kind: str) -> type[pydantic.BaseModel]:

@@ -126,6 +126,10 @@ def _check_fit(said: SystemFile, network: nn.Module) -> None:
         "vector": said.conditioner.doors.get("vector", 0),
         "tokens": said.conditioner.doors.get("tokens", 0),
     }
+    if said.codec.channels not in (1, 3) or not 0 <= said.conditioner.dropout <= 1:
+        raise InputError(
+            f"pictures have 1 or 3 channels and dropout lies in [0, 1], not {said.codec}, {said.conditioner}"
+        )
     for name, value in expected.items():
         found = getattr(network, name, value)
         if found != value:

@@ -58,7 +58,6 @@ def test_strides_too_short_for_a_continuous_schedule_are_an_input_error(spacing:
         levels(VP(), spacing, 5000)
 
 
-@pytest.mark.xfail(strict=True, raises=InputError, reason="a last time below the first by a rounding error is refused")
 @pytest.mark.parametrize("steps", [5, 10, 20])
 def test_a_grid_that_ends_in_the_first_time_is_not_refused_for_a_rounding_error(steps: int) -> None:
     assert times(VP(first=1 / steps), Trailing(), steps)[-1] == pytest.approx(1 / steps)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sfumato.core.noise import Noise
+from sfumato.errors import ShapeError
 
 seeds = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=5, unique=True)
 
@@ -57,3 +58,8 @@ def test_the_global_state_is_neither_read_nor_changed() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
     assert torch.equal(Noise([3])(4), first)
+
+
+def test_samples_without_a_seed_of_their_own_get_no_noise() -> None:
+    with pytest.raises(ShapeError, match="noise of 1 seeds was asked for 3 samples: each needs its own"):
+        Noise([0]).like(torch.zeros(3, 2))

@@ -186,3 +186,9 @@ def test_diffusers_has_the_same_tables(ours: Table, theirs: dict[str, object]) -
     diffusers = pytest.importorskip("diffusers")
     bar = diffusers.DDPMScheduler(**theirs).alphas_cumprod.double()  # computed in float32
     assert (ours(torch.arange(ours.T)).alpha ** 2 - bar).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("wrong", [dict(beta_min=-1.0), dict(beta_max=0.01), dict(first=2.0), dict(first=0.0)], ids=str)
+def test_a_continuous_schedule_that_cannot_be_says_so(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="a VP schedule needs 0 ≤ beta_min ≤ beta_max"):
+        VP(**wrong)(torch.tensor([0.5]))

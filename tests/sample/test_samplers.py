@@ -8,11 +8,13 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Trailing, levels
+from sfumato.core.grid import Trailing, Uniform, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance, step_variance
 from sfumato.core.schedule import Linear
+from sfumato.errors import InputError
+from sfumato.oracle import Gaussian
 from sfumato.sample import DDIM, Ancestral, Sampler, sample
 
 SCHEDULE = Linear()
@@ -114,3 +116,11 @@ def test_diffusers_takes_the_same_ddim_step(eta: float) -> None:
             theirs.final_alpha_cumprod = torch.tensor(1.0)
         found, _ = DDIM(eta).step(Says(eps), x, now, then, Condition(), None, Same([]))
         assert (found - wanted).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("eta", [-3.0, 2.0, float("nan")])
+def test_an_eta_out_of_bounds_is_an_input_error(eta: float) -> None:
+    path = levels(Linear(), Uniform(), 3)
+    x = torch.zeros(1, 2)
+    with pytest.raises(InputError, match="eta must lie between 0 .* and 1"):
+        list(sample(Gaussian(Linear(), x[0], x[0] + 1), DDIM(eta), x, path, noise=Noise([0])))

@@ -30,14 +30,18 @@ def _picture(path: Path) -> list[tuple[str, Any]]:
 def _again(record: dict[str, Any]) -> str:
     """The command that draws the picture once more."""
     prompt = record.get("prompt")
-    words = ["sfumato generate", *([shlex.quote(str(prompt))] if prompt is not None else []), "--model DIR"]
+    words = ["sfumato generate --model DIR"]
     for option in ("seed", "steps", "sampler", "spacing", "guidance", "size", "precision"):
         value = record.get(option)
+        if value is None:
+            continue
         if isinstance(value, dict):
             value = ",".join([str(value.get("kind")), *(f"{k}={v}" for k, v in value.items() if k != "kind")])
         elif isinstance(value, list):
             value = "x".join(str(side) for side in value)
         words.append(f"--{option} {value}")
+    if prompt is not None:
+        words.append(f"-- {shlex.quote(str(prompt))}" if str(prompt).startswith("-") else shlex.quote(str(prompt)))
     return " ".join(words)
 
 

@@ -71,6 +71,8 @@ class Quadratic:
 
 def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     """The levels visited in `steps` moves: steps + 1 of them, each of shape [1], the last one clean."""
+    if isinstance(steps, bool) or not isinstance(steps, int):
+        raise InputError(f"steps must be a whole number, not {steps!r}")
     schedule(torch.tensor([schedule.clean]))  # a schedule that cannot be says so itself
     most = schedule.T or MOST_STEPS
     if not 1 <= steps <= most:
@@ -78,12 +80,13 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     times = spacing(schedule, steps)
     if schedule.T is not None:
         times = _whole(times, schedule.T)
-    if not bool(((times >= schedule.first) & (times <= schedule.last)).all()):
+    within = times.clamp(schedule.first, schedule.last)
+    if float((times - within).abs().max()) > 1e-9:
         raise InputError(
             f"{steps:,} steps of {spacing} leave the times [{schedule.first:g}, {schedule.last:g}] of this schedule:"
             " take fewer, or the uniform spacing"
         )
-    visited = schedule(torch.cat([times, torch.tensor([schedule.clean], dtype=times.dtype)]))
+    visited = schedule(torch.cat([within, torch.tensor([schedule.clean], dtype=times.dtype)]))
     return [Level(*fields) for fields in zip(*(field.split(1) for field in visited), strict=True)]
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sfumato.errors import ShapeError
+
 
 class Noise:
     """Standard normal noise, each sample's from its own seed, so that a sample never depends on its neighbours.
@@ -21,5 +23,7 @@ class Noise:
         return torch.cat([torch.randn(1, *shape, generator=stream) for stream in self._streams])
 
     def like(self, x: Tensor) -> Tensor:
-        """The next draw for samples x, [b, *d], in their type and on their device."""
+        """The next draw for samples x, [b, *d], in their type and on their device; b must be the number of seeds."""
+        if len(x) != len(self._streams):
+            raise ShapeError(f"noise of {len(self._streams)} seeds was asked for {len(x)} samples: each needs its own")
         return self(*x.shape[1:]).to(x.device, x.dtype)

@@ -181,6 +181,8 @@ class VP:
     T = None
 
     def __call__(self, t: Tensor) -> Level:
+        if not (0 <= self.beta_min <= self.beta_max < math.inf and self.beta_max > 0 and 0 < self.first < 1):
+            raise InputError(f"a VP schedule needs 0 ≤ beta_min ≤ beta_max, beta_max > 0 and 0 < first < 1, not {self}")
         t = t.to("cpu", torch.float64)
         if bool(((t < self.clean) | (t > self.last) | t.isnan()).any()):
             raise InputError(f"time must lie in [0, 1], not {t.tolist()}")

@@ -171,7 +171,7 @@ class UNet(nn.Module):
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `ShapeError` unless the levels divide the size; it says which size near by they do."""
-        if height % self.multiple or width % self.multiple:
+        if height < 1 or width < 1 or height % self.multiple or width % self.multiple:
             near = [max(round(side / self.multiple), 1) * self.multiple for side in (width, height)]
             raise ShapeError(
                 f"a picture of {width}×{height} does not fit a U-Net of {len(self.multipliers)} levels: each side must"

@@ -9,6 +9,7 @@ from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
+from sfumato.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class DDIM:
         state: None,
         noise: Noise,
     ) -> tuple[Tensor, None]:
+        if not 0 <= self.eta <= 1:
+            raise InputError(f"eta must lie between 0 (no noise on the way) and 1 (DDPM's), not {self.eta}")
         estimate = denoiser(x, now, condition)
         if self.eta == 0:
             return like(then.alpha, x) * estimate.x0 + like(then.sigma, x) * estimate.eps, None

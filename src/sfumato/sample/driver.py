@@ -58,8 +58,9 @@ def sample(
             x, state = sampler.step(denoiser, x, now, then, condition, state, noise)
         if not bool(x.isfinite().all()):
             bad = [i for i, one in enumerate(x) if not bool(one.isfinite().all())]
+            t = float(now.t.expand(len(x))[bad[0]])
             raise NonFiniteError(
-                f"move {move} of {len(levels) - 1} (from t = {now.t.flatten()[0]:g}) gave a number that is not finite,"
+                f"move {move} of {len(levels) - 1} (from t = {t:g}) gave a number that is not finite,"
                 f" in sample {bad[0]} and {len(bad) - 1} more of {len(x)}: try float32, or less guidance"
             )
         yield x
