@@ -124,8 +124,8 @@ def _keys(model: type[pydantic.BaseModel], place: tuple[int | str, ...]) -> list
 
 def _plain(value: Any) -> Any:
     """A constructor's argument as JSON: a nested part by its own kind."""
-    for part, kinds in KINDS.items():
-        if isinstance(value, tuple(kinds.kinds.values())) and part is not None:
+    for kinds in KINDS.values():
+        if isinstance(value, tuple(kinds.kinds.values())):
             return kinds.dump(value)
     return list(value) if isinstance(value, tuple) else value
 

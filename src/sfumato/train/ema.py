@@ -24,8 +24,8 @@ class Average(Protocol):
 class Power:
     """`decay_t = (1 − 1/t)^(gamma + 1)`: an average as wide as a fixed share of the training so far.
 
-    `width` is that share, the relative standard deviation σ_rel; gamma follows from it (EDM2, arXiv:2312.02696, eq. 122
-    to 127). It suits short runs and long ones alike, and forgets the initial weights at once.
+    `width` is that share, the relative standard deviation σ_rel; gamma follows from it (EDM2, arXiv:2312.02696, section
+    3.1 and appendix C). It suits short runs and long ones alike, and forgets the initial weights at once.
     """
 
     width: float = 0.1
