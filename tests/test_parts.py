@@ -13,7 +13,7 @@ from sfumato.condition import Labels, Nothing
 from sfumato.core import grid, schedule
 from sfumato.core.parameterization import X0, Eps, Mean, V
 from sfumato.errors import InputError
-from sfumato.loss import Simple, UniformTimes
+from sfumato.loss import Denoising, UniformTimes, Unit
 from sfumato.nn.unet import UNet
 from sfumato.parts import (
     CODECS,
@@ -65,8 +65,8 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (CODECS, Pixels(channels=1)),
     (CONDITIONERS, Nothing()),
     (CONDITIONERS, Labels(("cat", "a dog", "été"), dropout=0.2)),
-    (LOSSES, Simple()),
-    (LOSSES, Simple(view="v")),
+    (LOSSES, Denoising()),
+    (LOSSES, Denoising(Unit("v"))),
     (TIMES, UniformTimes()),
 ]
 UNETS: list[dict[str, Any]] = [

@@ -14,13 +14,14 @@ import pydantic
 from pydantic import ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 
+from sfumato import loss, sample
 from sfumato.codec import Codec, Pixels
 from sfumato.condition import Conditioner, Labels, Nothing
 from sfumato.core import grid, parameterization, schedule
 from sfumato.errors import InputError, nearest
-from sfumato.loss import Loss, Simple, Times, UniformTimes
+from sfumato.loss import Loss, Times, Weight
 from sfumato.nn.unet import UNet
-from sfumato.sample import DDIM, Ancestral, Sampler
+from sfumato.sample import Sampler
 
 P = TypeVar("P")
 
@@ -151,7 +152,14 @@ SCHEDULES = Kinds[schedule.Schedule](
         "quadratic": schedule.Quadratic,
         "cosine": schedule.Cosine,
         "sigmoid": schedule.Sigmoid,
+        "betas": schedule.Betas,
+        "alphas-cumprod": schedule.AlphasCumprod,
+        "zero-terminal": schedule.ZeroTerminal,
         "vp": schedule.VP,
+        "sub-vp": schedule.SubVP,
+        "ve": schedule.VE,
+        "edm": schedule.EDM,
+        "flow": schedule.Flow,
     },
 )
 PARAMETERIZATIONS = Kinds[parameterization.Parameterization](
@@ -160,19 +168,69 @@ PARAMETERIZATIONS = Kinds[parameterization.Parameterization](
         "eps": parameterization.Eps,
         "x0": parameterization.X0,
         "v": parameterization.V,
+        "flow": parameterization.Flow,
+        "score": parameterization.Score,
+        "karras": parameterization.Karras,
         "mean": parameterization.Mean,
     },
 )
 SPACINGS = Kinds[grid.Spacing](
     "spacing",
-    {"uniform": grid.Uniform, "trailing": grid.Trailing, "leading": grid.Leading, "quadratic": grid.Quadratic},
+    {
+        "uniform": grid.Uniform,
+        "trailing": grid.Trailing,
+        "leading": grid.Leading,
+        "quadratic": grid.Quadratic,
+        "karras": grid.Karras,
+        "logsnr": grid.LogSNR,
+        "ays": grid.AYS,
+        "explicit": grid.Explicit,
+    },
 )
-SAMPLERS = Kinds[Sampler[Any]]("sampler", {"ddpm": Ancestral, "ddim": DDIM})
+SAMPLERS = Kinds[Sampler[Any]](
+    "sampler",
+    {
+        "ddpm": sample.Ancestral,
+        "ddim": sample.DDIM,
+    },
+)
 NETWORKS = Kinds[Any]("network", {"unet": UNet})
 CODECS = Kinds[Codec]("codec", {"pixels": Pixels})
 CONDITIONERS = Kinds[Conditioner]("conditioner", {"nothing": Nothing, "labels": Labels})
-LOSSES = Kinds[Loss]("loss", {"simple": Simple})
-TIMES = Kinds[Times]("times", {"uniform": UniformTimes})
+WEIGHTS = Kinds[Weight](
+    "weight",
+    {
+        "unit": loss.Unit,
+        "snr": loss.SNR,
+        "min-snr": loss.MinSNR,
+        "p2": loss.P2,
+        "sigma2": loss.Sigma2,
+        "edm": loss.EDM,
+    },
+)
+LOSSES = Kinds[Loss](
+    "loss",
+    {
+        "denoising": loss.Denoising,
+        "bound": loss.Bound,
+        "hybrid": loss.Hybrid,
+    },
+)
+TIMES = Kinds[Times](
+    "times",
+    {
+        "uniform": loss.UniformTimes,
+        "logit-normal": loss.LogitNormalTimes,
+        "log-normal": loss.LogNormalTimes,
+        "cosine": loss.CosineTimes,
+        "importance": loss.ImportanceTimes,
+    },
+)
 
-KINDS: dict[Any, Kinds[Any]] = {schedule.Schedule: SCHEDULES}
+KINDS: dict[Any, Kinds[Any]] = {
+    schedule.Schedule: SCHEDULES,
+    Sampler[Any]: SAMPLERS,
+    Weight: WEIGHTS,
+    Loss: LOSSES,
+}
 """The parts that other parts may hold, by the type that says so in their constructors."""

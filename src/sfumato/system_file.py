@@ -122,13 +122,19 @@ def _check_fit(said: SystemFile, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system."""
     expected = {
         "in_channels": said.codec.channels,
-        "out_channels": said.codec.channels,
         "vector": said.conditioner.doors.get("vector", 0),
         "tokens": said.conditioner.doors.get("tokens", 0),
     }
     if said.codec.channels not in (1, 3) or not 0 <= said.conditioner.dropout <= 1:
         raise InputError(
             f"pictures have 1 or 3 channels and dropout lies in [0, 1], not {said.codec}, {said.conditioner}"
+        )
+    if (out := getattr(network, "out_channels", said.codec.channels)) not in (
+        said.codec.channels,
+        2 * said.codec.channels,
+    ):
+        raise InputError(
+            f"network.out_channels is {out}, and the codec wants {said.codec.channels}, or twice that with a learned variance"
         )
     for name, value in expected.items():
         found = getattr(network, name, value)

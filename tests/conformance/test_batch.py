@@ -6,7 +6,6 @@ import pytest
 import torch
 from matrix import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, error, levels, network, normal, stack
 
-from sfumato.core.condition import Condition
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.oracle import finite
@@ -28,7 +27,7 @@ def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: str, schedul
     def move(which: list[int]) -> torch.Tensor:
         now, then = (stack([moves[i][end] for i in which]) for end in (0, 1))
         with torch.no_grad():
-            moved, _ = rule.step(denoiser, x[which], now, then, Condition(), rule.init(x[which]), Noise(which))
+            moved, _ = rule.step(denoiser, x[which], now, then, rule.init(x[which]), Noise(which))
         return moved
 
     together = move([0, 1, 2, 3])

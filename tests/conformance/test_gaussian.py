@@ -23,7 +23,6 @@ from matrix import (
 )
 from torch import Tensor
 
-from sfumato.core.condition import Condition
 from sfumato.core.grid import Uniform
 from sfumato.core.grid import levels as grid_levels
 from sfumato.core.level import Level
@@ -82,7 +81,7 @@ def measured(sampler: str, oracle: Gaussian, parameterization: str, path: tuple[
     rule = SAMPLERS[sampler]
     denoiser = network(oracle, parameterization)
     with torch.no_grad():
-        moved, _ = rule.step(denoiser, x, now, then, Condition(), rule.init(x), Given(noise))
+        moved, _ = rule.step(denoiser, x, now, then, rule.init(x), Given(noise))
     at_0, at_1, noised = moved[:, 0].chunk(3)
     return Affine(at_1 - at_0, at_0, noised - at_0)
 

@@ -64,20 +64,20 @@ def test_a_grid_that_ends_in_the_first_time_is_not_refused_for_a_rounding_error(
 
 
 @dataclass(frozen=True)
-class Always:
-    """A spacing that asks for one time over and over."""
+class Crowded:
+    """A spacing whose times all round to the same one."""
 
     t: float
 
     def __call__(self, schedule: Schedule, steps: int) -> torch.Tensor:
-        return torch.full((steps,), self.t, dtype=torch.float64)
+        return self.t - 0.01 * torch.arange(steps, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
     ("t", "wanted"), [(0, [3, 2, 1, 0]), (4.4, [7, 6, 5, 4]), (9, [9, 8, 7, 6]), (50, [9, 8, 7, 6])]
 )
-def test_times_asked_for_twice_make_room_for_one_another(t: float, wanted: list[float]) -> None:
-    assert times(Linear(T=10), Always(t), 4) == wanted
+def test_times_that_round_to_one_make_room_for_one_another(t: float, wanted: list[float]) -> None:
+    assert times(Linear(T=10), Crowded(t), 4) == wanted
 
 
 def test_each_level_stands_for_a_whole_batch() -> None:

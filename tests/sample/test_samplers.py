@@ -57,9 +57,7 @@ def test_noise_is_drawn_once_a_move_but_for_the_last(sampler: Sampler[Any], draw
 def test_the_noise_of_a_move_has_its_deviation(sampler: Sampler[Any]) -> None:
     now, then = SCHEDULE(torch.tensor([600])), SCHEDULE(torch.tensor([400]))
     x = torch.zeros(1, 1, dtype=torch.float64)
-    (still, _), (noised, _) = (
-        sampler.step(Says(x), x, now, then, Condition(), sampler.init(x), Counts(value)) for value in (0, 1)
-    )
+    (still, _), (noised, _) = (sampler.step(Says(x), x, now, then, sampler.init(x), Counts(value)) for value in (0, 1))
     match sampler:
         case DDIM(eta):
             wanted = eta**2 * posterior_variance(then, now)
@@ -94,7 +92,7 @@ def test_diffusers_takes_the_same_ddpm_step(variance: str) -> None:
                 return z
 
         now, then = SCHEDULE(torch.tensor([t])), SCHEDULE(torch.tensor([t - 1]))
-        found, _ = ours.step(Says(eps), x, now, then, Condition(), None, Same([]))
+        found, _ = ours.step(Says(eps), x, now, then, None, Same([]))
         assert (found - wanted).abs().max() < 2e-4  # their alphas are float32, and divided by: 150 at the far end
 
 
@@ -114,7 +112,7 @@ def test_diffusers_takes_the_same_ddim_step(eta: float) -> None:
         now, then = (SCHEDULE(torch.tensor([time])) for time in (t, t - 100 if t > 99 else -1))
         if t == 99:  # the last: they take the signal of the first time for clean, unless told; we take clean data
             theirs.final_alpha_cumprod = torch.tensor(1.0)
-        found, _ = DDIM(eta).step(Says(eps), x, now, then, Condition(), None, Same([]))
+        found, _ = DDIM(eta).step(Says(eps), x, now, then, None, Same([]))
         assert (found - wanted).abs().max() < 2e-4
 
 

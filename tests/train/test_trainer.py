@@ -30,9 +30,10 @@ import sfumato
 from sfumato.condition import Nothing
 from sfumato.core.estimate import Estimate
 from sfumato.core.process import marginal
+from sfumato.core.schedule import Schedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, NonFiniteError, OutOfMemoryError, SfumatoError, StorageError
-from sfumato.loss import Simple
+from sfumato.loss import Denoising
 from sfumato.samples import read_record
 from sfumato.train import checkpoint, recipe
 from sfumato.train.draw import Batches
@@ -50,7 +51,7 @@ def mean_loss(denoiser: Denoiser, own: Trainer) -> float:
     condition = own.system.conditioner([int(own.pictures.labels[i]) for i in batch.sample])
     with torch.no_grad():
         estimate = denoiser.eval()(marginal(batch.pictures, level).sample(batch.noise), level, condition)
-    return float(Simple()(estimate, batch.pictures, batch.noise).mean())
+    return float(Denoising()(estimate, batch.pictures, own.recipe.schedule).mean())
 
 
 def test_the_loss_on_digits_falls(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_two_checkpoints_are_kept_and_both_load(finished: Path, data: Path, tmp_
     assert [path.name for path in checkpoints(finished)] == ["step-000000004.safetensors", "step-000000005.safetensors"]
     for step, path in zip((4, 5), checkpoints(finished), strict=True):
         own = trainer(data, tmp_path)
-        assert checkpoint.load(path, own.network, own.average, own.optimizer) == step
+        assert checkpoint.load(path, own.network, own.average, own.optimizer) == (step, None)
 
 
 def test_a_run_leaves_what_it_says_and_nothing_else(finished: Path) -> None:
@@ -243,19 +244,19 @@ def test_the_system_returned_is_the_one_kept(data: Path, tmp_path: Path) -> None
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, way: str, call: int, sample: int = 0) -> None:
     """From the `call`-th on, the loss of one sample is NaN, or infinite, or finite with a gradient that is not."""
-    calls, honest = 0, Simple.__call__
+    calls, honest = 0, Denoising.__call__
 
-    def loss(self: Simple, estimate: Estimate, x_0: Tensor, eps: Tensor) -> Tensor:
+    def loss(self: Denoising, estimate: Estimate, x_0: Tensor, schedule: Schedule) -> Tensor:
         nonlocal calls
         calls += 1
-        loss = honest(self, estimate, x_0, eps)
+        loss = honest(self, estimate, x_0, schedule)
         if calls < call:
             return loss
         if way == "gradient":
             return loss + (loss - loss.detach()).sqrt() * (torch.arange(len(loss)) == sample)
         return torch.where(torch.arange(len(loss)) == sample, math.nan if way == "nan" else math.inf, loss)
 
-    monkeypatch.setattr(Simple, "__call__", loss)
+    monkeypatch.setattr(Denoising, "__call__", loss)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +313,7 @@ def test_too_little_memory_says_what_to_set(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(Simple, "__call__", fail)
+    monkeypatch.setattr(Denoising, "__call__", fail)
     text = r"a batch of 8 in 2 parts does not fit the memory: set train.accumulate=4 .*, or train.batch lower$"
     with pytest.raises(OutOfMemoryError, match=text):
         begin(data, tmp_path / "run", "train.accumulate=2", steps=2)
@@ -325,7 +326,7 @@ def test_another_error_is_not_taken_for_want_of_memory(
     def fail(*_: Any) -> None:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(Simple, "__call__", fail)
+    monkeypatch.setattr(Denoising, "__call__", fail)
     with pytest.raises(RuntimeError, match="^shapes do not match$"):
         begin(data, tmp_path / "run", steps=2)
 

@@ -1,11 +1,16 @@
 """One prediction, in every view."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from sfumato.core.level import Level, like
-from sfumato.core.process import Normal, posterior
+from sfumato.core.process import Normal, posterior, step_variance
+from sfumato.errors import InputError
+
+Variance = Literal["small", "large", "learned"]
 
 
 @dataclass(frozen=True)
@@ -13,11 +18,13 @@ class Estimate:
     """What a denoiser believes of the data behind noisy samples.
 
     `x_t` and `x0` are [b, *d]; `level` is where x_t stands. The other views follow from `x_t = alpha·x_0 + sigma·eps`.
+    `between`, [b, *d] or None, is a learned variance: where that of a reverse step lies between its two bounds.
     """
 
     x_t: Tensor
     level: Level
     x0: Tensor
+    between: Tensor | None = None
 
     @property
     def eps(self) -> Tensor:
@@ -39,9 +46,33 @@ class Estimate:
         """The gradient of the log density of x_t: `−eps/sigma`."""
         return -self.eps / self._sigma
 
-    def before(self, s: Level) -> Normal:
-        """`q(x_s | x_t, x_0)` at this x_0: the reverse step to level s, and the view `mean` of the prediction."""
-        return posterior(self.x0, self.x_t, s, self.level)
+    def before(self, s: Level, variance: Variance = "small") -> Normal:
+        """`p(x_s | x_t)`, the reverse step to level s, and the view `mean` of the prediction.
+
+        Its mean is that of `q(x_s | x_t, x_0)` at this x_0. Its `variance` is "small", that of the same law
+        (beta-tilde), "large", that of the step `q(x_t | x_s)` (beta), or "learned", at f = `between` from the one to the
+        other: `log var = f·log beta + (1 − f)·log beta-tilde` (improved DDPM, arXiv:2102.09672, eq. 15). Onto clean
+        data, where the small one is 0, the learned one is the large.
+        """
+        law = posterior(self.x0, self.x_t, s, self.level)
+        if variance == "small":
+            return law
+        high = step_variance(s, self.level)
+        if variance == "large":
+            return law._replace(var=high)
+        if self.between is None:
+            raise InputError(
+                "this network gives no variance: take variance=small or large, or train one that learns it"
+            )
+        low = torch.where(s.sigma > 0, law.var, high)
+        log_low, log_high = like(low.log(), self.x_t), like(high.log(), self.x_t)
+        return law._replace(var=torch.exp(torch.lerp(log_low, log_high, self.between)))
+
+    def rows(self, index: Tensor) -> "Estimate":
+        """The estimate of some of the samples."""
+        level = Level(*(value.expand(len(self.x_t))[index.cpu()] for value in self.level))
+        between = None if self.between is None else self.between[index]
+        return Estimate(self.x_t[index], level, self.x0[index], between)
 
     @property
     def _alpha(self) -> Tensor:

@@ -4,8 +4,9 @@ A spacing gives `steps` times from most noise to least; `levels` turns them into
 sampler that walks the grid makes `steps` moves. On a schedule of whole times the grid is whole too, each time its own.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -69,6 +70,68 @@ class Quadratic:
         return schedule.first + self.reach * (schedule.last - schedule.first) * fraction**2
 
 
+@dataclass(frozen=True)
+class Karras:
+    """`σ_i = (σ_max^(1/rho) + i/(steps − 1)·(σ_min^(1/rho) − σ_max^(1/rho)))^rho`, `σ = sigma/alpha`, between the ends
+    of the schedule (EDM, arXiv:2206.00364, eq. 5). A higher `rho` goes in smaller strides near the data."""
+
+    rho: float = 7.0
+
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        if not self.rho > 0:
+            raise InputError(f"rho must be above 0, not {self.rho}")
+        high, low = (noise ** (1 / self.rho) for noise in _noise_ends(schedule, self))
+        return _at_noise(schedule, torch.linspace(high, low, steps, dtype=torch.float64) ** self.rho)
+
+
+@dataclass(frozen=True)
+class LogSNR:
+    """Evenly in λ, the log signal-to-noise ratio (DPM-Solver, arXiv:2206.00927, section 3.4)."""
+
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        high, low = (math.log(noise) for noise in _noise_ends(schedule, self))
+        return _at_noise(schedule, torch.linspace(high, low, steps, dtype=torch.float64).exp())
+
+
+@dataclass(frozen=True)
+class AYS:
+    """The published step schedules of Align Your Steps (arXiv:2404.14507), for ten steps of the three models there.
+
+    Other numbers of steps follow by interpolating `log(sigma/alpha)`, as its authors do. A schedule whose ends are
+    others is met within its own.
+    """
+
+    model: Literal["sd15", "sdxl", "svd"] = "sd15"
+
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        known = torch.tensor(AYS_NOISE[self.model], dtype=torch.float64).log()
+        place = torch.arange(steps, dtype=torch.float64) * (len(known) - 1) / steps
+        below = place.floor().long()
+        return _at_noise(schedule, torch.lerp(known[below], known[below + 1], place - below).exp())
+
+
+AYS_NOISE = {
+    "sd15": (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029),
+    "sdxl": (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029),
+    "svd": (700.00, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002),
+}
+"""`sigma/alpha` at the ends of ten steps, as published with the paper; the last of each is where data begins."""
+
+
+@dataclass(frozen=True)
+class Explicit:
+    """The `times` themselves, from most noise to least: as many as there are steps."""
+
+    times: tuple[float, ...]
+
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        if len(self.times) != steps:
+            raise InputError(
+                f"the spacing gives {len(self.times):,} times, and {steps:,} steps are asked for: say as many"
+            )
+        return torch.tensor(self.times, dtype=torch.float64)
+
+
 def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     """The levels visited in `steps` moves: steps + 1 of them, each of shape [1], the last one clean."""
     if isinstance(steps, bool) or not isinstance(steps, int):
@@ -78,6 +141,7 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     if not 1 <= steps <= most:
         raise InputError(f"steps must be between 1 and {most:,} for this schedule, not {steps:,}")
     times = spacing(schedule, steps)
+    _check_falling(times, spacing)
     if schedule.T is not None:
         times = _whole(times, schedule.T)
     within = times.clamp(schedule.first, schedule.last)
@@ -101,3 +165,30 @@ def _whole(times: Tensor, T: int) -> Tensor:
     rising = times.flip(0).round() - place
     rising = rising.cummax(0).values + place  # at least one above the one before
     return torch.minimum(rising, T - len(times) + place).flip(0)
+
+
+def _noise_ends(schedule: Schedule, spacing: Spacing) -> tuple[float, float]:
+    """`sigma/alpha` at the last time and at the first."""
+    last, first = schedule(torch.tensor([schedule.last, schedule.first])).logsnr.tolist()
+    if last == -math.inf:
+        raise InputError(
+            f"{spacing} cannot be laid on a schedule that ends in pure noise, where sigma/alpha has no bound: take the"
+            " uniform, trailing or quadratic spacing"
+        )
+    return math.exp(-last / 2), math.exp(-first / 2)
+
+
+def _at_noise(schedule: Schedule, noise: Tensor) -> Tensor:
+    """The times at which `sigma/alpha` is `noise`."""
+    return schedule.inverse(-2 * noise.log())
+
+
+def _check_falling(times: Tensor, spacing: Spacing) -> None:
+    """Raise an `InputError` for times that repeat, rise or are no numbers."""
+    if bad := torch.nonzero(~(times.diff() < 0)).flatten().tolist():
+        now, then = times[bad[0]].item(), times[bad[0] + 1].item()
+        text = repr(spacing) if len(repr(spacing)) <= 120 else type(spacing).__name__
+        raise InputError(
+            f"the times of a grid must fall from step to step: {text} goes from {now:g} to {then:g} at step"
+            f" {bad[0] + 1} of {len(times)}; take fewer steps, or another spacing"
+        )

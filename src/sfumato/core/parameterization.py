@@ -8,7 +8,7 @@ Nothing else in the house asks what a network predicts.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from sfumato.core.level import Level
 from sfumato.core.process import posterior_weights
 from sfumato.core.schedule import Schedule
+from sfumato.errors import InputError
 
 
 class Coefficients(NamedTuple):
@@ -39,7 +40,8 @@ class Eps:
     """The network predicts the noise: `x_0 = (x_t − sigma·F)/alpha` (DDPM, arXiv:2006.11239, eq. 11)."""
 
     def __call__(self, level: Level) -> Coefficients:
-        return Coefficients(1 / level.alpha, -level.sigma / level.alpha, torch.ones_like(level.t), level.t)
+        alpha = _signal(level, "eps")
+        return Coefficients(1 / alpha, -level.sigma / alpha, torch.ones_like(level.t), level.t)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,62 @@ class V:
 
 
 @dataclass(frozen=True)
+class Score:
+    """The network predicts the score, the gradient of the log density of x_t: `x_0 = (x_t + sigma²·score)/alpha`.
+
+    With `over_sigma`, as score models are trained since NCSNv2 (arXiv:2006.09011, section 3.3), `score = F/sigma`, so
+    that F has the same size at every level; without, `score = F` (NCSN, arXiv:1907.05600, eq. 5).
+    """
+
+    over_sigma: bool = True
+
+    def __call__(self, level: Level) -> Coefficients:
+        alpha = _signal(level, "score")
+        out = level.sigma / alpha if self.over_sigma else level.sigma**2 / alpha
+        return Coefficients(1 / alpha, out, torch.ones_like(level.t), level.t)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The network predicts the velocity `eps − x_0`: `x_0 = (x_t − sigma·F)/(alpha + sigma)`.
+
+    (Rectified flow, arXiv:2209.03003, eq. 1; the denominator is 1 on its own schedule.) The network is told the time
+    `t`, or `sigma`, whatever the shift of the schedule: so it is in Stable Diffusion 3 and its kin.
+    """
+
+    told: Literal["t", "sigma"] = "t"
+
+    def __call__(self, level: Level) -> Coefficients:
+        total = level.alpha + level.sigma
+        time = level.t if self.told == "t" else level.sigma
+        return Coefficients(1 / total, -level.sigma / total, torch.ones_like(level.t), time)
+
+
+@dataclass(frozen=True)
+class Karras:
+    """The network predicts what keeps its input, its target and the error it makes at unit variance.
+
+    For data of standard deviation `sigma_data` and x_t scaled to unit signal, `σ = sigma/alpha`:
+    `skip = sigma_data²/(σ² + sigma_data²)`, `out = σ·sigma_data/√(σ² + sigma_data²)`, `scale = 1/√(σ² + sigma_data²)`,
+    and the network is told `log(σ)/4` (EDM, arXiv:2206.00364, table 1).
+    """
+
+    sigma_data: float = 0.5
+
+    def __call__(self, level: Level) -> Coefficients:
+        if not self.sigma_data > 0:
+            raise InputError(f"sigma_data must be above 0, not {self.sigma_data}")
+        alpha, var = _signal(level, "karras"), self.sigma_data**2
+        spread = level.sigma**2 + level.alpha**2 * var  # the variance of x_t
+        return Coefficients(
+            alpha * var / spread,
+            level.sigma * self.sigma_data / spread.sqrt(),
+            1 / spread.sqrt(),
+            -level.logsnr / 8,
+        )
+
+
+@dataclass(frozen=True)
 class Mean:
     """The network predicts the mean of `q(x_s | x_t, x_0)`, with s one `step` of the chain before t (DDPM, eq. 8).
 
@@ -74,7 +132,18 @@ class Mean:
     step: float = 1.0
 
     def __call__(self, level: Level) -> Coefficients:
+        _signal(level, "mean")
         s = level.t - self.step
         before = self.schedule(torch.where(s < self.schedule.first, self.schedule.clean, s))
         of_x_0, of_x_t = posterior_weights(before, level)
         return Coefficients(-of_x_t / of_x_0, 1 / of_x_0, torch.ones_like(level.t), level.t)
+
+
+def _signal(level: Level, name: str) -> Tensor:
+    """alpha, for a parameterization that must divide by it or take its logarithm."""
+    if bool((level.alpha == 0).any()):
+        raise InputError(
+            f"a network that predicts {name} cannot be asked at alpha 0 (pure noise), for it says nothing of the data"
+            " there: predict x0, v or flow, or end the schedule before"
+        )
+    return level.alpha

@@ -1,7 +1,7 @@
 """The forward process, and what Bayes' rule says of it.
 
-Gaussian throughout, so each law is a mean, [b, *d], and a variance, [b], the same for every element of a sample. Times
-are written as in the papers: s is before t (s has less noise).
+Gaussian throughout, so each law is a mean, [b, *d], and a variance, [b], the same for every element of a sample unless
+a network says otherwise. Times are written as in the papers: s is before t (s has less noise).
 """
 
 from typing import NamedTuple
@@ -13,14 +13,15 @@ from sfumato.core.level import Level, like
 
 
 class Normal(NamedTuple):
-    """`N(mean, var·I)`: mean [b, *d]; var [b] or [1]."""
+    """`N(mean, var·I)`: mean [b, *d]; var [b] or [1], or [b, *d] where each element has its own."""
 
     mean: Tensor
     var: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
         """`mean + sqrt(var)·noise`, for standard normal noise [b, *d]."""
-        return self.mean + like(self.var.sqrt(), self.mean) * noise
+        std = self.var.sqrt()
+        return self.mean + (std if std.ndim > 1 else like(std, self.mean)) * noise
 
 
 def marginal(x_0: Tensor, level: Level) -> Normal:

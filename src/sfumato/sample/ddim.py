@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sfumato.core.condition import Condition
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
+from sfumato.sample.driver import Stateless, Still
 
 
 @dataclass(frozen=True)
-class DDIM:
+class DDIM(Stateless):
     """`x_s = alpha_s·x_0 + sqrt(sigma_s² − w²)·eps + w·z`, `w = eta·std of q(x_s | x_t, x_0)`
     (arXiv:2010.02502, eq. 12 and 16).
 
@@ -22,22 +22,10 @@ class DDIM:
 
     eta: float = 0.0
 
-    def init(self, x: Tensor) -> None:
-        return None
-
-    def step(
-        self,
-        denoiser: DenoiserLike,
-        x: Tensor,
-        now: Level,
-        then: Level,
-        condition: Condition,
-        state: None,
-        noise: Noise,
-    ) -> tuple[Tensor, None]:
+    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta must lie between 0 (no noise on the way) and 1 (DDPM's), not {self.eta}")
-        estimate = denoiser(x, now, condition)
+        estimate = denoiser(x, now)
         if self.eta == 0:
             return like(then.alpha, x) * estimate.x0 + like(then.sigma, x) * estimate.eps, None
         var = self.eta**2 * posterior_variance(then, now)

@@ -1,6 +1,7 @@
 """The loop that every sampler shares."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -8,32 +9,53 @@ import torch
 from torch import Tensor
 
 from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
+from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, NonFiniteError
 
 S = TypeVar("S")
+Still = tuple[Tensor, None]
+"""What a sampler that remembers nothing hands back."""
 
 
 @runtime_checkable
 class Sampler(Protocol[S]):
     """One rule for moving samples from a level to the next. What it must remember, it hands back as its state."""
 
-    def init(self, x: Tensor) -> S: ...
+    def init(self, x: Tensor) -> S:
+        """The state before the first move."""
+        ...
 
     def step(
-        self,
-        denoiser: DenoiserLike,
-        x: Tensor,
-        now: Level,
-        then: Level,
-        condition: Condition,
-        state: S,
-        noise: Noise,
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: S, noise: Noise
     ) -> tuple[Tensor, S]:
-        """x [b, *d] at level `now` → samples at level `then`, and the new state."""
+        """x [b, *d] at level `now` → samples at level `then`, and the new state. The denoiser knows its condition."""
         ...
+
+
+class Stateless:
+    """What samplers that remember nothing have in common."""
+
+    def init(self, x: Tensor) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Told:
+    """A denoiser with its condition, so that who asks need not know of it."""
+
+    denoiser: DenoiserLike
+    condition: Condition
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        return self.denoiser(x_t, level, self.condition)
 
 
 def sample(
@@ -52,10 +74,10 @@ def sample(
     """
     if any(not bool((level.sigma > 0).all()) for level in levels[:-1]):
         raise InputError("a move cannot start from clean data (sigma 0): leave that level out, or put it last")
-    state = sampler.init(x)
+    state, told = sampler.init(x), Told(denoiser, condition)
     for move, (now, then) in enumerate(pairwise(levels), start=1):
         with torch.no_grad():
-            x, state = sampler.step(denoiser, x, now, then, condition, state, noise)
+            x, state = sampler.step(told, x, now, then, state, noise)
         if not bool(x.isfinite().all()):
             bad = [i for i, one in enumerate(x) if not bool(one.isfinite().all())]
             t = float(now.t.expand(len(x))[bad[0]])

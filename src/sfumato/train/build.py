@@ -21,7 +21,11 @@ def build(recipe: Recipe, pictures: Pictures) -> System:
     channels, height, width = pictures.pixels.shape[1:]
     codec = Pixels(channels)
     conditioner = _conditioner(recipe.condition, pictures)
-    given: dict[str, Any] = {"in_channels": codec.channels, "out_channels": codec.channels, **conditioner.doors}
+    given: dict[str, Any] = {
+        "in_channels": codec.channels,
+        "out_channels": codec.channels * (2 if recipe.variance == "learned" else 1),
+        **conditioner.doors,
+    }
     if said := given.keys() & recipe.network.keys():
         raise InputError(f"network.{min(said)} follows from the data: leave it out of the recipe")
     torch.manual_seed(mix(recipe.train.seed, 0))

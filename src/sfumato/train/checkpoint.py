@@ -14,14 +14,23 @@ FORMAT = 1
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def save(folder: Path, step: int, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
-    """Write the state after `step` steps, then remove all but the newest `KEEP`."""
+def save(
+    folder: Path,
+    step: int,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    memory: Tensor | None = None,
+) -> Path:
+    """Write the state after `step` steps, then remove all but the newest `KEEP`. `memory` is that of the times."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     for name, parameter in network.named_parameters():
         for moment in MOMENTS:
             if moment in (state := optimizer.state.get(parameter, {})):
                 tensors[f"{moment}.{name}"] = state[moment]
+    if memory is not None:
+        tensors["memory"] = memory
     path = folder / f"step-{step:09d}.safetensors"
     files.write_tensors(path, tensors, {"format": FORMAT, "step": step})
     for old in found(folder)[:-KEEP]:
@@ -34,8 +43,17 @@ def found(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
-def load(path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore the state from `path`; returns the step. A file that is damaged or lacks a part changes nothing."""
+def load(
+    path: Path,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    memory: Tensor | None = None,
+) -> tuple[int, Tensor | None]:
+    """Restore the state from `path`; returns the step and the memory of the times, which must be shaped like `memory`.
+
+    A file that is damaged or lacks a part changes nothing.
+    """
     try:
         tensors, about = files.read_tensors(path)
     except FormatError as error:
@@ -52,6 +70,9 @@ def load(path: Path, network: nn.Module, average: nn.Module, optimizer: torch.op
             if value is None or value.shape != like.shape:
                 fault = "missing" if value is None else f"{tuple(value.shape)}, not {tuple(like.shape)}"
                 raise ResumeError(f"{path} does not fit this run: {part}.{name} is {fault}")
+    kept = tensors.get("memory")
+    if (None if kept is None else kept.shape) != (None if memory is None else memory.shape):
+        raise ResumeError(f"{path} does not fit this run: its times remember other losses than the recipe's do")
     network.load_state_dict(_part(tensors, "network"))
     average.load_state_dict(_part(tensors, "average"))
     if step > 0:
@@ -64,7 +85,7 @@ def load(path: Path, network: nn.Module, average: nn.Module, optimizer: torch.op
                     .contiguous(memory_format=torch.channels_last if parameter.ndim == 4 else torch.contiguous_format)
                 )
             optimizer.state[parameter] = state
-    return step
+    return step, kept
 
 
 def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from sfumato.core.grid import Spacing, Trailing, levels
 from sfumato.core.parameterization import Eps, Parameterization
 from sfumato.core.schedule import Linear, Schedule
 from sfumato.errors import InputError, nearest
-from sfumato.loss import Loss, Simple, Times, UniformTimes
+from sfumato.loss import Denoising, Loss, Times, UniformTimes
 from sfumato.parts import (
     LOSSES,
     NETWORKS,
@@ -96,7 +96,8 @@ class Recipe(Table):
     network: dict[str, Any] = {"kind": "unet"}
     schedule: Annotated[Schedule, part_field(SCHEDULES)] = Linear()
     parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)] = Eps()
-    loss: Annotated[Loss, part_field(LOSSES)] = Simple()
+    variance: Literal["fixed", "learned"] = "fixed"
+    loss: Annotated[Loss, part_field(LOSSES)] = Denoising()
     times: Annotated[Times, part_field(TIMES)] = UniformTimes()
     optimizer: OptimizerRecipe = OptimizerRecipe()
     average: Annotated[Average, part_field(AVERAGES)] = Power()

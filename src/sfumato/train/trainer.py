@@ -19,6 +19,7 @@ from sfumato.core.process import marginal
 from sfumato.data.prepare import Pictures
 from sfumato.denoise import Denoiser
 from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped
+from sfumato.loss import Remembers
 from sfumato.samples import png
 from sfumato.system import System
 from sfumato.train import checkpoint, ema
@@ -70,6 +71,7 @@ class Trainer:
             fused=place.device.type in ("cpu", "cuda"),
         )
         self.denoiser = place.accelerator.prepare_model(denoiser)
+        self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, Remembers) else None
         self.log = Log(place.folder / "log.jsonl")
         self._prompts = self._label_prompts()
 
@@ -132,7 +134,8 @@ class Trainer:
 
     def _update(self, batch: Batch) -> float:
         """One step: gradients, checked; then weights, then their average. Returns the mean loss."""
-        loss = self._gradients(batch, self.step)
+        t, losses = self._gradients(batch, self.step)
+        loss = float(losses.mean())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
         if not bool(norm.isfinite()):
             raise NonFiniteError(
@@ -145,22 +148,30 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         ema.update(self.average.parameters(), self.network.parameters(), self.recipe.average.decay(self.step))
+        if self.memory is not None:
+            assert isinstance(self.recipe.times, Remembers)
+            self.memory = self.recipe.times.remember(self.memory, t, losses)
         return loss
 
-    def _gradients(self, batch: Batch, step: int) -> float:
-        """Gradients of the mean loss over the batch, in `accumulate` parts; a loss that is not finite is an error."""
+    def _gradients(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Gradients of the mean loss over the batch, in `accumulate` parts; a loss that is not finite is an error.
+
+        Returns the times and the losses of every process's samples, on the CPU.
+        """
         self.denoiser.train()
         self.optimizer.zero_grad()
         # dropout draws from torch's own stream: setting it each step makes that a function of (seed, step) as well
         torch.manual_seed(mix(self.recipe.train.seed, step, self.place.accelerator.process_index))
         parts = zip(*(value.chunk(self.recipe.train.accumulate) for value in batch), strict=True)
-        losses = []
+        times, losses = [], []
         for part in parts:
-            loss = self._losses(Batch(*part))
-            self.place.accelerator.backward(loss.sum() / len(batch.sample))
+            t, factor = self._times(Batch(*part))
+            loss = self._losses(Batch(*part), t)
+            self.place.accelerator.backward((loss * factor).sum() / len(batch.sample))
+            times.append(t)
             losses.append(loss.detach())
-        every = self.place.accelerator.gather(torch.cat(losses))
-        assert isinstance(every, Tensor)
+        t, every = self.place.accelerator.gather((torch.cat(times).to(self.place.device), torch.cat(losses)))
+        assert isinstance(t, Tensor) and isinstance(every, Tensor)
         if not bool(every.isfinite().all()):
             index = self.place.accelerator.gather(batch.sample.to(self.place.device))
             bad = [self.pictures.names[int(i)] for i in index[~every.isfinite()].tolist()]  # pyright: ignore
@@ -168,27 +179,36 @@ class Trainer:
                 f"the loss at step {step} is not finite for {len(bad)} of {len(every)} pictures ({', '.join(bad[:3])});"
                 " the weights are as before the step: lower optimizer.learning_rate, or train in float32"
             )
-        return float(every.mean())
+        return t.cpu(), every.cpu()
 
-    def _losses(self, batch: Batch) -> Tensor:
+    def _times(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The time of each sample, and what its loss is multiplied by: both [b]."""
+        times, schedule = self.recipe.times, self.recipe.schedule
+        if self.memory is None:
+            return times(schedule, batch.u), torch.ones(len(batch.u), device=self.place.device)
+        assert isinstance(times, Remembers)
+        t, factor = times.draw(schedule, batch.u, self.memory)
+        return t, factor.to(self.place.device, torch.float32)
+
+    def _losses(self, batch: Batch, t: Tensor) -> Tensor:
         """The loss of each sample, [b]: noise it to its time, estimate, compare."""
         device = self.place.device
         x_0 = self.system.codec.encode(batch.pictures.to(device, non_blocking=True))
         eps = batch.noise.to(device, non_blocking=True)
-        level = self.recipe.schedule(self.recipe.times(self.recipe.schedule, batch.u))
+        level = self.recipe.schedule(t)
         x_t = marginal(x_0, level).sample(eps)
         prompts = [None if drop else self._prompts[i] for i, drop in zip(batch.sample, batch.dropped, strict=True)]
         condition = self.system.conditioner(prompts).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16"):
             estimate = self.denoiser(x_t, level, condition)
-        return self.recipe.loss(estimate, x_0, eps)
+        return self.recipe.loss(estimate, x_0, self.recipe.schedule)
 
     # Keeping and showing ----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write a checkpoint to resume from, and the system as it is now."""
         if self.place.accelerator.is_main_process:
-            checkpoint.save(self._checkpoints, self.step, self.network, self.average, self.optimizer)
+            checkpoint.save(self._checkpoints, self.step, self.network, self.average, self.optimizer, self.memory)
             self.system.about = {
                 "recipe": self.recipe.about,
                 "steps": self.step,
@@ -199,7 +219,7 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         """Take up the state in a checkpoint."""
-        self.step = checkpoint.load(path, self.network, self.average, self.optimizer)
+        self.step, self.memory = checkpoint.load(path, self.network, self.average, self.optimizer, self.memory)
         self.log.cut(self.step)
 
     def show(self) -> Path | None:

@@ -1,0 +1,58 @@
+"""What a schedule is, and what all of them share."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from sfumato.core.level import Level
+from sfumato.errors import InputError
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """What everything else may ask of a schedule.
+
+    `clean` is the time of the data itself (no noise); `first` and `last` bound the times a network is asked about, from
+    least noise to most. `T` counts them when only whole times were trained, and is None when time is continuous.
+    """
+
+    @property
+    def T(self) -> int | None: ...
+    @property
+    def clean(self) -> float: ...
+    @property
+    def first(self) -> float: ...
+    @property
+    def last(self) -> float: ...
+
+    def __call__(self, t: Tensor) -> Level:
+        """The levels at times `t`, [b]. A time outside the schedule is an `InputError`."""
+        ...
+
+    def inverse(self, logsnr: Tensor) -> Tensor:
+        """The times, [b], at which the log signal-to-noise ratio is `logsnr`, [b]; held within first and last."""
+        ...
+
+
+def preserving(t: Tensor, logsnr: Tensor) -> Level:
+    """The variance-preserving level with `alpha² = sigmoid(λ)`, `sigma² = sigmoid(−λ)`; shapes [b].
+
+    Working in λ keeps full precision at both ends, where `1 − alpha²` would lose it.
+    """
+    return Level(t, logsnr.sigmoid().sqrt(), (-logsnr).sigmoid().sqrt())
+
+
+def within(schedule: Schedule, t: Tensor, gap: bool = True) -> tuple[Tensor, Tensor]:
+    """Times as float64 on the CPU, and which of them are clean. A time outside the schedule is an `InputError`.
+
+    With a `gap` there is nothing between the clean time and the first: λ has no bound there. Without, every time
+    between the two is a time too.
+    """
+    t = t.to("cpu", torch.float64)
+    is_clean = t == schedule.clean
+    low = schedule.first if gap else schedule.clean
+    if bool(((t < low) & ~is_clean | (t > schedule.last) | t.isnan()).any()):
+        clean = f" or be {schedule.clean:g} (clean data)" if gap else ""
+        raise InputError(f"time must lie in [{low:g}, {schedule.last:g}]{clean}, not {t.tolist()}")
+    return t, is_clean
