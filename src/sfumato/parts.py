@@ -192,6 +192,15 @@ SAMPLERS = Kinds[Sampler[Any]](
     {
         "ddpm": sample.Ancestral,
         "ddim": sample.DDIM,
+        "euler": sample.Euler,
+        "euler-ancestral": sample.EulerAncestral,
+        "heun": sample.Heun,
+        "dpm++": sample.DPMSolver,
+        "dpm++2s": sample.DPMSolverS,
+        "unipc": sample.UniPC,
+        "ipndm": sample.IPNDM,
+        "plms": sample.PLMS,
+        "lms": sample.LMS,
     },
 )
 NETWORKS = Kinds[Any]("network", {"unet": UNet})

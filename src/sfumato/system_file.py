@@ -129,13 +129,9 @@ def _check_fit(said: SystemFile, network: nn.Module) -> None:
         raise InputError(
             f"pictures have 1 or 3 channels and dropout lies in [0, 1], not {said.codec}, {said.conditioner}"
         )
-    if (out := getattr(network, "out_channels", said.codec.channels)) not in (
-        said.codec.channels,
-        2 * said.codec.channels,
-    ):
-        raise InputError(
-            f"network.out_channels is {out}, and the codec wants {said.codec.channels}, or twice that with a learned variance"
-        )
+    channels = said.codec.channels
+    if (out := getattr(network, "out_channels", channels)) not in (channels, 2 * channels):
+        raise InputError(f"network.out_channels is {out}, and the codec wants {channels}, or twice that for a variance")
     for name, value in expected.items():
         found = getattr(network, name, value)
         if found != value:

@@ -50,8 +50,8 @@ class Estimate:
         """`p(x_s | x_t)`, the reverse step to level s, and the view `mean` of the prediction.
 
         Its mean is that of `q(x_s | x_t, x_0)` at this x_0. Its `variance` is "small", that of the same law
-        (beta-tilde), "large", that of the step `q(x_t | x_s)` (beta), or "learned", at f = `between` from the one to the
-        other: `log var = f·log beta + (1 − f)·log beta-tilde` (improved DDPM, arXiv:2102.09672, eq. 15). Onto clean
+        (beta-tilde), "large", that of the step `q(x_t | x_s)` (beta), or "learned", at f = `between` from the one to
+        the other: `log var = f·log beta + (1 − f)·log beta-tilde` (improved DDPM, arXiv:2102.09672, eq. 15). Onto clean
         data, where the small one is 0, the learned one is the large.
         """
         law = posterior(self.x0, self.x_t, s, self.level)

@@ -35,7 +35,10 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Trailing:
-    """Even strides from the last time down to, and not with, the clean data (arXiv:2305.08891, table 2)."""
+    """Even strides from the last time down to, and not with, the clean data (arXiv:2305.08891, table 2).
+
+    Where continuous time begins at a gap from the clean data, as that of `VE` does, they lead down to its beginning.
+    """
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
         return schedule.last - _stride(schedule, steps) * torch.arange(steps, dtype=torch.float64)
@@ -142,21 +145,23 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
         raise InputError(f"steps must be between 1 and {most:,} for this schedule, not {steps:,}")
     times = spacing(schedule, steps)
     _check_falling(times, spacing)
-    if schedule.T is not None:
-        times = _whole(times, schedule.T)
     within = times.clamp(schedule.first, schedule.last)
-    if float((times - within).abs().max()) > 1e-9:
+    slack = 1e-9 if schedule.T is None else 0.5  # for rounding errors, and for what rounds to a whole time
+    if not float((times - within).abs().max()) <= slack:
         raise InputError(
-            f"{steps:,} steps of {spacing} leave the times [{schedule.first:g}, {schedule.last:g}] of this schedule:"
-            " take fewer, or the uniform spacing"
+            f"{steps:,} steps of {_name(spacing)} leave the times [{schedule.first:g}, {schedule.last:g}] of this"
+            " schedule: take fewer, or the uniform spacing"
         )
+    if schedule.T is not None:
+        within = _whole(within, schedule.T)
     visited = schedule(torch.cat([within, torch.tensor([schedule.clean], dtype=times.dtype)]))
     return [Level(*fields) for fields in zip(*(field.split(1) for field in visited), strict=True)]
 
 
 def _stride(schedule: Schedule, steps: int) -> float:
-    """One of `steps` equal parts of the way from the clean data to the last time."""
-    return (schedule.last - schedule.clean) / steps
+    """One of `steps` equal parts of the way from the clean data, or from where continuous time begins, to the last."""
+    apart = schedule.T is None and schedule.clean < 0
+    return (schedule.last - (schedule.first if apart else schedule.clean)) / steps
 
 
 def _whole(times: Tensor, T: int) -> Tensor:
@@ -187,8 +192,13 @@ def _check_falling(times: Tensor, spacing: Spacing) -> None:
     """Raise an `InputError` for times that repeat, rise or are no numbers."""
     if bad := torch.nonzero(~(times.diff() < 0)).flatten().tolist():
         now, then = times[bad[0]].item(), times[bad[0] + 1].item()
-        text = repr(spacing) if len(repr(spacing)) <= 120 else type(spacing).__name__
         raise InputError(
-            f"the times of a grid must fall from step to step: {text} goes from {now:g} to {then:g} at step"
+            f"the times of a grid must fall from step to step: {_name(spacing)} goes from {now:g} to {then:g} at step"
             f" {bad[0] + 1} of {len(times)}; take fewer steps, or another spacing"
         )
+
+
+def _name(spacing: Spacing) -> str:
+    """The spacing in a word, for errors: times given in full would fill the screen."""
+    text = repr(spacing)
+    return text if len(text) <= 120 else type(spacing).__name__

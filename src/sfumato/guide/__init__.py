@@ -1,7 +1,12 @@
-"""Guides: each wraps a denoiser and is a denoiser, so that they stack."""
+"""Guides: each wraps a denoiser and is a denoiser, so that they stack. One idea a file."""
 
+from sfumato.guide.auto import Autoguidance
+from sfumato.guide.base import Guide
+from sfumato.guide.classifier import Classifier
 from sfumato.guide.clip import Clip
 from sfumato.guide.free import ClassifierFree
+from sfumato.guide.inpaint import Inpaint
+from sfumato.guide.posterior import Posterior
 from sfumato.guide.watch import Watch
 
-__all__ = ["ClassifierFree", "Clip", "Watch"]
+__all__ = ["Autoguidance", "Classifier", "ClassifierFree", "Clip", "Guide", "Inpaint", "Posterior", "Watch"]

@@ -8,20 +8,16 @@ from torch import Tensor
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level
-from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
+from sfumato.guide.base import Guide
 
 
 @dataclass(frozen=True)
-class Clip:
+class Clip(Guide):
     """Holds the estimated x_0 within [−limit, limit], as DDPM's released sampler does for pictures."""
 
     denoiser: DenoiserLike
     limit: float = 1.0
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.denoiser.schedule
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
         estimate = self.denoiser(x_t, level, condition)

@@ -8,30 +8,95 @@ from torch import Tensor
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level
-from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
+from sfumato.errors import InputError, ShapeError
+from sfumato.guide.base import Guide
 
 
 @dataclass(frozen=True)
-class ClassifierFree:
+class ClassifierFree(Guide):
     """`x_0 = x_0(null) + scale·(x_0(condition) − x_0(null))` (arXiv:2207.12598, eq. 6, with scale = 1 + w).
 
-    The same line holds in every view (eps, v, score), since x_t is shared. `null` is the empty condition, one for the
-    batch. Both are asked in one call; scale 1 is off, and asks once.
+    The same line holds in every view (eps, v, score), since x_t is shared. `null` is the empty condition, or that of a
+    negative prompt, from which guidance then leads away: [b], or [1] for all. Both are asked in one call; scale 1 is
+    off, and asks once.
+
+    - `interval` (low, high): guide only where low < sigma/alpha ≤ high, as samples under very much noise lose variety
+      by guidance, and under little gain nothing (arXiv:2404.07724, section 3). Samples outside are asked once.
+    - `rescale`, from 0 (off) to 1: how far x_0 is brought back to the standard deviation that the conditional one has
+      over all axes of the sample (arXiv:2305.08891, eq. 15 and 16): `x_0·(rescale·std(condition)/std + 1 − rescale)`.
+      It acts on x_0 and not on eps, since contrast is a matter of the data: a smaller eps would leave noise behind.
+      At alpha 0, where contrast is settled, this is the paper's own case, v = −x_0.
+
+    A learned variance is that of the conditional half.
     """
 
     denoiser: DenoiserLike
     null: Condition
     scale: float
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.denoiser.schedule
+    interval: tuple[float, float] | None = None
+    rescale: float = 0.0
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
         if self.scale == 1:
             return self.denoiser(x_t, level, condition)
-        both = Level(*(torch.cat([value.expand(len(x_t))] * 2) for value in level))
-        double = self.denoiser(torch.cat([x_t, x_t]), both, Condition.cat([condition, self.null]))
-        asked, empty = double.x0.chunk(2)
-        return replace(double, x_t=x_t, level=level, x0=empty + self.scale * (asked - empty))
+        if not 0 <= self.rescale <= 1:
+            raise InputError(
+                f"rescale must lie between 0 (off) and 1 (as the conditional estimate), not {self.rescale}"
+            )
+        b = len(x_t)
+        rows = self._within(level).expand(b).nonzero().flatten()
+        asked, null = _for_each(b, "the condition", condition), _for_each(b, "null", self.null)
+        _check_alike(asked, null)
+        if not len(rows):
+            return self.denoiser(x_t, level, condition)
+        here = rows.to(x_t.device)
+        levels = Level(*(torch.cat([value.expand(b), value.expand(b)[rows]]) for value in level))
+        conditions = Condition.cat([asked, null.map(lambda value: value[rows.to(value.device)])])
+        both = self.denoiser(torch.cat([x_t, x_t[here]]), levels, conditions)
+        x0, empty = both.x0[:b], both.x0[b:]
+        guided = self._guided(x0[here], empty)
+        between = None if both.between is None else both.between[:b]
+        return replace(both, x_t=x_t, level=level, x0=x0.index_copy(0, here, guided), between=between)
+
+    def _guided(self, asked: Tensor, empty: Tensor) -> Tensor:
+        guided = empty + self.scale * (asked - empty)
+        if self.rescale == 0:
+            return guided
+        axes = tuple(range(1, guided.ndim))
+        wanted, found = (x.std(axes, correction=0, keepdim=True) for x in (asked, guided))
+        ratio = torch.where(found > 0, wanted / found, 1.0)  # nothing to rescale where all elements are one
+        return guided * (self.rescale * ratio + 1 - self.rescale)
+
+    def _within(self, level: Level) -> Tensor:
+        """Which samples stand where guidance is wanted, bool [b] or [1]."""
+        low, high = self.interval or (-1.0, torch.inf)
+        if self.interval is not None and not 0 <= low < high:
+            raise InputError(f"interval must be two sigma/alpha with 0 ≤ low < high, not {self.interval}")
+        ratio = level.sigma / level.alpha
+        return (ratio > low) & (ratio <= high)
+
+
+def _for_each(b: int, name: str, condition: Condition) -> Condition:
+    """The condition of each of b samples, where one may stand for all."""
+    for door, value in condition.open_doors().items():
+        if len(value) not in (1, b):
+            raise ShapeError(f"{name} gives {len(value)} {door} to {b} samples: give each one, or one to all")
+    return condition.map(lambda value: value.expand(b, *value.shape[1:]))
+
+
+def _check_alike(asked: Condition, null: Condition) -> None:
+    """Raise where the two cannot be asked in one call."""
+    doors, empty = asked.open_doors(), null.open_doors()
+    if doors.keys() != empty.keys():
+        said, wanted = (", ".join(sorted(names)) or "none" for names in (doors, empty))
+        raise InputError(
+            f"guidance needs a condition through the doors of null ({wanted}), and got one through {said}:"
+            " give the condition to the guide when it is called, make null by the same conditioner, or take scale 1"
+        )
+    for door, value in doors.items():
+        if value.shape[1:] != empty[door].shape[1:]:
+            raise ShapeError(
+                f"through the door {door} the condition has {list(value.shape[1:])} a sample and null"
+                f" {list(empty[door].shape[1:])}: make both of one size (pad tokens, and mask what is padded)"
+            )

@@ -20,7 +20,7 @@ class Times(Protocol):
 
 @runtime_checkable
 class Remembers(Protocol):
-    """A law that follows the losses. What it remembers is a tensor that others keep: it is handed in, and handed back."""
+    """A law that follows the losses. What it remembers is a tensor that others keep: handed in, and handed back."""
 
     def start(self, schedule: Schedule) -> Tensor:
         """What is remembered before the first step."""

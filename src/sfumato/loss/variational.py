@@ -28,7 +28,7 @@ def prior_term(x_0: Tensor, last: Level) -> Tensor:
 
 
 def chain_term(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance) -> Tensor:
-    """`L_{t−1}` for the samples whose step to s ends in noise, `L_0` for those whose step leads onto clean data: [b]."""
+    """`L_{t−1}` for the samples whose step to s ends in noise, `L_0` for those whose step is onto clean data: [b]."""
     onto_clean = (s.sigma == 0).expand(len(x_0)).to(x_0.device)
     terms = x_0.new_empty(len(x_0))
     for rows, term in ((~onto_clean, step_term), (onto_clean, decoder_term)):

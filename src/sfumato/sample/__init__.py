@@ -1,7 +1,25 @@
 """Samplers: from noise to data, one move at a time. The driver owns the loop; a sampler is one rule, and stateless."""
 
+from sfumato.sample.adams import IPNDM, LMS, PLMS
 from sfumato.sample.ancestral import Ancestral
 from sfumato.sample.ddim import DDIM
+from sfumato.sample.dpm import DPMSolver, DPMSolverS
 from sfumato.sample.driver import Sampler, sample
+from sfumato.sample.ode import Euler, EulerAncestral, Heun
+from sfumato.sample.unipc import UniPC
 
-__all__ = ["DDIM", "Ancestral", "Sampler", "sample"]
+__all__ = [
+    "DDIM",
+    "IPNDM",
+    "LMS",
+    "PLMS",
+    "Ancestral",
+    "DPMSolver",
+    "DPMSolverS",
+    "Euler",
+    "EulerAncestral",
+    "Heun",
+    "Sampler",
+    "UniPC",
+    "sample",
+]

@@ -170,7 +170,9 @@ class Trainer:
             self.place.accelerator.backward((loss * factor).sum() / len(batch.sample))
             times.append(t)
             losses.append(loss.detach())
-        t, every = self.place.accelerator.gather((torch.cat(times).to(self.place.device), torch.cat(losses)))
+        t, every = self.place.accelerator.gather(
+            (torch.cat(times).to(self.place.device, torch.float32), torch.cat(losses))
+        )
         assert isinstance(t, Tensor) and isinstance(every, Tensor)
         if not bool(every.isfinite().all()):
             index = self.place.accelerator.gather(batch.sample.to(self.place.device))

@@ -44,6 +44,7 @@ class VP:
 
     def _time(self, decay: Tensor) -> Tensor:
         """The time of a decay, by the quadratic formula in its form without cancellation."""
+        decay = decay.clamp(max=(self.beta_min + self.beta_max) / 2)  # of the last time: infinity has no root
         root = (self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * decay).sqrt()
         return (2 * decay / (self.beta_min + root)).clamp(self.first, self.last)
 
@@ -58,7 +59,5 @@ class SubVP(VP):
 
     def inverse(self, logsnr: Tensor) -> Tensor:
         λ = logsnr.to("cpu", torch.float64).reshape(-1)
-        # alpha/sigma = r, sigma = 1 − alpha²: alpha = 2r/(1 + √(1 + 4r²)), in q = 1/r so that neither end overflows
-        q = torch.exp(-λ / 2)
-        alpha = 2 / (q + (q**2 + 4).sqrt())
-        return self._time(-2 * alpha.log()).masked_fill(λ == math.inf, self.clean)
+        # sigma/alpha = 1/alpha − alpha = 2·sinh(decay/2)
+        return self._time(2 * torch.asinh(torch.exp(-λ / 2) / 2)).masked_fill(λ == math.inf, self.clean)

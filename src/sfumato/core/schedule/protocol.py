@@ -13,8 +13,9 @@ from sfumato.errors import InputError
 class Schedule(Protocol):
     """What everything else may ask of a schedule.
 
-    `clean` is the time of the data itself (no noise); `first` and `last` bound the times a network is asked about, from
-    least noise to most. `T` counts them when only whole times were trained, and is None when time is continuous.
+    `clean` is the time of the data itself (no noise); below 0 it is a mark, and no time leads up to it. `first` and
+    `last` bound the times a network is asked about, from least noise to most. `T` counts them when only whole times
+    were trained, and is None when time is continuous.
     """
 
     @property

@@ -1,0 +1,37 @@
+"""Autoguidance."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.level import Level
+from sfumato.denoise import DenoiserLike
+from sfumato.errors import InputError
+from sfumato.guide.base import Guide
+
+
+@dataclass(frozen=True)
+class Autoguidance(Guide):
+    """`x_0 = x_0(weak) + scale·(x_0 − x_0(weak))`: away from the faults of a worse model (arXiv:2406.02507, eq. 3).
+
+    `weak` is the same model, smaller or trained for less, on the same schedule; both are told the condition. Scale 1 is
+    off, and does not ask it.
+    """
+
+    denoiser: DenoiserLike
+    weak: DenoiserLike
+    scale: float
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        estimate = self.denoiser(x_t, level, condition)
+        if self.scale == 1:
+            return estimate
+        if self.weak.schedule != self.schedule:
+            raise InputError(
+                f"the weak model must stand on the schedule of the other, {self.schedule}, and not on"
+                f" {self.weak.schedule}: train it as the other was, for less long or smaller"
+            )
+        weak = self.weak(x_t, level, condition).x0
+        return replace(estimate, x0=weak + self.scale * (estimate.x0 - weak))

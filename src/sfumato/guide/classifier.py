@@ -1,0 +1,45 @@
+"""Classifier guidance."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.level import Level
+from sfumato.denoise import DenoiserLike
+from sfumato.errors import ShapeError
+from sfumato.guide.base import Guide
+from sfumato.guide.gradient import following, gradient, plain, shift
+
+
+@dataclass(frozen=True)
+class Classifier(Guide):
+    """`score = score + scale·∇ log p(y | x_t)`, so `x_0 = x_0 + scale·(sigma²/alpha)·∇ log p(y | x_t)`.
+
+    (ADM, arXiv:2105.05233, eq. 14, with the scale of its algorithm 1.) `log_prob(x_t, level)` answers for each sample
+    by itself, [b, *d] → [b], and must know noisy samples; y is its own affair. With the true likelihood, scale 1 gives
+    `E[x_0 | x_t, y]`. Scale 0 is off, and does not ask.
+
+    At alpha 0 nothing changes: x_t says nothing of the data, so the gradient is 0 there. What y says of x_0 (in the
+    limit, `E[x_0 | y]`) is first heard at the next level.
+    """
+
+    denoiser: DenoiserLike
+    log_prob: Callable[[Tensor, Level], Tensor]
+    scale: float = 1.0
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        estimate = self.denoiser(x_t, level, condition)
+        if self.scale == 0:
+            return estimate
+        with following(x_t) as (x, followed):
+            log_p = self.log_prob(x, Level(*map(plain, level)))
+            if log_p.shape != (len(x),):
+                raise ShapeError(
+                    f"log_prob must give one number a sample, [{len(x)}], not {list(log_p.shape)}:"
+                    " pick or sum what belongs to one sample"
+                )
+            push = gradient(log_p.sum(), x, None, followed, "log_prob")
+        return replace(estimate, x0=estimate.x0 + self.scale * shift(level, push))

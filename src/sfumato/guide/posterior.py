@@ -1,0 +1,110 @@
+"""Posterior guidance: data of which a linear measurement is known."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.level import Level, like
+from sfumato.denoise import DenoiserLike
+from sfumato.errors import InputError, ShapeError
+from sfumato.guide.base import Guide
+from sfumato.guide.gradient import following, gradient, plain, shift
+
+
+@dataclass(frozen=True)
+class Posterior(Guide):
+    """`E[x_0 | x_t, y]` for an observation `y = A·x_0 + noise·n`, n standard normal: inpainting, deblurring, and kin.
+
+    `x_0 = x̂_0 + C·Aᵀ·(A·C·Aᵀ + noise²)⁻¹·(y − A·x̂_0)`, with `C = Cov[x_0 | x_t] = (sigma²/alpha)·∂x̂_0/∂x_t`
+    (moment matching posterior sampling, MMPS, arXiv:2405.13712, section 4.2). It takes p(x_0 | x_t) for a Gaussian of
+    its true mean and covariance: exact for Gaussian data, and near for all data under little noise.
+
+    `operator` is A, linear: [b, *d] → [b, *m], each sample by itself and differentiable by torch. `observation` is
+    [b, *m], or [1, *m] for all. Give what is seen and nothing else: for a mask, `x[:, seen]`. Neither C nor Aᵀ is ever
+    written out: both are taken by gradients. The equation is solved by conjugate gradients, of as many `iterations` at
+    most, each one gradient of the denoiser; they end early where the precision of the numbers is reached, and where a
+    network's C is no covariance.
+
+    At alpha 0, where C is 0/0, nothing changes. Put `Clip` outside, for its gradient is 0. Gradients by the weights do
+    not pass; those by x_t do, where x_t requires them.
+    """
+
+    denoiser: DenoiserLike
+    operator: Callable[[Tensor], Tensor]
+    observation: Tensor
+    noise: float
+    iterations: int = 3
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        if not (0 <= self.noise < math.inf and self.iterations >= 1):
+            raise InputError(
+                "posterior guidance needs a noise of 0 or more and at least one iteration,"
+                f" not noise {self.noise} and {self.iterations} iterations"
+            )
+        with following(x_t) as (x, followed):
+            estimate = self.denoiser(x, Level(*map(plain, level)), condition.map(plain))
+            x0 = estimate.x0 if followed else estimate.x0.detach()
+            zero = torch.zeros_like(x0, requires_grad=True)
+            seen = self.operator(zero)
+            gap = self._observed(seen).to(x0) - self.operator(x0)
+
+            def lift(u: Tensor) -> Tensor:
+                """`C·Aᵀ·u`."""
+                up = gradient(seen, zero, u, followed, "the operator")
+                return shift(level, gradient(estimate.x0, x, up, followed, "the denoiser"))
+
+            x0 = x0 + self._moved(lift, gap)
+        between = estimate.between if followed or estimate.between is None else estimate.between.detach()
+        return replace(estimate, x_t=x_t, level=level, x0=x0, between=between)
+
+    def _moved(self, lift: Callable[[Tensor], Tensor], gap: Tensor) -> Tensor:
+        """`C·Aᵀ·u` for the u that solves `(A·C·Aᵀ + noise²)·u = gap`, by conjugate gradients from 0.
+
+        u itself is not needed: its steps are lifted as they are made.
+        """
+        left = direction = gap
+        size = _dot(left, left)
+        enough = size * torch.finfo(size.dtype).eps ** 2
+        going = size > 0
+        moved = None
+        for _ in range(self.iterations):
+            lifted = lift(direction)
+            image = self.operator(lifted) + self.noise**2 * direction
+            curvature = _dot(direction, image)
+            going = going & (curvature > 0)
+            step = torch.where(going, size, 0.0) / curvature.masked_fill(~going, 1.0)
+            moved = like(step, lifted) * lifted + (0.0 if moved is None else moved)
+            left = left - like(step, left) * image
+            size, before = _dot(left, left), size
+            going = going & (size > enough)
+            if not bool(going.any()):
+                break
+            ratio = torch.where(going, size, 0.0) / before.masked_fill(~going, 1.0)
+            direction = left + like(ratio, left) * direction
+        assert moved is not None
+        return moved
+
+    def _observed(self, seen: Tensor) -> Tensor:
+        """The observation, checked against what the operator makes of zeros."""
+        if bool(seen.any()):
+            raise InputError(
+                "the operator must be linear, and makes something of nothing: operator(0) is not 0."
+                " Take what it adds off the observation instead"
+            )
+        y = self.observation
+        if y.shape[1:] != seen.shape[1:] or len(y) not in (1, len(seen)):
+            raise ShapeError(
+                f"the observation has shape {list(y.shape)}, and the operator gives {list(seen.shape)}:"
+                " give one such for each sample, or one for all, with a first axis of 1"
+            )
+        return y
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """The inner product of each sample's, [b]."""
+    return (a * b).flatten(1).sum(1)

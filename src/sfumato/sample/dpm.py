@@ -1,0 +1,121 @@
+"""DPM-Solver++ (arXiv:2211.01095): the linear part of the ODE exactly, the rest by a polynomial in estimates of x_0.
+
+With `λ = log(alpha/sigma)` (half the log signal-to-noise ratio), `h = λ_s − λ_t`, and eta 0 for the ODE, 1 for the SDE:
+
+    x_s = (sigma_s/sigma_t)·exp(−eta·h)·x_t + alpha_s·(1 − exp(−(1 + eta)·h))·D + sigma_s·√(1 − exp(−2·eta·h))·z
+
+where D is x_0 at first order (that is DDIM, or DDPM), and corrected by earlier or further estimates at higher.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sfumato.core.level import Level, like
+from sfumato.core.noise import Noise
+from sfumato.core.process import posterior_variance
+from sfumato.denoise import DenoiserLike
+from sfumato.errors import InputError
+from sfumato.sample.driver import Stateless, Still
+from sfumato.sample.moves import Past
+
+State = tuple[Past, ...]
+"""The steps before, the newest first: λ, and the x_0 found there."""
+
+
+@dataclass(frozen=True)
+class DPMSolver:
+    """The multistep forms: `order` 1, 2 (2M, algorithm 2) or 3 (3M), one evaluation a step.
+
+    `eta` 0 is the ODE, 1 the SDE (SDE-DPM-Solver++, section 5 and appendix B). The steps onto clean data and from pure
+    noise, where h has no bound, are of first order.
+    """
+
+    order: int = 2
+    eta: float = 0.0
+
+    def init(self, x: Tensor) -> State:
+        return ()
+
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: State, noise: Noise
+    ) -> tuple[Tensor, State]:
+        if self.order not in (1, 2, 3):
+            raise InputError(f"the order of dpm++ must be 1, 2 or 3, not {self.order}")
+        _check_eta(self.eta)
+        x0 = denoiser(x, now).x0
+        past = (Past(now.logsnr / 2, x0), *state[: self.order - 1])
+        h = (then.logsnr - now.logsnr) / 2
+        mean, data, std = _weights(now, then, self.eta)
+        x_s = like(mean, x) * x + like(data, x) * x0
+        if len(past) > 1 and bool(h.isfinite().any()):
+            x_s = x_s + self._correction(h, then, past)
+        if bool((std > 0).any()):
+            x_s = x_s + like(std, x) * noise.like(x)
+        return x_s, past
+
+    def _correction(self, h: Tensor, then: Level, past: State) -> Tensor:
+        """What the earlier estimates add to the first-order step; nothing where h has no bound."""
+        (λ_0, x0_0), (λ_1, x0_1), *rest = past
+        decay = (1 + self.eta) * h
+        bounded, decay = h.isfinite(), torch.where(h.isfinite(), decay, 1.0)
+        h = torch.where(bounded, h, 0.0)
+        slope_0 = like(h / (λ_0 - λ_1), x0_0) * (x0_0 - x0_1)  # 0 where λ_1 is that of pure noise
+        if not rest:
+            return like(torch.where(bounded, then.alpha * -torch.expm1(-decay) / 2, 0.0), x0_0) * slope_0
+        (λ_2, x0_2) = rest[0]
+        r_0, r_1 = (λ_0 - λ_1) / h, (λ_1 - λ_2) / h
+        slope_1 = like(h / (λ_1 - λ_2), x0_0) * (x0_1 - x0_2)
+        first = slope_0 + like(r_0 / (r_0 + r_1), x0_0).nan_to_num() * (slope_0 - slope_1)
+        second = like(1 / (r_0 + r_1), x0_0) * (slope_0 - slope_1)
+        φ_2 = torch.expm1(-decay) / decay + 1
+        φ_3 = φ_2 / decay - 0.5
+        φ_2, φ_3 = (torch.where(bounded, then.alpha * φ, 0.0) for φ in (φ_2, φ_3))
+        return like(φ_2, x0_0) * first - like(φ_3, x0_0) * second
+
+
+@dataclass(frozen=True)
+class DPMSolverS(Stateless):
+    """The single-step form of second order, 2S (algorithm 1): a second evaluation, where λ is half-way.
+
+    `eta` above 0 is its ancestral form (k-diffusion's `dpmpp_2s_ancestral`): a step of the ODE to less noise than
+    wanted, and fresh noise, `eta` of DDPM's, up to it.
+    """
+
+    eta: float = 0.0
+
+    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+        _check_eta(self.eta)
+        var = self.eta**2 * posterior_variance(then, now)
+        down = then._replace(sigma=(then.sigma**2 - var).clamp(min=0).sqrt())
+        x0 = denoiser(x, now).x0
+        λ_0, λ_1 = now.logsnr / 2, down.logsnr / 2
+        bounded = λ_0.isfinite() & λ_1.isfinite()
+        if bool(bounded.any()):
+            schedule = denoiser.schedule
+            middle = schedule(schedule.inverse(torch.where(bounded, λ_0 + λ_1, now.logsnr)))
+            middle = Level(*(torch.where(bounded, a, b) for a, b in zip(middle, now, strict=True)))
+            mean, data, _ = _weights(now, middle, 0.0)
+            further = denoiser(like(mean, x) * x + like(data, x) * x0, middle).x0
+            share = (λ_1 - λ_0) / (middle.logsnr - now.logsnr)  # 1 where the middle is in the middle
+            x0 = x0 + like(torch.where(bounded, share, 0.0), x) * (further - x0)
+        mean, data, _ = _weights(now, down, 0.0)
+        x_s = like(mean, x) * x + like(data, x) * x0
+        if bool((var > 0).any()):
+            x_s = x_s + like(var.sqrt(), x) * noise.like(x)
+        return x_s, None
+
+
+def _weights(now: Level, then: Level, eta: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What x_t, the estimate of x_0 and fresh noise count for in the step, each [b]."""
+    h = (then.logsnr - now.logsnr) / 2
+    fresh = eta * h if eta else torch.zeros_like(h)  # not 0·∞
+    mean = then.sigma / now.sigma * torch.exp(-fresh)
+    return mean, then.alpha * -torch.expm1(-h - fresh), then.sigma * (-torch.expm1(-2 * fresh)).sqrt()
+
+
+def _check_eta(eta: float) -> None:
+    if not (math.isfinite(eta) and 0 <= eta <= 1):
+        raise InputError(f"eta must lie between 0 (the ODE) and 1 (the SDE), not {eta}")

@@ -1,0 +1,42 @@
+"""What solvers of the probability-flow ODE have in common."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sfumato.core.estimate import Estimate
+from sfumato.core.level import Level, like
+
+
+class Past(NamedTuple):
+    """What was found at a level on the way: its place on the solver's axis, [b] or [1], and the slope, [b, *d]."""
+
+    place: Tensor
+    slope: Tensor
+
+
+def straight(estimate: Estimate, then: Level) -> Tensor:
+    """Where samples come to at a level if x_0 and eps stay what they are believed to be: `alpha·x_0 + sigma·eps`."""
+    return like(then.alpha, estimate.x_t) * estimate.x0 + like(then.sigma, estimate.x_t) * estimate.eps
+
+
+def unless_clean(then: Level, now: Level) -> Level:
+    """`then`, with `now` for samples that come onto clean data there: nothing can be asked at sigma 0."""
+    return Level(*(torch.where(then.sigma > 0, a, b) for a, b in zip(then, now, strict=True)))
+
+
+def solve_moments(places: Tensor, moments: Tensor) -> Tensor:
+    """Weights w, [b, k], with `∑_j w_j·places_j^i = moments_i` for i = 0 … k−1; both [b, k].
+
+    A place that is infinite (pure noise, where a walk may begin) gets no weight, and the highest moment is given up for
+    it: the order is one less there.
+    """
+    k = places.shape[1]
+    powers = torch.arange(k, dtype=places.dtype)[:, None]
+    known = places.isfinite()
+    matrix = torch.where(known, places, 1.0)[:, None, :] ** powers  # [b, i, j]
+    # the infinite ones are the oldest, so they stand last, as the highest moments do
+    both = known[:, None, :] & known[:, :, None]
+    matrix = torch.where(both, matrix, torch.eye(k, dtype=places.dtype))
+    return torch.linalg.solve(matrix, torch.where(known, moments, 0.0))

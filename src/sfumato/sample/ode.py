@@ -1,0 +1,106 @@
+"""One-step solvers of the probability-flow ODE, with EDM's churn and the ancestral form.
+
+In the coordinates `x/alpha` and `σ = sigma/alpha` the ODE is `d(x/alpha)/dσ = eps` for every schedule (EDM,
+arXiv:2206.00364, eq. 4 with `s = alpha`), so an Euler step is the DDIM step, and every solver here is one of EDM's.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sfumato.core.level import Level, like
+from sfumato.core.noise import Noise
+from sfumato.core.process import step_variance
+from sfumato.core.schedule import Schedule
+from sfumato.denoise import DenoiserLike
+from sfumato.errors import InputError
+from sfumato.sample.ddim import DDIM
+from sfumato.sample.driver import Stateless, Still
+from sfumato.sample.moves import straight, unless_clean
+
+MOST_CHURN = math.sqrt(2) - 1
+
+
+@dataclass(frozen=True)
+class Churn(Stateless):
+    """What `Euler` and `Heun` share: raising the noise of a sample before each step (EDM, algorithm 2).
+
+    σ becomes `(1 + churn)·σ` by fresh noise of deviation `spread`, where `low ≤ σ ≤ high`. EDM writes
+    `churn = min(S_churn/N, √2 − 1)`, `low` S_tmin, `high` S_tmax and `spread` S_noise. Noise is never raised beyond the
+    schedule's last.
+    """
+
+    churn: float = 0.0
+    low: float = 0.0
+    high: float = 1e6
+    spread: float = 1.0
+
+    def raised(self, schedule: Schedule, x: Tensor, now: Level, noise: Noise) -> tuple[Tensor, Level]:
+        """The samples with their noise raised, and where they then stand."""
+        if not 0 <= self.churn <= MOST_CHURN + 1e-9:
+            raise InputError(f"churn must lie between 0 (none) and √2 − 1 = {MOST_CHURN:.4f}, not {self.churn}")
+        if self.churn == 0:
+            return x, now
+        target = now.logsnr - 2 * math.log1p(self.churn)
+        above = schedule(schedule.inverse(target))
+        σ = torch.exp(-now.logsnr / 2)
+        wanted = (σ >= self.low) & (σ <= self.high) & (above.logsnr < now.logsnr)
+        if not bool(wanted.any()):
+            return x, now
+        level = Level(*(torch.where(wanted, high, low) for high, low in zip(above, now, strict=True)))
+        gain = torch.where(wanted, level.alpha / now.alpha, 1.0)
+        std = self.spread * torch.where(wanted, step_variance(now, level), 0.0).sqrt()
+        return like(gain, x) * x + like(std, x) * noise.like(x), level
+
+
+@dataclass(frozen=True)
+class Euler(Churn):
+    """`x_s/alpha_s = x_t/alpha_t + (σ_s − σ_t)·eps`: the DDIM step, with churn if wanted (EDM, algorithm 2)."""
+
+    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+        x, now = self.raised(denoiser.schedule, x, now, noise)
+        return straight(denoiser(x, now), then), None
+
+
+@dataclass(frozen=True)
+class EulerAncestral(DDIM):
+    """An Euler step down to less noise than wanted, and fresh noise up to it: DDIM with all of DDPM's noise.
+
+    (k-diffusion's `euler_ancestral`: its `σ_up² = eta²·σ_s²(σ_t² − σ_s²)/σ_t²` is DDIM's variance, eq. 16.)
+    """
+
+    eta: float = 1.0
+
+
+@dataclass(frozen=True)
+class Heun(Churn):
+    """An Euler step, then a second with the mean of the slopes at both ends (EDM, algorithms 1 and 2).
+
+    Second order, two evaluations a step; the step onto clean data is Euler's. `along` "sigma" averages the slope eps
+    over σ = sigma/alpha, as EDM does; "flow" averages `eps − x_0` over `sigma/(alpha + sigma)`, the time of rectified
+    flow, which can start from pure noise.
+    """
+
+    along: Literal["sigma", "flow"] = "sigma"
+
+    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+        if self.along == "sigma" and bool((now.alpha == 0).any()):
+            raise InputError(
+                "this solver walks along sigma/alpha, which has no bound at pure noise (alpha 0): take heun,along=flow,"
+                " or ddim, dpm++ or unipc"
+            )
+        x, now = self.raised(denoiser.schedule, x, now, noise)
+        here = denoiser(x, now)
+        moved = straight(here, then)
+        if not bool((then.sigma > 0).any()):
+            return moved, None
+        there = denoiser(moved, unless_clean(then, now))
+        if self.along == "sigma":
+            slopes, stride = there.eps - here.eps, then.sigma - then.alpha * now.sigma / now.alpha
+        else:
+            total_now, total_then = now.alpha + now.sigma, then.alpha + then.sigma
+            slopes, stride = there.flow - here.flow, then.sigma - total_then * now.sigma / total_now
+        return moved + like(torch.where(then.sigma > 0, stride / 2, 0.0), x) * slopes, None
