@@ -22,7 +22,7 @@ class ClassifierFree(Guide):
     off, and asks once.
 
     - `interval` (low, high): guide only where low < sigma/alpha ≤ high, as samples under very much noise lose variety
-      by guidance, and under little gain nothing (arXiv:2404.07724, section 3). Samples outside are asked once.
+      by guidance, and under little gain nothing (arXiv:2404.07724). Samples outside are asked once.
     - `rescale`, from 0 (off) to 1: how far x_0 is brought back to the standard deviation that the conditional one has
       over all axes of the sample (arXiv:2305.08891, eq. 15 and 16): `x_0·(rescale·std(condition)/std + 1 − rescale)`.
       It acts on x_0 and not on eps, since contrast is a matter of the data: a smaller eps would leave noise behind.

@@ -31,6 +31,9 @@ class DPMSolver:
 
     `eta` 0 is the ODE, 1 the SDE (SDE-DPM-Solver++, section 5 and appendix B). The steps onto clean data and from pure
     noise, where h has no bound, are of first order.
+
+    3M here takes the second derivative of the estimates whole. The code released with the paper, and those after it,
+    take half of it, which leaves them at second order.
     """
 
     order: int = 2
@@ -69,7 +72,7 @@ class DPMSolver:
         r_0, r_1 = (λ_0 - λ_1) / h, (λ_1 - λ_2) / h
         slope_1 = like(h / (λ_1 - λ_2), x0_0) * (x0_1 - x0_2)
         first = slope_0 + like(r_0 / (r_0 + r_1), x0_0).nan_to_num() * (slope_0 - slope_1)
-        second = like(1 / (r_0 + r_1), x0_0) * (slope_0 - slope_1)
+        second = like(2 / (r_0 + r_1), x0_0) * (slope_0 - slope_1)
         φ_2 = torch.expm1(-decay) / decay + 1
         φ_3 = φ_2 / decay - 0.5
         φ_2, φ_3 = (torch.where(bounded, then.alpha * φ, 0.0) for φ in (φ_2, φ_3))
