@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,35 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.core.grid import MOST_STEPS, Leading, Quadratic, Spacing, Trailing, Uniform, levels
-from sfumato.core.schedule import VP, Linear, Schedule
+from sfumato.core.grid import (
+    AYS,
+    AYS_NOISE,
+    MOST_STEPS,
+    Explicit,
+    Karras,
+    Leading,
+    LogSNR,
+    Quadratic,
+    Spacing,
+    Trailing,
+    Uniform,
+    levels,
+)
+from sfumato.core.schedule import (
+    EDM,
+    VE,
+    VP,
+    Cosine,
+    Flow,
+    Linear,
+    ScaledLinear,
+    Schedule,
+    SubVP,
+    ZeroTerminal,
+)
 from sfumato.errors import InputError
 
-SPACINGS: list[Spacing] = [Uniform(), Trailing(), Leading(), Quadratic(), Quadratic(0.8)]
+SPACINGS: list[Spacing] = [Uniform(), Trailing(), Leading(), Quadratic(), Quadratic(0.8), Karras(), Karras(3), LogSNR()]
 each = pytest.mark.parametrize("spacing", SPACINGS, ids=repr)
 
 
@@ -23,6 +48,11 @@ def times(schedule: Schedule, spacing: Spacing, steps: int) -> list[float]:
     *visited, last = [level.t.item() for level in levels(schedule, spacing, steps)]
     assert last == schedule.clean
     return visited
+
+
+def noises(schedule: Schedule, spacing: Spacing, steps: int) -> list[float]:
+    """`sigma/alpha` at the levels visited, without the clean end."""
+    return [(level.sigma / level.alpha).item() for level in levels(schedule, spacing, steps)[:-1]]
 
 
 @each
@@ -43,9 +73,9 @@ def test_as_many_steps_as_times_visit_all(spacing: Spacing, T: int) -> None:
 
 
 @each
-@pytest.mark.parametrize("steps", [1, 2, 7, 50, 999, 1000])
-def test_continuous_times_fall_from_within_the_schedule(spacing: Spacing, steps: int) -> None:
-    schedule = VP()
+@pytest.mark.parametrize("schedule", [VP(), SubVP(), VE(), VE(law="linear"), EDM()], ids=repr)
+@pytest.mark.parametrize("steps", [1, 2, 7, 50, 999])
+def test_continuous_times_fall_from_within_the_schedule(spacing: Spacing, schedule: Schedule, steps: int) -> None:
     visited = times(schedule, spacing, steps)
     assert len(visited) == steps and all(schedule.first - 1e-12 <= t <= schedule.last for t in visited)
     assert all(here > there for here, there in pairwise(visited))
@@ -74,10 +104,18 @@ class Crowded:
 
 
 @pytest.mark.parametrize(
-    ("t", "wanted"), [(0, [3, 2, 1, 0]), (4.4, [7, 6, 5, 4]), (9, [9, 8, 7, 6]), (50, [9, 8, 7, 6])]
+    ("t", "wanted"), [(0, [3, 2, 1, 0]), (4.4, [7, 6, 5, 4]), (9, [9, 8, 7, 6]), (9.4, [9, 8, 7, 6])]
 )
 def test_times_that_round_to_one_make_room_for_one_another(t: float, wanted: list[float]) -> None:
     assert times(Linear(T=10), Crowded(t), 4) == wanted
+
+
+@pytest.mark.parametrize("t", [9.6, 50.0, -0.6])
+def test_times_that_round_to_none_of_a_table_are_refused(t: float) -> None:
+    with pytest.raises(
+        InputError, match=rf"4 steps of Crowded\(t={t}\) leave the times \[0, 9\] of this schedule: take"
+    ):
+        levels(Linear(T=10), Crowded(t), 4)
 
 
 def test_each_level_stands_for_a_whole_batch() -> None:
@@ -94,6 +132,16 @@ def test_uniform_visits_both_ends(steps: int) -> None:
 def test_trailing_starts_at_the_end_and_stops_a_stride_before_the_data() -> None:
     assert times(Linear(), Trailing(), 4) == [999, 749, 499, 249]
     assert times(VP(), Trailing(), 4) == [1, 0.75, 0.5, 0.25]
+    assert times(EDM(), Trailing(), 4) == [80, 60, 40, 20]
+    assert times(VE(T=20), Trailing(), 4) == [19, 14, 9, 4]
+
+
+@pytest.mark.parametrize("law", ["geometric", "linear"])
+@pytest.mark.parametrize("steps", [1, 4, 5000])
+def test_strides_of_a_schedule_that_begins_at_a_gap_are_from_its_beginning(law: Any, steps: int) -> None:
+    up = [i / steps for i in range(steps + 1)]
+    assert times(VE(law=law), Trailing(), steps) == pytest.approx(up[:0:-1], abs=1e-12)
+    assert times(VE(law=law), Leading(), steps) == pytest.approx(up[-2::-1], abs=1e-12)
 
 
 def test_leading_starts_a_stride_before_the_end_and_stops_at_the_first() -> None:
@@ -113,6 +161,159 @@ def test_quadratic_is_that_of_the_code_released_with_ddim(steps: int) -> None:
 def test_quadratic_is_denser_near_the_data() -> None:
     visited = times(VP(), Quadratic(), 5)
     assert visited == pytest.approx([0.001 + 0.999 * (i / 4) ** 2 for i in (4, 3, 2, 1, 0)], rel=1e-12)
+
+
+@pytest.mark.parametrize("rho", [7.0, 3.0])
+@pytest.mark.parametrize("schedule", [EDM(), VE(), VE(law="linear"), VP(), SubVP()], ids=repr)
+def test_karras_is_its_formula_between_the_ends_of_the_schedule(schedule: Schedule, rho: float) -> None:
+    low, high = (
+        (level.sigma / level.alpha).item() for level in map(schedule, torch.tensor([[schedule.first], [schedule.last]]))
+    )
+    ramp = np.linspace(0, 1, 18)
+    wanted = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    assert noises(schedule, Karras(rho), 18) == pytest.approx(wanted.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("schedule", [EDM(), VE(), VP(), SubVP()], ids=repr)
+def test_logsnr_is_even_in_the_log_signal_to_noise_ratio(schedule: Schedule) -> None:
+    λ = [level.logsnr.item() for level in levels(schedule, LogSNR(), 18)[:-1]]
+    ends = [schedule(torch.tensor([t])).logsnr.item() for t in (schedule.last, schedule.first)]
+    assert λ == pytest.approx(np.linspace(*ends, 18).tolist(), rel=1e-9)
+
+
+def test_geometric_noise_is_even_in_logsnr() -> None:
+    assert times(VE(), LogSNR(), 11) == pytest.approx(times(VE(), Uniform(), 11), abs=1e-12)
+
+
+@pytest.mark.parametrize("spacing", [Karras(), LogSNR()], ids=repr)
+def test_on_a_table_noise_is_as_near_as_whole_times_allow(spacing: Spacing) -> None:
+    for steps in (2, 5, 10):
+        assert times(Linear(), spacing, steps) == [round(t) for t in spacing(Linear(), steps).tolist()]
+    for steps in (100, 999):  # where several round to one
+        visited = times(Cosine(), spacing, steps)
+        assert len(set(visited)) == steps and visited[0] == 999 and visited[-1] == 0
+
+
+@pytest.mark.parametrize("schedule", [ZeroTerminal(Linear()), Flow(), Flow(shift=3.0)], ids=repr)
+@pytest.mark.parametrize("spacing", [Karras(), LogSNR()], ids=repr)
+def test_noise_without_bound_cannot_be_divided(spacing: Spacing, schedule: Schedule) -> None:
+    said = (
+        rf"{spacing!r} cannot be laid on a schedule that ends in pure noise, .* take the uniform, trailing or quadratic"
+    )
+    with pytest.raises(InputError, match=said.replace("(", r"\(").replace(")", r"\)")):
+        levels(schedule, spacing, 10)
+
+
+@pytest.mark.parametrize("rho", [0.0, -7.0, math.nan])
+def test_rho_must_be_above_0(rho: float) -> None:
+    with pytest.raises(InputError, match=f"rho must be above 0, not {rho}"):
+        levels(EDM(), Karras(rho), 10)
+
+
+@pytest.mark.parametrize("model", ["sd15", "sdxl", "svd"])
+def test_ten_steps_of_ays_are_the_published_ones(model: Any) -> None:
+    assert noises(VE(sigma_min=0.001, sigma_max=1000.0), AYS(model), 10) == pytest.approx(
+        AYS_NOISE[model][:-1], rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 5, 20, 33])
+def test_other_numbers_of_ays_steps_are_interpolated_in_the_logarithm(steps: int) -> None:
+    known = np.log(AYS_NOISE["sdxl"])
+    wanted = np.exp(np.interp(np.linspace(0, 1, steps + 1), np.linspace(0, 1, 11), known))[:-1]
+    assert noises(EDM(), AYS("sdxl"), steps) == pytest.approx(wanted.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("model", "theirs"),
+    [
+        ("sd15", [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]),
+        ("sdxl", [999, 845, 730, 587, 443, 310, 193, 116, 53, 13]),
+    ],
+)
+def test_ays_visits_the_published_times_of_its_models(model: Any, theirs: list[float]) -> None:
+    """They follow from noise that was published in three digits, which leaves a time of sd15 open: 124.56."""
+    ours = times(ScaledLinear(), AYS(model), 10)
+    assert max(abs(here - there) for here, there in zip(ours, theirs, strict=True)) <= 1
+    assert sum(here != there for here, there in zip(ours, theirs, strict=True)) == (model == "sd15")
+
+
+def test_diffusers_has_the_same_steps_for_ays() -> None:
+    known = pytest.importorskip("diffusers.schedulers").AysSchedules
+    for model, name in (("sd15", ""), ("sdxl", "XL"), ("svd", "Video")):
+        assert tuple(known[f"StableDiffusion{name}Sigmas"][:-1]) == AYS_NOISE[model][:-1]
+    for model, name in (("sd15", ""), ("sdxl", "XL")):
+        ours, theirs = times(ScaledLinear(), AYS(model), 10), known[f"StableDiffusion{name}Timesteps"]
+        assert max(abs(here - there) for here, there in zip(ours, theirs, strict=True)) <= 1
+
+
+def test_ays_outside_the_schedule_is_met_at_its_end_and_refused_where_that_repeats() -> None:
+    assert times(VE(sigma_max=40.0), AYS("svd"), 5)[0] == 1
+    with pytest.raises(
+        InputError, match=r"times .* must fall .*: AYS\(model='svd'\) goes from 999 to 999 at step 1 of 100"
+    ):
+        levels(Linear(), AYS("svd"), 100)
+
+
+def test_explicit_times_are_visited_as_they_are() -> None:
+    assert times(VP(), Explicit((1.0, 0.7, 0.123)), 3) == [1.0, 0.7, 0.123]
+    assert times(Linear(), Explicit((999, 700, 1)), 3) == [999, 700, 1]
+    assert times(Linear(T=10), Explicit((8.6, 2.2)), 2) == [9, 2]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "explicit", "steps", "said"),
+    [
+        (VP(), (1.0, 0.5), 3, "the spacing gives 2 times, and 3 steps are asked for: say as many"),
+        (
+            VP(),
+            (0.5, 1.0),
+            2,
+            r"must fall from step to step: Explicit\(times=\(0.5, 1.0\)\) goes from 0.5 to 1 at step 1",
+        ),
+        (VP(), (1.0, 0.5, 0.5), 3, "goes from 0.5 to 0.5 at step 2 of 3; take fewer steps, or another spacing"),
+        (VP(), (1.0, math.nan), 2, "goes from 1 to nan at step 1 of 2"),
+        (VP(), (math.nan,), 1, r"1 steps of Explicit\(times=\(nan,\)\) leave the times \[0.001, 1\]"),
+        (VP(), (1.0, 0.0), 2, r"leave the times \[0.001, 1\] of this schedule"),
+        (VP(), (1.1, 0.5), 2, r"leave the times \[0.001, 1\] of this schedule"),
+        (Linear(), (1000, 10), 2, r"leave the times \[0, 999\] of this schedule"),
+        (Linear(), (10, -1), 2, r"leave the times \[0, 999\] of this schedule"),
+        (VP(), tuple(float(t) for t in range(100, 0, -1)), 100, r"100 steps of Explicit leave the times"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_explicit_times_that_cannot_be_visited_are_refused(
+    schedule: Schedule, explicit: tuple[float, ...], steps: int, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        levels(schedule, Explicit(explicit), steps)
+
+
+@pytest.mark.parametrize("reach", [1.5, -0.5, 0.0])
+def test_a_quadratic_grid_that_reaches_too_far_or_nowhere_is_refused(reach: float) -> None:
+    for schedule in (Linear(), VP()):
+        with pytest.raises(InputError, match=r"leave the times|must fall from step to step"):
+            levels(schedule, Quadratic(reach), 10)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(Karras(), "karras"), (Karras(3.0), "karras"), (LogSNR(), "exponential")])
+@pytest.mark.parametrize("steps", [2, 10, 18])
+def test_diffusers_goes_through_the_same_noise(ours: Spacing, theirs: str, steps: int) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    rho = ours.rho if isinstance(ours, Karras) else 7.0
+    scheduler = diffusers.EDMEulerScheduler(sigma_schedule=theirs, rho=rho)
+    scheduler.set_timesteps(steps)
+    assert noises(EDM(), ours, steps) == pytest.approx(scheduler.sigmas[:-1].tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+@pytest.mark.parametrize("steps", [1, 4, 28])
+def test_diffusers_walks_a_shifted_flow_through_the_same_noise(shift: float, steps: int) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))  # as the pipeline of Stable Diffusion 3 may
+    path = levels(Flow(shift), Trailing(), steps)
+    assert [level.sigma.item() for level in path] == pytest.approx(scheduler.sigmas.tolist(), rel=1e-6)
 
 
 @pytest.mark.parametrize("steps", [7, 10, 30, 50, 1000])

@@ -2,21 +2,24 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level, like
-from sfumato.core.parameterization import X0, Coefficients, Eps, Mean, Parameterization, V
+from sfumato.core.parameterization import X0, Coefficients, Eps, Flow, Karras, Mean, Parameterization, Score, V
 from sfumato.core.process import marginal, posterior
-from sfumato.core.schedule import VP, Cosine, Linear, Schedule
+from sfumato.core.schedule import EDM, VE, VP, Cosine, Linear, Schedule, SubVP, ZeroTerminal
+from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
 from sfumato.oracle import Gaussian
 
-SCHEDULES: list[Schedule] = [Linear(), Cosine(), VP()]
+NOISY: list[Schedule] = [ZeroTerminal(Linear()), FlowSchedule(), FlowSchedule(shift=3.0)]
+SCHEDULES: list[Schedule] = [Linear(), Cosine(), VP(), SubVP(), VE(), VE(T=10), VE(law="linear"), EDM(), *NOISY]
+KINDS: list[Parameterization] = [Eps(), X0(), V(), Score(), Score(over_sigma=False), Flow(), Flow("sigma"), Karras(1.5)]
 each = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 
 
@@ -26,8 +29,11 @@ def drawn() -> tuple[Tensor, Tensor]:
 
 
 def level_at(schedule: Schedule, parts: list[float]) -> Level:
-    """Levels at five shares of the way, whole times where they must be."""
-    t = schedule.first + torch.tensor(parts, dtype=torch.float64) * (schedule.last - schedule.first)
+    """Levels at shares of the way, whole times where they must be; short of pure noise."""
+    last = schedule.last
+    if schedule in NOISY:
+        last -= 1 if schedule.T else 0.001
+    t = schedule.first + torch.tensor(parts, dtype=torch.float64) * (last - schedule.first)
     return schedule(t.round() if schedule.T else t)
 
 
@@ -41,6 +47,15 @@ def raw(parameterization: Parameterization, x_0: Tensor, eps: Tensor, level: Lev
             return x_0
         case V():
             return like(level.alpha, x_0) * eps - like(level.sigma, x_0) * x_0
+        case Flow():
+            return eps - x_0
+        case Score(over_sigma):
+            score = -eps / like(level.sigma, x_0)
+            return score * like(level.sigma, x_0) if over_sigma else score
+        case Karras(sigma_data):
+            sigma, x = like(level.sigma / level.alpha, x_0), x_t / like(level.alpha, x_0)  # of unit signal, as in EDM
+            spread = sigma**2 + sigma_data**2
+            return (x_0 - sigma_data**2 / spread * x) / (sigma * sigma_data / spread.sqrt())
         case Mean(schedule, step):
             s = level.t - step
             before = schedule(torch.where(s < schedule.first, schedule.clean, s))
@@ -49,22 +64,97 @@ def raw(parameterization: Parameterization, x_0: Tensor, eps: Tensor, level: Lev
 
 
 @each
-@pytest.mark.parametrize("kind", ["eps", "x0", "v", "mean"])
+@pytest.mark.parametrize("chosen", [*KINDS, None], ids=lambda chosen: repr(chosen) if chosen else "Mean()")
+@settings(max_examples=20)
 @given(parts=st.lists(st.floats(0, 1), min_size=5, max_size=5))
-def test_the_true_answer_gives_the_data_back(schedule: Schedule, kind: str, parts: list[float]) -> None:
-    chosen: Parameterization = {
-        "eps": Eps(),
-        "x0": X0(),
-        "v": V(),
-        "mean": Mean(schedule, step=1 if schedule.T else 0.01),
-    }[kind]
+def test_the_true_answer_gives_the_data_back(
+    schedule: Schedule, chosen: Parameterization | None, parts: list[float]
+) -> None:
+    chosen = chosen or Mean(schedule, step=1 if schedule.T else 0.01)
     level = level_at(schedule, parts)
     x_0, eps = drawn()
     x_t = marginal(x_0, level).sample(eps)
     skip, out, scale, time = chosen(level)
     found = like(skip, x_t) * x_t + like(out, x_t) * raw(chosen, x_0, eps, level)
     assert (found - x_0).abs().max() < 1e-9
-    assert torch.equal(scale, torch.ones(5, dtype=torch.float64)) and torch.equal(time, level.t)
+    if not isinstance(chosen, Karras):
+        assert torch.equal(scale, torch.ones(5, dtype=torch.float64))
+        assert torch.equal(time, level.sigma if chosen == Flow("sigma") else level.t)
+
+
+@pytest.mark.parametrize("sigma_data", [0.5, 1.0])
+def test_on_its_own_schedule_karras_is_table_1_of_edm(sigma_data: float) -> None:
+    sigma = torch.tensor([0.002, 0.1, 1.0, 80.0], dtype=torch.float64)
+    skip, out, scale, time = Karras(sigma_data)(EDM()(sigma))
+    spread = sigma**2 + sigma_data**2
+    torch.testing.assert_close(skip, sigma_data**2 / spread, rtol=1e-12, atol=0)
+    torch.testing.assert_close(out, sigma * sigma_data / spread.sqrt(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(scale, 1 / spread.sqrt(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(time, sigma.log() / 4, rtol=1e-12, atol=1e-15)
+
+
+def test_diffusers_preconditions_as_karras() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.EDMEulerScheduler()
+    for sigma in (0.002, 0.5, 80.0):
+        skip, out, scale, time = Karras(0.5)(EDM()(torch.tensor([sigma], dtype=torch.float64)))
+        x, f = torch.tensor([[1.25]]), torch.tensor([[-0.75]])
+        wanted = scheduler.precondition_outputs(x, f, sigma).item()
+        assert (skip * 1.25 + out * -0.75).item() == pytest.approx(wanted, rel=1e-6)
+        assert scale.item() == pytest.approx(scheduler.precondition_inputs(x, sigma).item() / 1.25, rel=1e-6)
+        assert time.item() == pytest.approx(scheduler.precondition_noise(sigma).item(), rel=1e-6)
+
+
+@each
+@pytest.mark.parametrize("sigma_data", [0.5, 2.0])
+def test_karras_keeps_input_and_target_at_unit_variance(schedule: Schedule, sigma_data: float) -> None:
+    """For x_0 of standard deviation sigma_data: of independent x_0 and eps, variances add."""
+    level = level_at(schedule, [0.0, 0.01, 0.5, 0.99, 1.0])
+    skip, out, scale, _ = Karras(sigma_data)(level)
+    of_input = scale**2 * (level.alpha**2 * sigma_data**2 + level.sigma**2)
+    of_target = ((1 - skip * level.alpha) ** 2 * sigma_data**2 + (skip * level.sigma) ** 2) / out**2
+    assert (of_input - 1).abs().max() < 1e-12 and (of_target - 1).abs().max() < 1e-9
+
+
+@each
+def test_karras_blows_its_own_errors_up_as_little_as_can_be(schedule: Schedule) -> None:
+    """`out` is the least there is, over all ways to skip (EDM, arXiv:2206.00364, appendix B.6)."""
+    level = level_at(schedule, [0.0, 0.01, 0.5, 0.99, 1.0])
+    skip, out, _, _ = Karras(0.5)(level)
+    for off in (-1e-3, 1e-3):
+        other = skip + off
+        assert ((1 - other * level.alpha) ** 2 * 0.25 + (other * level.sigma) ** 2 > out**2).all()
+
+
+@pytest.mark.parametrize("schedule", NOISY, ids=repr)
+def test_what_can_be_said_of_pure_noise_is_said_there_too(schedule: Schedule) -> None:
+    level = schedule(torch.tensor([schedule.last]))
+    x_0, eps = drawn()
+    for chosen in (X0(), V(), Flow(), Flow("sigma")):
+        skip, out, _, _ = chosen(level)
+        found = like(skip, eps) * eps + like(out, eps) * raw(chosen, x_0, eps, level)
+        assert (found - x_0).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("schedule", NOISY, ids=repr)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(Eps(), "eps"), (Score(), "score"), (Score(False), "score"), (Karras(), "karras"), (None, "mean")],
+)
+def test_what_divides_by_the_signal_is_refused_at_pure_noise(
+    kind: Parameterization | None, name: str, schedule: Schedule
+) -> None:
+    chosen = kind or Mean(schedule, step=1 if schedule.T else 0.01)
+    said = rf"a network that predicts {name} cannot be asked at alpha 0 .* predict x0, v or flow, or end the schedule"
+    for times in ([schedule.last], [schedule.first, schedule.last]):
+        with pytest.raises(InputError, match=said):
+            chosen(schedule(torch.tensor(times)))
+
+
+@pytest.mark.parametrize("sigma_data", [0.0, -1.0, float("nan")])
+def test_karras_needs_data_that_varies(sigma_data: float) -> None:
+    with pytest.raises(InputError, match=f"sigma_data must be above 0, not {sigma_data}"):
+        Karras(sigma_data)(EDM()(torch.tensor([1.0])))
 
 
 def test_the_mean_is_of_the_step_before_and_of_the_data_itself_at_the_first() -> None:
@@ -101,7 +191,8 @@ def test_an_estimate_is_the_same_in_every_view(schedule: Schedule) -> None:
         (estimate.score, -(x_t - alpha * x_0) / sigma**2),
     ):
         assert ((view - wanted) / wanted.abs().clamp(min=1)).abs().max() < 1e-10
-    assert (alpha * x_t - sigma * estimate.v - x_0).abs().max() < 1e-12
+    power = alpha**2 + sigma**2
+    assert ((alpha * x_t - sigma * estimate.v) / power - x_0).abs().max() < 1e-10
     s = level_at(schedule, [0.0, 0.05, 0.25, 0.45, 0.5])
     assert torch.equal(estimate.before(s).mean, posterior(x_0, x_t, s, level).mean)
 
@@ -115,7 +206,7 @@ def test_the_score_is_the_gradient_of_the_log_density(schedule: Schedule) -> Non
     law = torch.distributions.Normal(alpha * mean, (alpha**2 * std**2 + sigma**2).sqrt())
     (wanted,) = torch.autograd.grad(law.log_prob(x_t).sum(), x_t)
     score = Gaussian(schedule, mean, std)(x_t.detach(), level).score
-    assert ((score - wanted) / wanted.abs().clamp(min=1)).abs().max() < 1e-9
+    assert (sigma * (score - wanted)).abs().max() < 1e-11
 
 
 class Asked(torch.nn.Module):

@@ -1,22 +1,52 @@
 """Noise schedules against their formulas, against brute force and against diffusers."""
 
 import math
+from typing import Any
 
 import mpmath
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.core.schedule import VP, Cosine, Linear, Quadratic, ScaledLinear, Schedule, Sigmoid, Table
+from sfumato.core.schedule import (
+    EDM,
+    VE,
+    VP,
+    AlphasCumprod,
+    Betas,
+    Cosine,
+    Flow,
+    Linear,
+    Quadratic,
+    ScaledLinear,
+    Schedule,
+    Sigmoid,
+    SubVP,
+    Table,
+    ZeroTerminal,
+)
 from sfumato.errors import InputError
 
 TABLES: list[Table] = [Linear(), ScaledLinear(), Quadratic(), Cosine(), Sigmoid()]
 SHORT: list[Table] = [kind(T=50) for kind in (Linear, ScaledLinear, Quadratic, Cosine, Sigmoid)]
-ALL: list[Schedule] = [*TABLES, *SHORT, VP(), VP(beta_min=0.5, beta_max=5.0, first=0.01)]
+GIVEN: list[Table] = [Betas((0.1, 0.3, 0.2, 0.9)), AlphasCumprod((0.99, 0.5, 0.3, 0.01))]
+PRESERVING: list[Schedule] = [*TABLES, *SHORT, *GIVEN, VP(), VP(beta_min=0.5, beta_max=5.0, first=0.01)]
+ENDING_IN_NOISE: list[Schedule] = [ZeroTerminal(Linear()), ZeroTerminal(Cosine(T=50)), Flow(), Flow(shift=3.0)]
+EXPLODING: list[Schedule] = [
+    VE(),
+    VE(sigma_min=0.1, sigma_max=2.0),
+    VE(law="linear"),
+    VE(T=10, sigma_max=1.0),
+    VE(T=1000, law="linear"),
+    EDM(),
+    EDM(sigma_min=0.1, sigma_max=3.0),
+]
+ALL: list[Schedule] = [*PRESERVING, *ENDING_IN_NOISE, *EXPLODING, SubVP(), SubVP(beta_min=0.5, beta_max=5.0)]
 
 each = pytest.mark.parametrize("schedule", ALL, ids=repr)
-each_table = pytest.mark.parametrize("schedule", [*TABLES, *SHORT], ids=repr)
+each_table = pytest.mark.parametrize("schedule", [*TABLES, *SHORT, GIVEN[0]], ids=repr)
 
 
 def at(*times: float) -> torch.Tensor:
@@ -85,10 +115,102 @@ def test_vp_is_the_integral_of_its_beta(schedule: VP, t: float) -> None:
     assert level.sigma.item() == pytest.approx(sigma, rel=1e-12)
 
 
-@each
-def test_variance_is_preserved_and_noise_only_grows(schedule: Schedule) -> None:
+@pytest.mark.parametrize("schedule", [SubVP(), SubVP(beta_min=0.5, beta_max=5.0)], ids=repr)
+@pytest.mark.parametrize("t", [1e-6, 1e-3, 0.1, 0.5, 1.0])
+def test_sub_vp_has_the_signal_of_vp_and_the_square_of_its_noise(schedule: SubVP, t: float) -> None:
+    with mpmath.workdps(30):
+        t_ = mpmath.mpf(t)
+        total = t_ * schedule.beta_min + t_**2 * (mpmath.mpf(schedule.beta_max) - schedule.beta_min) / 2
+        alpha, sigma = float(mpmath.exp(-total / 2)), float(-mpmath.expm1(-total))
+    level = schedule(at(t))
+    assert level.alpha.item() == pytest.approx(alpha, rel=1e-12)
+    assert level.sigma.item() == pytest.approx(sigma, rel=1e-12)
+
+
+def test_ve_is_geometric_between_its_ends() -> None:
+    t = np.linspace(0, 1, 11)
+    level = VE(sigma_min=0.02, sigma_max=30.0)(torch.from_numpy(t))
+    assert level.sigma.tolist() == pytest.approx((0.02 * 1500**t).tolist(), rel=1e-13)
+    assert level.sigma[0].item() == pytest.approx(0.02) and level.sigma[-1].item() == pytest.approx(30)
+    assert (level.alpha == 1).all()
+
+
+def test_the_noise_levels_of_ncsn_are_a_geometric_sequence() -> None:
+    """sigma_1 = 1 to sigma_10 = 0.01 (arXiv:1907.05600, section 5), counted the other way."""
+    level = VE(T=10, sigma_min=0.01, sigma_max=1.0)(torch.arange(10))
+    wanted = np.exp(np.linspace(np.log(1), np.log(0.01), 10))[::-1]
+    assert level.sigma.tolist() == pytest.approx(wanted.tolist(), rel=1e-13)
+
+
+@pytest.mark.parametrize(("T", "t"), [(None, [0.0, 0.25, 1.0]), (9, [0.0, 2.0, 8.0])])
+def test_ve_may_be_linear(T: int | None, t: list[float]) -> None:
+    level = VE(T=T, sigma_min=0.1, sigma_max=8.1, law="linear")(at(*t))
+    assert level.sigma.tolist() == pytest.approx([0.1, 2.1, 8.1], rel=1e-13)
+
+
+def test_the_time_of_edm_is_its_noise() -> None:
+    t = at(0, 0.002, 0.5, 80)
+    level = EDM()(t)
+    assert torch.equal(level.sigma, t) and (level.alpha == 1).all()
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
+def test_flow_goes_straight_from_data_to_noise(shift: float) -> None:
+    t = np.linspace(0, 1, 11)
+    level = Flow(shift)(torch.from_numpy(t))
+    sigma = shift * t / (1 + (shift - 1) * t)
+    assert level.sigma.tolist() == pytest.approx(sigma.tolist(), rel=1e-14)
+    assert level.alpha.tolist() == pytest.approx((1 - sigma).tolist(), rel=1e-13, abs=1e-16)
+    assert (level.alpha + level.sigma - 1).abs().max() < 1e-15
+    assert level.alpha[-1] == 0 and level.sigma[-1] == 1
+
+
+def test_flow_keeps_its_signal_next_to_pure_noise() -> None:
+    near = 2.0**-40
+    assert Flow(shift=3.0)(at(1 - near)).alpha.item() == pytest.approx(near / 3, rel=1e-9)
+
+
+@pytest.mark.parametrize("of", [Linear(), ScaledLinear(T=50), Cosine()], ids=repr)
+def test_a_zero_terminal_table_keeps_its_first_time_and_loses_its_last_signal(of: Table) -> None:
+    """Algorithm 1 of arXiv:2305.08891, in forty digits."""
+    level = ZeroTerminal(of)(torch.arange(of.T))
+    with mpmath.workdps(40):
+        bar = [mpmath.mpf(1)]
+        for beta in of.betas().tolist():
+            bar.append(bar[-1] * (1 - mpmath.mpf(beta)))
+        root = [mpmath.sqrt(value) for value in bar[1:]]
+        wanted = [float((value - root[-1]) * root[0] / (root[0] - root[-1])) for value in root]
+    assert level.alpha.tolist() == pytest.approx(wanted, rel=1e-9, abs=1e-15)
+    assert (level.alpha**2 + level.sigma**2 - 1).abs().max() < 1e-14
+    first = of(at(0))
+    assert level.alpha[0].item() == pytest.approx(first.alpha.item(), rel=1e-14)
+    assert level.sigma[0].item() == pytest.approx(first.sigma.item(), rel=1e-9)
+    assert level.alpha[-1] == 0 and level.sigma[-1] == 1 and level.logsnr[-1] == -math.inf
+
+
+@given(part=st.floats(0, 1))
+def test_towards_pure_noise_the_signal_falls_along_a_straight_line(part: float) -> None:
+    schedule = ZeroTerminal(Linear(T=10))
+    here, there = schedule(at(8, 8 + part)).alpha.tolist()
+    assert there == pytest.approx(here * (1 - part), rel=1e-9, abs=1e-15)
+
+
+def test_given_betas_and_given_products_are_one_table() -> None:
+    betas = Linear(T=30).betas()
+    products = AlphasCumprod(tuple((1 - betas).cumprod(0).tolist()))
+    for here, there in ((Betas(tuple(betas.tolist())), Linear(T=30)), (products, Linear(T=30))):
+        assert here.T == 30 and (here.logsnr - there.logsnr).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("schedule", PRESERVING + ENDING_IN_NOISE[:2], ids=repr)
+def test_variance_is_preserved(schedule: Schedule) -> None:
     level = schedule(torch.linspace(schedule.first, schedule.last, 777, dtype=torch.float64))
     assert (level.alpha**2 + level.sigma**2 - 1).abs().max() < 1e-14
+
+
+@each
+def test_noise_only_grows(schedule: Schedule) -> None:
+    level = schedule(torch.linspace(schedule.first, schedule.last, 777, dtype=torch.float64))
     assert (level.logsnr.diff() < 0).all()
     assert all(field.dtype == torch.float64 and field.shape == (777,) for field in level)
 
@@ -110,11 +232,11 @@ def test_inverse_finds_the_time(schedule: Schedule, part: float) -> None:
 
 
 @each
-@given(logsnr=st.floats(-60, 60))
+@given(logsnr=st.floats(-1e5, 1e5) | st.floats(-15, 15) | st.just(-math.inf))
 def test_inverse_stays_within_the_times_of_the_network(schedule: Schedule, logsnr: float) -> None:
     t = schedule.inverse(at(logsnr)).item()
     assert schedule.first <= t <= schedule.last
-    if schedule.first < t < schedule.last:
+    if schedule.first < t < schedule.last and logsnr > -15:  # next to pure noise a time is too coarse for λ
         assert schedule(at(t)).logsnr.item() == pytest.approx(logsnr, abs=1e-8)
 
 
@@ -122,13 +244,20 @@ def test_inverse_stays_within_the_times_of_the_network(schedule: Schedule, logsn
 def test_the_clean_time_has_all_signal_and_no_noise(schedule: Schedule) -> None:
     level = schedule(at(schedule.clean, schedule.last))
     assert level.alpha[0] == 1 and level.sigma[0] == 0 and level.logsnr[0] == math.inf
-    assert level.alpha[1] < 1 and level.sigma[1] > 0
+    assert level.alpha[1] <= 1 and level.sigma[1] > 0
     assert schedule.inverse(level.logsnr)[0] == schedule.clean
 
 
 def test_clean_is_one_before_the_first_of_a_table() -> None:
     assert Linear().clean == -1
     assert VP().clean == 0
+
+
+def test_a_schedule_counts_its_times_where_they_are_whole() -> None:
+    assert [schedule.T for schedule in (Linear(T=7), Betas((0.1, 0.2)), AlphasCumprod((0.5,)), VE(T=7))] == [7, 2, 1, 7]
+    assert ZeroTerminal(Linear(T=7)).T == 7 and ZeroTerminal(Linear(T=7)).last == 6
+    assert all(schedule.T is None for schedule in (VP(), SubVP(), VE(), EDM(), Flow()))
+    assert [(s.first, s.last) for s in (VE(), VE(T=7), EDM(), Flow())] == [(0, 1), (0, 6), (0.002, 80), (0.001, 1)]
 
 
 @each_table
@@ -142,8 +271,11 @@ def test_a_time_past_the_end_is_refused() -> None:
     with pytest.raises(InputError, match=r"time must lie in \[0, 999\] or be -1 \(clean data\), not \[999.5\]"):
         Linear()(at(999.5))
     for t in (-0.1, 1.1, math.nan):
-        with pytest.raises(InputError, match=rf"time must lie in \[0, 1\], not \[{t}\]"):
-            VP()(at(t))
+        for schedule in (VP(), SubVP(), Flow(), EDM(sigma_max=1.0)):
+            with pytest.raises(InputError, match=rf"time must lie in \[0, 1\], not \[{t}\]"):
+                schedule(at(t))
+        with pytest.raises(InputError, match=rf"time must lie in \[0, 1\] or be -1 \(clean data\), not \[{t}\]"):
+            VE()(at(t))
 
 
 @pytest.mark.parametrize("T", [0, -5, 10**12])
@@ -156,6 +288,35 @@ def test_a_schedule_of_no_steps_or_too_many_is_refused(T: int) -> None:
 def test_betas_that_are_no_variances_are_refused(beta_end: float) -> None:
     with pytest.raises(InputError, match=r"betas must lie between 0 and 1: Linear\(.* has "):
         Linear(T=10, beta_end=beta_end)(at(3))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        (Betas(()), "the T of a schedule must be from 1 to 1,000,000, not 0"),
+        (Betas((0.1, 1.0)), r"betas must lie between 0 and 1: Betas\(given=\(0.1, 1.0\)\) has 0.1 to 1$"),
+        (Betas((0.0,) * 200), "betas must lie between 0 and 1: Betas of T = 200 has 0 to 0$"),
+        (AlphasCumprod(()), "the T of a schedule must be from 1 to 1,000,000, not 0"),
+        (AlphasCumprod((0.5, 0.7)), "alphas_cumprod must fall, within 0 and 1: these 2"),
+        (AlphasCumprod((0.5, 0.5)), "alphas_cumprod must fall"),
+        (AlphasCumprod((1.0, 0.5)), "alphas_cumprod must fall"),
+        (AlphasCumprod((0.5, 0.0)), "alphas_cumprod must fall"),
+        (AlphasCumprod((0.5, math.nan)), "alphas_cumprod must fall"),
+        (ZeroTerminal(Linear(T=1)), "only a table of two times or more can be rescaled to end in pure noise, not Lin"),
+        (ZeroTerminal(VP()), r"only a table of two times or more can be rescaled to end in pure noise, not VP\("),
+        (VE(T=1), "a VE schedule needs T from 2 to 1,000,000, or none, not 1$"),
+        (VE(T=10**7), "a VE schedule needs T from 2 to 1,000,000, or none, not 10,000,000$"),
+        (VE(sigma_min=0.0), r"a VE schedule needs 0 < sigma_min < sigma_max, not VE\(T=None, sigma_min=0.0"),
+        (VE(sigma_max=math.inf), "a VE schedule needs 0 < sigma_min < sigma_max"),
+        (EDM(sigma_min=90.0), r"an EDM schedule needs 0 < sigma_min < sigma_max, not EDM\(sigma_min=90.0"),
+        (Flow(shift=0.0), r"a flow schedule needs shift > 0 and 0 < first < 1, not Flow\(shift=0.0"),
+        (Flow(first=0.0), "a flow schedule needs shift > 0 and 0 < first < 1"),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_a_schedule_that_cannot_be_says_what_it_needs(schedule: Schedule, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        schedule(at(schedule.clean))
 
 
 def test_one_step_is_a_schedule() -> None:
@@ -188,7 +349,24 @@ def test_diffusers_has_the_same_tables(ours: Table, theirs: dict[str, object]) -
     assert (ours(torch.arange(ours.T)).alpha ** 2 - bar).abs().max() < 1e-6
 
 
+def test_diffusers_rescales_to_zero_terminal_snr_as_we_do() -> None:
+    ddpm = pytest.importorskip("diffusers.schedulers.scheduling_ddpm")
+    for of in (Linear(), ScaledLinear(), Cosine()):
+        theirs = (1 - ddpm.rescale_zero_terminal_snr(of.betas())).cumprod(0)
+        ours = ZeroTerminal(of)(torch.arange(of.T)).alpha ** 2
+        assert (ours - theirs).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_diffusers_shifts_a_flow_as_we_do(shift: float) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift).sigmas.double()
+    ours = Flow(shift)(torch.arange(1000, 0, -1, dtype=torch.float64) / 1000).sigma
+    assert (ours - theirs).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", [VP, SubVP])
 @pytest.mark.parametrize("wrong", [dict(beta_min=-1.0), dict(beta_max=0.01), dict(first=2.0), dict(first=0.0)], ids=str)
-def test_a_continuous_schedule_that_cannot_be_says_so(wrong: dict[str, float]) -> None:
+def test_a_continuous_schedule_that_cannot_be_says_so(kind: Any, wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="a VP schedule needs 0 ≤ beta_min ≤ beta_max"):
-        VP(**wrong)(torch.tensor([0.5]))
+        kind(**wrong)(torch.tensor([0.5]))
