@@ -21,11 +21,26 @@ from sfumato.core.process import (
     step_variance,
     transition,
 )
-from sfumato.core.schedule import VP, Cosine, Linear, Quadratic, ScaledLinear, Schedule, Sigmoid, Table
+from sfumato.core.schedule import (
+    EDM,
+    VE,
+    VP,
+    Cosine,
+    Flow,
+    Linear,
+    Quadratic,
+    ScaledLinear,
+    Schedule,
+    Sigmoid,
+    SubVP,
+    Table,
+    ZeroTerminal,
+)
 
-SCHEDULES: list[Schedule] = [Linear(), ScaledLinear(), Quadratic(), Cosine(), Sigmoid(), VP()]
-each = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-each_table = pytest.mark.parametrize("schedule", SCHEDULES[:-1], ids=repr)
+TABLES: list[Table] = [Linear(), ScaledLinear(), Quadratic(), Cosine(), Sigmoid()]
+OTHERS: list[Schedule] = [VP(), SubVP(), VE(), VE(T=100), VE(law="linear"), EDM(), Flow(), ZeroTerminal(Linear())]
+each = pytest.mark.parametrize("schedule", [*TABLES, *OTHERS], ids=repr)
+each_table = pytest.mark.parametrize("schedule", TABLES, ids=repr)
 
 
 def at(schedule: Schedule, *times: float) -> list[Level]:
@@ -103,6 +118,29 @@ def test_neighbours_have_the_published_mean(schedule: Table) -> None:
     of_x_0, of_x_t = posterior_weights(schedule(t - 1), schedule(t))
     torch.testing.assert_close(of_x_0, bar[:-1].sqrt() * betas / (1 - bar[1:]), rtol=1e-9, atol=0)
     torch.testing.assert_close(of_x_t, (1 - betas).sqrt() * (1 - bar[:-1]) / (1 - bar[1:]), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("schedule", [VE(), VE(T=100), EDM()], ids=repr)
+def test_exploding_noise_has_the_published_variances(schedule: Schedule) -> None:
+    """`sigma_t² − sigma_s²`, and its share `sigma_s²/sigma_t²` (score SDE, arXiv:2011.13456, eq. 20 and appendix F)."""
+    times = schedule.first + torch.linspace(0.2, 1, 9, dtype=torch.float64) * (schedule.last - schedule.first)
+    s, t = schedule(times[:-1]), schedule(times[1:])
+    rise = t.sigma**2 - s.sigma**2
+    torch.testing.assert_close(step_variance(s, t), rise, rtol=1e-10, atol=0)
+    torch.testing.assert_close(posterior_variance(s, t), s.sigma**2 * rise / t.sigma**2, rtol=1e-10, atol=0)
+    of_x_0, of_x_t = posterior_weights(s, t)
+    torch.testing.assert_close(of_x_0, rise / t.sigma**2, rtol=1e-10, atol=0)
+    torch.testing.assert_close(of_x_t, s.sigma**2 / t.sigma**2, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("schedule", [Flow(), ZeroTerminal(Linear())], ids=repr)
+def test_pure_noise_says_nothing_of_what_was_before(schedule: Schedule) -> None:
+    s, noise = at(schedule, schedule.first, schedule.last)
+    x_0, x_s, x_t = draws(3, 4, 2)
+    law = transition(x_s, s, noise)
+    assert (law.mean == 0).all() and law.var.item() == 1
+    law, wanted = posterior(x_0, x_t, s, noise), marginal(x_0, s)
+    assert torch.equal(law.mean, wanted.mean) and law.var.item() == pytest.approx(wanted.var.item(), rel=1e-15)
 
 
 @each
