@@ -18,7 +18,7 @@ FLOORS = [
     ["core"],
     ["denoise", "oracle", "loss", "likelihood", "sample", "guide"],
     ["codec", "condition"],
-    ["parts", "machine", "samples", "settings", "system", "system_file", "cascade", "library"],
+    ["parts", "machine", "samples", "settings", "system", "system_file", "classifier", "cascade", "library"],
     ["data", "train", "evaluate", "edit", "tune", "interop"],
     ["recipes"],
     ["cli", "serve"],

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +72,7 @@ class System:
         spacing: Spacing | str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        guide: Callable[[DenoiserLike], DenoiserLike] | None = None,
         batch: int | None = None,
     ) -> Samples:
         """Draw one picture for each prompt and seed, prompt by prompt; `stream` says what the arguments mean."""
@@ -83,6 +84,7 @@ class System:
             spacing=spacing,
             steps=steps,
             guidance=guidance,
+            guide=guide,
             batch=batch,
         )
         done = [frame.samples for frame in frames if frame.samples is not None]
@@ -98,6 +100,7 @@ class System:
         spacing: Spacing | str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        guide: Callable[[DenoiserLike], DenoiserLike] | None = None,
         batch: int | None = None,
     ) -> Iterator[Frame]:
         """Draw as `generate` does, giving a `Frame` after every move. Arguments are checked before the first.
@@ -106,6 +109,7 @@ class System:
         - `seeds`: one picture each, which depends on its own seed and on nothing else that is drawn beside it;
         - `size` (width, height), `sampler`, `spacing`, `steps`, `guidance`: in place of the system's own. A sampler or
           spacing may be spelled: "ddim", "ddim,eta=0.5";
+        - `guide`: puts a guide of your own around the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`;
         - `batch`: how many are drawn at once; None fits it to their size.
         """
         prompts = [prompt] if prompt is None or isinstance(prompt, str | int) else listed("prompt", prompt)
@@ -117,12 +121,20 @@ class System:
         self.check(chosen, prompted=any(prompt not in (None, "") for prompt in prompts))
         self.conditioner(prompts)  # an unknown prompt stops here, before anything is drawn
         wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
-        return self._frames(wanted, chosen, batch or self.batch(chosen.size))
+        return self._frames(wanted, chosen, guide, batch or self.batch(chosen.size))
 
-    def _frames(self, wanted: list[tuple[Prompt, int]], chosen: Settings, batch: int) -> Iterator[Frame]:
+    def _frames(
+        self,
+        wanted: list[tuple[Prompt, int]],
+        chosen: Settings,
+        guide: Callable[[DenoiserLike], DenoiserLike] | None,
+        batch: int,
+    ) -> Iterator[Frame]:
         grid = levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
         record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **chosen.dump()}
         record["precision"] = str(next(self.denoiser.parameters()).dtype).removeprefix("torch.")
+        if guide is not None:
+            record["guide"] = str(guide)
         batches = [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
         total = len(batches) * chosen.steps
         self.denoiser.eval()
@@ -132,7 +144,7 @@ class System:
             shape = self.codec.shape(chosen.size)
             spread = float((grid[0].alpha ** 2 + grid[0].sigma ** 2).sqrt())  # of x_t, for data of unit variance
             start = noise(*shape).to(self.device) * spread
-            watch = Watch(self._guided(prompts, chosen.guidance))
+            watch = Watch(self._guided(prompts, chosen.guidance, guide))
             condition = self.conditioner(prompts).to(self.device)
             for move, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):
                 assert watch.last is not None
@@ -142,12 +154,20 @@ class System:
                     samples = Samples(pictures, tuple({"prompt": p, "seed": s, **record} for p, s in part))
                 yield Frame(nth * chosen.steps + move, total, x, watch.last.x0, samples)
 
-    def _guided(self, prompts: Sequence[Prompt], guidance: float) -> DenoiserLike:
-        """The denoiser in its guides: classifier-free where there is a prompt, clipping where the codec is bounded."""
+    def _guided(
+        self,
+        prompts: Sequence[Prompt],
+        guidance: float,
+        guide: Callable[[DenoiserLike], DenoiserLike] | None,
+    ) -> DenoiserLike:
+        """The denoiser in its guides: classifier-free where there is a prompt, the caller's own, and clipping where the
+        codec is bounded."""
         denoiser: DenoiserLike = self.denoiser
         if guidance != 1 and any(prompt not in (None, "") for prompt in prompts):
             null: Condition = self.conditioner([None] * len(prompts)).to(self.device)
             denoiser = ClassifierFree(denoiser, null, guidance)
+        if guide is not None:
+            denoiser = guide(denoiser)
         return denoiser if self.codec.limit is None else Clip(denoiser, self.codec.limit)
 
     def check(self, chosen: Settings, prompted: bool) -> None:

@@ -13,9 +13,9 @@ from sfumato import files
 from sfumato.data import Pictures, open_source, prepare
 from sfumato.system import System
 from sfumato.train import checkpoint, recipe, train
-from sfumato.train.build import build
 from sfumato.train.monitor import Quiet
 from sfumato.train.trainer import Place, Trainer
+from sfumato.train.work import work
 
 SMALL = (
     "network.patch=1",
@@ -56,7 +56,7 @@ def trainer(data: Path | str, out: Path, *settings: str) -> Trainer:
     chosen = recipe.load("digits", [*SMALL, *settings])
     pictures = read(data)
     place = Place(out, Accelerator(cpu=True), "float32")
-    return Trainer(chosen, pictures, build(chosen, pictures), place, Quiet())
+    return Trainer(chosen, pictures, work(chosen, pictures), place, Quiet())
 
 
 def read(data: Path | str) -> Pictures:

@@ -48,7 +48,7 @@ def mean_loss(denoiser: Denoiser, own: Trainer) -> float:
     batch = Batches(own.pictures, (1, 8, 8), seed=10**6, batch=512, flip=False, dropout=0.0)[0]
     level = own.recipe.schedule(own.recipe.times(own.recipe.schedule, batch.u))
     assert own.pictures.labels is not None
-    condition = own.system.conditioner([int(own.pictures.labels[i]) for i in batch.sample])
+    condition = own.product.conditioner([int(own.pictures.labels[i]) for i in batch.sample])
     with torch.no_grad():
         estimate = denoiser.eval()(marginal(batch.pictures, level).sample(batch.noise), level, condition)
     return float(Denoising()(estimate, batch.pictures, own.recipe.schedule).mean())
@@ -56,11 +56,11 @@ def mean_loss(denoiser: Denoiser, own: Trainer) -> float:
 
 def test_the_loss_on_digits_falls(tmp_path: Path) -> None:
     own = trainer("digits", tmp_path / "run", "network.width=16", "train.batch=32", "optimizer.learning_rate=3e-3")
-    before = mean_loss(own.denoiser, own)
+    before = mean_loss(own.model, own)
     assert before == pytest.approx(1, abs=0.02), "a network that says nothing misses the whole of the noise"
     own.run(Budget(60))
-    assert mean_loss(own.denoiser, own) < 0.5 * before
-    assert mean_loss(own.system.denoiser, own) < 0.6 * before, "and that of the average"
+    assert mean_loss(own.model, own) < 0.5 * before
+    assert mean_loss(own.product.denoiser, own) < 0.6 * before, "and that of the average"
 
 
 @pytest.mark.parametrize("accumulate", [2, 4, 8])

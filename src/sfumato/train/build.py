@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from sfumato.classifier import NoisyClassifier
 from sfumato.codec import Pixels
 from sfumato.condition import Conditioner, Labels, Nothing
 from sfumato.data.prepare import Pictures
@@ -41,6 +42,18 @@ def build(recipe: Recipe, pictures: Pictures) -> System:
     system = System(codec, conditioner, denoiser, settings)
     system.check(settings, prompted=bool(conditioner.doors))
     return system
+
+
+def build_classifier(recipe: Recipe, pictures: Pictures) -> NoisyClassifier:
+    """The untrained classifier that `recipe` describes for the classes of these pictures."""
+    channels, height, width = pictures.pixels.shape[1:]
+    if pictures.labels is None or len(pictures.classes) < 2:
+        raise InputError("a classifier needs classes, two or more: sort the pictures into a folder a class")
+    codec = Pixels(channels)
+    torch.manual_seed(mix(recipe.train.seed, 0))
+    network = NETWORKS.load(recipe.network, in_channels=codec.channels, outputs=len(pictures.classes))
+    network.check_size(height, width)
+    return NoisyClassifier(network, codec, tuple(pictures.classes))
 
 
 def _conditioner(recipe: ConditionRecipe, pictures: Pictures) -> Conditioner:

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from sfumato import files
 from sfumato.errors import StorageError
 from sfumato.parts import NETWORKS
-from sfumato.system import System
 from sfumato.train import checkpoint
+from sfumato.train.work import Work
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def gflop(system: System) -> float:
+def gflop(work: Work) -> float:
     """GFLOP of one forward pass for one picture, counted on shapes alone."""
-    network = system.denoiser.network
     with torch.device("meta"):
-        ghost = NETWORKS.load(NETWORKS.dump(network))
-        doors = system.conditioner([None]).to("meta").open_doors()
+        ghost = NETWORKS.load(NETWORKS.dump(work.model.network))
+        conditions = work.told([None], torch.device("meta"))
+        doors = conditions[0].open_doors() if conditions else {}
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            ghost(torch.empty(1, *system.codec.shape(system.settings.size)), torch.zeros(1), **doors)
+            ghost(torch.empty(1, *work.shape), torch.zeros(1), **doors)
     return counter.get_total_flops() / 1e9
 
 

@@ -91,6 +91,7 @@ class Recipe(Table):
     """A whole training. Every table and key may be left out; these are the defaults."""
 
     about: str = ""
+    task: Literal["denoise", "classify"] = "denoise"
     data: DataRecipe = DataRecipe()
     condition: ConditionRecipe = ConditionRecipe()
     network: dict[str, Any] = {"kind": "unet"}
@@ -129,8 +130,14 @@ def check(data: dict[str, Any]) -> Recipe:
     """Data as a recipe; the first thing wrong with it as an `InputError`."""
     recipe = validate(Recipe, data, "")
     assert isinstance(recipe, Recipe)
+    wanted = {"denoise": "unet", "classify": "encoder"}[recipe.task]
+    if recipe.network.get("kind") in NETWORKS.kinds and recipe.network["kind"] != wanted:
+        raise InputError(
+            f"a recipe whose task is {recipe.task} wants network.kind={wanted}, not {recipe.network['kind']}"
+        )
     with torch.device("meta"):
-        network = NETWORKS.load(recipe.network, in_channels=1, out_channels=1)
+        ends = {"in_channels": 1, "out_channels": 1} if recipe.task == "denoise" else {"in_channels": 1, "outputs": 2}
+        network = NETWORKS.load(recipe.network, **ends)
     if recipe.data.size is not None:
         width, height = recipe.data.size
         network.check_size(height, width)

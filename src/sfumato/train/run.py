@@ -16,11 +16,11 @@ from sfumato.errors import FormatError, InputError, ResumeError
 from sfumato.system import System
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
-from sfumato.train.build import build
 from sfumato.train.monitor import Monitor, Quiet
 from sfumato.train.plan import Budget, check_disk
 from sfumato.train.recipe import Recipe, differences
 from sfumato.train.trainer import Place, Trainer
+from sfumato.train.work import work
 
 FORMAT = 1
 CACHE = "pictures.npy"
@@ -44,6 +44,8 @@ def train(
 ) -> System:
     """Train a system on `data` by a recipe and keep all of it in the folder `out`; returns the system.
 
+    A recipe whose task is "classify" trains a `NoisyClassifier` in its place.
+
     - `data`: what `sfumato.data.open_source` opens: a folder, a .zip, a .npz, IDX files, "digits";
     - `recipe`: the name of one that ships, or a TOML file ("ddpm" when left out); `settings` lay "key=value" over it;
     - `steps` or `images` in all, or `minutes` of this sitting: when to stop. Without any, the recipe's own number;
@@ -65,12 +67,12 @@ def train(
     with monitor, _whole_or_nothing(folder):
         where = str(data) if data is not None else str((before or {})["data"])
         pictures = _read(where, chosen, folder, monitor)
-        system = build(chosen, pictures)
+        task = work(chosen, pictures)
         place = Place(folder, accelerator, computes)
         about = _about(where, chosen, pictures, place)
         if before is not None and not accept_changes:
             _refuse_changes(before, about)
-        trainer = Trainer(chosen, pictures, system, place, monitor)
+        trainer = Trainer(chosen, pictures, task, place, monitor)
         if before is not None:
             _resume(trainer, folder / "checkpoints")
         if trainer.step >= budget.steps:
@@ -84,8 +86,8 @@ def train(
             files.write_json(folder / "run.json", about)
         trainer.run(budget)
         if accelerator.is_main_process:
-            monitor.say(f"{trainer.step:,} steps made: {folder / 'system'}")
-    return trainer.system.to(accelerator.device, place.precision)
+            monitor.say(f"{trainer.step:,} steps made: {folder / task.name}")
+    return trainer.product.to(accelerator.device, place.precision)
 
 
 @contextmanager

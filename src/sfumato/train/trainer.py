@@ -17,11 +17,9 @@ from torch.utils.data import DataLoader
 from sfumato import files, machine
 from sfumato.core.process import marginal
 from sfumato.data.prepare import Pictures
-from sfumato.denoise import Denoiser
 from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped
 from sfumato.loss import Remembers
 from sfumato.samples import png
-from sfumato.system import System
 from sfumato.train import checkpoint, ema
 from sfumato.train.draw import Batch, Batches, mix
 from sfumato.train.log import Log
@@ -29,8 +27,7 @@ from sfumato.train.monitor import Monitor
 from sfumato.train.plan import Budget, Plan, disk_needed, gflop
 from sfumato.train.recipe import Recipe
 from sfumato.train.signals import Stopper
-
-MOST_SHOWN = 64
+from sfumato.train.work import Work
 
 
 @dataclass(frozen=True)
@@ -47,21 +44,19 @@ class Place:
 
 
 class Trainer:
-    """A system in training: the network, the average of its weights, the optimizer, and the step they are at."""
+    """Work in training: the network, the average of its weights, the optimizer, and the step they are at.
 
-    def __init__(self, recipe: Recipe, pictures: Pictures, system: System, place: Place, monitor: Monitor) -> None:
-        self.recipe, self.pictures, self.place, self.monitor = recipe, pictures, place, monitor
+    `product` is what will be left behind, with the average for its network.
+    """
+
+    def __init__(self, recipe: Recipe, pictures: Pictures, work: Work, place: Place, monitor: Monitor) -> None:
+        self.recipe, self.pictures, self.work, self.place, self.monitor = recipe, pictures, work, place, monitor
         self.step = 0
-        denoiser = system.denoiser.to(place.device)
-        denoiser.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.network: nn.Module = denoiser.network
+        nn.Module.to(work.model, place.device)
+        nn.Module.to(work.model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.network: nn.Module = work.model.network
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.system = System(
-            system.codec,
-            system.conditioner,
-            Denoiser(self.average, denoiser.schedule, denoiser.parameterization),
-            system.settings,
-        )
+        self.product = work.product(self.average)
         own = recipe.optimizer
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),
@@ -70,7 +65,7 @@ class Trainer:
             weight_decay=own.weight_decay,
             fused=place.device.type in ("cpu", "cuda"),
         )
-        self.denoiser = place.accelerator.prepare_model(denoiser)
+        self.model = place.accelerator.prepare_model(work.model)
         self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, Remembers) else None
         self.log = Log(place.folder / "log.jsonl")
         self._prompts = self._label_prompts()
@@ -121,7 +116,7 @@ class Trainer:
         return Plan(
             pictures=len(self.pictures),
             parameters=parameters,
-            gflop=gflop(self.system),
+            gflop=gflop(self.work),
             batch=self.recipe.train.batch,
             start=self.step,
             budget=budget,
@@ -158,7 +153,7 @@ class Trainer:
 
         Returns the times and the losses of every process's samples, on the CPU.
         """
-        self.denoiser.train()
+        self.model.train()
         self.optimizer.zero_grad()
         # dropout draws from torch's own stream: setting it each step makes that a function of (seed, step) as well
         torch.manual_seed(mix(self.recipe.train.seed, step, self.place.accelerator.process_index))
@@ -193,30 +188,30 @@ class Trainer:
         return t, factor.to(self.place.device, torch.float32)
 
     def _losses(self, batch: Batch, t: Tensor) -> Tensor:
-        """The loss of each sample, [b]: noise it to its time, estimate, compare."""
+        """The loss of each sample, [b]: noise it to its time, ask the model, compare."""
         device = self.place.device
-        x_0 = self.system.codec.encode(batch.pictures.to(device, non_blocking=True))
+        x_0 = self.work.encode(batch.pictures.to(device, non_blocking=True))
         eps = batch.noise.to(device, non_blocking=True)
         level = self.recipe.schedule(t)
         x_t = marginal(x_0, level).sample(eps)
         prompts = [None if drop else self._prompts[i] for i, drop in zip(batch.sample, batch.dropped, strict=True)]
-        condition = self.system.conditioner(prompts).to(device)
+        told = self.work.told(prompts, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16"):
-            estimate = self.denoiser(x_t, level, condition)
-        return self.recipe.loss(estimate, x_0, self.recipe.schedule)
+            answer = self.model(x_t, level, *told)
+        return self.work.loss(answer, x_0, prompts)
 
     # Keeping and showing ----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint to resume from, and the system as it is now."""
+        """Write a checkpoint to resume from, and the product as it is now."""
         if self.place.accelerator.is_main_process:
             checkpoint.save(self._checkpoints, self.step, self.network, self.average, self.optimizer, self.memory)
-            self.system.about = {
+            self.product.about = {
                 "recipe": self.recipe.about,
                 "steps": self.step,
                 "pictures seen": self.step * self.recipe.train.batch,
             }
-            self.system.save(self.place.folder / "system")
+            self.product.save(self.place.folder / self.work.name)
         self.place.accelerator.wait_for_everyone()
 
     def resume(self, path: Path) -> None:
@@ -228,11 +223,13 @@ class Trainer:
         """A sheet of samples from fixed seeds, drawn with the average of the weights."""
         if not self.place.accelerator.is_main_process:
             return None
-        classes = getattr(self.system.conditioner, "classes", ())[:MOST_SHOWN]
-        rows = min(8, MOST_SHOWN // max(len(classes), 1)) if classes else MOST_SHOWN // 4
-        samples = self.system.generate(list(classes) or None, seeds=range(max(rows, 1)))
+        samples = self.work.sheet(self.product)
+        if samples is None:
+            return None
         path = self.place.folder / "samples" / f"step-{self.step:09d}.png"
-        files.write_bytes(path, png(samples.grid(columns=rows if classes else None), samples.records[0]))
+        each = sum(record["prompt"] == samples.records[0]["prompt"] for record in samples.records)
+        columns = each if each < len(samples.records) else None
+        files.write_bytes(path, png(samples.grid(columns=columns), samples.records[0]))
         return path
 
     @property
@@ -258,11 +255,11 @@ class Trainer:
     def _dataset(self) -> Batches:
         return Batches(
             self.pictures,
-            self.system.codec.shape(self.system.settings.size),
+            self.work.shape,
             seed=self.recipe.train.seed,
             batch=self.recipe.train.batch,
             flip=self.recipe.data.flip,
-            dropout=self.recipe.condition.dropout,
+            dropout=self.work.dropout,
             rank=self.place.accelerator.process_index,
             world=self.place.accelerator.num_processes,
         )
@@ -275,7 +272,7 @@ class Trainer:
 
     def _label_prompts(self) -> list[int | None]:
         labels = self.pictures.labels
-        if labels is None or not self.system.conditioner.doors:
+        if labels is None or not self.work.prompted:
             return [None] * len(self.pictures)
         return [int(label) for label in labels]
 

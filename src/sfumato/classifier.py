@@ -1,0 +1,91 @@
+"""A classifier of noisy samples, to guide with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sfumato import machine, system_file
+from sfumato.codec import Codec
+from sfumato.condition import Labels
+from sfumato.core.level import Level, like
+from sfumato.denoise import DenoiserLike
+from sfumato.guide import Classifier
+from sfumato.parts import CODECS, NETWORKS
+
+FARTHEST = 20.0
+"""The λ beyond which the classifier is told no difference: by then all is signal, or all is noise."""
+
+
+class NoisyClassifier(nn.Module):
+    """`p(class | x_t)`, learned from noised data (ADM, arXiv:2105.05233, section 4).
+
+    The network sees x_t scaled to unit variance, and is told λ, the log signal-to-noise ratio, for its time: the same
+    whatever the schedule. So one classifier guides every system that works on the same kind of samples.
+    """
+
+    def __init__(
+        self, network: nn.Module, codec: Codec, classes: tuple[str, ...], about: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.network, self.codec, self.classes, self.about = network, codec, classes, about or {}
+
+    def forward(self, x_t: Tensor, level: Level) -> Tensor:
+        """x_t [b, *d] at `level` → the log probability of each class, float32 [b, k]."""
+        weights = next(self.network.parameters())
+        spread = like((level.alpha**2 + level.sigma**2).sqrt(), x_t)
+        λ = level.logsnr.clamp(-FARTHEST, FARTHEST).to(x_t.device, torch.float32).expand(len(x_t))
+        return self.network((x_t / spread).to(weights.dtype), λ).float().log_softmax(1)
+
+    def toward(self, prompt: str | int, scale: float = 1.0) -> "Toward":
+        """A guide towards a class, by name or by index: `System.generate(guide=classifier.toward("cat"))`."""
+        return Toward(self, Labels(self.classes).index(prompt), scale)
+
+    # Saving and loading -----------------------------------------------------------------------------------------------
+
+    def to(self, device: str | torch.device | None = None, precision: str | None = None) -> "NoisyClassifier":  # pyright: ignore
+        """Move to a device and a precision (float32 or bfloat16); None picks the best that the machine has."""
+        where = machine.pick_device(str(device) if device is not None else None)
+        self.network.to(where, machine.dtype(machine.pick_precision(where, precision)))
+        return self
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the classifier to `folder`: `classifier.json` and the weights it names."""
+        spec = {
+            "format": system_file.FORMAT,
+            "codec": CODECS.dump(self.codec),
+            "classes": list(self.classes),
+            "network": NETWORKS.dump(self.network),
+            "about": self.about,
+        }
+        system_file.write(Path(folder), spec, self.network.state_dict(), system_file.CLASSIFIER)
+        return Path(folder)
+
+    @staticmethod
+    def load(where: str | Path, device: str | None = None, precision: str | None = None) -> "NoisyClassifier":
+        """The classifier in the folder `where`, or in the folder of a training run."""
+        inside = Path(where) / "classifier"
+        said, network = system_file.read_classifier(inside if inside.is_dir() else Path(where))
+        network.eval().requires_grad_(False)
+        return NoisyClassifier(network, said.codec, said.classes, said.about).to(device, precision)
+
+
+@dataclass(frozen=True)
+class Toward:
+    """Wraps a denoiser in classifier guidance towards one class, at one scale."""
+
+    classifier: NoisyClassifier
+    index: int
+    scale: float
+
+    def __call__(self, denoiser: DenoiserLike) -> DenoiserLike:
+        return Classifier(denoiser, self._log_prob(), self.scale)
+
+    def __str__(self) -> str:
+        return f"classifier toward {self.classifier.classes[self.index]}, scale {self.scale:g}"
+
+    def _log_prob(self) -> Callable[[Tensor, Level], Tensor]:
+        return lambda x_t, level: self.classifier(x_t, level)[:, self.index]
