@@ -5,11 +5,22 @@ import torch
 from torch import Tensor
 
 from sfumato.core.level import Level, like
-from sfumato.core.schedule import VP, Cosine, Linear, Schedule
+from sfumato.core.schedule import EDM, VE, VP, Cosine, Flow, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.denoise import DenoiserLike
 from sfumato.oracle import Gaussian, Mixture, finite
 
-SCHEDULES: list[Schedule] = [Linear(), Cosine(), VP()]
+SCHEDULES: list[Schedule] = [
+    Linear(),
+    Cosine(),
+    VP(),
+    SubVP(),
+    VE(),
+    VE(T=20, law="linear"),
+    EDM(),
+    Flow(),
+    Flow(shift=3.0),
+    ZeroTerminal(Linear()),
+]
 each = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 
 WEIGHTS = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
