@@ -8,12 +8,28 @@ from typing import Any
 import pytest
 import torch
 
+from sfumato import sample
 from sfumato.codec import Pixels
 from sfumato.condition import Labels, Nothing
 from sfumato.core import grid, schedule
-from sfumato.core.parameterization import X0, Eps, Mean, V
+from sfumato.core.parameterization import X0, Eps, Flow, Karras, Mean, Score, V
 from sfumato.errors import InputError
-from sfumato.loss import Denoising, UniformTimes, Unit
+from sfumato.loss import (
+    EDM,
+    P2,
+    SNR,
+    Bound,
+    CosineTimes,
+    Denoising,
+    Hybrid,
+    ImportanceTimes,
+    LogitNormalTimes,
+    LogNormalTimes,
+    MinSNR,
+    Sigma2,
+    UniformTimes,
+    Unit,
+)
 from sfumato.nn.unet import UNet
 from sfumato.parts import (
     CODECS,
@@ -25,6 +41,7 @@ from sfumato.parts import (
     SCHEDULES,
     SPACINGS,
     TIMES,
+    WEIGHTS,
     Kinds,
     value_of,
 )
@@ -38,6 +55,7 @@ ALL: list[Kinds[Any]] = [
     NETWORKS,
     CODECS,
     CONDITIONERS,
+    WEIGHTS,
     LOSSES,
     TIMES,
 ]
@@ -48,26 +66,71 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (SCHEDULES, schedule.Quadratic(beta_end=0.5)),
     (SCHEDULES, schedule.Cosine(T=50, offset=0.01, max_beta=0.9)),
     (SCHEDULES, schedule.Sigmoid(T=3, beta_start=0.1, beta_end=0.2)),
+    (SCHEDULES, schedule.Betas((0.1, 0.5, 0.25))),
+    (SCHEDULES, schedule.AlphasCumprod((0.75, 0.5, 0.0625))),
+    (SCHEDULES, schedule.ZeroTerminal(schedule.Linear(T=10))),
+    (SCHEDULES, schedule.ZeroTerminal(schedule.Betas((0.1, 0.5)))),
     (SCHEDULES, schedule.VP(beta_min=0.2, beta_max=10.0, first=0.01)),
+    (SCHEDULES, schedule.SubVP(beta_min=0.2)),
+    (SCHEDULES, schedule.VE()),
+    (SCHEDULES, schedule.VE(T=10, sigma_min=0.1, sigma_max=3.0, law="linear")),
+    (SCHEDULES, schedule.EDM(sigma_max=10.0)),
+    (SCHEDULES, schedule.Flow(shift=3.0, first=0.01)),
     (PARAMETERIZATIONS, Eps()),
     (PARAMETERIZATIONS, X0()),
     (PARAMETERIZATIONS, V()),
     (PARAMETERIZATIONS, Mean(schedule.Cosine(T=50))),
     (PARAMETERIZATIONS, Mean(schedule.VP(first=0.01), step=0.25)),
+    (PARAMETERIZATIONS, Mean(schedule.ZeroTerminal(schedule.Cosine()))),
+    (PARAMETERIZATIONS, Score()),
+    (PARAMETERIZATIONS, Score(over_sigma=False)),
+    (PARAMETERIZATIONS, Flow()),
+    (PARAMETERIZATIONS, Flow(told="sigma")),
+    (PARAMETERIZATIONS, Karras(sigma_data=1.5)),
     (SPACINGS, grid.Uniform()),
     (SPACINGS, grid.Trailing()),
     (SPACINGS, grid.Leading()),
     (SPACINGS, grid.Quadratic()),
     (SPACINGS, grid.Quadratic(0.8)),
+    (SPACINGS, grid.Karras(rho=5.0)),
+    (SPACINGS, grid.LogSNR()),
+    (SPACINGS, grid.AYS("sdxl")),
+    (SPACINGS, grid.Explicit((999.0, 500.0, 0.5))),
     (SAMPLERS, Ancestral()),
     (SAMPLERS, Ancestral("large")),
+    (SAMPLERS, Ancestral("learned")),
     (SAMPLERS, DDIM(eta=0.5)),
+    (SAMPLERS, sample.Euler(churn=40.0, low=0.05, high=50.0, spread=1.003)),
+    (SAMPLERS, sample.EulerAncestral(eta=0.5)),
+    (SAMPLERS, sample.Heun(along="flow")),
+    (SAMPLERS, sample.DPMSolver(order=3, eta=1.0)),
+    (SAMPLERS, sample.DPMSolverS(eta=0.5)),
+    (SAMPLERS, sample.UniPC(order=3, b="bh1")),
+    (SAMPLERS, sample.IPNDM(order=2)),
+    (SAMPLERS, sample.PLMS(order=3)),
+    (SAMPLERS, sample.LMS(order=1)),
+    (SAMPLERS, sample.Langevin(size=0.01, steps=5)),
+    (SAMPLERS, sample.AnnealedLangevin(steps=3, rate=0.5)),
+    (SAMPLERS, sample.PredictorCorrector(DDIM(eta=1.0), corrections=2)),
     (CODECS, Pixels(channels=1)),
     (CONDITIONERS, Nothing()),
     (CONDITIONERS, Labels(("cat", "a dog", "été"), dropout=0.2)),
+    *((WEIGHTS, Unit(view)) for view in ("eps", "x0", "v", "flow", "score")),
+    (WEIGHTS, SNR()),
+    (WEIGHTS, MinSNR(gamma=2.5)),
+    (WEIGHTS, P2(gamma=0.5, k=2.0)),
+    (WEIGHTS, Sigma2()),
+    (WEIGHTS, EDM(sigma_data=1.0)),
     (LOSSES, Denoising()),
     (LOSSES, Denoising(Unit("v"))),
+    (LOSSES, Denoising(MinSNR())),
+    (LOSSES, Bound()),
+    (LOSSES, Hybrid(share=0.25, mean=Denoising(P2()))),
     (TIMES, UniformTimes()),
+    (TIMES, LogitNormalTimes(mean=0.5, std=2.0)),
+    (TIMES, LogNormalTimes(mean=-0.5)),
+    (TIMES, CosineTimes(shift=-2.0)),
+    (TIMES, ImportanceTimes(history=3, uniform=0.125)),
 ]
 UNETS: list[dict[str, Any]] = [
     {"width": 8, "multipliers": (1,), "attention": ()},
@@ -143,9 +206,9 @@ def test_a_part_without_a_name_cannot_be_written() -> None:
         (
             SCHEDULES,
             {"kind": "linaer"},
-            "there is no schedule 'linaer'; did you mean 'linear'[?] known: cosine, linear,",
+            "there is no schedule 'linaer'; did you mean 'linear'[?] known: .*, cosine, edm, flow, linear,",
         ),
-        (SAMPLERS, {"kind": "heun"}, "there is no sampler 'heun'; known: ddim, ddpm$"),
+        (SAMPLERS, {"kind": "walk"}, "there is no sampler 'walk'; known: .*ddim, ddpm"),
         (
             SCHEDULES,
             {"kind": "linear", "beta_stat": 1.0},
@@ -196,7 +259,26 @@ def test_an_unknown_word_is_named_with_the_nearest_known(kinds: Kinds[Any], data
         (
             SAMPLERS,
             {"kind": "ddpm", "variance": "medium"},
-            "variance': input should be 'small' or 'large', not 'medium'",
+            "variance': input should be 'small', 'large' or 'learned', not 'medium'",
+        ),
+        (
+            SCHEDULES,
+            {"kind": "betas", "given": [0.1, "0.2"]},
+            "'schedule.betas.given.1': input should be a valid number",
+        ),
+        (SCHEDULES, {"kind": "ve", "law": "cubic"}, "law': input should be 'geometric' or 'linear', not 'cubic'"),
+        (
+            PARAMETERIZATIONS,
+            {"kind": "score", "over_sigma": "yes"},
+            "'parameterization.score.over_sigma': input should be a valid boolean, not 'yes'",
+        ),
+        (PARAMETERIZATIONS, {"kind": "flow", "told": "λ"}, "told': input should be 't' or 'sigma', not 'λ'"),
+        (WEIGHTS, {"kind": "unit", "view": "mean"}, "'weight.unit.view': input should be 'eps', 'x0', 'v', 'flow' or"),
+        (LOSSES, {"kind": "hybrid", "mean": {"kind": "l2"}}, "there is no loss 'l2'; known: bound, denoising, hybrid$"),
+        (
+            LOSSES,
+            {"kind": "denoising", "weight": {"kind": "min-snr", "gama": 5}},
+            "there is no setting 'weight.min-snr.gama'; did you mean 'gamma'",
         ),
         (
             NETWORKS,
@@ -234,7 +316,10 @@ def test_a_value_of_another_type_is_refused(kinds: Kinds[Any], data: Any, said: 
         (SAMPLERS, "ddpm,variance=large", Ancestral("large")),
         (SAMPLERS, 'ddpm,variance="large"', Ancestral("large")),
         (SPACINGS, "quadratic,reach=0.8", grid.Quadratic(0.8)),
+        (SPACINGS, "ays,model=sdxl", grid.AYS("sdxl")),
         (SCHEDULES, "linear,T=10,beta_end=1e-1", schedule.Linear(T=10, beta_end=0.1)),
+        (SCHEDULES, "flow,shift=3", schedule.Flow(shift=3.0)),
+        (SCHEDULES, "ve,T=null,law=linear", schedule.VE(law="linear")),
     ],
 )
 def test_a_short_text_spells_a_part(kinds: Kinds[Any], text: str, wanted: Any) -> None:
@@ -244,8 +329,8 @@ def test_a_short_text_spells_a_part(kinds: Kinds[Any], text: str, wanted: Any) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ddmi", "there is no sampler 'ddmi'; did you mean 'dd[ip]m'[?] known: ddim, ddpm"),
-        ("", "there is no sampler ''; known: ddim, ddpm"),
+        ("ddmi", "there is no sampler 'ddmi'; did you mean 'dd[ip]m'[?] known: .*ddim, ddpm"),
+        ("", "there is no sampler ''; known: .*ddim, ddpm"),
         ("ddim,eta", "'eta' should read name=value, each name once"),
         ("ddim,eat=1", "there is no setting 'sampler.ddim.eat'; did you mean 'eta'[?] known: eta"),
         ("ddim,eta=high", "'sampler.ddim.eta': input should be a valid number, not 'high'"),
