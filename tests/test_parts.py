@@ -30,6 +30,7 @@ from sfumato.loss import (
     UniformTimes,
     Unit,
 )
+from sfumato.nn.encoder import Encoder
 from sfumato.nn.unet import UNet
 from sfumato.parts import (
     CODECS,
@@ -132,11 +133,12 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (TIMES, CosineTimes(shift=-2.0)),
     (TIMES, ImportanceTimes(history=3, uniform=0.125)),
 ]
-UNETS: list[dict[str, Any]] = [
-    {"width": 8, "multipliers": (1,), "attention": ()},
-    {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "blocks": 1, "head_width": 4, "patch": 2},
-    {"width": 8, "scale_shift": True, "resample": "residual", "dropout": 0.1, "time_scale": 2.5},
-    {"width": 8, "vector": 3, "tokens": 4, "image": 5},
+BUILT: list[tuple[type, dict[str, Any]]] = [
+    (UNet, {"width": 8, "multipliers": (1,), "attention": ()}),
+    (UNet, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
+    (UNet, {"width": 8, "scale_shift": True, "resample": "residual", "dropout": 0.1, "time_scale": 2.5}),
+    (UNet, {"width": 8, "vector": 3, "tokens": 4, "image": 5}),
+    (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "blocks": 1, "head_width": 4}),
 ]
 
 
@@ -155,13 +157,13 @@ def test_every_part_survives_json(kinds: Kinds[Any], value: Any) -> None:
     assert kinds.dump(again) == data
 
 
-@pytest.mark.parametrize("arguments", UNETS)
-def test_every_network_survives_json(arguments: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("kind", "arguments"), BUILT)
+def test_every_network_survives_json(kind: type, arguments: dict[str, Any]) -> None:
     with torch.device("meta"):
-        network = UNet(**arguments)
+        network = kind(**arguments)
         data = NETWORKS.dump(network)
         again = NETWORKS.load(through_json(data))
-    assert NETWORKS.dump(again) == data
+    assert type(again) is kind and NETWORKS.dump(again) == data
     for name, value in arguments.items():
         assert getattr(again, name) == value and type(getattr(again, name)) is type(value)
     shapes = ({name: p.shape for name, p in each.named_parameters()} for each in (network, again))
@@ -169,7 +171,7 @@ def test_every_network_survives_json(arguments: dict[str, Any]) -> None:
 
 
 def test_every_known_kind_is_among_those_tested() -> None:
-    tested = {(kinds.part, type(value)) for kinds, value in VALUES} | {("network", UNet)}
+    tested = {(kinds.part, type(value)) for kinds, value in VALUES} | {("network", kind) for kind, _ in BUILT}
     assert tested == {(kinds.part, known) for kinds in ALL for known in kinds.kinds.values()}
 
 
