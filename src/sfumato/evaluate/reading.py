@@ -1,6 +1,7 @@
 """Does a picture show what was asked for? A classifier fitted on real pictures reads it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -30,23 +31,36 @@ def support_vectors(pictures: Tensor, labels: Labels) -> Reader:
     return lambda unseen: machine.predict(_rows(unseen))
 
 
-def convolutions(pictures: Tensor, labels: Labels, *, epochs: int = 4, batch: int = 128, seed: int = 0) -> Reader:
+@dataclass(frozen=True)
+class Convolutions:
+    """A small convolutional network that reads pictures, and says what it saw in them."""
+
+    network: nn.Sequential
+
+    def __call__(self, pictures: Tensor) -> Labels:
+        """Pictures [n, c, h, w] → the class of each, [n]."""
+        return self._through(self.network, pictures).argmax(1).numpy()
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """What the last layer decides by: pictures [n, c, h, w] → float32 [n, 128]."""
+        return self._through(self.network[:-1], pictures)
+
+    @torch.no_grad()
+    def _through(self, network: nn.Module, pictures: Tensor) -> Tensor:
+        return torch.cat([network(part) for part in pictures.split(500)])
+
+
+def convolutions(pictures: Tensor, labels: Labels, *, epochs: int = 4, batch: int = 128, seed: int = 0) -> Convolutions:
     """A small convolutional network, fitted by AdamW in two minutes or so for 60,000 small pictures.
 
     Sides should be multiples of 4.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = _fit(pictures, torch.from_numpy(labels), epochs, min(batch, len(pictures)))
-
-    @torch.no_grad()
-    def read(unseen: Tensor) -> Labels:
-        return torch.cat([network(part).argmax(1) for part in unseen.split(500)]).numpy()
-
-    return read
+        return Convolutions(_fit(pictures, torch.from_numpy(labels), epochs, min(batch, len(pictures))))
 
 
-def _fit(pictures: Tensor, labels: Tensor, epochs: int, batch: int) -> nn.Module:
+def _fit(pictures: Tensor, labels: Tensor, epochs: int, batch: int) -> nn.Sequential:
     """The network of `convolutions`, fitted by cross-entropy under a rate that rises and falls once."""
     network = nn.Sequential(
         *_halving(pictures.shape[1], 32),
@@ -58,7 +72,8 @@ def _fit(pictures: Tensor, labels: Tensor, epochs: int, batch: int) -> nn.Module
         nn.Flatten(),
         nn.Dropout(0.2),
         nn.Linear(128, int(labels.max()) + 1),
-    ).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    )
+    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     steps = epochs * (len(pictures) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=max(steps, 2))
