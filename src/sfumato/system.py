@@ -22,6 +22,7 @@ from sfumato.errors import InputError
 from sfumato.guide import ClassifierFree, Clip, Watch
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.sample import Sampler, sample
+from sfumato.sample.driver import check_steps
 from sfumato.samples import Samples
 from sfumato.settings import Settings, listed, whole
 
@@ -177,6 +178,7 @@ class System:
         if chosen.guidance != 1 and prompted and not self.conditioner.dropout:
             raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
         levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
+        check_steps(chosen.sampler, chosen.steps)
         _, *axes = self.codec.shape(chosen.size)
         check_size = getattr(self.denoiser.network, "check_size", None)
         if check_size is not None:

@@ -14,7 +14,7 @@ from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.moves import Past, solve_moments, straight
+from sfumato.sample.moves import Past, solve_moments, straight, unless_clean
 
 State = tuple[Past, ...]
 """The steps before, the newest first."""
@@ -29,6 +29,10 @@ class LMS:
     `order` eps`, exactly (k-diffusion's `lms`; Katherine Crowson, 2022). Order as said, from 1 to 4."""
 
     order: int = 4
+
+    @property
+    def least(self) -> int:
+        return self.order
 
     def init(self, x: Tensor) -> State:
         return ()
@@ -61,6 +65,10 @@ class IPNDM:
 
     order: int = 4
 
+    @property
+    def least(self) -> int:
+        return self.order
+
     def init(self, x: Tensor) -> State:
         return ()
 
@@ -87,17 +95,18 @@ class PLMS(IPNDM):
 
     def first(self, denoiser: DenoiserLike, estimate: Estimate, now: Level, then: Level) -> Tensor:
         moved = straight(estimate, then)
-        if not bool((then.sigma > 0).all()) or not bool((now.alpha > 0).all()):
+        bounded = (then.sigma > 0) & (now.alpha > 0)
+        if not bool(bounded.any()):
             return moved
-        there = Past(now.t, denoiser(moved, then).eps)
-        half = torch.tensor([0.5], dtype=torch.float64)
+        there = Past(now.t, denoiser(moved, unless_clean(then, now)).eps)
+        half = torch.where(bounded, 0.5, 0.0).double()
         return _combined(estimate, now, then, (Past(now.t, estimate.eps), there), [half, half])
 
 
 def _combined(estimate: Estimate, now: Level, then: Level, past: State, weights: list[Tensor]) -> Tensor:
     """An Euler step with the weighted mean of the eps of `past`: the straight step, and what the others add."""
     x = straight(estimate, then)
-    stride = then.sigma - then.alpha * now.sigma / now.alpha
+    stride = torch.where(now.alpha > 0, then.sigma - then.alpha * now.sigma / now.alpha, 0.0)
     for weight, one in zip(weights[1:], past[1:], strict=True):
         x = x + like(stride * weight, x) * (one.slope - past[0].slope)
     return x

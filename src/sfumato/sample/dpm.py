@@ -39,6 +39,10 @@ class DPMSolver:
     order: int = 2
     eta: float = 0.0
 
+    @property
+    def least(self) -> int:
+        return self.order + (self.order > 1)  # the last move is of first order
+
     def init(self, x: Tensor) -> State:
         return ()
 
@@ -88,6 +92,10 @@ class DPMSolverS(Stateless):
     """
 
     eta: float = 0.0
+
+    @property
+    def least(self) -> int:
+        return 2  # the last move is of first order
 
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
         _check_eta(self.eta)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,6 +25,12 @@ Still = tuple[Tensor, None]
 class Sampler(Protocol[S]):
     """One rule for moving samples from a level to the next. What it must remember, it hands back as its state."""
 
+    @property
+    def least(self) -> int:
+        """The fewest moves onto clean data in which one of them is what the sampler promises: with fewer, a solver of
+        high order would be one of low order, and not say so."""
+        ...
+
     def init(self, x: Tensor) -> S:
         """The state before the first move."""
         ...
@@ -38,6 +44,10 @@ class Sampler(Protocol[S]):
 
 class Stateless:
     """What samplers that remember nothing have in common."""
+
+    @property
+    def least(self) -> int:
+        return 1
 
     def init(self, x: Tensor) -> None:
         return None
@@ -72,6 +82,7 @@ def sample(
     x must stand at `levels[0]`. Stopping early is stopping the iteration. A sample that leaves the finite numbers is a
     `NonFiniteError` that names the move and the time.
     """
+    check_steps(sampler, len(levels) - 1)
     if any(not bool((level.sigma > 0).all()) for level in levels[:-1]):
         raise InputError("a move cannot start from clean data (sigma 0): leave that level out, or put it last")
     state, told = sampler.init(x), Told(denoiser, condition)
@@ -86,3 +97,12 @@ def sample(
                 f" in sample {bad[0]} and {len(bad) - 1} more of {len(x)}: try float32, or less guidance"
             )
         yield x
+
+
+def check_steps(sampler: Sampler[Any], steps: int) -> None:
+    """Raise an `InputError` if the sampler needs more steps than these to be of its order."""
+    if steps < sampler.least:
+        raise InputError(
+            f"{sampler} needs at least {sampler.least} steps to be of its order, not {steps}: take more steps, a lower"
+            " order, or ddim, which needs 1"
+        )

@@ -86,6 +86,10 @@ class Heun(Churn):
 
     along: Literal["sigma", "flow"] = "sigma"
 
+    @property
+    def least(self) -> int:
+        return 2  # the last move is Euler's
+
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
         if self.along == "sigma" and bool((now.alpha == 0).any()):
             raise InputError(

@@ -35,6 +35,10 @@ class UniPC:
     order: int = 2
     b: Literal["bh1", "bh2"] = "bh2"
 
+    @property
+    def least(self) -> int:
+        return self.order + 1  # the last move is not corrected
+
     def init(self, x: Tensor) -> State | None:
         return None
 

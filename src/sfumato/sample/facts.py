@@ -1,0 +1,71 @@
+"""What is known of each solver. The documentation shows it, and the tests hold it against what they measure."""
+
+from typing import NamedTuple
+
+
+class Facts(NamedTuple):
+    """What is known of a sampler with certain settings.
+
+    - `order` of convergence: halving every stride divides the error by 2^order. For the deterministic, of where samples
+      come to; for the `stochastic`, of the mean and variance of Gaussian data;
+    - `source`: the paper, or the code that made it known;
+    - `evaluations` of the denoiser a step, and `over` that many more (or fewer) in a walk onto clean data;
+    - `cold`: the order of a whole walk, if the first steps, which have no others before them, make it lower;
+    - `from_noise`: whether it can start from pure noise, alpha 0.
+    """
+
+    order: int
+    source: str
+    evaluations: int = 1
+    over: int = 0
+    cold: int | None = None
+    stochastic: bool = False
+    from_noise: bool = True
+
+
+DDPM = "DDPM, arXiv:2006.11239, algorithm 2"
+DDIM = "DDIM, arXiv:2010.02502, eq. 12"
+EDM = "EDM, arXiv:2206.00364, algorithms 1 and 2"
+DPM = "DPM-Solver++, arXiv:2211.01095"
+UNIPC = "UniPC, arXiv:2302.04867"
+PNDM = "PNDM, arXiv:2202.09778"
+IPNDM = "iPNDM, arXiv:2204.13902"
+LMS = "Adams and Bashforth, 1883; as k-diffusion's lms"
+
+FACTS = {
+    "ddpm": Facts(1, DDPM, stochastic=True),
+    "ddpm,variance=large": Facts(1, DDPM, stochastic=True),
+    "ddim": Facts(1, DDIM),
+    "ddim,eta=0.5": Facts(1, DDIM, stochastic=True),
+    "ddim,eta=1": Facts(1, DDIM, stochastic=True),
+    "euler": Facts(1, EDM),
+    "euler-ancestral": Facts(1, "k-diffusion's euler_ancestral", stochastic=True),
+    "heun": Facts(2, EDM, evaluations=2, over=-1, from_noise=False),
+    "heun,along=flow": Facts(2, EDM, evaluations=2, over=-1),
+    "dpm++,order=1": Facts(1, DPM),
+    "dpm++": Facts(2, DPM + ", algorithm 2 (2M)"),
+    "dpm++,order=3": Facts(3, DPM + ", code (3M)", cold=2),
+    "dpm++,order=1,eta=1": Facts(1, DPM + ", section 5", stochastic=True),
+    "dpm++,eta=1": Facts(2, DPM + ", section 5 (SDE-2M)", stochastic=True),
+    "dpm++,order=3,eta=1": Facts(2, "k-diffusion's dpmpp_3m_sde", stochastic=True),
+    "dpm++2s": Facts(2, DPM + ", algorithm 1 (2S)", evaluations=2, over=-1),
+    "dpm++2s,eta=1": Facts(2, "k-diffusion's dpmpp_2s_ancestral", evaluations=2, over=-1, stochastic=True),
+    "unipc,order=1": Facts(2, UNIPC),
+    "unipc": Facts(3, UNIPC),
+    "unipc,order=3": Facts(4, UNIPC, cold=3),
+    "unipc,order=1,b=bh1": Facts(2, UNIPC),
+    "unipc,b=bh1": Facts(3, UNIPC),
+    "unipc,order=3,b=bh1": Facts(4, UNIPC, cold=3),
+    "ipndm,order=1": Facts(1, IPNDM),
+    "ipndm,order=2": Facts(2, IPNDM),
+    "ipndm,order=3": Facts(3, IPNDM, cold=2),
+    "ipndm": Facts(4, IPNDM, cold=2),
+    "plms,order=2": Facts(2, PNDM, over=1),
+    "plms,order=3": Facts(3, PNDM, over=1),
+    "plms": Facts(4, PNDM, over=1, cold=3),
+    "lms,order=1": Facts(1, LMS),
+    "lms,order=2": Facts(2, LMS),
+    "lms,order=3": Facts(3, LMS, cold=2),
+    "lms": Facts(4, LMS, cold=2),
+}
+"""By the sampler as it is spelled. The orders of `ipndm` and `plms` hold where σ falls evenly."""
