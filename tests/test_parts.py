@@ -138,7 +138,7 @@ BUILT: list[tuple[type, dict[str, Any]]] = [
     (UNet, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
     (UNet, {"width": 8, "scale_shift": True, "resample": "residual", "dropout": 0.1, "time_scale": 2.5}),
     (UNet, {"width": 8, "vector": 3, "tokens": 4, "image": 5}),
-    (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "blocks": 1, "head_width": 4}),
+    (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "attention": (1,), "patch": 2}),
 ]
 
 
