@@ -50,12 +50,17 @@ def decoder_term(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance) 
     Each value has the mass between it and `±1/255`; the outermost have the tails too. The small variance is 0 here; the
     large stands for it.
     """
-    reverse = estimate.before(s, "large" if variance == "small" else variance)
-    std = reverse.var.sqrt()
-    std = std if std.ndim > 1 else like(std, x_0)
-    high, low = ((x_0 - reverse.mean + side * HALF_BIN) / std for side in (1, -1))
+    gap, std = _last_step(estimate, x_0, s, variance)
+    high, low = ((gap + side * HALF_BIN) / std for side in (1, -1))
     high, low = high.masked_fill(x_0 > 0.999, math.inf), low.masked_fill(x_0 < -0.999, -math.inf)
     return _bits(-_log_mass(low, high))
+
+
+def density_term(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance) -> Tensor:
+    """`L_0 = −log₂ p(x_0 | x_1)`, [b], of data without steps: the density of the normal law of the last step. The
+    variance is that of `decoder_term`."""
+    gap, std = _last_step(estimate, x_0, s, variance)
+    return _bits((gap / std) ** 2 / 2 + std.log() + math.log(2 * math.pi) / 2)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,13 @@ def _kl(q: Normal, p: Normal) -> Tensor:
     var_q, var_p = (var if var.ndim > 1 else like(var, q.mean) for var in (q.var, p.var))
     ratio = var_q / var_p
     return ((q.mean - p.mean) ** 2 / var_p + ratio - 1 - ratio.log()) / 2
+
+
+def _last_step(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance) -> tuple[Tensor, Tensor]:
+    """How far x_0 is from the mean of the step onto clean data, and the standard deviation of that step."""
+    reverse = estimate.before(s, "large" if variance == "small" else variance)
+    std = reverse.var.sqrt()
+    return x_0 - reverse.mean, std if std.ndim > 1 else like(std, x_0)
 
 
 def _log_mass(low: Tensor, high: Tensor) -> Tensor:
