@@ -26,26 +26,26 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
         yield nursery
 
 
-def words(data: Path, out: Path, steps: int) -> list[str]:
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+def words(data: Path, out: Path, steps: int, *more: str) -> list[str]:
+    settings = [word for setting in (*SETTINGS, *more) for word in ("--set", setting)]
     return ["train", str(data), "--recipe", "digits", "--out", str(out), "--steps", str(steps), *settings, *PLACE]
 
 
 PLACE = ["--device", "cpu", "--precision", "float32"]
 
 
-def start(nursery: Nursery, data: Path, out: Path, steps: int) -> Child:
+def start(nursery: Nursery, data: Path, out: Path, steps: int, *more: str) -> Child:
     """Begin the run, or go on with it once it is on record."""
     if (out / "run.json").exists():
         return nursery.start("train", "--out", str(out), "--resume", "--steps", str(steps), *PLACE)
-    return nursery.start(*words(data, out, steps))
+    return nursery.start(*words(data, out, steps, *more))
 
 
-def kill(nursery: Nursery, data: Path, out: Path, steps: int, rng: random.Random) -> None:
+def kill(nursery: Nursery, data: Path, out: Path, steps: int, rng: random.Random, *more: str) -> None:
     """Start, and kill a few steps later, at no particular moment of a step."""
-    before, child = last_step(out), start(nursery, data, out, steps)
+    before, child = last_step(out), start(nursery, data, out, steps, *more)
     goal = before + rng.randint(1, 3)
-    child.until(lambda: last_step(out) >= goal)
+    child.until(lambda: last_step(out) >= goal and (out / "system" / "system.json").exists())
     time.sleep(rng.random() * 0.03)
     seen = last_step(out)
     child.send(signal.SIGKILL)
@@ -56,13 +56,13 @@ def kill(nursery: Nursery, data: Path, out: Path, steps: int, rng: random.Random
     sfumato.load(out, "cpu", "float32")
 
 
-def killed_often(nursery: Nursery, data: Path, folder: Path, times: int) -> None:
+def killed_often(nursery: Nursery, data: Path, folder: Path, times: int, *more: str) -> None:
     steps, rng = times * 7, random.Random(times)
-    once = start(nursery, data, folder / "once", steps)
+    once = start(nursery, data, folder / "once", steps, *more)
     assert once.end() == 0, once.stderr.read_text()
     out = folder / "killed"
     for _ in range(times):
-        kill(nursery, data, out, steps, rng)
+        kill(nursery, data, out, steps, rng, *more)
     last = start(nursery, data, out, steps)
     assert last.end() == 0, last.stderr.read_text()
     assert last_step(out) == steps and digest(newest(out)) == digest(newest(folder / "once"))
@@ -75,6 +75,15 @@ def killed_often(nursery: Nursery, data: Path, folder: Path, times: int) -> None
 
 def test_a_run_killed_five_times_ends_with_the_same_bytes(nursery: Nursery, data: Path, tmp_path: Path) -> None:
     killed_often(nursery, data, tmp_path, 5)
+
+
+def test_a_killed_run_whose_times_follow_the_losses_remembers_them(
+    nursery: Nursery, data: Path, tmp_path: Path
+) -> None:
+    chain, times = '{"kind":"linear","T":4,"beta_end":0.5}', '{"kind":"importance","history":2}'
+    killed_often(nursery, data, tmp_path, 2, f"schedule={chain}", f"times={times}")
+    memory = tensors(newest(tmp_path / "killed"))["memory"]
+    assert memory.shape == (4, 2) and memory.isfinite().all()
 
 
 @pytest.mark.release
