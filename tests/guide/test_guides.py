@@ -1,142 +1,231 @@
-"""Guides wrap a denoiser and are one: what they change, how often they ask, and that they stack."""
+"""What every guide does: it wraps a denoiser and is one, on any level, in any mode, and they stack."""
 
-import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
+from laws import SCHEDULE, Told, correlated, error, normal
 from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Trailing, Uniform, levels
-from sfumato.core.level import Level
+from sfumato.core.grid import Trailing, levels
+from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
-from sfumato.core.schedule import VP, Linear
-from sfumato.denoise import DenoiserLike
-from sfumato.errors import InputError
-from sfumato.guide import ClassifierFree, Clip, Watch
-from sfumato.oracle import Gaussian
-from sfumato.sample import DDIM, sample
+from sfumato.core.parameterization import V
+from sfumato.denoise import Denoiser, DenoiserLike
+from sfumato.guide import Autoguidance, Classifier, ClassifierFree, Clip, Guide, Inpaint, Posterior, Watch
+from sfumato.sample import DDIM, Ancestral, sample
 
-SCHEDULE = Linear()
-ASKED, EMPTY = (Gaussian(SCHEDULE, *torch.tensor(law, dtype=torch.float64)) for law in ([[1.0], [0.5]], [[0.0], [1.0]]))
-
-
-class Two:
-    """Gaussian data of one law under a condition and of another under none; remembers the batches it is asked."""
-
-    schedule = SCHEDULE
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
-        self.batches.append(len(x_t))
-        assert condition.vector is not None and len(condition.vector) == len(x_t)
-        x0 = torch.where(condition.vector > 0, ASKED(x_t, level).x0, EMPTY(x_t, level).x0)
-        return Estimate(x_t, level, x0)
+D = 4
+LAW, MODEL = correlated(D), Told(correlated(D))
+X_T, TIMES = normal(5, D), torch.tensor([0, 100, 500, 900, 999])
+CONDITION, NULL = Condition(torch.tensor([[1.0], [-0.5], [2.0], [0.5], [1.5]])), Condition(torch.zeros(1, 1))
+PICTURE, KNOWN = normal(D, seed=1), torch.tensor([True, False, False, True])
+OPERATOR, Y, NOISE = normal(2, D, seed=2), normal(1, 2, seed=3), 0.3
 
 
-def batch() -> tuple[Tensor, Level, Condition, Condition]:
-    """Five samples at levels of their own, a condition for each, and the empty one."""
-    x_t = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
-    return x_t, SCHEDULE(torch.tensor([0, 100, 500, 900, 999])), *(Condition(torch.full((5, 1), v)) for v in (1.0, 0.0))
+def measure(x: Tensor) -> Tensor:
+    return x @ OPERATOR.to(x).T
 
 
-@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 2.0, 7.5])
-@pytest.mark.parametrize("view", ["x0", "eps", "v", "flow", "score"])
-def test_guidance_is_the_same_line_in_every_view(view: str, scale: float) -> None:
-    x_t, level, condition, null = batch()
-    guided = ClassifierFree(Two(), null, scale)(x_t, level, condition)
-    asked, empty = (getattr(oracle(x_t, level), view) for oracle in (ASKED, EMPTY))
-    wanted = empty + scale * (asked - empty)
-    assert ((getattr(guided, view) - wanted) / wanted.abs().clamp(min=1)).abs().max() < 1e-9
-    assert guided.x_t is x_t and guided.level is level
+def log_prob(x_t: Tensor, level: Level) -> Tensor:
+    return -((like(level.alpha, x_t) * x_t.sin() - 1) ** 2).sum(1)
 
 
-@pytest.mark.parametrize(("scale", "batches"), [(1.0, [5]), (1, [5]), (2.0, [10]), (0.0, [10])])
-def test_both_are_asked_in_one_call_and_scale_one_asks_once(scale: float, batches: list[int]) -> None:
-    two = Two()
-    x_t, level, condition, null = batch()
-    ClassifierFree(two, null, scale)(x_t, level, condition)
-    assert two.batches == batches
+GUIDES: dict[str, Callable[[DenoiserLike], Guide]] = {
+    "free": lambda denoiser: ClassifierFree(denoiser, NULL, 3.0),
+    "free-interval": lambda denoiser: ClassifierFree(denoiser, NULL, 3.0, interval=(0.1, 10.0), rescale=0.7),
+    "classifier": lambda denoiser: Classifier(denoiser, log_prob, 2.0),
+    "auto": lambda denoiser: Autoguidance(denoiser, Told(correlated(D, reach=1.0)), 2.0),
+    "inpaint": lambda denoiser: Inpaint(denoiser, PICTURE, KNOWN),
+    "posterior": lambda denoiser: Posterior(denoiser, measure, Y, NOISE),
+    "clip": lambda denoiser: Clip(denoiser, 0.5),
+    "watch": lambda denoiser: Watch(denoiser),
+}
+OFF: dict[str, Callable[[DenoiserLike], Guide]] = {
+    "free": lambda denoiser: ClassifierFree(denoiser, NULL, 1.0, interval=(0.1, 10.0), rescale=0.7),
+    "free-outside": lambda denoiser: ClassifierFree(denoiser, NULL, 3.0, interval=(1e6, 1e7)),
+    "classifier": lambda denoiser: Classifier(denoiser, log_prob, 0.0),
+    "auto": lambda denoiser: Autoguidance(denoiser, MODEL, 1.0),
+    "watch": lambda denoiser: Watch(denoiser),
+}
+each_guide = pytest.mark.parametrize("name", GUIDES)
 
 
-def test_one_level_stands_for_the_whole_batch() -> None:
-    x_t, _, condition, null = batch()
-    guide = ClassifierFree(Two(), null, 3.0)
-    one, each = SCHEDULE(torch.tensor([300])), SCHEDULE(torch.tensor([300] * 5))
-    assert torch.equal(guide(x_t, one, condition).x0, guide(x_t, each, condition).x0)
+def rows(level: Level, which: list[int]) -> Level:
+    return Level(*(value[which] for value in level))
 
 
-def test_a_condition_unlike_the_empty_one_is_refused() -> None:
-    x_t, level, _, null = batch()
-    with pytest.raises(InputError, match="conditions with different doors cannot be joined"):
-        ClassifierFree(Two(), null, 2.0)(x_t, level, Condition(tokens=torch.zeros(5, 1, 1)))
+def close(found: Estimate, wanted: Estimate) -> bool:
+    assert found.between is not None and wanted.between is not None
+    return error(found.x0, wanted.x0) < 1e-12 and error(found.between, wanted.between) < 1e-12
 
 
-def test_guided_samples_of_a_gaussian_lie_where_the_guided_score_says() -> None:
-    """Of two laws of one spread the guided score is that of the same spread, about a mean moved by the scale."""
-    schedule = VP()
-    mean, std = torch.zeros(1, dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64)
+@each_guide
+def test_a_guide_is_a_denoiser_on_the_schedule_of_the_one_it_wraps(name: str) -> None:
+    guide = GUIDES[name](MODEL)
+    assert isinstance(guide, DenoiserLike) and isinstance(guide, Guide) and guide.schedule is SCHEDULE
 
-    class Moved(Two):
+
+@each_guide
+def test_a_guide_keeps_the_samples_their_level_and_the_learned_variance_of_the_condition(name: str) -> None:
+    level = SCHEDULE(TIMES)
+    guided, plain = GUIDES[name](MODEL)(X_T, level, CONDITION), MODEL(X_T, level, CONDITION)
+    assert guided.x_t is X_T and guided.level is level
+    assert guided.between is not None and plain.between is not None
+    assert torch.equal(guided.between, plain.between)
+    then = SCHEDULE((TIMES - 1).clamp(min=-1))
+    assert guided.before(then, "learned").sample(torch.zeros_like(X_T)).shape == X_T.shape
+    if name != "watch":
+        assert error(guided.x0, plain.x0) > 0.1
+
+
+@each_guide
+def test_a_denoiser_that_learned_no_variance_gets_none(name: str) -> None:
+    class Plain(Told):
         def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
-            assert condition.vector is not None
-            oracles = (Gaussian(schedule, mean + shift, std)(x_t, level).x0 for shift in (0.4, 0.0))
-            return Estimate(x_t, level, torch.where(condition.vector > 0, *oracles))
+            estimate = super().__call__(x_t, level, condition)
+            return Estimate(x_t, level, estimate.x0)
 
-    x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
-    _, _, condition, null = batch()
-    path = levels(schedule, Uniform(), 100)
-    *_, guided = sample(ClassifierFree(Moved(), null, 3.0), DDIM(), x, path, condition, noise=Noise([]))
-    *_, there = sample(Gaussian(schedule, mean + 1.2, std), DDIM(), x, path, noise=Noise([]))
-    assert (guided - there).abs().max() < 1e-9
+    assert GUIDES[name](Plain(LAW))(X_T, SCHEDULE(TIMES), CONDITION).between is None
 
 
-@pytest.mark.parametrize("limit", [0.25, 1.0])
-def test_clip_holds_the_estimate_within_its_limit_and_the_other_views_with_it(limit: float) -> None:
-    x_t, level, *_ = batch()
-    free, held = ASKED(x_t, level), Clip(ASKED, limit)(x_t, level)
-    assert torch.equal(held.x0, free.x0.clamp(-limit, limit))
-    assert held.x0.abs().max() == limit
-    back = level.alpha[:, None] * held.x0 + level.sigma[:, None] * held.eps
-    assert (back - x_t).abs().max() < 1e-12
+@pytest.mark.parametrize("name", OFF)
+def test_a_guide_that_is_off_costs_one_call_and_changes_nothing(name: str) -> None:
+    model = Told(LAW)
+    guided = OFF[name](model)(X_T, SCHEDULE(TIMES), CONDITION)
+    assert model.batches == [5]
+    assert torch.equal(guided.x0, MODEL(X_T, SCHEDULE(TIMES), CONDITION).x0)
 
 
-def test_clip_lets_no_nan_pass_for_a_number() -> None:
-    class Broken(Two):
-        def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
-            return Estimate(x_t, level, torch.full_like(x_t, math.nan))
-
-    x_t, level, *_ = batch()
-    assert Clip(Broken())(x_t, level).x0.isnan().all()
-
-
-def test_clip_lets_no_infinity_pass_for_a_number() -> None:
-    class Broken(Two):
-        def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
-            return Estimate(x_t, level, torch.full_like(x_t, math.inf))
-
-    x_t, level, *_ = batch()
-    assert not Clip(Broken())(x_t, level).x0.isfinite().any()
+@each_guide
+def test_a_batch_at_many_levels_is_guided_as_each_sample_alone(name: str) -> None:
+    guide, level = GUIDES[name](MODEL), SCHEDULE(TIMES)
+    together = guide(X_T, level, CONDITION)
+    for i in range(5):
+        alone = guide(X_T[[i]], rows(level, [i]), CONDITION.map(lambda value, i=i: value[[i]]))
+        assert close(together.rows(torch.tensor([i])), alone)
 
 
-def test_watch_keeps_the_last_estimate_and_changes_nothing() -> None:
-    watch = Watch(ASKED)
-    assert watch.last is None
-    x_t, level, *_ = batch()
-    for x in (x_t, -x_t):
-        estimate = watch(x, level)
-        assert watch.last is estimate
-        assert torch.equal(estimate.x0, ASKED(x, level).x0)
+@each_guide
+def test_one_level_stands_for_the_whole_batch(name: str) -> None:
+    guide = GUIDES[name](MODEL)
+    one, each = (guide(X_T, SCHEDULE(torch.tensor([300] * n)), CONDITION) for n in (1, 5))
+    assert close(one, each)
 
 
-def test_guides_stack_and_know_the_schedule() -> None:
-    x_t, _, condition, null = batch()
-    free = ClassifierFree(Two(), null, 4.0)
-    watch = Watch(Clip(free, 0.8))
-    assert isinstance(watch, DenoiserLike) and watch.schedule is free.schedule is SCHEDULE
-    *_, last = sample(watch, DDIM(), x_t, levels(SCHEDULE, Trailing(), 10), condition, noise=Noise([]))
+@each_guide
+def test_guides_work_with_gradients_off_and_in_inference_mode(name: str) -> None:
+    """Everything that the call needs, levels and conditions too, may have been made in that mode."""
+
+    def asked(mode: AbstractContextManager[object]) -> Estimate:
+        with mode:
+            estimate = GUIDES[name](MODEL)(X_T.clone(), SCHEDULE(TIMES), CONDITION.map(torch.Tensor.double))
+        assert not estimate.x0.requires_grad and estimate.x0.grad_fn is None
+        return estimate
+
+    wanted = asked(nullcontext())
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        found = asked(mode)
+        assert found.between is not None and wanted.between is not None
+        assert torch.equal(found.x0, wanted.x0) and torch.equal(found.between, wanted.between)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("sampler", [DDIM(), Ancestral("learned")])
+@each_guide
+def test_a_walk_is_the_same_in_every_mode(name: str, sampler, mode) -> None:
+    def walk() -> Tensor:
+        path = levels(SCHEDULE, Trailing(), 7)
+        *_, last = sample(GUIDES[name](MODEL), sampler, X_T.clone(), path, CONDITION, noise=Noise(range(5)))
+        return last
+
+    wanted = walk()
+    assert not wanted.requires_grad
+    with mode():
+        assert torch.equal(walk(), wanted)
+
+
+@each_guide
+def test_a_network_of_float32_weights_is_guided_in_its_type(name: str) -> None:
+    class Wide(torch.nn.Module):
+        """Twice the channels, from samples and a vector: a learned variance too."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = torch.nn.Linear(D + 1, 2 * D)
+
+        def forward(self, x: Tensor, time: Tensor, vector: Tensor) -> Tensor:
+            return self.layer(torch.cat([x, vector], 1)).tanh()
+
+    model = Denoiser(Wide(), SCHEDULE, V()).eval()
+    with torch.inference_mode():
+        guided = GUIDES[name](model)(X_T.float(), SCHEDULE(TIMES), CONDITION)
+    assert guided.x0.dtype == torch.float32 and guided.x0.isfinite().all()
+    assert guided.between is not None and guided.between.shape == X_T.shape
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+@each_guide
+def test_gradients_by_x_t_pass_through_a_guide(name: str) -> None:
+    """Against differences: so a guide outside may differentiate one inside."""
+    level, step = SCHEDULE(torch.tensor([100, 300, 400, 500, 600])), 1e-5
+    guide, along = GUIDES[name](MODEL), normal(5, D, seed=9)
+    x = X_T.clone().requires_grad_()
+    (found,) = torch.autograd.grad(guide(x, level, CONDITION).x0.sum(), x)
+    with torch.no_grad():
+        ahead, behind = (guide(X_T + sign * step * along, level, CONDITION).x0.sum(1) for sign in (1, -1))
+    assert error((found * along).sum(1), (ahead - behind) / (2 * step)) < 1e-6
+
+
+# Stacks ---------------------------------------------------------------------------------------------------------------
+
+
+def test_two_observations_in_two_guides_are_those_of_both() -> None:
+    """In either order, and by either kind of guide: exact for Gaussian data."""
+    level = SCHEDULE(TIMES)
+    first, y, noise = normal(2, D, seed=5), normal(2, seed=6), 0.5
+    wanted = LAW.given(first, y, noise).given(OPERATOR, Y[0], NOISE)(X_T, level).x0
+
+    def likelihood(x_t: Tensor, level: Level) -> Tensor:
+        mean = LAW(x_t, level).x0 @ first.T
+        cov = first @ LAW.uncertainty(level) @ first.T + noise**2 * torch.eye(2).to(x_t)
+        return torch.distributions.MultivariateNormal(mean, cov).log_prob(y)
+
+    def by_first(denoiser: DenoiserLike) -> Guide:
+        return Posterior(denoiser, lambda x: x @ first.T, y[None], noise, iterations=2)
+
+    def by_second(denoiser: DenoiserLike) -> Guide:
+        return Posterior(denoiser, measure, Y, NOISE, iterations=2)
+
+    for stack in (by_second(by_first(LAW)), by_first(by_second(LAW)), by_second(Classifier(LAW, likelihood))):
+        assert error(stack(X_T, level).x0, wanted) < 1e-9
+
+
+def test_the_outer_guide_has_the_last_word() -> None:
+    level, high = SCHEDULE(TIMES), torch.full((D,), 3.0)
+    clipped, free = (lambda denoiser: Clip(denoiser, 0.5)), (lambda denoiser: ClassifierFree(denoiser, NULL, 4.0))
+    inside, outside = free(clipped(MODEL))(X_T, level, CONDITION).x0, clipped(free(MODEL))(X_T, level, CONDITION).x0
+    assert inside.abs().max() > 0.6 and outside.abs().max() == 0.5
+    asked, empty = (
+        MODEL(X_T, level, told).x0.clamp(-0.5, 0.5) for told in (CONDITION, NULL.map(lambda v: v.expand(5, 1)))
+    )
+    assert error(inside, empty + 4.0 * (asked - empty)) < 1e-12
+    held = Inpaint(clipped(MODEL), high, KNOWN)(X_T, level, CONDITION).x0
+    assert torch.equal(held[:, KNOWN], torch.full((5, 2), 3.0).double())
+    assert clipped(Inpaint(MODEL, high, KNOWN))(X_T, level, CONDITION).x0.max() == 0.5
+
+
+def test_a_tall_stack_walks() -> None:
+    free = ClassifierFree(MODEL, NULL, 4.0, interval=(0.1, 20.0))
+    watch = Watch(Inpaint(Clip(Posterior(Classifier(free, log_prob), measure, Y, NOISE), 0.8), PICTURE, KNOWN))
+    path = levels(SCHEDULE, Trailing(), 10)
+    assert watch.schedule is SCHEDULE
+    with torch.inference_mode():
+        *_, last = sample(watch, DDIM(), X_T, path, CONDITION, noise=Noise([]))
     assert watch.last is not None and torch.equal(watch.last.x0, last)
-    assert last.abs().max() <= 0.8
+    assert torch.equal(last[:, KNOWN], PICTURE[KNOWN].expand(5, 2))
+    assert last[:, ~KNOWN].abs().max() <= 0.8

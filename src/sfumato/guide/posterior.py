@@ -22,16 +22,17 @@ class Posterior(Guide):
 
     `x_0 = x̂_0 + C·Aᵀ·(A·C·Aᵀ + noise²)⁻¹·(y − A·x̂_0)`, with `C = Cov[x_0 | x_t] = (sigma²/alpha)·∂x̂_0/∂x_t`
     (moment matching posterior sampling, MMPS, arXiv:2405.13712, section 4.2). It takes p(x_0 | x_t) for a Gaussian of
-    its true mean and covariance: exact for Gaussian data, and near for all data under little noise.
+    its own mean and covariance: exact for Gaussian data, near for any under little noise. Under much noise data of
+    several kinds is no Gaussian, and the kinds that fit y may come in wrong shares.
 
-    `operator` is A, linear: [b, *d] → [b, *m], each sample by itself and differentiable by torch. `observation` is
+    `operator` is A, linear: [b, *d] → [b, *m], each sample by itself, and differentiable by torch. `observation` is
     [b, *m], or [1, *m] for all. Give what is seen and nothing else: for a mask, `x[:, seen]`. Neither C nor Aᵀ is ever
-    written out: both are taken by gradients. The equation is solved by conjugate gradients, of as many `iterations` at
-    most, each one gradient of the denoiser; they end early where the precision of the numbers is reached, and where a
+    written out: both are taken by gradients. The equation is solved by conjugate gradients in up to `iterations` steps,
+    each of which costs one gradient of the denoiser; a sample ends early once its numbers can say no more, or where a
     network's C is no covariance.
 
-    At alpha 0, where C is 0/0, nothing changes. Put `Clip` outside, for its gradient is 0. Gradients by the weights do
-    not pass; those by x_t do, where x_t requires them.
+    At alpha 0, where C is 0/0, nothing changes. Put `Clip` outside: its gradient is 0. Gradients by x_t pass, where
+    x_t requires them; those by weights do not.
     """
 
     denoiser: DenoiserLike
