@@ -45,6 +45,8 @@ MEANING = {
     "settings.spacing": "which times it visits",
     "settings.steps": "in how many moves",
     "settings.guidance": "the scale of classifier-free guidance; 1 is off",
+    "settings.interval": "the two sigma/alpha between which it guides; everywhere when left out",
+    "settings.rescale": "how far the contrast that guidance adds is taken back: 0 not at all, 1 wholly",
 }
 KINDS = {
     "schedule": parts.SCHEDULES,

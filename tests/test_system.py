@@ -17,9 +17,12 @@ from torch import Tensor
 from sfumato import files
 from sfumato.codec import Pixels
 from sfumato.condition import Conditioner, Labels, Nothing
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.level import Level
 from sfumato.core.parameterization import X0
 from sfumato.core.schedule import Cosine, Linear, Schedule
-from sfumato.denoise import Denoiser
+from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import FormatError, InputError, ShapeError, StorageError
 from sfumato.nn.unet import UNet
 from sfumato.parts import NETWORKS
@@ -165,12 +168,16 @@ REFUSED = [
         ShapeError,
         r"size must be \(width, height\), each from 1 to 16,384, not \(8, 1000000000\)$",
     ),
-    (dict(sampler="dim"), InputError, r"there is no sampler 'dim'; did you mean 'ddim'\? known: ddim, ddpm$"),
+    (
+        dict(sampler="dim"),
+        InputError,
+        r"there is no sampler 'dim'; did you mean 'ddim'\? known: annealed-langevin, ddim, ddpm",
+    ),
     (dict(sampler="ddim,eta"), InputError, "'eta' should read name=value, each name once"),
     (dict(sampler="ddim,etta=1"), InputError, r"there is no setting 'sampler.ddim.etta'; did you mean 'eta'\?"),
     (dict(sampler="ddim,eta=fast"), InputError, "'sampler.ddim.eta': input should be a valid number, not 'fast'$"),
-    (dict(sampler="ddpm,variance=tiny"), InputError, "'small' or 'large', not 'tiny'$"),
-    (dict(spacing="even"), InputError, "there is no spacing 'even'; .*known: leading, quadratic, trailing, uniform$"),
+    (dict(sampler="ddpm,variance=tiny"), InputError, "'small', 'large' or 'learned', not 'tiny'$"),
+    (dict(spacing="even"), InputError, "there is no spacing 'even'; .*known: .*trailing, uniform$"),
 ]
 
 
@@ -393,7 +400,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing argument": (lambda f: change(f, lambda t: t["conditioner"].pop("classes")), "classes' is missing$"),
     "unknown kind": (
         lambda f: change(f, lambda t: t["schedule"].update(kind="cosin")),
-        r"there is no schedule 'cosin'; did you mean 'cosine'\? known: cosine, linear",
+        r"there is no schedule 'cosin'; did you mean 'cosine'\? known: alphas-cumprod",
     ),
     "unknown key": (
         lambda f: change(f, lambda t: t["network"].update(widht=8)),
@@ -612,3 +619,69 @@ def test_bfloat16_draws_nearly_the_same(tmp_path: Path) -> None:
     exact = small().generate("cat", sampler=Ancestral(), seeds=range(4)).tensor
     rough = small().to("cpu", "bfloat16").generate("cat", sampler=Ancestral(), seeds=range(4)).tensor
     assert 0 < furthest(exact, rough) and float((exact - rough).abs().mean()) < 0.1
+
+
+# Guides ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_negative_prompt_leads_away_from_what_it_says() -> None:
+    system = small()
+    plain = system.generate("cat", guidance=3)
+    negative = system.generate("cat", guidance=3, negative="dog")
+    assert furthest(negative.tensor, plain.tensor) > 1e-3
+    assert negative.records[0]["negative"] == "dog" and "negative" not in plain.records[0]
+    away_from_itself = system.generate("cat", guidance=3, negative="cat")
+    assert furthest(away_from_itself.tensor, system.generate("cat").tensor) < 1e-5
+    with pytest.raises(InputError, match="there is no class 'cow' here"):
+        system.stream("cat", guidance=3, negative="cow")
+
+
+def test_guidance_keeps_to_its_interval() -> None:
+    system = small()
+    plain, guided = system.generate("cat", guidance=1).tensor, system.generate("cat", guidance=3).tensor
+    assert torch.equal(system.generate("cat", guidance=3, interval=(1e8, 1e9)).tensor, plain)
+    assert torch.equal(system.generate("cat", guidance=3, interval=(0.0, 1e9)).tensor, guided)
+    some = system.generate("cat", guidance=3, interval=(0.5, 2.0))
+    assert furthest(some.tensor, plain) > 1e-4 and furthest(some.tensor, guided) > 1e-4
+    assert some.records[0]["interval"] == [0.5, 2.0]
+
+
+def test_rescaling_takes_contrast_back() -> None:
+    system = small()
+    guided, rescaled = (system.generate("cat", guidance=8, rescale=rescale).tensor for rescale in (0.0, 1.0))
+    assert furthest(guided, rescaled) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({"interval": (2.0, 1.0)}, "interval must be two sigma/alpha"),
+        ({"interval": (1.0,)}, "interval must be two sigma/alpha"),
+        ({"interval": "wide"}, "interval must be a list"),
+        ({"rescale": 1.5}, "rescale must lie between 0"),
+    ],
+)
+def test_an_interval_or_rescale_that_cannot_be(asked: dict[str, Any], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        small().stream("cat", guidance=2, **asked)
+
+
+def test_a_guide_of_ones_own_goes_around_the_denoiser() -> None:
+    class Grey:
+        """Believes that all data is grey."""
+
+        def __call__(self, denoiser: DenoiserLike) -> DenoiserLike:
+            class Guide:
+                schedule = denoiser.schedule
+
+                def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+                    return Estimate(x_t, level, torch.zeros_like(denoiser(x_t, level, condition).x0))
+
+            return Guide()
+
+        def __str__(self) -> str:
+            return "grey"
+
+    drawn = small().generate("cat", guide=Grey())
+    assert drawn.tensor.abs().max() < 1e-6
+    assert drawn.records[0]["guide"] == "grey"

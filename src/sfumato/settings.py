@@ -18,13 +18,18 @@ MOST_SIDE = 16384
 
 @dataclass(frozen=True)
 class Settings:
-    """`size` is (width, height); `guidance` the scale of classifier-free guidance, 1 for none."""
+    """`size` is (width, height); `guidance` the scale of classifier-free guidance, 1 for none.
+
+    `interval` and `rescale` say where it guides and how far contrast is brought back: see `guide.ClassifierFree`.
+    """
 
     size: tuple[int, int]
     sampler: Sampler[Any] = DDIM()
     spacing: Spacing = Trailing()
     steps: int = 50
     guidance: float = 1.0
+    interval: tuple[float, float] | None = None
+    rescale: float = 0.0
 
     def dump(self) -> dict[str, Any]:
         """The settings as data, ready for JSON."""
@@ -34,6 +39,8 @@ class Settings:
             "spacing": SPACINGS.dump(self.spacing),
             "steps": self.steps,
             "guidance": self.guidance,
+            "interval": list(self.interval) if self.interval is not None else None,
+            "rescale": self.rescale,
         }
 
     def but(self, **given: Any) -> "Settings":
@@ -50,6 +57,12 @@ class Settings:
         number = isinstance(self.guidance, int | float) and not isinstance(self.guidance, bool)
         if not number or not math.isfinite(self.guidance) or self.guidance < 0:
             raise InputError(f"guidance must be a number from 0 up, not {self.guidance!r}; 1 is off")
+        if self.interval is not None:
+            ends = [end for end in listed("interval", self.interval) if isinstance(end, int | float)]
+            if len(ends) != 2 or len(self.interval) != 2 or not 0 <= ends[0] < ends[1]:
+                raise InputError(f"interval must be two sigma/alpha with 0 ≤ low < high, not {self.interval!r}")
+        if not isinstance(self.rescale, int | float) or not 0 <= self.rescale <= 1:
+            raise InputError(f"rescale must lie between 0 (off) and 1, not {self.rescale!r}")
 
 
 class SettingsTable(BaseModel):
@@ -62,9 +75,11 @@ class SettingsTable(BaseModel):
     spacing: Annotated[Spacing, part_field(SPACINGS)]
     steps: int
     guidance: float
+    interval: tuple[float, float] | None = None
+    rescale: float = 0.0
 
     def settings(self) -> Settings:
-        return Settings(self.size, self.sampler, self.spacing, self.steps, self.guidance)
+        return Settings(self.size, self.sampler, self.spacing, self.steps, self.guidance, self.interval, self.rescale)
 
 
 def listed(name: str, value: Any) -> list[Any]:

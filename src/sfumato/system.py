@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,9 @@ class System:
         spacing: Spacing | str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        interval: tuple[float, float] | None = None,
+        rescale: float | None = None,
+        negative: Prompt = None,
         guide: Callable[[DenoiserLike], DenoiserLike] | None = None,
         batch: int | None = None,
     ) -> Samples:
@@ -85,6 +89,9 @@ class System:
             spacing=spacing,
             steps=steps,
             guidance=guidance,
+            interval=interval,
+            rescale=rescale,
+            negative=negative,
             guide=guide,
             batch=batch,
         )
@@ -101,6 +108,9 @@ class System:
         spacing: Spacing | str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        interval: tuple[float, float] | None = None,
+        rescale: float | None = None,
+        negative: Prompt = None,
         guide: Callable[[DenoiserLike], DenoiserLike] | None = None,
         batch: int | None = None,
     ) -> Iterator[Frame]:
@@ -108,8 +118,10 @@ class System:
 
         - `prompt`: what the conditioner reads, or a list of it; None asks for anything;
         - `seeds`: one picture each, which depends on its own seed and on nothing else that is drawn beside it;
-        - `size` (width, height), `sampler`, `spacing`, `steps`, `guidance`: in place of the system's own. A sampler or
+        - `size` (width, height), `sampler`, `spacing`, `steps`, `guidance`, `interval`, `rescale`: in place of the
+          system's own settings. A sampler or
           spacing may be spelled: "ddim", "ddim,eta=0.5";
+        - `negative`: a prompt to lead away from, in the place of the empty one, where guidance is on;
         - `guide`: puts a guide of your own around the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`;
         - `batch`: how many are drawn at once; None fits it to their size.
         """
@@ -118,24 +130,34 @@ class System:
         batch = whole("batch", batch, 1, 2**20) if batch is not None else None
         if not prompts or not seeds:
             raise InputError("nothing to draw: give at least one prompt and one seed")
-        chosen = self.settings.but(size=size, sampler=sampler, spacing=spacing, steps=steps, guidance=guidance)
+        chosen = self.settings.but(
+            size=size,
+            sampler=sampler,
+            spacing=spacing,
+            steps=steps,
+            guidance=guidance,
+            interval=interval,
+            rescale=rescale,
+        )
         self.check(chosen, prompted=any(prompt not in (None, "") for prompt in prompts))
-        self.conditioner(prompts)  # an unknown prompt stops here, before anything is drawn
+        self.conditioner([*prompts, negative])  # an unknown prompt stops here, before anything is drawn
         wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
-        return self._frames(wanted, chosen, guide, batch or self.batch(chosen.size))
+        around = partial(self._guided, chosen=chosen, negative=negative, guide=guide)
+        record = {} if negative is None else {"negative": negative}
+        record |= {} if guide is None else {"guide": str(guide)}
+        return self._frames(wanted, chosen, around, record, batch or self.batch(chosen.size))
 
     def _frames(
         self,
         wanted: list[tuple[Prompt, int]],
         chosen: Settings,
-        guide: Callable[[DenoiserLike], DenoiserLike] | None,
+        guided: Callable[[Sequence[Prompt]], DenoiserLike],
+        extra: dict[str, Any],
         batch: int,
     ) -> Iterator[Frame]:
         grid = levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
-        record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **chosen.dump()}
+        record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **chosen.dump(), **extra}
         record["precision"] = str(next(self.denoiser.parameters()).dtype).removeprefix("torch.")
-        if guide is not None:
-            record["guide"] = str(guide)
         batches = [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
         total = len(batches) * chosen.steps
         self.denoiser.eval()
@@ -145,7 +167,7 @@ class System:
             shape = self.codec.shape(chosen.size)
             spread = float((grid[0].alpha ** 2 + grid[0].sigma ** 2).sqrt())  # of x_t, for data of unit variance
             start = noise(*shape).to(self.device) * spread
-            watch = Watch(self._guided(prompts, chosen.guidance, guide))
+            watch = Watch(guided(prompts))
             condition = self.conditioner(prompts).to(self.device)
             for move, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):
                 assert watch.last is not None
@@ -158,15 +180,16 @@ class System:
     def _guided(
         self,
         prompts: Sequence[Prompt],
-        guidance: float,
+        chosen: Settings,
+        negative: Prompt,
         guide: Callable[[DenoiserLike], DenoiserLike] | None,
     ) -> DenoiserLike:
         """The denoiser in its guides: classifier-free where there is a prompt, the caller's own, and clipping where the
         codec is bounded."""
         denoiser: DenoiserLike = self.denoiser
-        if guidance != 1 and any(prompt not in (None, "") for prompt in prompts):
-            null: Condition = self.conditioner([None] * len(prompts)).to(self.device)
-            denoiser = ClassifierFree(denoiser, null, guidance)
+        if chosen.guidance != 1 and any(prompt not in (None, "") for prompt in (*prompts, negative)):
+            null: Condition = self.conditioner([negative] * len(prompts)).to(self.device)
+            denoiser = ClassifierFree(denoiser, null, chosen.guidance, chosen.interval, chosen.rescale)
         if guide is not None:
             denoiser = guide(denoiser)
         return denoiser if self.codec.limit is None else Clip(denoiser, self.codec.limit)

@@ -14,9 +14,19 @@ def generate(
     number: Annotated[int, typer.Option("-n", help="How many pictures.")] = 1,
     seed: Annotated[int, typer.Option(help="The first picture's seed; the others count on from it.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Moves from noise to picture.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddim, ddpm; settings follow: ddim,eta=0.5")] = None,
-    spacing: Annotated[str | None, typer.Option(help="uniform, trailing, leading, quadratic.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="ddim, ddpm, dpm++, unipc, heun …; settings follow: ddim,eta=0.5")
+    ] = None,
+    spacing: Annotated[str | None, typer.Option(help="uniform, trailing, karras, logsnr …")] = None,
     guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None,
+    negative: Annotated[str | None, typer.Option(help="A prompt to lead away from, by guidance.")] = None,
+    classifier: Annotated[
+        Path | None, typer.Option(help="A trained classifier to guide with, towards --toward.", metavar="DIR")
+    ] = None,
+    toward: Annotated[
+        str | None, typer.Option(help="The class that the classifier guides to.", metavar="CLASS")
+    ] = None,
+    push: Annotated[float, typer.Option(help="Scale of the classifier's guidance; 0 is off.")] = 1.0,
     size: Annotated[str | None, typer.Option(help="Width and height, as 64x64.", metavar="WxH")] = None,
     out: Annotated[Path, typer.Option(help="The folder for the pictures.", metavar="DIR")] = Path("out"),
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
@@ -33,7 +43,14 @@ def generate(
     if not 1 <= number <= 100_000:
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
     check_writable(out)
+    if (classifier is None) != (toward is None):
+        raise InputError("--classifier and --toward go together: the classifier's folder, and the class to draw")
     system = load(model, device, precision)
+    guide = None
+    if classifier is not None and toward is not None:
+        from sfumato.classifier import NoisyClassifier
+
+        guide = NoisyClassifier.load(classifier, device, precision).toward(toward, push)
     frames = system.stream(
         prompt,
         seeds=range(seed, seed + number),
@@ -41,6 +58,8 @@ def generate(
         sampler=sampler,
         spacing=spacing,
         guidance=guidance,
+        negative=negative,
+        guide=guide,
         size=_size(size),
     )
     console = Console(stderr=True)

@@ -31,7 +31,7 @@ def _again(record: dict[str, Any]) -> str:
     """The command that draws the picture once more."""
     prompt = record.get("prompt")
     words = ["sfumato generate --model DIR"]
-    for option in ("seed", "steps", "sampler", "spacing", "guidance", "size", "precision"):
+    for option in ("seed", "steps", "sampler", "spacing", "guidance", "negative", "size", "precision"):
         value = record.get(option)
         if value is None:
             continue

@@ -37,6 +37,8 @@ def build(recipe: Recipe, pictures: Pictures) -> System:
         recipe.settings.spacing,
         recipe.settings.steps,
         recipe.settings.guidance,
+        recipe.settings.interval,
+        recipe.settings.rescale,
     )
     denoiser = Denoiser(network, recipe.schedule, recipe.parameterization)
     system = System(codec, conditioner, denoiser, settings)

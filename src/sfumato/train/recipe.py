@@ -85,6 +85,8 @@ class SettingsRecipe(Table):
     spacing: Annotated[Spacing, part_field(SPACINGS)] = Trailing()
     steps: Count = 50
     guidance: Annotated[float, Field(ge=0)] = 1.0
+    interval: tuple[Annotated[float, Field(ge=0)], Positive] | None = None
+    rescale: Share = 0.0
 
 
 class Recipe(Table):
