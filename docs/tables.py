@@ -52,6 +52,7 @@ KINDS = {
     "schedule": parts.SCHEDULES,
     "parameterization": parts.PARAMETERIZATIONS,
     "loss": parts.LOSSES,
+    "weight": parts.WEIGHTS,
     "times": parts.TIMES,
     "average": AVERAGES,
     "sampler": parts.SAMPLERS,
@@ -85,7 +86,7 @@ def write_all(folder: Path) -> None:
 def _kind(name: str, kind: type) -> tuple[str, str, str]:
     """One kind of a part: its settings with their defaults, and the first sentence of its docstring."""
     settings = [
-        f"`{key}`" if parameter.default is parameter.empty else f"`{key} = {json.dumps(parameter.default)}`"
+        f"`{key}`" if parameter.default is parameter.empty else f"`{key} = {_spelled(parameter.default)}`"
         for key, parameter in inspect.signature(kind).parameters.items()
     ]
     first = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
@@ -93,11 +94,18 @@ def _kind(name: str, kind: type) -> tuple[str, str, str]:
 
 
 def _code(value: Any) -> str:
-    """A value as a recipe writes it; a part as the kind it is."""
+    """A value as a recipe writes it."""
+    return "left out" if value is None else f"`{_spelled(value)}`"
+
+
+def _spelled(value: Any) -> str:
+    """A value in TOML; a part as its kind and settings."""
+    for kinds in parts.KINDS.values():
+        if isinstance(value, tuple(kinds.kinds.values())):
+            value = kinds.dump(value)
     if isinstance(value, dict):
-        settings = [f"{key} = {json.dumps(item)}" for key, item in value.items()]
-        return f"`{{ {', '.join(settings)} }}`"
-    return "left out" if value is None else f"`{json.dumps(value)}`"
+        return f"{{ {', '.join(f'{key} = {_spelled(item)}' for key, item in value.items())} }}"
+    return json.dumps(value)
 
 
 def _write(path: Path, heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
