@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from matrix import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, error, levels, network, normal, stack
+from matrix import SAMPLERS, SCHEDULES, each_pair, error, levels, network, normal, stack
 
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
@@ -14,20 +14,20 @@ from sfumato.sample import sample
 POINTS = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: str, schedule: str, parameterization: str) -> None:
-    """First, last and middle moves of grids of different lengths, all at once."""
-    places = ((7, 0), (30, 11), (10, 9), (10, 4))
-    moves = [list(pairwise(levels(schedule, "trailing", steps)))[k] for steps, k in places]
-    rule, denoiser = SAMPLERS[sampler], network(finite(SCHEDULES[schedule], POINTS), parameterization)
+@each_pair()
+def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: str, schedule: str) -> None:
+    """Two moves each, at the beginning, in the middle and at the end of grids of different lengths, all at once."""
+    places = ((7, 0), (30, 11), (10, 8), (10, 4))
+    moves = [list(pairwise(levels(schedule, "trailing", steps)))[k : k + 2] for steps, k in places]
+    rule, denoiser = SAMPLERS[sampler], network(finite(SCHEDULES[schedule], POINTS), "v")
     x = normal(len(moves), 2)
 
     def move(which: list[int]) -> torch.Tensor:
-        now, then = (stack([moves[i][end] for i in which]) for end in (0, 1))
-        with torch.no_grad():
-            moved, _ = rule.step(denoiser, x[which], now, then, rule.init(x[which]), Noise(which))
+        moved, state, noise = x[which], rule.init(x[which]), Noise(which)
+        for k in range(2):
+            now, then = (stack([moves[i][k][end] for i in which]) for end in (0, 1))
+            with torch.no_grad():
+                moved, state = rule.step(denoiser, moved, now, then, state, noise)
         return moved
 
     together = move([0, 1, 2, 3])

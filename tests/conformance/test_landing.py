@@ -12,6 +12,7 @@ from matrix import (
     SPACINGS,
     STEPS,
     Knows,
+    Row,
     each_row,
     error,
     levels,
@@ -27,34 +28,33 @@ from sfumato.oracle import Gaussian, finite
 POINT = torch.tensor([0.7, -1.2, 0.05], dtype=torch.float64)
 
 
-@each_row(by_turns=(30, LONG))
-def test_data_of_one_point_is_found(
-    sampler: str, schedule: str, parameterization: str, spacing: str, steps: int
-) -> None:
-    denoiser = network(Gaussian(SCHEDULES[schedule], POINT, torch.zeros(3)), parameterization)
-    found = run(denoiser, sampler, normal(2, 3), levels(schedule, spacing, steps))
-    assert len(found) == steps
-    assert error(found[-1], POINT) < precision(schedule)
+@each_row()
+def test_data_of_one_point_is_found(sampler: str, schedule: str, rows: list[Row]) -> None:
+    for row in rows:
+        denoiser = network(Gaussian(SCHEDULES[schedule], POINT, torch.zeros(3)), row.parameterization)
+        found = run(denoiser, sampler, normal(2, 3), levels(schedule, row.spacing, row.steps))
+        assert len(found) == row.steps
+        assert error(found[-1], POINT) < precision(schedule), row
 
 
-@each_row(DETERMINISTIC, by_turns=[LONG])
+@each_row(DETERMINISTIC)
 def test_a_network_that_knows_the_noise_leads_along_the_straight_path(
-    sampler: str, schedule: str, parameterization: str, spacing: str, steps: int
+    sampler: str, schedule: str, rows: list[Row]
 ) -> None:
-    start, *rest = path = levels(schedule, spacing, steps)
     x_0, eps = normal(2, 3, seed=1), normal(2, 3, seed=2)
-    denoiser = network(Knows(SCHEDULES[schedule], eps), parameterization)
-    found = run(denoiser, sampler, marginal(x_0, start).sample(eps), path)
-    assert error(found[-1], x_0) < precision(schedule)
-    for x, level in zip(found, rest, strict=True):
-        assert error(x, marginal(x_0, level).sample(eps)) < precision(schedule)
+    for row in rows:
+        start, *rest = path = levels(schedule, row.spacing, row.steps)
+        denoiser = network(Knows(SCHEDULES[schedule], eps), row.parameterization)
+        found = run(denoiser, sampler, marginal(x_0, start).sample(eps), path)
+        for x, level in zip(found, rest, strict=True):
+            assert error(x, marginal(x_0, level).sample(eps)) < precision(schedule), row
 
 
 @pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_point_is_found_as_a_finite_data_set_too(schedule: str, parameterization: str) -> None:
     denoiser = network(finite(SCHEDULES[schedule], POINT[None]), parameterization)
-    found = run(denoiser, "ddpm-small", normal(2, 3), levels(schedule, "trailing", 10))
+    found = run(denoiser, "ddpm", normal(2, 3), levels(schedule, "trailing", 10))
     assert error(found[-1], POINT) < precision(schedule)
 
 
@@ -65,7 +65,7 @@ def test_ddim_with_all_the_noise_is_ddpm(schedule: str, parameterization: str, s
     points = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], dtype=torch.float64)
     denoiser = network(finite(SCHEDULES[schedule], points), parameterization)
     path = levels(schedule, "trailing", steps)
-    ddim, ddpm = (run(denoiser, sampler, normal(4, 2), path, seed=7) for sampler in ("ddim-one", "ddpm-small"))
+    ddim, ddpm = (run(denoiser, sampler, normal(4, 2), path, seed=7) for sampler in ("ddim,eta=1", "ddpm"))
     for here, there in zip(ddim, ddpm, strict=True):
         assert error(here, there) < 1e-9
 

@@ -60,7 +60,8 @@ class IPNDM:
     """Adams-Bashforth with the coefficients of even strides, whatever the strides are (iPNDM, arXiv:2204.13902,
     section 4 and its code, after PNDM, arXiv:2202.09778, eq. 12). The first steps are of lower order.
 
-    Of the `order` said, from 1 to 4, where σ falls evenly; elsewhere of first order, and yet good in few steps.
+    Of the `order` said, from 1 to 4, where σ falls evenly; elsewhere of second order at the most, as long as strides
+    change little from one to the next.
     """
 
     order: int = 4

@@ -32,6 +32,9 @@ class DPMSolver:
     `eta` 0 is the ODE, 1 the SDE (SDE-DPM-Solver++, section 5 and appendix B). The steps onto clean data and from pure
     noise, where h has no bound, are of first order.
 
+    It wants strides of λ that are much alike (the spacings `LogSNR` and `Karras`): a long one after short ones goes far
+    beyond what the estimates before say, most of all with order 3 and noise.
+
     3M here takes the second derivative of the estimates whole. The code released with the paper, and those after it,
     take half of it, which leaves them at second order.
     """

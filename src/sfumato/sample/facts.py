@@ -7,14 +7,14 @@ class Facts(NamedTuple):
     """What is known of a sampler with certain settings.
 
     - `order` of convergence: halving every stride divides the error by 2^order. For the deterministic, of where samples
-      come to; for the `stochastic`, of the mean and variance of Gaussian data;
+      come to; for the `stochastic`, of the mean and variance of Gaussian data. None where it is not strides that count;
     - `source`: the paper, or the code that made it known;
     - `evaluations` of the denoiser a step, and `over` that many more (or fewer) in a walk onto clean data;
     - `cold`: the order of a whole walk, if the first steps, which have no others before them, make it lower;
     - `from_noise`: whether it can start from pure noise, alpha 0.
     """
 
-    order: int
+    order: int | None
     source: str
     evaluations: int = 1
     over: int = 0
@@ -67,5 +67,8 @@ FACTS = {
     "lms,order=2": Facts(2, LMS),
     "lms,order=3": Facts(3, LMS, cold=2),
     "lms": Facts(4, LMS, cold=2),
+    "langevin,size=1e-4": Facts(None, "NCSN, arXiv:1907.05600, eq. 4", over=1, stochastic=True),
+    "annealed-langevin": Facts(None, "NCSN, algorithm 1", evaluations=100, over=1, stochastic=True),
+    "predictor-corrector": Facts(None, "score SDE, arXiv:2011.13456", evaluations=2, over=-1, stochastic=True),
 }
 """By the sampler as it is spelled. The orders of `ipndm` and `plms` hold where σ falls evenly."""
