@@ -3,7 +3,20 @@
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("forward", "reverse")
+NAMES = (
+    "forward",
+    "reverse",
+    "schedules",
+    "objectives",
+    "coefficients",
+    "variance",
+    "orders",
+    "paths",
+    "spacings",
+    "langevin",
+    "guidance",
+    "bits",
+)
 
 
 def draw_all(folder: Path) -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 PAPER, INK, GREY, HAIR = "#fbf8f2", "#2b2622", "#8a8178", "#ddd5c9"
 UMBER, LAKE = "#b4532a", "#1f6f78"
+OCHRE, MADDER, OLIVE, INDIGO = "#cf9a2f", "#8c2f4f", "#77803a", "#3f4f86"
 
 SHADES = LinearSegmentedColormap.from_list("shades", [PAPER, "#a89c8e", INK])
 HAZE = LinearSegmentedColormap.from_list("haze", [PAPER, "#efe5d3", "#dcc7a3", "#bf9f6c"])
