@@ -5,7 +5,9 @@ from sfumato.sample.ancestral import Ancestral
 from sfumato.sample.ddim import DDIM
 from sfumato.sample.dpm import DPMSolver, DPMSolverS
 from sfumato.sample.driver import Sampler, sample
+from sfumato.sample.langevin import AnnealedLangevin, Langevin, PredictorCorrector
 from sfumato.sample.ode import Euler, EulerAncestral, Heun
+from sfumato.sample.sgld import SGLD
 from sfumato.sample.unipc import UniPC
 
 __all__ = [
@@ -13,12 +15,16 @@ __all__ = [
     "IPNDM",
     "LMS",
     "PLMS",
+    "SGLD",
     "Ancestral",
+    "AnnealedLangevin",
     "DPMSolver",
     "DPMSolverS",
     "Euler",
     "EulerAncestral",
     "Heun",
+    "Langevin",
+    "PredictorCorrector",
     "Sampler",
     "UniPC",
     "sample",
