@@ -19,7 +19,17 @@ from sfumato.oracle import Gaussian
 
 NOISY: list[Schedule] = [ZeroTerminal(Linear()), FlowSchedule(), FlowSchedule(shift=3.0)]
 SCHEDULES: list[Schedule] = [Linear(), Cosine(), VP(), SubVP(), VE(), VE(T=10), VE(law="linear"), EDM(), *NOISY]
-KINDS: list[Parameterization] = [Eps(), X0(), V(), Score(), Score(over_sigma=False), Flow(), Flow("sigma"), Karras(1.5)]
+KINDS: list[Parameterization] = [
+    Eps(),
+    X0(),
+    V(),
+    Score(),
+    Score(over_sigma=False),
+    Score(sigma_data=0.7),
+    Flow(),
+    Flow("sigma"),
+    Karras(1.5),
+]
 each = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 
 
@@ -78,7 +88,9 @@ def test_the_true_answer_gives_the_data_back(
     found = like(skip, x_t) * x_t + like(out, x_t) * raw(chosen, x_0, eps, level)
     assert (found - x_0).abs().max() < 1e-9
     if not isinstance(chosen, Karras):
-        assert torch.equal(scale, torch.ones(5, dtype=torch.float64))
+        sigma_data = getattr(chosen, "sigma_data", None)
+        spread = 1.0 if sigma_data is None else (sigma_data * level.alpha) ** 2 + level.sigma**2
+        assert (scale**2 * spread - 1).abs().max() < 1e-12, "the network sees unit variance, or x_t as it is"
         assert torch.equal(time, level.sigma if chosen == Flow("sigma") else level.t)
 
 

@@ -70,14 +70,20 @@ class Score:
 
     With `over_sigma`, as score models are trained since NCSNv2 (arXiv:2006.09011, section 3.3), `score = F/sigma`, so
     that F has the same size at every level; without, `score = F` (NCSN, arXiv:1907.05600, eq. 5).
+
+    The networks of those papers see x_t as it is. For data of standard deviation `sigma_data`, if given, they see it
+    scaled to unit variance, which they learn from sooner (EDM's c_in, arXiv:2206.00364, table 1).
     """
 
     over_sigma: bool = True
+    sigma_data: float | None = None
 
     def __call__(self, level: Level) -> Coefficients:
-        alpha = _signal(level, "score")
+        alpha, scale = _signal(level, "score"), torch.ones_like(level.t)
+        if self.sigma_data is not None:
+            scale = 1 / _spread(level, self.sigma_data).sqrt()
         out = level.sigma / alpha if self.over_sigma else level.sigma**2 / alpha
-        return Coefficients(1 / alpha, out, torch.ones_like(level.t), level.t)
+        return Coefficients(1 / alpha, out, scale, level.t)
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,7 @@ class Karras:
     sigma_data: float = 0.5
 
     def __call__(self, level: Level) -> Coefficients:
-        if not self.sigma_data > 0:
-            raise InputError(f"sigma_data must be above 0, not {self.sigma_data}")
-        alpha, var = _signal(level, "karras"), self.sigma_data**2
-        spread = level.sigma**2 + level.alpha**2 * var  # the variance of x_t
+        alpha, spread, var = _signal(level, "karras"), _spread(level, self.sigma_data), self.sigma_data**2
         return Coefficients(
             alpha * var / spread,
             level.sigma * self.sigma_data / spread.sqrt(),
@@ -137,6 +140,13 @@ class Mean:
         before = self.schedule(torch.where(s < self.schedule.first, self.schedule.clean, s))
         of_x_0, of_x_t = posterior_weights(before, level)
         return Coefficients(-of_x_t / of_x_0, 1 / of_x_0, torch.ones_like(level.t), level.t)
+
+
+def _spread(level: Level, sigma_data: float) -> Tensor:
+    """The variance of x_t, for data of standard deviation `sigma_data`."""
+    if not sigma_data > 0:
+        raise InputError(f"sigma_data must be above 0, not {sigma_data}")
+    return level.sigma**2 + level.alpha**2 * sigma_data**2
 
 
 def _signal(level: Level, name: str) -> Tensor:
