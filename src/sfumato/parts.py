@@ -58,7 +58,10 @@ class Kinds(Generic[P]):
         return self.kinds[kind](**{name: getattr(checked, name) for name in model.model_fields})
 
     def parse(self, text: str) -> P:
-        """The part that a short text spells: a kind, then settings, as in `ddim` or `ddim,eta=0.5`."""
+        """The part that a short text spells: a kind, then settings, as in `ddim` or `ddim,eta=0.5`; or a JSON table,
+        where parts hold parts."""
+        if text.lstrip().startswith("{"):
+            return self.load(value_of(text))
         kind, *settings = text.split(",")
         data: dict[str, Any] = {"kind": kind.strip()}
         for setting in settings:

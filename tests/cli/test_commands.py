@@ -18,6 +18,7 @@ from program import SMALL, Sfumato
 
 from sfumato.errors import Stopped
 from sfumato.samples import png, read_record
+from sfumato.train import train
 
 PLACE = ("--device", "cpu", "--precision", "float32")
 SET = [word for setting in SMALL for word in ("--set", setting)]
@@ -63,6 +64,45 @@ def test_generating_again_gives_the_same_files(sfumato: Sfumato, run: Path) -> N
     assert [Path(name).read_bytes() for name in one.out.split()] == held
     other = sfumato("generate", "hen", "-m", run, "--steps", 2, *PLACE)
     assert other.out == "out/hen-0_2.png\n" and Path("out/hen-0.png").read_bytes() == held[0]
+
+
+def test_generate_guides_by_what_its_options_say(sfumato: Sfumato, run: Path) -> None:
+    options = ["--guidance", 3, "--interval", "0.1,2", "--rescale", 0.5, "--negative", "dog"]
+    said = sfumato("generate", "cat", "-m", run, *options, *PLACE)
+    record = read_record(Path("out/cat-0.png"))
+    assert said.code == 0 and record["interval"] == [0.1, 2.0]
+    assert (record["rescale"], record["negative"]) == (0.5, "dog")
+    again = sfumato("inspect", "out/cat-0.png").out
+    assert "--interval 0.1,2.0 --rescale 0.5 --negative dog" in again
+    wrong = sfumato("generate", "cat", "-m", run, "--interval", "wide", *PLACE)
+    assert wrong.code == 2 and "--interval wants LOW,HIGH, as in 0.2,3, not 'wide'" in wrong.err
+
+
+def test_generate_guides_by_a_classifier(sfumato: Sfumato, run: Path, data: Path) -> None:
+    settings = ["network.width=8", "network.patch=1", "train.batch=8"]
+    train(data, out="cls", recipe="classifier", settings=settings, steps=2, device="cpu", precision="float32")
+    plain = sfumato("generate", "-m", run, *PLACE)
+    guided = sfumato("generate", "-m", run, "--classifier", "cls", "--toward", "hen", "--push", 9, *PLACE)
+    assert plain.code == guided.code == 0 and plain.out != guided.out
+    record = read_record(Path(guided.out.strip()))
+    assert record["guide"] == "classifier toward hen, scale 9"
+    assert not np.array_equal(pixels(plain.out.strip()), pixels(guided.out.strip()))
+    alone = sfumato("generate", "-m", run, "--toward", "hen", *PLACE)
+    assert alone.code == 2 and "--classifier and --toward go together" in alone.err
+    unknown = sfumato("generate", "-m", run, "--classifier", "cls", "--toward", "cow", *PLACE)
+    assert unknown.code == 2 and "there is no class 'cow' here" in unknown.err
+
+
+def test_a_sampler_within_a_sampler_is_drawn_with_again(sfumato: Sfumato, run: Path) -> None:
+    inner = '{"kind": "predictor-corrector", "predictor": {"kind": "ddim", "eta": 0.5}, "corrections": 2, "snr": 0.1}'
+    assert sfumato("generate", "-m", run, "--sampler", inner, *PLACE).code == 0
+    held = Path("out/0.png").read_bytes()
+    said = sfumato("inspect", "out/0.png").out
+    (line,) = [line for line in said.splitlines() if line.startswith("again")]
+    words = shlex.split(line)[3:]
+    words[words.index("DIR")] = str(run)
+    assert sfumato("generate", *words, "--out", "second", *PLACE[:2]).code == 0
+    assert Path("second/0.png").read_bytes() == held
 
 
 # Inspect --------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,10 @@ def generate(
     ] = None,
     spacing: Annotated[str | None, typer.Option(help="uniform, trailing, karras, logsnr …")] = None,
     guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None,
+    interval: Annotated[
+        str | None, typer.Option(help="Guide only between two sigma/alpha, as 0.2,3.", metavar="LOW,HIGH")
+    ] = None,
+    rescale: Annotated[float | None, typer.Option(help="Take back contrast that guidance adds: 0 to 1.")] = None,
     negative: Annotated[str | None, typer.Option(help="A prompt to lead away from, by guidance.")] = None,
     classifier: Annotated[
         Path | None, typer.Option(help="A trained classifier to guide with, towards --toward.", metavar="DIR")
@@ -58,6 +62,8 @@ def generate(
         sampler=sampler,
         spacing=spacing,
         guidance=guidance,
+        interval=_interval(interval),
+        rescale=rescale,
         negative=negative,
         guide=guide,
         size=_size(size),
@@ -83,3 +89,15 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if not (cross and width.isdecimal() and height.isdecimal()):
         raise InputError(f"--size wants WIDTHxHEIGHT, as in 64x64, not '{text}'")
     return int(width), int(height)
+
+
+def _interval(text: str | None) -> tuple[float, float] | None:
+    from sfumato.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        low, high = (float(end) for end in text.split(","))
+    except ValueError:
+        raise InputError(f"--interval wants LOW,HIGH, as in 0.2,3, not '{text}'") from None
+    return low, high

@@ -1,5 +1,6 @@
 """`sfumato inspect`"""
 
+import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,18 +32,36 @@ def _again(record: dict[str, Any]) -> str:
     """The command that draws the picture once more."""
     prompt = record.get("prompt")
     words = ["sfumato generate --model DIR"]
-    for option in ("seed", "steps", "sampler", "spacing", "guidance", "negative", "size", "precision"):
+    for option in (
+        "seed",
+        "steps",
+        "sampler",
+        "spacing",
+        "guidance",
+        "interval",
+        "rescale",
+        "negative",
+        "size",
+        "precision",
+    ):
         value = record.get(option)
         if value is None:
             continue
         if isinstance(value, dict):
-            value = ",".join([str(value.get("kind")), *(f"{k}={v}" for k, v in value.items() if k != "kind")])
+            value = _spelled(value)
         elif isinstance(value, list):
-            value = "x".join(str(side) for side in value)
-        words.append(f"--{option} {value}")
+            value = ("x" if option == "size" else ",").join(str(item) for item in value)
+        words.append(f"--{option} {shlex.quote(str(value))}")
     if prompt is not None:
         words.append(f"-- {shlex.quote(str(prompt))}" if str(prompt).startswith("-") else shlex.quote(str(prompt)))
     return " ".join(words)
+
+
+def _spelled(part: dict[str, Any]) -> str:
+    """A part as `--sampler` reads it."""
+    if any(isinstance(value, dict | list) for value in part.values()):
+        return json.dumps(part)
+    return ",".join([str(part.get("kind")), *(f"{k}={v}" for k, v in part.items() if k != "kind")])
 
 
 def _system(where: Path) -> list[tuple[str, Any]]:
