@@ -9,6 +9,7 @@ from typing import Any
 
 from sfumato import parts
 from sfumato.nn.unet import UNet
+from sfumato.sample.facts import FACTS, Facts
 from sfumato.train.ema import AVERAGES
 from sfumato.train.recipe import Recipe, known
 
@@ -58,6 +59,7 @@ KINDS = {
     "sampler": parts.SAMPLERS,
     "spacing": parts.SPACINGS,
 }
+SOLVERS = ("sampler", "order", "evaluations a step", "stochastic", "from pure noise", "source")
 GIVEN = {"in_channels", "out_channels", "vector", "tokens", "image"}
 """What a network is told by the data, and never by a recipe."""
 
@@ -77,6 +79,7 @@ def write_all(folder: Path) -> None:
         _write(
             folder / f"{part}.md", ("kind", "settings", "what it is"), [_kind(*item) for item in kinds.kinds.items()]
         )
+    _write(folder / "solvers.md", SOLVERS, [_solver(*item) for item in FACTS.items()])
     recipes = [
         (f"`{name}`", tomllib.loads((files("sfumato.recipes") / f"{name}.toml").read_text())) for name in known()
     ]
@@ -91,6 +94,16 @@ def _kind(name: str, kind: type) -> tuple[str, str, str]:
     ]
     first = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
     return f"`{name}`", ", ".join(settings) or "none", first.replace("|", r"\|")
+
+
+def _solver(spelled: str, facts: Facts) -> tuple[str, ...]:
+    """What is known of one sampler."""
+    parts.SAMPLERS.parse(spelled)
+    order = "—" if facts.order is None else str(facts.order)
+    order += f", from a cold start {facts.cold}" * (facts.cold is not None)
+    evaluations = f"{facts.evaluations}" + {-1: ", once in the last", 0: "", 1: ", once more in all"}[facts.over]
+    yes = {True: "yes", False: "no"}
+    return f"`{spelled}`", order, evaluations, yes[facts.stochastic], yes[facts.from_noise], facts.source
 
 
 def _code(value: Any) -> str:

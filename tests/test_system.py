@@ -157,6 +157,7 @@ REFUSED = [
     (dict(steps=0), InputError, "steps must be between 1 and 1,000 for this schedule, not 0$"),
     (dict(steps=-1), InputError, "not -1$"),
     (dict(steps=10**9), InputError, "not 1,000,000,000$"),
+    (dict(steps=3, sampler="lms"), InputError, r"LMS\(order=4\) needs at least 4 steps to be of its order, not 3: "),
     (dict(guidance=math.nan), InputError, "guidance must be a number from 0 up, not nan; 1 is off$"),
     (dict(guidance=-1), InputError, "guidance must be a number from 0 up, not -1; 1 is off$"),
     (dict(guidance=math.inf), InputError, "guidance must be .*, not inf"),

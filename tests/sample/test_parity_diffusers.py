@@ -1,7 +1,7 @@
 """Whole walks beside diffusers' schedulers, on the same exact levels; where they differ, why and by how much.
 
-Their tables are float32, so ours are put in their place: what is compared is the arithmetic of the moves. Some of them
-compute moves in float32 all the same; no error may reach 1e-5.
+Their tables are float32, so ours are put in their place: what is compared is the arithmetic of the moves. Those of
+`ROUNDED` compute moves in float32 all the same, and their errors may be that much larger.
 """
 
 import inspect
@@ -36,6 +36,14 @@ MEANS = torch.tensor([[1.5, 0.0], [-1.0, 1.0], [0.0, -1.5]], dtype=torch.float64
 STDS = torch.tensor([0.6, 0.7, 0.5], dtype=torch.float64)
 STEPS = 10
 BOUND = 1e-5
+ROUNDED = (
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "EDMEulerScheduler",
+)
 
 
 def oracle(schedule: Schedule) -> Mixture:
@@ -251,7 +259,7 @@ def error(found: Tensor, wanted: Tensor) -> float:
 def test_they_walk_as_we_do(sampler: str, peer: Peer) -> None:
     denoiser, x = oracle(peer.schedule), begin(peer.path[0])
     for found, wanted in zip(ours(sampler, denoiser, x, peer.path), peer.walk(denoiser, x), strict=True):
-        assert error(found, wanted) < BOUND
+        assert error(found, wanted) < (BOUND if peer.name in ROUNDED else 1e-9)
 
 
 def test_reverse_diffusion_of_an_exploding_schedule_is_ancestral_sampling() -> None:

@@ -1,5 +1,8 @@
-"""Each sampler's own promises: when it draws noise, of what size, and what diffusers makes of the same step."""
+"""Each sampler's own promises: when it draws noise and of what size, where it can start, and what it refuses."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,56 +11,69 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Trailing, Uniform, levels
+from sfumato.core.grid import LogSNR, Trailing, Uniform, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance, step_variance
-from sfumato.core.schedule import Linear
+from sfumato.core.schedule import EDM, VP, Flow, Linear, Schedule, ZeroTerminal
+from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.oracle import Gaussian
-from sfumato.sample import DDIM, Ancestral, Sampler, sample
+from sfumato.oracle import Gaussian, Mixture
+from sfumato.parts import SAMPLERS
+from sfumato.sample import DDIM, IPNDM, LMS, PLMS, Ancestral, DPMSolver, DPMSolverS, Euler, Heun, Sampler, UniPC, sample
+from sfumato.sample.facts import FACTS
 
 SCHEDULE = Linear()
+ENDS_IN_NOISE: dict[str, Schedule] = {"flow": Flow(), "flow-shifted": Flow(shift=3.0), "zero": ZeroTerminal(Linear())}
+SOLVERS = [name for name, facts in FACTS.items() if facts.order is not None]
 RULES: list[Sampler[Any]] = [DDIM(), DDIM(eta=0.5), DDIM(eta=1.0), Ancestral("small"), Ancestral("large")]
 
 
 class Says:
-    """A denoiser that predicts the noise `eps`."""
+    """A denoiser that predicts the noise `eps`, and counts how often it is asked."""
 
-    schedule = SCHEDULE
+    schedule: Schedule = SCHEDULE
 
     def __init__(self, eps: Tensor) -> None:
-        self.eps = eps
+        self.eps, self.asked = eps, 0
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        self.asked += 1
         return Estimate(x_t, level, (x_t - like(level.sigma, x_t) * self.eps) / like(level.alpha, x_t))
 
 
-class Counts(Noise):
-    """Noise that counts its draws, each of them `value` everywhere."""
+class Always(Noise):
+    """Noise that is `value` everywhere at each draw."""
 
     def __init__(self, value: float = 1.0) -> None:
-        self.value, self.drawn = value, 0
+        self.value = value
 
     def like(self, x: Tensor) -> Tensor:
-        self.drawn += 1
         return torch.full_like(x, self.value)
 
 
-@pytest.mark.parametrize(
-    ("sampler", "draws"), [(DDIM(), 0), (DDIM(eta=0.5), 4), (Ancestral("small"), 4), (Ancestral("large"), 4)], ids=repr
-)
-def test_noise_is_drawn_once_a_move_but_for_the_last(sampler: Sampler[Any], draws: int) -> None:
-    noise, x = Counts(), torch.zeros(1, 2)
-    list(sample(Says(x), sampler, x, levels(SCHEDULE, Trailing(), 5), noise=noise))
-    assert noise.drawn == draws
+def mixture(schedule: Schedule) -> Mixture:
+    weights, means, stds = ([0.3, 0.7], [[-0.8], [0.9]], [0.6, 0.5])
+    return Mixture(schedule, *(torch.tensor(each, dtype=torch.float64) for each in (weights, means, stds)))
+
+
+def column(*numbers: float) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float64)[:, None]
+
+
+def moved(sampler: Sampler[Any], denoiser: DenoiserLike, x: Tensor, path: Sequence[Level]) -> Tensor:
+    """Where a walk ends, however short it is."""
+    state = sampler.init(x)
+    for now, then in pairwise(path):
+        x, state = sampler.step(denoiser, x, now, then, state, Always(0.5))
+    return x
 
 
 @pytest.mark.parametrize("sampler", RULES, ids=repr)
 def test_the_noise_of_a_move_has_its_deviation(sampler: Sampler[Any]) -> None:
     now, then = SCHEDULE(torch.tensor([600])), SCHEDULE(torch.tensor([400]))
     x = torch.zeros(1, 1, dtype=torch.float64)
-    (still, _), (noised, _) = (sampler.step(Says(x), x, now, then, sampler.init(x), Counts(value)) for value in (0, 1))
+    (still, _), (noised, _) = (sampler.step(Says(x), x, now, then, sampler.init(x), Always(value)) for value in (0, 1))
     match sampler:
         case DDIM(eta):
             wanted = eta**2 * posterior_variance(then, now)
@@ -68,57 +84,160 @@ def test_the_noise_of_a_move_has_its_deviation(sampler: Sampler[Any]) -> None:
     assert (noised - still).item() == pytest.approx(wanted.sqrt().item(), abs=1e-12)
 
 
-@pytest.mark.parametrize("sampler", RULES, ids=repr)
+@pytest.mark.parametrize("sampler", [name for name in SOLVERS if name != "ddpm,variance=large"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_samples_keep_their_type_and_shape(sampler: Sampler[Any], dtype: torch.dtype) -> None:
+def test_samples_keep_their_type_and_shape(sampler: str, dtype: torch.dtype) -> None:
     x = torch.zeros(2, 1, 2, 2, dtype=dtype)
-    *_, last = sample(Says(x), sampler, x, levels(SCHEDULE, Trailing(), 3), noise=Noise([1, 2]))
+    *_, last = sample(Says(x), SAMPLERS.parse(sampler), x, levels(SCHEDULE, Trailing(), 5), noise=Noise([1, 2]))
     assert last.dtype == dtype and last.shape == x.shape
+    assert last.isfinite().all()
 
 
-@pytest.mark.parametrize("variance", ["small", "large"])
-def test_diffusers_takes_the_same_ddpm_step(variance: str) -> None:
-    diffusers = pytest.importorskip("diffusers")
-    theirs = diffusers.DDPMScheduler(variance_type=f"fixed_{variance}", clip_sample=False)
-    ours = Ancestral("small" if variance == "small" else "large")
-    x, eps = torch.randn((2, 4, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind()
-    for t in (999, 500, 1, 0):
-        generator = torch.Generator().manual_seed(t)
-        wanted = theirs.step(eps, t, x, generator=generator).prev_sample
-        z = torch.randn(x.shape, generator=generator.manual_seed(t), dtype=torch.float64)
-
-        class Same(Noise):
-            def like(self, x: Tensor, z: Tensor = z) -> Tensor:
-                return z
-
-        now, then = SCHEDULE(torch.tensor([t])), SCHEDULE(torch.tensor([t - 1]))
-        found, _ = ours.step(Says(eps), x, now, then, None, Same([]))
-        assert (found - wanted).abs().max() < 2e-4  # their alphas are float32, and divided by: 150 at the far end
+# Pure noise ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_diffusers_takes_the_same_ddim_step(eta: float) -> None:
-    diffusers = pytest.importorskip("diffusers")
-    theirs = diffusers.DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
-    theirs.set_timesteps(10)
-    x, eps, z = torch.randn((3, 4, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind()
-    for t in (999, 499, 99):
-        wanted = theirs.step(eps, t, x, eta=eta, variance_noise=z).prev_sample
-
-        class Same(Noise):
-            def like(self, x: Tensor) -> Tensor:
-                return z
-
-        now, then = (SCHEDULE(torch.tensor([time])) for time in (t, t - 100 if t > 99 else -1))
-        if t == 99:  # the last: they take the signal of the first time for clean, unless told; we take clean data
-            theirs.final_alpha_cumprod = torch.tensor(1.0)
-        found, _ = DDIM(eta).step(Says(eps), x, now, then, None, Same([]))
-        assert (found - wanted).abs().max() < 2e-4
+@pytest.mark.parametrize("schedule", ENDS_IN_NOISE)
+@pytest.mark.parametrize("sampler", [name for name in SOLVERS if FACTS[name].from_noise])
+def test_a_walk_may_start_from_pure_noise(sampler: str, schedule: str) -> None:
+    """At every move samples stay finite, the first ones too, whose history reaches back to infinite sigma/alpha; and in
+    the end they have the spread of the data."""
+    chosen = ENDS_IN_NOISE[schedule]
+    oracle = Gaussian(chosen, *column(0.6, 0.5))
+    path = levels(chosen, Trailing(), 30)
+    assert path[0].alpha.item() == 0
+    found = list(sample(oracle, SAMPLERS.parse(sampler), column(-1, 0, 1), path, noise=Always(0.0)))
+    assert all(bool(x.isfinite().all()) for x in found)
+    low, middle, high = found[-1].flatten().tolist()
+    assert middle == pytest.approx(0.6, abs=1e-9)
+    if not FACTS[sampler].stochastic:
+        assert (high - low) / 2 == pytest.approx(0.5, abs=0.06 if FACTS[sampler].order == 1 else 0.03)
 
 
+@pytest.mark.parametrize("schedule", ENDS_IN_NOISE)
+@pytest.mark.parametrize("sampler", [name for name in SOLVERS if not FACTS[name].from_noise])
+def test_or_says_what_may(sampler: str, schedule: str) -> None:
+    chosen = ENDS_IN_NOISE[schedule]
+    with pytest.raises(InputError, match="no bound at pure noise .alpha 0.: take heun,along=flow, or ddim"):
+        next(
+            sample(mixture(chosen), SAMPLERS.parse(sampler), column(0), levels(chosen, Trailing(), 9), noise=Noise([]))
+        )
+
+
+# Too few steps ------------------------------------------------------------------------------------------------------
+
+
+def lower(sampler: Sampler[Any]) -> Sampler[Any]:
+    """The same sampler, one order lower."""
+    order = getattr(sampler, "order", 1)
+    return replace(sampler, order=order - 1) if order > 1 else DDIM()  # pyright: ignore[reportCallIssue]
+
+
+HIGH = [name for name in SOLVERS if SAMPLERS.parse(name).least > 1]
+
+
+@pytest.mark.parametrize("sampler", HIGH)
+def test_with_fewer_steps_than_the_least_a_solver_would_be_one_of_lower_order(sampler: str) -> None:
+    rule = SAMPLERS.parse(sampler)
+    x, schedule = column(-1, 0.3, 2), VP()
+
+    def apart(steps: int) -> float:
+        path = levels(schedule, Trailing(), steps)
+        here, there = (moved(each, mixture(schedule), x, path) for each in (rule, lower(rule)))
+        return (here - there).abs().max().item()
+
+    assert apart(rule.least - 1) < 1e-12
+    assert apart(rule.least) > 1e-4
+
+
+@pytest.mark.parametrize("sampler", HIGH)
+def test_so_fewer_are_an_input_error_before_anything_is_asked(sampler: str) -> None:
+    rule, x, says = SAMPLERS.parse(sampler), torch.zeros(1, 2), Says(torch.zeros(1, 2))
+    short = levels(SCHEDULE, Trailing(), rule.least - 1)
+    said = f"needs at least {rule.least} steps to be of its order, not {rule.least - 1}: take more steps, a lower order"
+    with pytest.raises(InputError, match=said):
+        next(sample(says, rule, x, short, noise=Noise([0])))
+    assert not says.asked
+
+
+def test_what_remembers_nothing_and_looks_once_can_do_with_one_step() -> None:
+    assert {name for name in SOLVERS if name not in HIGH} == {
+        *(name for name in SOLVERS if name.startswith(("ddpm", "ddim", "euler"))),
+        *("dpm++,order=1", "dpm++,order=1,eta=1", "ipndm,order=1", "lms,order=1"),
+    }
+
+
+# Settings -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [DDIM, DPMSolver, DPMSolverS])
 @pytest.mark.parametrize("eta", [-3.0, 2.0, float("nan")])
-def test_an_eta_out_of_bounds_is_an_input_error(eta: float) -> None:
-    path = levels(Linear(), Uniform(), 3)
-    x = torch.zeros(1, 2)
+def test_an_eta_out_of_bounds_is_an_input_error(rule: Any, eta: float) -> None:
     with pytest.raises(InputError, match="eta must lie between 0 .* and 1"):
-        list(sample(Gaussian(Linear(), x[0], x[0] + 1), DDIM(eta), x, path, noise=Noise([0])))
+        list(sample(Says(torch.zeros(1, 2)), rule(eta=eta), torch.zeros(1, 2), PATH, noise=Noise([0])))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (LMS(0), "from 1 to 4, not 0"),
+        (LMS(5), "from 1 to 4, not 5"),
+        (IPNDM(5), "from 1 to 4, not 5"),
+        (PLMS(-1), "from 1 to 4, not -1"),
+        (DPMSolver(4), "must be 1, 2 or 3, not 4"),
+        (DPMSolver(0), "must be 1, 2 or 3, not 0"),
+        (UniPC(4), "must be 1, 2 or 3, not 4"),
+    ],
+    ids=repr,
+)
+def test_an_order_that_is_not_there_is_an_input_error(rule: Sampler[Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        list(sample(Says(torch.zeros(1, 2)), rule, torch.zeros(1, 2), PATH, noise=Noise([0])))
+
+
+@pytest.mark.parametrize("rule", [Euler, Heun])
+@pytest.mark.parametrize("churn", [-0.1, 0.42, float("nan")])
+def test_a_churn_out_of_bounds_is_an_input_error(rule: Any, churn: float) -> None:
+    with pytest.raises(InputError, match="churn must lie between 0 .none. and √2 − 1 = 0.4142"):
+        list(sample(Says(torch.zeros(1, 2)), rule(churn=churn), torch.zeros(1, 2), PATH, noise=Noise([0])))
+
+
+PATH = levels(SCHEDULE, Uniform(), 9)
+
+
+# Churn --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", [Linear(), VP(), EDM()], ids=repr)
+def test_churn_raises_the_noise_and_keeps_the_signal(schedule: Schedule) -> None:
+    """Samples of the level below become samples of the level above: `alpha·x_0 + sigma·eps` with another eps."""
+    now = schedule(schedule.inverse(torch.tensor([0.0, -2.0], dtype=torch.float64)))
+    x_0 = column(3.0, -2.0)
+    rule = Euler(churn=0.2)
+    still, level = rule.raised(schedule, like(now.alpha, x_0) * x_0, now, Always(0.0))
+    noised, _ = rule.raised(schedule, like(now.alpha, x_0) * x_0, now, Always(1.0))
+    assert torch.allclose(level.sigma / level.alpha, 1.2 * now.sigma / now.alpha, rtol=1e-12)
+    assert torch.allclose(still, like(level.alpha, x_0) * x_0, rtol=1e-12)
+    kept = (level.alpha / now.alpha * now.sigma) ** 2  # of the noise that was there
+    assert torch.allclose((noised - still)[:, 0] ** 2 + kept, level.sigma**2, rtol=1e-12)
+
+
+def test_churn_is_for_the_noise_it_is_meant_for_and_never_beyond_the_last() -> None:
+    schedule = EDM()
+    now = schedule(torch.tensor([0.03, 0.5, 60.0, 79.0], dtype=torch.float64))
+    x = torch.zeros(4, 1, dtype=torch.float64)
+    _, level = Heun(churn=0.1, low=0.05, high=50.0).raised(schedule, x, now, Always())
+    assert level.sigma.tolist() == pytest.approx([0.03, 0.55, 60.0, 79.0])
+    _, level = Heun(churn=0.1).raised(schedule, x, now, Always())
+    assert level.sigma.tolist() == pytest.approx([0.033, 0.55, 66.0, 80.0])
+
+
+@pytest.mark.parametrize("sampler", ["dpm++", "dpm++,order=3", "unipc", "lms", "ipndm", "plms", "heun"])
+def test_a_solver_that_looks_further_comes_nearer(sampler: str) -> None:
+    """In as many steps, to where ten times as many come to."""
+    path = levels(SCHEDULE, Trailing(), 20)
+    x, oracle = column(-1.5, -0.2, 0.4, 1.1), mixture(SCHEDULE)
+    wanted = moved(SAMPLERS.parse("dpm++,order=3"), oracle, x, levels(SCHEDULE, LogSNR(), 200))
+    near, far = (
+        (moved(SAMPLERS.parse(name), oracle, x, path) - wanted).abs().max().item() for name in (sampler, "ddim")
+    )
+    assert near < far

@@ -26,10 +26,12 @@ class UniPC:
     """`x_s = (sigma_s/sigma_t)·x_t − alpha_s·(exp(−h) − 1)·x_0 − alpha_s·B(h)·∑_k ρ_k·(x_0^k − x_0)/r_k`
     (UniPC, arXiv:2302.04867, eq. 3, 7 and 10, for the prediction of x_0; `h` as in DPM-Solver++).
 
-    The ρ are those of algorithm 1 and 2 for `order` 1, 2 or 3 with `b` "bh1", `B = −h`, or "bh2", `B = exp(−h) − 1`.
+    The ρ are those of algorithm 1 and 2 for `order` 1, 2 or 3 with `b` "bh1", `B = −h`, or "bh2", `B = exp(−h) − 1`. B
+    matters only where ρ is a single one, which the paper sets to 1/2: where ρ is solved for, B cancels.
+
     Once x_0 is known at the new samples, the corrector improves the step that led to them, and the next starts there.
-    The order of the walk is one above `order`; one evaluation a step. Steps onto clean data and from pure noise are of
-    first order.
+    The order of the walk is one above `order`, and no more than 3 from a cold start, whose first step has two estimates
+    to go by; one evaluation a step. Steps onto clean data and from pure noise are of first order.
     """
 
     order: int = 2
@@ -37,7 +39,7 @@ class UniPC:
 
     @property
     def least(self) -> int:
-        return self.order + 1  # the last move is not corrected
+        return max(self.order + 1, 3)  # the last move is of first order, and where it starts from needs no correction
 
     def init(self, x: Tensor) -> State | None:
         return None
