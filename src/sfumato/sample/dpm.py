@@ -112,6 +112,7 @@ class DPMSolverS(Stateless):
             middle = schedule(schedule.inverse(torch.where(bounded, λ_0 + λ_1, now.logsnr)))
             middle = Level(*(torch.where(bounded, a, b) for a, b in zip(middle, now, strict=True)))
             mean, data, _ = _weights(now, middle, 0.0)
+            mean, data = torch.where(bounded, mean, 1.0), torch.where(bounded, data, 0.0)
             further = denoiser(like(mean, x) * x + like(data, x) * x0, middle).x0
             share = (λ_1 - λ_0) / (middle.logsnr - now.logsnr)  # 1 where the middle is in the middle
             x0 = x0 + like(torch.where(bounded, share, 0.0), x) * (further - x0)
