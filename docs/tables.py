@@ -80,6 +80,8 @@ def write_all(folder: Path) -> None:
             folder / f"{part}.md", ("kind", "settings", "what it is"), [_kind(*item) for item in kinds.kinds.items()]
         )
     _write(folder / "solvers.md", SOLVERS, [_solver(*item) for item in FACTS.items()])
+    count = f"Sfumato has {len(parts.SAMPLERS.kinds)} samplers; these are {len(FACTS)} settings of them."
+    (folder / "solvers.md").write_text(f"{count}\n\n{(folder / 'solvers.md').read_text(encoding='utf-8')}")
     recipes = [
         (f"`{name}`", tomllib.loads((files("sfumato.recipes") / f"{name}.toml").read_text())) for name in known()
     ]

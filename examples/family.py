@@ -94,7 +94,7 @@ def draw(show: Show, runs: Path, each: int) -> Iterator[Samples]:
         yield system.generate(prompt, seeds=SEEDS[:each], guide=guide, **guidance, **show.settings)
 
 
-def bound(run: Path, data: Path, count: int = 64, steps: int = 100) -> str:
+def bound(run: Path, data: Path, count: int = 32, steps: int = 1000) -> str:
     """The bits a dimension of real test pictures, by the bound of a chain of `steps` steps."""
     system = load(run)
     x_0 = pixels(data / "t10k-images-idx3-ubyte.gz")[0][:count].to(system.device)
