@@ -17,7 +17,7 @@ from sfumato.core.estimate import Estimate
 from sfumato.core.grid import Spacing
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
-from sfumato.core.parameterization import X0, Coefficients, Eps, Flow, Mean, Parameterization, V
+from sfumato.core.parameterization import X0, Coefficients, Eps, Flow, Karras, Mean, Parameterization, Score, V
 from sfumato.core.schedule import Schedule
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.sample import Sampler, sample
@@ -35,12 +35,24 @@ SCHEDULES: dict[str, Schedule] = {
     "cosine": schedule.Cosine(),
     "sigmoid": schedule.Sigmoid(),
     "vp": schedule.VP(),
+    "sub-vp": schedule.SubVP(),
+    "ve": schedule.VE(),
+    "ve-1000": schedule.VE(T=1000),
+    "ve-linear": schedule.VE(law="linear"),
+    "edm": schedule.EDM(),
+    "flow": schedule.Flow(),
+    "flow-3": schedule.Flow(shift=3.0),
+    "zero-terminal": schedule.ZeroTerminal(schedule.Linear()),
 }
-# On a continuous schedule the mean's step is no grid's stride, so that a time rounded to float32 has the same s.
 PARAMETERIZATIONS: dict[str, Callable[[Schedule], Parameterization]] = {
     "eps": lambda schedule: Eps(),
     "x0": lambda schedule: X0(),
     "v": lambda schedule: V(),
+    "score": lambda schedule: Score(),
+    "score-itself": lambda schedule: Score(over_sigma=False),
+    "flow": lambda schedule: Flow(),
+    "flow-told-sigma": lambda schedule: Flow(told="sigma"),
+    "karras": lambda schedule: Karras(),
     "mean": lambda schedule: Mean(schedule, step=1.0 if schedule.T else 5e-4),
 }
 SPACINGS: dict[str, Spacing] = {
@@ -49,6 +61,9 @@ SPACINGS: dict[str, Spacing] = {
     "leading": grid.Leading(),
     "quadratic": grid.Quadratic(),
     "quadratic-0.8": grid.Quadratic(0.8),
+    "karras": grid.Karras(),
+    "logsnr": grid.LogSNR(),
+    "ays": grid.AYS(),
 }
 SHORT = (7, 10, 30)
 LONG = 1000
@@ -86,16 +101,29 @@ def each_pair(samplers: Sequence[str] = tuple(SAMPLERS), one_in: int = 1) -> Any
     return pytest.mark.parametrize("sampler, schedule", params)
 
 
+@cache
 def ends_in_noise(schedule: str) -> bool:
     """Whether no signal is left at the last time."""
     return SCHEDULES[schedule](torch.tensor([SCHEDULES[schedule].last])).alpha.item() == 0
 
 
+def can_be_laid(schedule: str, spacing: str) -> bool:
+    """Whether a schedule can be spaced so: ratios of noise to signal need a bound."""
+    return not (isinstance(SPACINGS[spacing], grid.Karras | grid.LogSNR) and ends_in_noise(schedule))
+
+
+def starts_in_noise(schedule: str, row: Row) -> bool:
+    """Whether a row's first level is pure noise."""
+    return ends_in_noise(schedule) and bool(levels(schedule, row.spacing, row.steps)[0].alpha == 0)
+
+
+@cache
 def fits(schedule: str, row: Row) -> bool:
-    """Whether a schedule can be walked so: where it ends in pure noise, neither eps nor a ratio of the two says x_0."""
-    told = PARAMETERIZATIONS[row.parameterization](SCHEDULES[schedule])
-    unbounded = isinstance(SPACINGS[row.spacing], grid.Karras | grid.LogSNR) or not isinstance(told, X0 | V | Flow)
-    return not (unbounded and ends_in_noise(schedule))
+    """Whether a schedule can be walked so: of pure noise, only some predictions say what x_0 is."""
+    if not can_be_laid(schedule, row.spacing):
+        return False
+    chosen = PARAMETERIZATIONS[row.parameterization](SCHEDULES[schedule])
+    return isinstance(chosen, X0 | V | Flow) or not starts_in_noise(schedule, row)
 
 
 def _pairs(samplers: Sequence[str]) -> Iterator[tuple[int, int, str, str]]:
@@ -114,50 +142,76 @@ def _rows(i: int, j: int) -> Iterator[Row]:
     yield Row(told[(i + j) % len(told)], spaced[(i + 2 * j) % len(spaced)], LONG)
 
 
+LAID = [(on, spacing) for on, spacing in itertools.product(SCHEDULES, SPACINGS) if can_be_laid(on, spacing)]
+"""Every schedule with every spacing that it can have."""
+
+
 @cache
 def levels(schedule: str, spacing: str, steps: int) -> tuple[Level, ...]:
     return tuple(grid.levels(SCHEDULES[schedule], SPACINGS[spacing], steps))
 
 
-def precision(schedule: str, sampler: str = "") -> float:
-    """The error to expect of exact mathematics: float64's, but a network is told fractional times in float32.
+def dense(schedule: str, steps: int) -> tuple[Level, ...]:
+    """Strides that are shorter the nearer the data, which suits every solver: even in λ where that has a bound."""
+    return levels(schedule, "quadratic" if ends_in_noise(schedule) else "logsnr", steps)
 
-    Solvers of high order feel that some seven times as much as Euler: so much their weights are, without their signs.
-    2S asks between the whole times of a table.
-    """
-    whole = SCHEDULES[schedule].T and not sampler.startswith("dpm++2s")
-    return 1e-9 if whole else 7e-6
+
+def precision(schedule: str) -> float:
+    """The error to expect of exact mathematics in float64, for samples as large as the noise of the schedule."""
+    return 1e-9 * max(1.0, SCHEDULES[schedule](torch.tensor([SCHEDULES[schedule].last])).sigma.item())
+
+
+def begin(level: Level, noise: Tensor) -> Tensor:
+    """Where samples start: noise of the variance that x_t has for data of unit variance."""
+    return like((level.alpha**2 + level.sigma**2).sqrt(), noise) * noise
+
+
+class Overheard:
+    """A parameterization that keeps the level it was asked about last, which a float32 time does not say exactly."""
+
+    def __init__(self, chosen: Parameterization) -> None:
+        self.chosen = chosen
+        self.last: tuple[Level, Coefficients] | None = None
+
+    def __call__(self, level: Level) -> Coefficients:
+        coefficients = self.chosen(level)
+        self.last = level, coefficients
+        return coefficients
 
 
 class Network(nn.Module):
     """The raw network behind `known`, a denoiser, in the terms of a parameterization: `F = (x_0 − skip·x_t)/out`.
 
-    It is told what networks are told, scaled samples and float32 times, and finds the level by the schedule.
+    It sees what networks see, scaled samples and float32 times, and checks that it is told the time as it should be.
     """
 
-    def __init__(self, known: DenoiserLike, parameterization: Parameterization) -> None:
+    def __init__(self, known: DenoiserLike, overheard: Overheard) -> None:
         super().__init__()
-        self.known, self.parameterization = known, parameterization
+        self.known, self.overheard = known, overheard
         self.weight = nn.Parameter(torch.zeros((), dtype=torch.float64))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        assert time.dtype == torch.float32
-        level, (skip, out, scale, _) = place(self.known.schedule, self.parameterization, tuple(time.tolist()))
+        assert self.overheard.last is not None
+        level, (skip, out, scale, _) = self.overheard.last
+        assert torch.equal(time, told(self.overheard.chosen, level).float().expand(len(x)))
         x_t = x / like(scale, x)
         return (self.known(x_t, level).x0 - like(skip, x) * x_t) / like(out, x)
 
 
-@cache
-def place(
-    schedule: Schedule, parameterization: Parameterization, times: tuple[float, ...]
-) -> tuple[Level, Coefficients]:
-    level = schedule(torch.tensor(times, dtype=torch.float64))
-    return level, parameterization(level)
+def told(parameterization: Parameterization, level: Level) -> Tensor:
+    """What a network is told of the time."""
+    match parameterization:
+        case Flow(told="sigma"):
+            return level.sigma
+        case Karras():
+            return -level.logsnr / 8  # log(sigma/alpha)/4
+        case _:
+            return level.t
 
 
 def network(known: DenoiserLike, parameterization: str) -> Denoiser:
     """A denoiser as trained ones are, whose network answers as `known` does."""
-    chosen = PARAMETERIZATIONS[parameterization](known.schedule)
+    chosen = Overheard(PARAMETERIZATIONS[parameterization](known.schedule))
     return Denoiser(Network(known, chosen), known.schedule, chosen)
 
 

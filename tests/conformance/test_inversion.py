@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from matrix import PARAMETERIZATIONS, SCHEDULES, error, network, normal, run
+from matrix import PARAMETERIZATIONS, SCHEDULES, dense, error, network, normal, run
 from torch import Tensor
 
 from sfumato.core.grid import Uniform, levels
@@ -31,7 +31,7 @@ def there_and_back(denoiser: DenoiserLike, x: Tensor, path: Sequence[Level]) -> 
 )
 def test_data_is_found_again_through_its_noise(schedule: str, parameterization: str) -> None:
     denoiser = network(oracle(schedule), parameterization)
-    path = levels(SCHEDULES[schedule], Uniform(), 100)[:-1]
+    path = [level for level in dense(schedule, 100) if level.alpha > 0 and level.sigma > 0]
     x = 0.6 * normal(3, 2, seed=3)
     noise, back = there_and_back(denoiser, x, path)
     assert error(back, x) < 0.12
