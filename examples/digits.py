@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from sfumato import load
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.reading import agreement, support_vectors
 from sfumato.samples import sheet, to_image
@@ -32,7 +33,8 @@ def main() -> None:
     if (given.run / "run.json").exists():
         shutil.rmtree(given.run)
 
-    system = train("digits", recipe="digits", out=given.run, minutes=given.minutes, monitor=Terminal())
+    train("digits", recipe="digits", out=given.run, minutes=given.minutes, monitor=Terminal())
+    system = load(given.run)
     given.out.mkdir(exist_ok=True)
     draw_digits(system).save(given.out / "digits.png")
     draw_denoising(system).save(given.out / "denoising.png")

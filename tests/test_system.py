@@ -686,3 +686,18 @@ def test_a_guide_of_ones_own_goes_around_the_denoiser() -> None:
     drawn = small().generate("cat", guide=Grey())
     assert drawn.tensor.abs().max() < 1e-6
     assert drawn.records[0]["guide"] == "grey"
+
+
+def test_a_negative_prompt_needs_guidance() -> None:
+    with pytest.raises(InputError, match="give guidance=2"):
+        small().stream("cat", guidance=1, negative="dog")
+    never_empty = small(Labels(CLASSES, dropout=0.0))
+    assert len(never_empty.generate("cat", guidance=2, negative="dog")) == 1, "no empty prompt is asked"
+    with pytest.raises(InputError, match="never saw an empty prompt"):
+        never_empty.stream(None, guidance=2, negative="dog")
+
+
+def test_what_no_solver_can_do_is_said_before_anything_is_drawn() -> None:
+    for sampler, match in {"unipc,order=9": "order of unipc", "ddpm,variance=learned": "gives no variance"}.items():
+        with pytest.raises(InputError, match=match):
+            small().stream("cat", sampler=sampler)

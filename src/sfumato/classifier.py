@@ -13,6 +13,7 @@ from sfumato.codec import Codec
 from sfumato.condition import Labels
 from sfumato.core.level import Level, like
 from sfumato.denoise import DenoiserLike
+from sfumato.errors import ShapeError
 from sfumato.guide import Classifier
 from sfumato.parts import CODECS, NETWORKS
 
@@ -36,6 +37,11 @@ class NoisyClassifier(nn.Module):
     def forward(self, x_t: Tensor, level: Level) -> Tensor:
         """x_t [b, *d] at `level` → the log probability of each class, float32 [b, k]."""
         weights = next(self.network.parameters())
+        if x_t.ndim != 4 or x_t.shape[1] != self.codec.channels or x_t.device != weights.device:
+            raise ShapeError(
+                f"this classifier reads samples of {self.codec.channels} channels on {weights.device}, not"
+                f" {list(x_t.shape)} on {x_t.device}: guide a system of the same kind, on the same device"
+            )
         spread = like((level.alpha**2 + level.sigma**2).sqrt(), x_t)
         λ = level.logsnr.clamp(-FARTHEST, FARTHEST).to(x_t.device, torch.float32).expand(len(x_t))
         return self.network((x_t / spread).to(weights.dtype), λ).float().log_softmax(1)

@@ -10,6 +10,7 @@ from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level, like
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
+from sfumato.errors import ShapeError
 
 
 @runtime_checkable
@@ -37,6 +38,7 @@ class Denoiser(nn.Module):
 
     def forward(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
         """x_t [b, *d] at `level` [b] or [1], under `condition` → the estimate of x_0."""
+        level = Level(*(value.cpu() for value in level))  # where several processes train, torch moves it
         skip, out, scale, time = self.parameterization(level)
         weights = next(self.network.parameters())
         time = time.to(x_t.device, torch.float32).expand(len(x_t))
@@ -45,4 +47,9 @@ class Denoiser(nn.Module):
         if f.shape[1] == 2 * x_t.shape[1]:
             f, second = f.chunk(2, dim=1)
             between = (second + 1) / 2
+        if f.shape != x_t.shape:
+            raise ShapeError(
+                f"a network of this denoiser gives samples like x_t, {list(x_t.shape)}, or twice their channels, not"
+                f" {list(f.shape)}"
+            )
         return Estimate(x_t, level, like(skip, x_t) * x_t + like(out, x_t) * f, between)

@@ -22,4 +22,6 @@ def find(where: str | Path) -> Path:
             return place
     if not folder.exists():
         raise InputError(f"there is no folder {folder}; give one that `sfumato train` made, such as runs/NAME")
+    if (folder / "classifier").is_dir() or (folder / "classifier.json").is_file():
+        raise InputError(f"{folder} holds a classifier, which guides and does not draw: give it as --classifier")
     raise InputError(f"{folder} holds no system.json; give the folder of a system, or of a run that has saved one")

@@ -6,12 +6,21 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
-from sfumato.core.grid import Spacing, Trailing
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.grid import Spacing, Trailing, levels
+from sfumato.core.level import Level
+from sfumato.core.noise import Noise
+from sfumato.core.parameterization import Parameterization
+from sfumato.core.schedule import Schedule
 from sfumato.errors import InputError, ShapeError
 from sfumato.parts import SAMPLERS, SPACINGS, part_field
 from sfumato.sample import DDIM, Sampler
+from sfumato.sample.driver import check_steps
 
 MOST_SIDE = 16384
 
@@ -58,7 +67,9 @@ class Settings:
         if not number or not math.isfinite(self.guidance) or self.guidance < 0:
             raise InputError(f"guidance must be a number from 0 up, not {self.guidance!r}; 1 is off")
         if self.interval is not None:
-            ends = [end for end in listed("interval", self.interval) if isinstance(end, int | float)]
+            ends = [
+                end for end in listed("interval", self.interval) if isinstance(end, int | float) and math.isfinite(end)
+            ]
             if len(ends) != 2 or len(self.interval) != 2 or not 0 <= ends[0] < ends[1]:
                 raise InputError(f"interval must be two sigma/alpha with 0 ≤ low < high, not {self.interval!r}")
         if not isinstance(self.rescale, int | float) or not 0 <= self.rescale <= 1:
@@ -80,6 +91,27 @@ class SettingsTable(BaseModel):
 
     def settings(self) -> Settings:
         return Settings(self.size, self.sampler, self.spacing, self.steps, self.guidance, self.interval, self.rescale)
+
+
+@dataclass(frozen=True)
+class Stub:
+    """Stands for a denoiser that is yet to be trained or asked: can what would be asked of it be?"""
+
+    schedule: Schedule
+    parameterization: Parameterization
+    learned: bool
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        self.parameterization(level)
+        return Estimate(x_t, level, torch.zeros_like(x_t), torch.full_like(x_t, 0.5) if self.learned else None)
+
+
+def try_out(stub: Stub, sampler: Sampler[Any], spacing: Spacing, steps: int) -> None:
+    """Make the first move of a walk with `stub`: what cannot be drawn with says so here, before anything long."""
+    now, then, *_ = levels(stub.schedule, spacing, steps)
+    x = torch.zeros(1, 1)
+    sampler.step(stub, x, now, then, sampler.init(x), Noise([0]))
+    check_steps(sampler, steps)
 
 
 def listed(name: str, value: Any) -> list[Any]:

@@ -23,9 +23,8 @@ from sfumato.errors import InputError
 from sfumato.guide import ClassifierFree, Clip, Watch
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.sample import Sampler, sample
-from sfumato.sample.driver import check_steps
 from sfumato.samples import Samples
-from sfumato.settings import Settings, listed, whole
+from sfumato.settings import Settings, Stub, listed, try_out, whole
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,7 @@ class System:
         - `prompt`: what the conditioner reads, or a list of it; None asks for anything;
         - `seeds`: one picture each, which depends on its own seed and on nothing else that is drawn beside it;
         - `size` (width, height), `sampler`, `spacing`, `steps`, `guidance`, `interval`, `rescale`: in place of the
-          system's own settings. A sampler or
-          spacing may be spelled: "ddim", "ddim,eta=0.5";
+          system's own settings. A sampler or spacing may be spelled: "ddim", "ddim,eta=0.5";
         - `negative`: a prompt to lead away from, in the place of the empty one, where guidance is on;
         - `guide`: puts a guide of your own around the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`;
         - `batch`: how many are drawn at once; None fits it to their size.
@@ -139,7 +137,10 @@ class System:
             interval=interval,
             rescale=rescale,
         )
-        self.check(chosen, prompted=any(prompt not in (None, "") for prompt in prompts))
+        given = [prompt for prompt in (*prompts, negative) if prompt not in (None, "")]
+        if chosen.guidance == 1 and negative not in (None, ""):
+            raise InputError("a negative prompt needs guidance, which is off at 1: give guidance=2 or so")
+        self.check(chosen, prompted=bool(given) and len(given) < len(prompts) + 1)  # is an empty prompt asked as well?
         self.conditioner([*prompts, negative])  # an unknown prompt stops here, before anything is drawn
         wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
         around = partial(self._guided, chosen=chosen, negative=negative, guide=guide)
@@ -200,8 +201,9 @@ class System:
         chosen.check()
         if chosen.guidance != 1 and prompted and not self.conditioner.dropout:
             raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
-        levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
-        check_steps(chosen.sampler, chosen.steps)
+        channels = getattr(self.denoiser.network, "out_channels", self.codec.channels)
+        stub = Stub(self.denoiser.schedule, self.denoiser.parameterization, channels == 2 * self.codec.channels)
+        try_out(stub, chosen.sampler, chosen.spacing, chosen.steps)
         _, *axes = self.codec.shape(chosen.size)
         check_size = getattr(self.denoiser.network, "check_size", None)
         if check_size is not None:

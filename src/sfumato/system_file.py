@@ -154,6 +154,8 @@ def _check_fit(said: SystemFile, network: nn.Module) -> None:
         raise InputError(
             f"pictures have 1 or 3 channels and dropout lies in [0, 1], not {said.codec}, {said.conditioner}"
         )
+    if hasattr(network, "outputs"):
+        raise InputError("a system's network gives samples, and an encoder gives classes")
     channels = said.codec.channels
     if (out := getattr(network, "out_channels", channels)) not in (channels, 2 * channels):
         raise InputError(f"network.out_channels is {out}, and the codec wants {channels}, or twice that for a variance")

@@ -144,11 +144,18 @@ def test_a_network_learns_the_variance_and_keeps_it(data: Path, tmp_path: Path) 
     assert mine.tobytes() == its.tobytes()
 
 
+def test_a_learned_variance_wants_a_loss_that_teaches_it(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="variance=learned wants a loss that teaches the variance: loss.kind=hybrid"):
+        trainer(data, tmp_path / "simple", LEARNED[0], 'loss={"kind":"denoising"}')
+    with pytest.raises(InputError, match="this network gives none"):
+        trainer(data, tmp_path / "hybrid", LEARNED[1])
+
+
 def test_the_bound_reaches_the_variance_and_the_simple_loss_does_not(data: Path, tmp_path: Path) -> None:
     """The last layer has two channels: the estimate's, and the variance's."""
     moved = []
-    for name, loss in (("hybrid", LEARNED[1]), ("simple", 'loss={"kind":"denoising"}')):
-        own = trainer(data, tmp_path / name, LEARNED[0], loss)
+    for name, share in (("hybrid", 0.001), ("simple", 0.0)):
+        own = trainer(data, tmp_path / name, LEARNED[0], f'loss={{"kind":"hybrid","share":{share}}}')
         own._gradients(own._dataset()[0], 0)
         last = [p.grad for p in own.network.parameters() if p.grad is not None and p.shape[:1] == (2,)][-1]
         moved.append([float(row.abs().max()) for row in last])

@@ -278,3 +278,40 @@ def test_differences_of_any_tables(one: dict[str, Any], other: dict[str, Any], l
 
 def test_a_recorded_recipe_takes_settings() -> None:
     assert lay_over(load("digits").dump(), ["train.batch=4"]) == load("digits", ["train.batch=4"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        (['parameterization={"kind":"eps"}', 'schedule={"kind":"flow"}'], "cannot be asked at alpha 0"),
+        (
+            ['schedule={"kind":"zero-terminal","of":{"kind":"linear"}}', 'settings.spacing={"kind":"leading"}'],
+            "cannot be asked at alpha 0",
+        ),
+        (['settings.sampler={"kind":"unipc","order":7}'], "the order of unipc must be 1, 2 or 3, not 7"),
+        (['settings.sampler={"kind":"ddim","eta":3.0}'], "eta must lie between 0"),
+        (['settings.sampler={"kind":"annealed-langevin","rate":9.0}'], "the rate of annealed Langevin"),
+        (['settings.sampler={"kind":"ddpm","variance":"learned"}'], "this network gives no variance"),
+        (['settings.sampler={"kind":"lms"}', "settings.steps=3"], "needs at least 4 steps"),
+        (['loss={"kind":"bound"}', 'schedule={"kind":"vp"}'], "the bound sums over the steps of a chain"),
+        (
+            ['loss={"kind":"denoising","weight":{"kind":"min-snr","gamma":-1.0}}'],
+            "the gamma of min-snr must be above 0",
+        ),
+        (['times={"kind":"importance"}', 'schedule={"kind":"vp"}'], "importance times count losses of whole times"),
+        (['times={"kind":"log-normal","std":-1.0}'], "the std of a law of times must be above 0"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused_before_data_is_read(settings: list[str], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        load("digits", settings)
+
+
+def test_heun_along_sigma_is_refused_where_the_walk_begins_in_pure_noise() -> None:
+    with pytest.raises(InputError, match="take heun,along=flow"):
+        load("flow", ['settings.sampler={"kind":"heun"}'])
+    assert load("flow", ['settings.sampler={"kind":"heun","along":"flow"}']).settings.steps == 25
+
+
+def test_a_classifier_may_be_trained_on_any_schedule() -> None:
+    assert load("classifier", ['schedule={"kind":"flow"}']).task == "classify"

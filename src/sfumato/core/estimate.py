@@ -57,6 +57,8 @@ class Estimate:
         law = posterior(self.x0, self.x_t, s, self.level)
         if variance == "small":
             return law
+        if variance not in ("large", "learned"):
+            raise InputError(f"the variance of a step is small, large or learned, not {variance}")
         high = step_variance(s, self.level)
         if variance == "large":
             return law._replace(var=high)

@@ -100,8 +100,8 @@ class LogSNR:
 class AYS:
     """The published step schedules of Align Your Steps (arXiv:2404.14507), for ten steps of the three models there.
 
-    Other numbers of steps follow by interpolating `log(sigma/alpha)`, as its authors do. A schedule whose ends are
-    others is met within its own.
+    Other numbers of steps follow by interpolating `log(sigma/alpha)`, as its authors do. A schedule that ends in less
+    noise than the second of these cannot be met.
     """
 
     model: Literal["sd15", "sdxl", "svd"] = "sd15"

@@ -33,7 +33,10 @@ def gradient(of: Tensor, by: Tensor, along: Tensor | None, followed: bool, name:
         raise InputError(
             f"{name} cannot be differentiated: compute it from its argument in torch alone, without no_grad or detach"
         )
-    return torch.autograd.grad(of, by, along, retain_graph=True, create_graph=followed)[0]
+    (found,) = torch.autograd.grad(of, by, along, retain_graph=True, create_graph=followed, allow_unused=True)
+    if found is None:
+        raise InputError(f"{name} does not depend on its argument: there is nothing to guide by")
+    return found
 
 
 def shift(level: Level, score: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class SNR:
-    """`SNR`: what the true bound of a chain is made of (VDM, arXiv:2107.00630, eq. 14), and L_simple in other words."""
+    """`SNR`: L_simple in other words, for `SNR·|x_0 error|² = |eps error|²`."""
 
     def __call__(self, level: Level) -> Tensor:
         return level.logsnr.exp()

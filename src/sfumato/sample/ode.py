@@ -47,9 +47,8 @@ class Churn(Stateless):
         target = now.logsnr - 2 * math.log1p(self.churn)
         above = schedule(schedule.inverse(target))
         σ = torch.exp(-now.logsnr / 2)
+        # noise is drawn for all, wanted or not: a sample's stream must not depend on where its neighbours stand
         wanted = (σ >= self.low) & (σ <= self.high) & (above.logsnr < now.logsnr)
-        if not bool(wanted.any()):
-            return x, now
         level = Level(*(torch.where(wanted, high, low) for high, low in zip(above, now, strict=True)))
         gain = torch.where(wanted, level.alpha / now.alpha, 1.0)
         std = self.spread * torch.where(wanted, step_variance(now, level), 0.0).sqrt()
@@ -91,6 +90,8 @@ class Heun(Churn):
         return 2  # the last move is Euler's
 
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+        if self.along not in ("sigma", "flow"):
+            raise InputError(f"heun goes along sigma or flow, not {self.along}")
         if self.along == "sigma" and bool((now.alpha == 0).any()):
             raise InputError(
                 "this solver walks along sigma/alpha, which has no bound at pure noise (alpha 0): take heun,along=flow,"

@@ -49,6 +49,8 @@ class UniPC:
     ) -> tuple[Tensor, State]:
         if self.order not in (1, 2, 3):
             raise InputError(f"the order of unipc must be 1, 2 or 3, not {self.order}")
+        if self.b not in ("bh1", "bh2"):
+            raise InputError(f"the b of unipc must be bh1 or bh2, not {self.b}")
         here = Past(now.logsnr / 2, denoiser(x, now).x0)
         if state is not None:
             x = self._move(state.x, state.level, now, state.past, here)

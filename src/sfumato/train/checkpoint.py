@@ -72,7 +72,9 @@ def load(
                 raise ResumeError(f"{path} does not fit this run: {part}.{name} is {fault}")
     kept = tensors.get("memory")
     if (None if kept is None else kept.shape) != (None if memory is None else memory.shape):
-        raise ResumeError(f"{path} does not fit this run: its times remember other losses than the recipe's do")
+        raise ResumeError(
+            f"{path} does not fit this run: it remembers other losses than the recipe's times do; keep [times] as it was"
+        )
     network.load_state_dict(_part(tensors, "network"))
     average.load_state_dict(_part(tensors, "average"))
     if step > 0:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from sfumato.core.grid import Spacing, Trailing, levels
+from sfumato.core.grid import Spacing, Trailing
 from sfumato.core.parameterization import Eps, Parameterization
 from sfumato.core.schedule import Linear, Schedule
 from sfumato.errors import InputError, nearest
@@ -27,6 +27,7 @@ from sfumato.parts import (
     value_of,
 )
 from sfumato.sample import DDIM, Sampler
+from sfumato.settings import Stub, try_out
 from sfumato.train.ema import AVERAGES, Average, Power
 
 Positive = Annotated[float, Field(gt=0)]
@@ -143,13 +144,27 @@ def check(data: dict[str, Any]) -> Recipe:
     if recipe.data.size is not None:
         width, height = recipe.data.size
         network.check_size(height, width)
-    recipe.parameterization(levels(recipe.schedule, recipe.settings.spacing, recipe.settings.steps)[0])
+    if recipe.task == "denoise":
+        _try_out(recipe)
+    own = recipe.times(recipe.schedule, torch.tensor([0.0, 0.5, 1 - 2**-24]))
+    recipe.schedule(own)
     recipe.average.decay(1)
     if recipe.train.batch % recipe.train.accumulate:
         raise InputError(
             f"train.accumulate ({recipe.train.accumulate}) must divide train.batch ({recipe.train.batch}) evenly"
         )
     return recipe
+
+
+def _try_out(recipe: Recipe) -> None:
+    """Raise an `InputError` for parts that do not go together: before data is read, and before hours of training."""
+    schedule, settings = recipe.schedule, recipe.settings
+    stub = Stub(schedule, recipe.parameterization, recipe.variance == "learned")
+    try_out(stub, settings.sampler, settings.spacing, settings.steps)
+    if recipe.variance == "learned" and isinstance(recipe.loss, Denoising):
+        raise InputError("variance=learned wants a loss that teaches the variance: loss.kind=hybrid, or bound")
+    x_0, ends = torch.zeros(2, 1), schedule(torch.tensor([schedule.first, schedule.last]))
+    recipe.loss(stub(x_0, ends), x_0, schedule)
 
 
 def _read(recipe: str | Path) -> dict[str, Any]:

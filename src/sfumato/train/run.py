@@ -10,6 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from sfumato import files, machine
+from sfumato.classifier import NoisyClassifier
 from sfumato.data.prepare import Pictures, prepare
 from sfumato.data.source import open_source
 from sfumato.errors import FormatError, InputError, ResumeError
@@ -41,10 +42,10 @@ def train(
     device: str | None = None,
     precision: str | None = None,
     monitor: Monitor | None = None,
-) -> System:
+) -> System | NoisyClassifier:
     """Train a system on `data` by a recipe and keep all of it in the folder `out`; returns the system.
 
-    A recipe whose task is "classify" trains a `NoisyClassifier` in its place.
+    A recipe whose task is "classify" trains a `NoisyClassifier` in its place, in the folder `classifier/`.
 
     - `data`: what `sfumato.data.open_source` opens: a folder, a .zip, a .npz, IDX files, "digits";
     - `recipe`: the name of one that ships, or a TOML file ("ddpm" when left out); `settings` lay "key=value" over it;
