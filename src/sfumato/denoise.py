@@ -10,7 +10,7 @@ from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level, like
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
-from sfumato.errors import ShapeError
+from sfumato.errors import InputError, ShapeError
 
 
 @runtime_checkable
@@ -34,6 +34,10 @@ class Denoiser(nn.Module):
 
     def __init__(self, network: nn.Module, schedule: Schedule, parameterization: Parameterization) -> None:
         super().__init__()
+        if getattr(parameterization, "schedule", schedule) != schedule:
+            raise InputError(
+                f"{parameterization} counts steps of another chain than {schedule}: give both one schedule"
+            )
         self.network, self.schedule, self.parameterization = network, schedule, parameterization
 
     def forward(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
