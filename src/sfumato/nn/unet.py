@@ -9,6 +9,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from sfumato.errors import InputError, ShapeError
 from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Down, Residual, Up, norm, zero
+from sfumato.nn.doors import check_doors
 from sfumato.nn.embedding import TimeEmbedding
 
 LARGEST = {"in_channels": 4096, "out_channels": 4096, "width": 8192, "blocks": 16, "patch": 64}
@@ -99,12 +100,7 @@ class UNet(nn.Module):
     ) -> Tensor:
         """x [b, in_channels, h, w], time [b]; the doors as `Condition` has them. An open door needs its tensor."""
         self.check_size(*x.shape[-2:])
-        for door, width, axis, given in (
-            ("vector", self.vector, -1, vector),
-            ("tokens", self.tokens, -1, tokens),
-            ("image", self.image, 1, image),
-        ):
-            _check_door(door, width, given.shape[axis] if given is not None else 0)
+        check_doors((self.vector, self.tokens, self.image), vector, tokens, image)
         embedding = self.time(time)
         if self.project is not None and vector is not None:
             embedding = embedding + self.project(vector.to(embedding.dtype))
@@ -206,11 +202,3 @@ class Resize(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
         return self.change(x, embedding) if self.takes_embedding else self.change(x)
-
-
-def _check_door(door: str, expected: int, got: int) -> None:
-    if expected != got:
-        told = [
-            f"{width} numbers through `{door}`" if width else f"nothing through `{door}`" for width in (expected, got)
-        ]
-        raise InputError(f"this network was built to be told {told[0]}, and was told {told[1]}")
