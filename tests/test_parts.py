@@ -30,6 +30,7 @@ from sfumato.loss import (
     UniformTimes,
     Unit,
 )
+from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
 from sfumato.nn.unet import UNet
 from sfumato.parts import (
@@ -138,6 +139,8 @@ BUILT: list[tuple[type, dict[str, Any]]] = [
     (UNet, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
     (UNet, {"width": 8, "scale_shift": True, "resample": "residual", "dropout": 0.1, "time_scale": 2.5}),
     (UNet, {"width": 8, "vector": 3, "tokens": 4, "image": 5}),
+    (DiT, {"in_channels": 1, "out_channels": 2, "width": 8, "depth": 1, "head_width": 4, "patch": 4, "mlp": 1.5}),
+    (DiT, {"width": 8, "head_width": 8, "dropout": 0.1, "time_scale": 2.5, "vector": 3, "tokens": 4, "image": 5}),
     (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "attention": (1,), "patch": 2}),
 ]
 

@@ -20,6 +20,7 @@ from sfumato.condition import Conditioner, Labels, Nothing
 from sfumato.core import grid, parameterization, schedule
 from sfumato.errors import InputError, nearest
 from sfumato.loss import Loss, Times, Weight
+from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
 from sfumato.nn.unet import UNet
 from sfumato.sample import Sampler
@@ -210,7 +211,7 @@ SAMPLERS = Kinds[Sampler[Any]](
         "predictor-corrector": sample.PredictorCorrector,
     },
 )
-NETWORKS = Kinds[Any]("network", {"unet": UNet, "encoder": Encoder})
+NETWORKS = Kinds[Any]("network", {"unet": UNet, "dit": DiT, "encoder": Encoder})
 CODECS = Kinds[Codec]("codec", {"pixels": Pixels})
 CONDITIONERS = Kinds[Conditioner]("conditioner", {"nothing": Nothing, "labels": Labels})
 WEIGHTS = Kinds[Weight](

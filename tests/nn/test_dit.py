@@ -1,0 +1,426 @@
+"""The diffusion transformer: its cost, its start at zero, its attention as the formula, its doors, what it refuses."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sfumato.core.condition import Condition
+from sfumato.errors import InputError, ShapeError
+from sfumato.nn.dit import DiT, SequenceAttention, positions
+
+SMALL: dict[str, Any] = {"width": 32, "depth": 2, "head_width": 8}
+DOORS: dict[str, Any] = {"vector": 3, "tokens": 5, "image": 2}
+KINDS: dict[str, dict[str, Any]] = {
+    "patched": {},
+    "unpatched": {"patch": 1},
+    "coarse": {"patch": 4, "mlp": 1.5},
+    "single": {"depth": 1, "head_width": 32},
+}
+each = pytest.mark.parametrize("kind", KINDS)
+
+
+def small(kind: str = "patched", awake: bool = True, **arguments: Any) -> DiT:
+    """A small network, by default with its zeros replaced, since a network at its start answers nothing but zero."""
+    torch.manual_seed(0)
+    network = DiT(**{**SMALL, **KINDS[kind], **arguments}).eval()
+    for parameter in network.parameters():
+        if awake and not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return network
+
+
+def meta(**arguments: Any) -> DiT:
+    with torch.device("meta"):
+        return DiT(**arguments)
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def told(b: int = 2, k: int = 4) -> dict[str, Tensor]:
+    """Something through every door; the last two tokens are masked."""
+    mask = torch.arange(k).expand(b, k) < k - 2
+    return {"vector": drawn(b, 3, seed=1), "tokens": drawn(b, k, 5, seed=2), "mask": mask, "image": drawn(b, 2, 8, 8)}
+
+
+def gap(one: Tensor, other: Tensor) -> float:
+    return (one - other).abs().max().item()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "published"),
+    [
+        ({}, 6.06),
+        ({"patch": 8}, 0.36),
+        ({"width": 768, "patch": 4}, 5.56),
+        ({"width": 1152, "depth": 28, "head_width": 72}, 118.64),
+    ],
+    ids=["S/2", "S/8", "B/4", "XL/2"],
+)
+def test_it_costs_what_the_paper_says(arguments: dict[str, Any], published: float) -> None:
+    """Billions of multiplications for a latent of 32×32×4 with a learned variance: DiT, table 4."""
+    network = meta(in_channels=4, out_channels=8, **arguments)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, 4, 32, 32, device="meta"), torch.empty(1, device="meta"))
+    of_every_block = 6 * network.width**2 * (network.depth - 1)  # the layer that blocks share here and not there
+    assert (counter.get_total_flops() / 2 + of_every_block) / 1e9 == pytest.approx(published, abs=0.006, rel=0.001)
+
+
+@each
+def test_the_start_is_exactly_zero(kind: str) -> None:
+    network = small(kind, awake=False, **DOORS)
+    assert torch.equal(network(drawn(2, 3, 8, 8), torch.tensor([1.0, 500.0]), **told()), torch.zeros(2, 3, 8, 8))
+
+
+def test_a_block_starts_as_no_change() -> None:
+    network = small(awake=False, tokens=5)
+    x = drawn(2, 7, 32)
+    assert torch.equal(network.blocks[0](x, torch.zeros(2, 6, 32), drawn(2, 4, 5), None), x)
+
+
+@each
+@pytest.mark.parametrize("size", [(8, 8), (4, 12), (16, 4)])
+@pytest.mark.parametrize("channels", [(3, 3), (1, 2), (5, 7)])
+@pytest.mark.parametrize("doors", [(), ("vector",), ("tokens", "mask"), ("image",)], ids=str)
+def test_any_channels_and_any_size_that_the_patch_divides(
+    kind: str, size: tuple[int, int], channels: tuple[int, int], doors: tuple[str, ...]
+) -> None:
+    widths = {name: DOORS[name] for name in doors if name != "mask"}
+    network = small(kind, in_channels=channels[0], out_channels=channels[1], **widths)
+    given = {**told(), "image": drawn(2, 2, *size)}
+    out = network(drawn(2, channels[0], *size), torch.tensor([1.0, 500.0]), **{name: given[name] for name in doors})
+    assert out.shape == (2, channels[1], *size)
+    assert out.isfinite().all() and out.std() > 0
+
+
+@pytest.mark.parametrize(("width", "head_width"), [(1, 1), (5, 5), (7, 1), (48, 16)])
+def test_odd_widths(width: int, head_width: int) -> None:
+    out = small(width=width, head_width=head_width)(drawn(1, 3, 8, 8), torch.tensor([3.0]))
+    assert out.shape == (1, 3, 8, 8) and out.isfinite().all()
+
+
+def test_a_patch_stays_in_its_place() -> None:
+    """With the blocks asleep, a change of one square changes the answer there and nowhere else."""
+    network = small(depth=1)
+    nn.init.zeros_(network.modulate.weight)
+    nn.init.zeros_(network.modulate.bias)
+    nn.init.zeros_(network.blocks[0].table)
+    x, t = drawn(1, 3, 8, 12), torch.tensor([3.0])
+    moved = x.clone()
+    moved[..., 4:6, 8:10] += drawn(3, 2, 2, seed=1)
+    with torch.no_grad():
+        changed = (network(moved, t) - network(x, t)).abs().amax((0, 1)) > 1e-4
+    assert changed[4:6, 8:10].all() and changed.sum() == 4
+
+
+@pytest.mark.parametrize("tokens", [0, 6])
+@pytest.mark.parametrize("heads", [1, 4])
+def test_attention_is_its_formula(heads: int, tokens: int) -> None:
+    torch.manual_seed(0)
+    attention = SequenceAttention(16, heads, tokens)
+    nn.init.normal_(attention.gain, mean=1.0)
+    x = drawn(2, 7, 16)
+    others = drawn(2, 5, tokens, seed=1) if tokens else None
+    mask = torch.tensor([[True, True, True, False, False], [True] * 5]) if tokens else None
+    with torch.no_grad():
+        q, mixed = attention.query(x), torch.zeros_like(x)
+        k, v = attention.key_value(x if others is None else others).chunk(2, dim=-1)
+        width = 16 // heads
+        for head in range(heads):
+            part = slice(head * width, (head + 1) * width)
+            q_unit, k_unit = (one / one.square().mean(-1, keepdim=True).sqrt() for one in (q[..., part], k[..., part]))
+            logits = (q_unit * attention.gain) @ k_unit.transpose(1, 2) / math.sqrt(width)
+            if mask is not None:
+                logits = logits.masked_fill(~mask[:, None], -math.inf)
+            mixed[..., part] = logits.softmax(-1) @ v[..., part]
+        assert gap(attention(x, others, mask), attention.out(mixed)) < 1e-5
+
+
+def test_a_block_is_its_formula() -> None:
+    network = small(tokens=5)
+    block, x, shared, tokens = network.blocks[1], drawn(2, 7, 32), drawn(2, 6, 32, seed=1), drawn(2, 4, 5, seed=2)
+
+    def normed(x: Tensor) -> Tensor:
+        return (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()
+
+    def gelu(x: Tensor) -> Tensor:
+        return 0.5 * x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)).tanh())
+
+    with torch.no_grad():
+        nn.init.normal_(block.norm_tokens.weight)
+        shift1, scale1, gate1, shift2, scale2, gate2 = ((shared + block.table)[:, i, None] for i in range(6))
+        wanted = x + gate1 * block.to_self(normed(x) * (1 + scale1) + shift1)
+        wanted = wanted + block.to_tokens(normed(wanted) * block.norm_tokens.weight + block.norm_tokens.bias, tokens)
+        wanted = wanted + gate2 * block.narrow(gelu(block.widen(normed(wanted) * (1 + scale2) + shift2)))
+        assert gap(block(x, shared, tokens, None), wanted) < 1e-4
+
+
+def test_logits_do_not_grow_with_the_weights() -> None:
+    attention = SequenceAttention(16, 2)
+    x = drawn(2, 7, 16)
+    with torch.no_grad():
+        before = attention(x)
+        for layer in (attention.query, attention.key_value):
+            layer.weight[:16] *= 100
+            layer.bias[:16] *= 100
+        assert gap(attention(x), before) < 1e-3
+
+
+@pytest.mark.parametrize("channels", [16, 9])
+def test_positions_are_those_of_the_formula(channels: int) -> None:
+    def waves(place: int, width: int) -> list[float]:
+        half = width // 2
+        angles = [place * 10_000 ** (-i / max(half - 1, 1)) for i in range(half)]
+        return [math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles] + [0.0] * (width % 2)
+
+    found = positions(3, 5, channels)
+    assert found.shape == (15, channels) and found.dtype == torch.float32
+    for place, row in enumerate(found.tolist()):
+        wanted = waves(place // 5, channels // 2) + waves(place % 5, channels - channels // 2)
+        assert row == pytest.approx(wanted, abs=1e-5)
+
+
+def test_every_place_differs_and_a_larger_grid_begins_as_the_smaller() -> None:
+    large, little = positions(64, 48, 32), positions(8, 12, 32)
+    assert torch.cdist(large, large).fill_diagonal_(1).min() > 1e-3
+    assert torch.equal(large.reshape(64, 48, 32)[:8, :12].flatten(0, 1), little)
+
+
+def test_places_are_told_apart() -> None:
+    network = small()
+    x, t = drawn(1, 3, 8, 8), torch.tensor([10.0])
+    shifted = x.roll((2, 4), (2, 3))  # whole patches: without positions the answer would only roll along
+    with torch.no_grad():
+        assert gap(network(shifted, t), network(x, t).roll((2, 4), (2, 3))) > 1e-2
+
+
+@each
+def test_a_sample_does_not_depend_on_its_batch(kind: str) -> None:
+    network = small(kind, **DOORS)
+    x, t, doors = drawn(4, 3, 8, 8), torch.tensor([0.0, 10.0, 500.0, 999.0]), told(4)
+    with torch.no_grad():
+        together = network(x, t, **doors)
+        for i in range(4):
+            alone = network(x[[i]], t[[i]], **{name: door[[i]] for name, door in doors.items()})
+            assert gap(together[[i]], alone) < 1e-5
+
+
+@each
+def test_every_parameter_learns(kind: str) -> None:
+    network = small(kind, **DOORS)
+    (network(drawn(2, 3, 8, 8), torch.tensor([10.0, 700.0]), **told()) * drawn(2, 3, 8, 8, seed=9)).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 1e-6, name
+
+
+def test_from_its_start_it_wakes_within_three_steps() -> None:
+    """The last layer first, then the gates, then all that they let through."""
+    network = small(awake=False, **DOORS)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    x, wanted = drawn(2, 3, 8, 8), drawn(2, 3, 8, 8, seed=9)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (network(x, torch.tensor([10.0, 700.0]), **told()) - wanted).square().mean().backward()
+        optimizer.step()
+    assert [name for name, parameter in network.named_parameters() if torch.equal(parameter, before[name])] == []
+
+
+@each
+def test_time_and_each_door_are_heard(kind: str) -> None:
+    network = small(kind, **DOORS)
+    x, t, doors = drawn(2, 3, 8, 8), torch.tensor([10.0, 700.0]), told()
+    with torch.no_grad():
+        out = network(x, t, **doors)
+        assert gap(out, network(x, t + 5, **doors)) > 1e-4
+        for door in DOORS:
+            assert gap(out, network(x, t, **{**doors, door: doors[door] + 1})) > 1e-4, door
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_masked_tokens_count_for_nothing(k: int) -> None:
+    network = small(**DOORS)
+    x, t, doors = drawn(2, 3, 8, 8), torch.tensor([10.0, 700.0]), told(k=6)
+    doors["mask"] = torch.arange(6).expand(2, 6) < k
+    with torch.no_grad():
+        out = network(x, t, **doors)
+        garbled = torch.where(doors["mask"][..., None], doors["tokens"], 1e3)
+        assert gap(out, network(x, t, **{**doors, "tokens": garbled})) < 1e-6
+        cut = {**doors, "tokens": doors["tokens"][:, :k], "mask": doors["mask"][:, :k]}
+        assert gap(out, network(x, t, **cut)) < 1e-5
+        assert gap(out, network(x, t, **{**doors, "mask": None})) > 1e-4
+
+
+def test_a_sample_all_of_whose_tokens_are_masked_is_finite_and_alters_no_other() -> None:
+    network = small(**DOORS)
+    x, t, doors = drawn(2, 3, 8, 8), torch.tensor([10.0, 700.0]), told()
+    with torch.no_grad():
+        out = network(x, t, **doors)
+        doors["mask"] = doors["mask"].clone()
+        doors["mask"][0] = False
+        masked = network(x, t, **doors)
+    assert masked.isfinite().all()
+    assert gap(out[1], masked[1]) < 1e-5
+
+
+def test_the_order_of_tokens_without_places_does_not_matter() -> None:
+    network = small(tokens=5)
+    x, t, tokens = drawn(1, 3, 8, 8), torch.tensor([10.0]), drawn(1, 4, 5, seed=2)
+    with torch.no_grad():
+        assert gap(network(x, t, tokens=tokens), network(x, t, tokens=tokens.flip(1))) < 1e-5
+
+
+def test_the_doors_are_those_of_a_condition() -> None:
+    network = small(**DOORS)
+    x, t = drawn(2, 3, 8, 8), torch.tensor([10.0, 700.0])
+    assert torch.equal(network(x, t, **told()), network(x, t, **Condition(**told()).open_doors()))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_that_is_missing_is_named(door: str) -> None:
+    doors = {name: value for name, value in told().items() if name != door}
+    said = f"built to be told {DOORS[door]} numbers through `{door}`, and was told nothing through `{door}`"
+    with pytest.raises(InputError, match=said):
+        small(**DOORS)(drawn(2, 3, 8, 8), torch.tensor([1.0, 2.0]), **doors)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_that_was_never_built_is_named(door: str) -> None:
+    said = f"built to be told nothing through `{door}`, and was told {DOORS[door]} numbers through `{door}`"
+    with pytest.raises(InputError, match=said):
+        small()(drawn(2, 3, 8, 8), torch.tensor([1.0, 2.0]), **{door: told()[door]})
+
+
+@pytest.mark.parametrize(
+    ("patch", "size", "nearest"), [(2, (9, 8), "8×8"), (4, (30, 45), "32×44"), (8, (1, 28), "8×32"), (3, (4, 4), "3×3")]
+)
+def test_a_size_that_does_not_fit_names_the_nearest_that_does(patch: int, size: tuple[int, int], nearest: str) -> None:
+    network = meta(**SMALL, patch=patch)
+    width, height = size
+    assert network.multiple == patch
+    said = rf"a picture of {width}×{height} does not fit .* must be a multiple of {patch}; the nearest .* is {nearest}$"
+    with pytest.raises(ShapeError, match=said):
+        network(torch.zeros(1, 3, height, width, device="meta"), torch.zeros(1, device="meta"))
+
+
+def test_a_size_of_nothing_is_refused() -> None:
+    with pytest.raises(ShapeError, match="the nearest that fits is 2×4$"):
+        meta(**SMALL).check_size(4, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"width": 0}, "width must be from 1 to 8,192, not 0"),
+        ({"width": 10**9}, "width must be from 1 to 8,192, not 1,000,000,000"),
+        ({"in_channels": 0}, "in_channels must be from 1 to 4,096, not 0"),
+        ({"out_channels": -1}, "out_channels must be from 1 to 4,096, not -1"),
+        ({"depth": 0}, "depth must be from 1 to 128, not 0"),
+        ({"patch": 0}, "patch must be from 1 to 64, not 0"),
+        ({"head_width": 0}, "head_width must be from 1 to 8,192, not 0"),
+        ({"head_width": -8}, "head_width must be from 1 to 8,192, not -8"),
+        ({"width": 40, "head_width": 16}, "head_width 16 does not divide the width 40"),
+        ({"mlp": 0.0}, "mlp must be at least 1/width and at most 64, not 0.0"),
+        ({"mlp": -4.0}, "mlp must be .*, not -4.0"),
+        ({"mlp": 65.0}, "mlp must be .*, not 65.0"),
+        ({"mlp": math.nan}, "mlp must be .*, not nan"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),
+        ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
+        ({"vector": -1}, "vector must be from 0 to 1,048,576, not -1"),
+        ({"tokens": -1}, "tokens must be from 0 to 1,048,576, not -1"),
+        ({"image": 2**21}, "image must be from 0 to 1,048,576, not 2,097,152"),
+    ],
+)
+def test_a_network_that_cannot_be_built_says_why(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        meta(**arguments)
+
+
+@each
+def test_bfloat16_is_near_float32(kind: str) -> None:
+    network = small(kind, **DOORS)
+    x, t, doors = drawn(2, 3, 8, 8), torch.tensor([10.0, 700.0]), told()
+    with torch.no_grad():
+        wanted = network(x, t, **doors)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = network(x, t, **doors)
+        found = network.bfloat16()(x.bfloat16(), t, **doors)
+    assert found.dtype == torch.bfloat16
+    for near in (mixed, found):
+        assert gap(near.float(), wanted) < 0.05 * wanted.abs().max()
+
+
+def test_dropout_acts_in_training_only() -> None:
+    network = small(dropout=0.5)
+    x, t = drawn(1, 3, 8, 8), torch.tensor([10.0])
+    with torch.no_grad():
+        assert torch.equal(network(x, t), network(x, t))
+        network.train()
+        assert not torch.equal(network(x, t), network(x, t))
+
+
+def test_time_scale_multiplies_time() -> None:
+    x = drawn(1, 3, 8, 8)
+    with torch.no_grad():
+        assert gap(small(time_scale=1000.0)(x, torch.tensor([0.25])), small()(x, torch.tensor([250.0]))) < 1e-6
+
+
+def copied(ours: DiT, theirs: nn.Module) -> None:
+    """Give diffusers' DiTTransformer2DModel our weights: each block's layer is the shared one with the block's table
+    in the bias, and the norms of queries and keys, which it lacks, are put in."""
+    width, p, out = ours.width, ours.patch, ours.out_channels
+    with torch.no_grad():
+        theirs.pos_embed.proj.weight.copy_(ours.enter.weight.reshape(width, -1, p, p))
+        theirs.pos_embed.proj.bias.copy_(ours.enter.bias)
+        theirs.pos_embed.pos_embed.copy_(positions(theirs.height // p, theirs.width // p, width)[None])
+        for block, own in zip(theirs.transformer_blocks, ours.blocks, strict=True):
+            block.norm1.linear.weight.copy_(ours.modulate.weight)
+            block.norm1.linear.bias.copy_(ours.modulate.bias + own.table.flatten())
+            embedder = block.norm1.emb.timestep_embedder
+            embedder.linear_1.weight.copy_(ours.time.enter.weight.roll(128, dims=1))  # theirs has the cosines first
+            embedder.linear_1.bias.copy_(ours.time.enter.bias)
+            embedder.linear_2.load_state_dict(ours.time.leave.state_dict())
+            block.norm1.emb.class_embedder.embedding_table.weight[: ours.vector].copy_(ours.project.weight.T)
+            attention = own.to_self
+            block.attn1.to_q.load_state_dict(attention.query.state_dict())
+            block.attn1.to_out[0].load_state_dict(attention.out.state_dict())
+            for part, to in enumerate((block.attn1.to_k, block.attn1.to_v)):
+                to.weight.copy_(attention.key_value.weight.chunk(2)[part])
+                to.bias.copy_(attention.key_value.bias.chunk(2)[part])
+            block.attn1.norm_q, block.attn1.norm_k = (nn.RMSNorm(ours.head_width, eps=1e-6) for _ in range(2))
+            block.attn1.norm_q.weight.copy_(attention.gain)
+            block.ff.net[0].proj.load_state_dict(own.widen.state_dict())
+            block.ff.net[2].load_state_dict(own.narrow.state_dict())
+        theirs.proj_out_1.load_state_dict(ours.modulate_last.state_dict())
+        theirs.proj_out_2.weight.copy_(ours.leave.weight.reshape(out, p, p, width).permute(1, 2, 0, 3).flatten(0, 2))
+        theirs.proj_out_2.bias.copy_(ours.leave.bias.reshape(out, p, p).permute(1, 2, 0).flatten())
+
+
+def test_diffusers_answers_alike_with_the_same_weights() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    ours = small(in_channels=4, out_channels=8, vector=3)
+    for block in ours.blocks:
+        nn.init.normal_(block.to_self.gain, mean=1.0)
+    theirs = diffusers.DiTTransformer2DModel(
+        num_attention_heads=4,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8,
+        num_layers=2,
+        sample_size=8,
+        num_embeds_ada_norm=3,
+        norm_eps=1e-6,
+    ).eval()
+    copied(ours, theirs)
+    x, t, labels = drawn(2, 4, 8, 8), torch.tensor([10, 700]), torch.tensor([2, 0])
+    with torch.no_grad():
+        wanted = theirs(x, t, labels).sample
+        assert wanted.std() > 0.05
+        found = ours(x, t, vector=nn.functional.one_hot(labels, 3))
+        assert gap(found, wanted) < 1e-4 * wanted.abs().max()
