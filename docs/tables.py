@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import parts
+from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.sample.facts import FACTS, Facts
 from sfumato.train.ema import AVERAGES
@@ -31,6 +32,13 @@ MEANING = {
     "network.resample": "`plain`, or `residual`: sizes change inside residual blocks (ADM)",
     "network.patch": "the side of the square of pixels that is one place of the network: 2 is a quarter of the work",
     "network.time_scale": "what times are multiplied by before they are embedded; 1000 for times in [0, 1]",
+    "dit.width": "numbers a place: size, speed and quality hang on it most",
+    "dit.depth": "blocks",
+    "dit.head_width": "channels an attention head; must divide `width`",
+    "dit.patch": "the side of the square of the sample that is one place: 1 is four times the work of 2, or more",
+    "dit.mlp": "hidden units of the perceptrons, as a multiple of `width`",
+    "dit.dropout": "the share of those hidden units that training drops",
+    "dit.time_scale": "what times are multiplied by before they are embedded; 1000 for times in [0, 1]",
     "optimizer.learning_rate": "of AdamW, once warmed up",
     "optimizer.betas": "how long AdamW remembers gradients and their squares",
     "optimizer.weight_decay": "AdamW's pull of the weights towards zero",
@@ -60,6 +68,7 @@ KINDS = {
     "spacing": parts.SPACINGS,
 }
 SOLVERS = ("sampler", "order", "evaluations a step", "stochastic", "from pure noise", "source")
+NETWORKS = {"network": UNet, "dit": DiT}
 GIVEN = {"in_channels", "out_channels", "vector", "tokens", "image"}
 """What a network is told by the data, and never by a recipe."""
 
@@ -68,9 +77,10 @@ def write_all(folder: Path) -> None:
     """Write every table into `folder`, as NAME.md."""
     folder.mkdir(parents=True, exist_ok=True)
     defaults = Recipe().dump()
-    network = inspect.signature(UNet).parameters.values()
-    defaults["network"] = {one.name: one.default for one in network if one.name not in GIVEN}
-    for table in ("data", "condition", "network", "optimizer", "train", "settings"):
+    for table, network in NETWORKS.items():
+        arguments = inspect.signature(network).parameters.values()
+        defaults[table] = {one.name: one.default for one in arguments if one.name not in GIVEN}
+    for table in ("data", "condition", *NETWORKS, "optimizer", "train", "settings"):
         rows = [(f"`{key}`", _code(value), MEANING[f"{table}.{key}"]) for key, value in defaults[table].items()]
         _write(folder / f"{table}.md", ("key", "default", "meaning"), rows)
     if unknown := [key for key in MEANING if key.partition(".")[2] not in defaults[key.partition(".")[0]]]:
