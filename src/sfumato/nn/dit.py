@@ -147,11 +147,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor, shared: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
         """`shared` [b, 6, width]: shift, scale and gate of self-attention, then of the perceptron, before the table."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (shared + self.table).chunk(6, dim=1)  # each [b, 1, width]
-        x = x + gate1 * self.to_self(modulated(self.norm1(x), shift1, scale1))
+        x = torch.addcmul(x, gate1, self.to_self(modulated(self.norm1(x), shift1, scale1)))
         if self.norm_tokens is not None and self.to_tokens is not None:
             x = x + self.to_tokens(self.norm_tokens(x), tokens, mask)
         hidden = gelu(self.widen(modulated(self.norm2(x), shift2, scale2)), approximate="tanh")
-        return x + gate2 * self.narrow(self.dropout(hidden))
+        return torch.addcmul(x, gate2, self.narrow(self.dropout(hidden)))
 
     def _start(self) -> None:
         """Uniform weights by Glorot's rule and biases at zero, as in the code released with DiT."""
