@@ -73,7 +73,7 @@ def load(
     kept = tensors.get("memory")
     if (None if kept is None else kept.shape) != (None if memory is None else memory.shape):
         raise ResumeError(
-            f"{path} does not fit this run: it remembers other losses than the recipe's times do; keep [times] as it was"
+            f"{path} does not fit this run: it remembers other losses than the recipe's times do; keep [times]"
         )
     network.load_state_dict(_part(tensors, "network"))
     average.load_state_dict(_part(tensors, "average"))
