@@ -1,0 +1,62 @@
+"""Conditions for texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from sfumato.condition.encoder import TextEncoder
+from sfumato.condition.label import Prompt
+from sfumato.condition.minilm import MiniLM
+from sfumato.condition.reading import read
+from sfumato.core.condition import Condition
+from sfumato.errors import InputError
+
+SHORTEST = 4
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text in any words, as the vectors that `encoder` gives for it.
+
+    The vector of the whole text goes through the door `vector`, those of its tokens, at most `length`, through
+    `tokens`. The empty prompt is the encoding of "". A prompt is read as `read` gives it, and ends where `cut` begins.
+    """
+
+    encoder: TextEncoder = MiniLM()
+    length: int = 32
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not SHORTEST <= self.length <= self.encoder.longest:
+            raise InputError(
+                f"length must be from {SHORTEST} to {self.encoder.longest:,}, what the encoder reads, not {self.length}"
+            )
+
+    @property
+    def doors(self) -> dict[str, int]:
+        return {"vector": self.encoder.pooled, "tokens": self.encoder.width}
+
+    def __call__(self, prompts: Sequence[Prompt]) -> Condition:
+        texts = [self.read(prompt) for prompt in prompts]
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}  # each text is encoded once
+        encoded = self.encoder([self.encoder.tokenizer.ids(text, self.length) for text in places])
+        rows = torch.tensor([places[text] for text in texts])
+        return encoded.map(lambda value: value[rows.to(value.device)])
+
+    def read(self, prompt: Prompt) -> str:
+        """The prompt as the encoder sees it: emoji by their names, single spaces."""
+        return read(prompt)
+
+    def cut(self, prompt: Prompt) -> str:
+        """The end of the prompt that is lost, because only `length` tokens are read; "" if nothing is."""
+        return self.encoder.tokenizer.cut(self.read(prompt), self.length)
+
+    def fingerprint(self) -> str:
+        """A line that changes whenever the vectors for a text, as `read`, may."""
+        return f"{self.encoder.fingerprint()} length {self.length}"
+
+    def to(self, device: torch.device | str) -> "Text":
+        """The same conditioner, its encoder on `device`."""
+        self.encoder.to(device)
+        return self
