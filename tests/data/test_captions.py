@@ -24,7 +24,7 @@ def test_json_lines_with_one_or_several_captions(folder: Fill) -> None:
     ]
     root = folder({"a.png": None, "b.png": None, "c.png": None, "metadata.jsonl": rows})
     assert captions(root) == {"a.png": ("a cat",), "b.png": ("a dog", "a hound"), "c.png": ()}
-    assert open_source(root).notes == ("1 of 3 pictures has no caption",)
+    assert open_source(root).notes == ("1 of 3 pictures has no caption: c.png",)
 
 
 def test_csv_with_quotes_marks_and_either_column(folder: Fill) -> None:
@@ -46,7 +46,7 @@ def test_rows_for_one_picture_add_up_and_names_are_below_the_metadata_file(folde
 def test_a_text_file_beside_holds_a_caption_a_line(folder: Fill) -> None:
     root = folder({"a.png": None, "a.txt": "a cat\n\n a tabby \n", "b.jpg": None, "b.txt": " ", "README.txt": "hello"})
     assert captions(root) == {"a.png": ("a cat", "a tabby"), "b.jpg": ()}
-    assert open_source(root).notes == ("1 of 2 pictures has no caption",)
+    assert open_source(root).notes == ("1 of 2 pictures has no caption: b.jpg",)
 
 
 def test_metadata_goes_before_the_text_file(folder: Fill) -> None:
@@ -65,10 +65,10 @@ def test_absent_pictures_and_missing_captions_are_notes(folder: Fill) -> None:
     source = open_source(folder({"a.png": None, "b.png": None, "c.png": None, "metadata.jsonl": rows}))
     assert source.notes == (
         "4 pictures named in metadata.jsonl are absent: p.png, q.png, ../r.png, ...",
-        "2 of 3 pictures have no caption",
+        "2 of 3 pictures have no caption: b.png, c.png",
     )
     only = open_source(folder({"a.png": None, "metadata.jsonl": [{"file_name": "b.png", "text": "x"}]}, "only"))
-    assert only.notes[1] == "1 of 1 picture has no caption" and only.captions(0) == ()
+    assert only.notes[1] == "1 of 1 picture has no caption: a.png" and only.captions(0) == ()
 
 
 def test_without_any_caption_there_is_no_note(folder: Fill) -> None:

@@ -34,7 +34,7 @@ def test_everything_known_of_a_picture_stays_with_it(folder: Fill) -> None:
     assert [one.name for one in pictures.skipped] == ["eel/3.png"]
     assert pictures.skipped[0].reason.startswith("expected a picture (BMP, GIF,")
     assert pictures.notes == (
-        "2 of 3 pictures have no caption",
+        "2 of 3 pictures have no caption: dog/2.png, eel/3.png",
         "1 of 3 pictures was left out as broken: eel/3.png",
         "no picture is left of eel",
     )

@@ -44,7 +44,7 @@ def test_a_path_may_be_a_string_a_path_or_a_name(folder: Fill, monkeypatch: pyte
         ("digit", r"came 'digit', which does not exist; did you mean 'digits'\? known: digits$"),
         (
             "no/such/folder",
-            "expected a folder of pictures, a .zip of one, a .npz, an IDX file .* or a name, came 'no/such",
+            "a folder of pictures, a .zip of one, a .npz, a .parquet, an IDX .*, hub:OWNER/NAME or a name, came",
         ),
         ("", "came ''"),
         ("a\nb", "came .*a.*nb.*, which does not exist"),

@@ -10,7 +10,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A folder of pictures, a .zip, a .npz, IDX files, or a name such as digits.", metavar="DATA"
+            help="A folder of pictures, a .zip, a .npz, Parquet or IDX files, hub:OWNER/NAME, or a name: digits.",
+            metavar="DATA",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder of the run.", metavar="DIR")] = ...,  # type: ignore[assignment]

@@ -1,4 +1,5 @@
-"""Data: pictures in a folder, a .zip, a .npz or IDX files; broken ones left out; the stateless order of samples.
+"""Data: pictures in a folder, a .zip, a .npz, Parquet or IDX files or on the Hub; broken ones left out; the stateless
+order of samples.
 
 source = open_source("photos")                      # what is there: names, classes, captions, notes
 pictures = prepare(source, size=(64, 64))           # each decoded once: pixels, uint8 [n, c, h, w]

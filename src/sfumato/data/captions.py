@@ -19,7 +19,7 @@ def read_captions(files: Files, pictures: Sequence[str], notes: list[str]) -> tu
     any folder names pictures below that folder by `file_name` and describes them by `text`, or else `caption`: a
     string, or in JSON a list of them. Rows that name the same picture add up. A picture that no row describes takes
     the non-empty lines of the `.txt` of its own name, if there is one. Absent pictures, pictures without a caption
-    and unreadable `.txt` files are counted in `notes`.
+    and unreadable `.txt` files are counted and named in `notes`.
 
     Raises DataError, naming file and line, for a metadata file that cannot be understood.
     """
@@ -30,11 +30,17 @@ def read_captions(files: Files, pictures: Sequence[str], notes: list[str]) -> tu
             described = True
             _add_metadata(path, files[path], found, notes)
     _add_text_files(files, found, notes)
-    bare = sum(not texts for texts in found.values())
-    if bare and (described or bare < len(pictures)):
-        has = "has" if bare == 1 else "have"
-        notes.append(f"{bare:,} of {count(len(pictures), 'picture')} {has} no caption")
-    return tuple(tuple(dict.fromkeys(texts)) for texts in found.values()) if bare < len(pictures) else None
+    bare = [picture for picture, texts in found.items() if not texts]
+    if described or len(bare) < len(pictures):
+        note_bare(bare, len(pictures), notes)
+    return tuple(tuple(dict.fromkeys(texts)) for texts in found.values()) if len(bare) < len(pictures) else None
+
+
+def note_bare(bare: Sequence[str], of: int, notes: list[str]) -> None:
+    """Adds a note that counts and names the pictures without a caption, if there are any among so many."""
+    if bare:
+        has = "has" if len(bare) == 1 else "have"
+        notes.append(f"{len(bare):,} of {count(of, 'picture')} {has} no caption: {few(bare)}")
 
 
 def _add_metadata(path: str, read: Callable[[], bytes], found: dict[str, list[str]], notes: list[str]) -> None:

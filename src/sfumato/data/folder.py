@@ -44,10 +44,11 @@ def _entry(file: str, path: str) -> Entry:
         size = os.stat(file).st_size
     except OSError:
         size = 0  # such as a link to nothing: reading it will say so
-    return Entry(path, size, partial(_read, file, path))
+    return Entry(path, size, partial(read_file, file, path))
 
 
-def _read(file: str, path: str) -> bytes:
+def read_file(file: str, path: str) -> bytes:
+    """All bytes of a file of at most `MAX_BYTES`. Raises DataError, calling it `path`, if it cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # opening a pipe would wait for ever
             raise DataError(f"{printable(path)}: expected a file, came a device or pipe; take it out")

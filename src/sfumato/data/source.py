@@ -11,12 +11,17 @@ from sfumato.data.archive import open_archive
 from sfumato.data.arrays import open_npz
 from sfumato.data.digits import open_digits
 from sfumato.data.folder import open_folder
+from sfumato.data.hub import HUB, open_hub
 from sfumato.data.idx import find_idx, is_idx, open_idx
+from sfumato.data.parquet import find_parquet, is_parquet, open_parquet
 from sfumato.errors import InputError, nearest
 from sfumato.wording import printable
 
 NAMED: dict[str, Callable[[], "Source"]] = {"digits": open_digits}
-_KINDS = "a folder of pictures, a .zip of one, a .npz, an IDX file (...images-idx3-ubyte[.gz]) or a name"
+_KINDS = (
+    "a folder of pictures, a .zip of one, a .npz, a .parquet, an IDX file (...images-idx3-ubyte[.gz]), "
+    "hub:OWNER/NAME or a name"
+)
 
 
 class Source(Protocol):
@@ -59,13 +64,16 @@ class Source(Protocol):
 def open_source(where: str | Path) -> Source:
     """The pictures at a path, or of a data set that ships (`NAMED`): 'digits'.
 
-    A path is a folder of pictures, a .zip of one, a .npz, an IDX file, or a folder of IDX files (whose training split
-    is taken). A string that is the name of a data set means that; write './digits' for a folder of that name.
+    A path is a folder of pictures, a .zip of one, a .npz, a Parquet file, an IDX file, or a folder of Parquet or of IDX
+    files (whose training split is taken). A string that is the name of a data set means that; write './digits' for a
+    folder of that name. A string that begins with 'hub:' is a data set on the Hugging Face Hub: see `open_hub`.
 
     Raises InputError for what is none of these, DataError for data that cannot be read.
     """
     if isinstance(where, str) and where in NAMED:
         return NAMED[where]()
+    if isinstance(where, str) and where.startswith(HUB):
+        return open_hub(where)
     if not isinstance(where, str | Path) or not str(where):
         raise InputError(f"expected {_KINDS}, came {where!r}")
     if os.path.isdir(where):
@@ -80,9 +88,12 @@ def open_source(where: str | Path) -> Source:
 def _open_directory(where: str | Path) -> Source:
     try:
         pictures = find_idx(where)
+        tables, notes = find_parquet(where)
     except OSError as error:
         raise InputError(f"{printable(str(where))}: expected a folder to read, came {error.strerror}") from error
-    return open_folder(where) if pictures is None else open_idx(pictures)
+    if pictures is not None:
+        return open_idx(pictures)
+    return open_parquet(tables, notes) if tables else open_folder(where)
 
 
 def _open_file(where: str | Path) -> Source:
@@ -91,6 +102,8 @@ def _open_file(where: str | Path) -> Source:
         return open_archive(where)
     if ending == ".npz":
         return open_npz(where)
+    if is_parquet(where):
+        return open_parquet([where])
     if is_idx(where):
         return open_idx(where)
     raise InputError(f"expected {_KINDS}, came a file of another kind: {printable(str(where))}")

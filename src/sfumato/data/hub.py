@@ -1,0 +1,81 @@
+"""Pictures from the Hugging Face Hub, fetched and kept by its own library."""
+
+import re
+from typing import Any
+
+from sfumato.data.columns import choose, describe, encoded, needed
+from sfumato.data.decode import decode
+from sfumato.data.folder import read_file
+from sfumato.data.table import Table, digest
+from sfumato.errors import DataError, InputError, nearest
+from sfumato.wording import few, printable
+
+HUB = "hub:"
+_SPELLED = re.compile(
+    r"hub:(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?((/(?P<config>[^/]+))?/(?P<split>[^/]+))?"
+)
+
+
+def open_hub(where: str) -> Table:
+    """The pictures of a data set on the Hub: `hub:OWNER/NAME[@REVISION][[/CONFIG]/SPLIT]`.
+
+    Without a split, 'train' is taken, or the only one there is; a split may be cut, as in 'train[:1000]'. A revision
+    is a branch, a tag or a commit. `choose` says which columns are read. It is fetched once and then lies in the
+    library's own cache; pictures stay there, encoded, until they are asked for. The fingerprint covers the number of
+    rows, captions, labels and the size of the data, not the pictures' bytes.
+
+    Raises InputError for another spelling, an unknown split, or if the library datasets is not installed; DataError if
+    the data set cannot be fetched or has no column of pictures.
+    """
+    spelled = _SPELLED.fullmatch(where)
+    shown = printable(where)
+    if spelled is None:
+        raise InputError(f"expected hub:OWNER/NAME[@REVISION][[/CONFIG]/SPLIT], came {shown!r}; spell it so")
+    library = needed("datasets", "hub", shown)
+    name, config, revision = spelled["name"], spelled["config"], spelled["revision"]
+    splits = _fetched(shown, library.get_dataset_split_names, name, config, revision=revision)
+    split = _split(spelled["split"], splits, shown)
+    rows = _fetched(shown, library.load_dataset, name, config, split=split, revision=revision)
+
+    columns = choose(rows.features.arrow_schema, shown)
+    # In Arrow's form no feature is decoded: the library's own decoder would trust the pictures.
+    cells = rows.select_columns([columns.image]).with_format("arrow")
+    table = rows.select_columns(columns.described).with_format("arrow")[:]
+    said = describe(columns, table, [f"{name}/{split}[{i}]" for i in range(len(rows))], shown)
+    return Table(
+        names=said.names,
+        read=lambda i: decode(_encoded(cells[i].column(columns.image)[0].as_py(), said.names[i]), said.names[i]),
+        fingerprint=digest("hub", repr((len(rows), rows.info.dataset_size, said.labels, said.texts))),
+        classes=said.classes,
+        labels=said.labels,
+        texts=said.texts,
+        notes=said.notes,
+    )
+
+
+def _split(asked: str | None, there: list[str], shown: str) -> str:
+    """The split to read."""
+    if asked is None:
+        if "train" in there or len(there) == 1:
+            return "train" if "train" in there else there[0]
+        raise InputError(f"{shown}: expected a split, since none is called train, came {few(there)}; add one: /SPLIT")
+    if asked.partition("[")[0] not in there:
+        raise InputError(f"{shown}: expected a split that the data set has, came {asked!r}; {nearest(asked, there)}")
+    return asked
+
+
+def _fetched(shown: str, fetch: Any, *arguments: Any, **named: Any) -> Any:
+    """What the library fetches; its errors, of many kinds, become one."""
+    try:
+        return fetch(*arguments, **named)
+    except Exception as error:
+        detail = printable(" ".join(f"{type(error).__name__}: {error}".split()))
+        wanted = "expected a data set that can be fetched from the Hugging Face Hub"
+        raise DataError(f"{shown}: {wanted}, came {detail}; check its name, the network and your login") from error
+
+
+def _encoded(cell: Any, name: str) -> bytes:
+    """The picture's bytes: in the cell, or in the file that the library has put them in."""
+    if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
+        return read_file(cell["path"], name)
+    return encoded(cell, name)

@@ -1,0 +1,236 @@
+"""Parquet files: which columns are read, what they say, and what is broken in them."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_pictures import encode, noise
+
+from sfumato.data import open_source, parquet, prepare
+from sfumato.errors import DataError, InputError
+
+Write = Callable[..., Path]
+PICTURES = [encode(noise(6, 4, seed=i)) for i in range(7)]
+CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing_photos" / "clothing_short128.parquet"
+
+
+def hub_metadata(**features: Any) -> dict[str, str]:
+    return {"huggingface": json.dumps({"info": {"features": features}})}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A function that writes the columns given, with `n` pictures unless one of them is called image."""
+
+    def to_file(name: str = "x.parquet", /, n: int = 3, metadata: Any = None, rows: int = 2, **columns: Any) -> Path:
+        table = pa.table({"image": pa.array(PICTURES[:n], pa.binary())} | columns)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.replace_schema_metadata(metadata), tmp_path / name, row_group_size=rows)
+        return tmp_path / name
+
+    return to_file
+
+
+def test_pictures_come_back_in_order_whatever_the_groups(write: Write) -> None:
+    for rows in (1, 2, 3, 100):
+        pictures = prepare(open_source(write(n=7, rows=rows)))
+        np.testing.assert_array_equal(
+            pictures.pixels, [np.moveaxis(np.asarray(noise(6, 4, seed=i)), 2, 0) for i in range(7)]
+        )
+        assert pictures.names == tuple(f"x.parquet[{i}]" for i in range(7))
+        assert pictures.labels is None and not any(pictures.captions) and pictures.notes == ()
+
+
+def test_rows_may_be_asked_for_in_any_order_and_two_groups_are_held(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    read = parquet._read_group
+    monkeypatch.setattr(parquet, "_read_group", lambda file, g, column: (reads.append(g), read(file, g, column))[1])
+    source = open_source(write(n=7, rows=2))
+    for i in (6, 0, 1, 6, 3, 2, 0, 6):
+        np.testing.assert_array_equal(np.asarray(source.image(i)), np.asarray(noise(6, 4, seed=i)))
+    assert reads == [3, 0, 1, 3]
+
+
+def test_the_struct_of_the_hub_with_its_classes(write: Write) -> None:
+    cells = pa.array([{"bytes": data, "path": "a.png"} for data in PICTURES[:3]])
+    names = hub_metadata(image={"_type": "Image"}, label={"_type": "ClassLabel", "names": ["cat", "dog", "eel"]})
+    source = open_source(write(image=cells, label=[1, 0, 1], metadata=names))
+    np.testing.assert_array_equal(np.asarray(source.image(2)), np.asarray(noise(6, 4, seed=2)))
+    assert source.classes == ("cat", "dog", "eel") and [source.label(i) for i in range(3)] == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "metadata", "classes", "labels"),
+    [
+        (["dog", "cat", "dog"], None, ("cat", "dog"), [1, 0, 1]),
+        (pa.array(["dog", "cat", "dog"]).dictionary_encode(), None, ("cat", "dog"), [1, 0, 1]),
+        (pa.array([2, 0, 2], pa.uint8()), None, ("0", "1", "2"), [2, 0, 2]),
+        ([1, 0, 1], hub_metadata(label={"names": [3, 4]}), ("0", "1"), [1, 0, 1]),
+        ([1, 0, 1], {"huggingface": "[" * 100_000}, ("0", "1"), [1, 0, 1]),
+    ],
+)
+def test_labels(write: Write, label: Any, metadata: Any, classes: tuple[str, ...], labels: list[int]) -> None:
+    for column in ("label", "class"):
+        source = open_source(write(**{column: label}, metadata=metadata))
+        assert source.classes == classes and [source.label(i) for i in range(3)] == labels
+
+
+@pytest.mark.parametrize("label", [["dog", None, "cat"], [0, -1, 1]])
+def test_a_picture_without_a_label_leaves_no_classes(write: Write, label: list[Any]) -> None:
+    source = open_source(write(label=label))
+    assert source.classes == () and source.label(0) is None
+    assert source.notes == ("no classes: 1 of 3 pictures has no label: x.parquet[1]",)
+
+
+def test_captions_are_a_string_or_several_and_stand_as_often_as_written(write: Write) -> None:
+    source = open_source(write(caption=[" a cat ", None, ""]))
+    assert [source.captions(i) for i in range(3)] == [("a cat",), (), ()]
+    assert source.notes == ("2 of 3 pictures have no caption: x.parquet[1], x.parquet[2]",)
+    texts = [["a cat", "a cat", "a tabby"], [], ["a dog", None, " "]]
+    source = open_source(write(text=texts, caption=["x", "y", "z"], name=["one", "two", None]))
+    assert [source.captions(i) for i in range(3)] == [("a cat", "a cat", "a tabby"), (), ("a dog",)]
+    assert source.notes == ("1 of 3 pictures has no caption: two",)
+    assert [source.name(i) for i in range(3)] == ["one", "two", "x.parquet[2]"]
+
+
+def test_a_column_of_pictures_is_found_by_name_or_because_there_is_no_other(write: Write, tmp_path: Path) -> None:
+    masks = [encode(noise(2, 2, seed=i)) for i in range(3)]
+    assert open_source(write(mask=masks)).image(0).size == (6, 4)
+    pq.write_table(
+        pa.table({"photo": pa.array(PICTURES, pa.large_binary()), "image": ["a.png"] * 7}), tmp_path / "y.parquet"
+    )
+    assert open_source(tmp_path / "y.parquet").image(0).size == (6, 4)
+
+
+def test_a_folder_of_files_is_read_in_order_and_its_training_split_alone(write: Write, tmp_path: Path) -> None:
+    write("all/b.parquet", n=1, label=["dog"])
+    write("all/a.parquet", n=2, label=["cat", "eel"])
+    source = open_source(tmp_path / "all")
+    assert [source.name(i) for i in range(3)] == ["a.parquet[0]", "a.parquet[1]", "b.parquet[0]"]
+    assert source.classes == ("cat", "dog", "eel") and [source.label(i) for i in range(3)] == [0, 2, 1]
+    np.testing.assert_array_equal(np.asarray(source.image(2)), np.asarray(noise(6, 4, seed=0)))
+
+    for name in ("train-1-of-2.parquet", "test.parquet", "train-0-of-2.parquet", ".hidden.txt"):
+        write(f"split/{name}", n=1)
+    source = open_source(tmp_path / "split")
+    assert [source.name(i) for i in range(len(source))] == ["train-0-of-2.parquet[0]", "train-1-of-2.parquet[0]"]
+    assert source.notes == ("1 file beside the training split passed over: test.parquet",)
+
+
+def test_a_folder_that_also_holds_pictures_is_a_folder_of_pictures(write: Write) -> None:
+    folder = write("mixed/a.parquet").parent
+    (folder / "a.png").write_bytes(PICTURES[0])
+    assert open_source(folder).notes == ("1 file of other kinds passed over: a.parquet",)
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({"label": ["a"]}, r"a column 'label' of int64, as in a\.parquet, came string; give the files one by one$"),
+        ({}, r"a column 'label' of int64, as in a\.parquet, came none"),
+        ({"label": [0], "metadata": hub_metadata(label={"names": ["cat"]})}, r"the classes of a\.parquet, came others"),
+    ],
+)
+def test_files_of_a_folder_must_have_the_same_columns(write: Write, columns: dict[str, Any], text: str) -> None:
+    write("all/a.parquet", n=1, label=[0])
+    with pytest.raises(DataError, match=rf"b\.parquet: expected {text}"):
+        open_source(write("all/b.parquet", n=1, **columns).parent)
+
+
+def test_broken_pictures_and_empty_rows_are_left_out_and_named(write: Write) -> None:
+    structs = pa.array([None, {"bytes": None, "path": "/etc/hostname"}, {"bytes": PICTURES[2], "path": None}])
+    for cells in (pa.array([b"junk", None, PICTURES[2]]), structs):
+        pictures = prepare(open_source(write(image=cells)))
+        np.testing.assert_array_equal(pictures.pixels[0], np.moveaxis(np.asarray(noise(6, 4, seed=2)), 2, 0))
+        assert pictures.notes == ("2 of 3 pictures were left out as broken: x.parquet[0], x.parquet[1]",)
+        reason = "expected a picture's bytes, came null; fill the row or take it out"
+        assert pictures.skipped[1].reason == reason
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        (
+            {"image": ["a.png"]},
+            r"x\.parquet: expected one column of encoded pictures .*, came only image: string; name",
+        ),
+        ({"a": [b"x"], "b": [b"x"], "image": [1]}, r"one column of encoded pictures .*, came 2: a, b; name the pict"),
+        ({"image": pa.array([], pa.binary())}, "expected at least one picture, came no rows; add some"),
+        ({"text": [3]}, r"'text': expected strings or lists of strings as captions, came int64"),
+        ({"captions": [[3]]}, r"'captions': expected strings or lists of strings as captions, came list<.*int64>"),
+        ({"label": [0.5]}, r"'label': expected strings or whole numbers as labels, came double"),
+        ({"label": [-2]}, r"'label': expected labels 0 to 99999, came -2 to -2; number classes from 0"),
+        ({"label": [10**6]}, r"expected labels 0 to 99999, came 1000000 to 1000000"),
+        ({"label": [2], "metadata": hub_metadata(label={"names": ["a", "b"]})}, "expected labels 0 to 1, came 2 to 2"),
+    ],
+)
+def test_what_cannot_be_read_is_said(write: Write, columns: dict[str, Any], text: str) -> None:
+    with pytest.raises(DataError, match=text) as caught:
+        open_source(write(n=1, **columns))
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_files_are_said(write: Write, tmp_path: Path) -> None:
+    whole = write(n=7, text=["x"] * 7).read_bytes()
+    broken = tmp_path / "broken.parquet"
+    for data in (b"", b"PAR1", b"junk" * 100, whole[:-20], b"PAR1" + b"\0" * (len(whole) - 4)):
+        broken.write_bytes(data)
+        with pytest.raises(
+            DataError, match=r"broken\.parquet: expected a whole Parquet file, came damaged data \("
+        ) as caught:
+            open_source(broken)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_group_is_left_out_and_the_others_stay(write: Write) -> None:
+    path = write(n=6, rows=2)
+    start = pq.read_metadata(path).row_group(1).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[start : start + 60] = b"\xff" * 60
+    path.write_bytes(data)
+    pictures = prepare(open_source(path))
+    assert pictures.names == tuple(f"x.parquet[{i}]" for i in (0, 1, 4, 5))
+    assert "expected a whole Parquet file, came damaged data" in pictures.skipped[0].reason
+
+
+def test_groups_too_large_to_hold_are_refused_before_they_are_read(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "MAX_GROUP_BYTES", 600)
+    assert len(open_source(write(n=7, rows=1))) == 7
+    with pytest.raises(
+        DataError, match=r"at most 600 B of pictures in a group of rows, came .*smaller row_group_size$"
+    ):
+        open_source(write(n=7, rows=7))
+
+
+def test_the_fingerprint_follows_pictures_captions_and_labels_but_not_the_place(write: Write) -> None:
+    said = {"text": ["a", "b", "c"], "label": [0, 1, 0]}
+    first = open_source(write(**said)).fingerprint
+    assert open_source(write("other/y.parquet", **said)).fingerprint == first
+    changed = [{"text": ["a", "b", "d"]}, {"label": [0, 1, 1]}, {"image": [*PICTURES[:2], encode(noise(6, 5))]}]
+    assert len({open_source(write(**said | change)).fingerprint for change in changed} | {first}) == 4
+
+
+def test_without_pyarrow_it_says_what_to_install(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"expected pyarrow, which is not installed: pip install sfumato\[parquet\]$"):
+        open_source(path)
+
+
+@pytest.mark.skipif(not CLOTHING.exists(), reason="needs the clothing photos")
+def test_photos_of_clothing() -> None:
+    source = open_source(CLOTHING)
+    assert len(source) == 3781 and len(source.classes) == 10 and source.notes == ()
+    for i in (0, 3780):
+        assert min(source.image(i).size) == 128
+        assert source.captions(i) == (f"a photo of a {source.classes[source.label(i) or 0]}",) or source.captions(i)
