@@ -20,7 +20,7 @@ FLOORS = [
     ["codec", "condition"],
     ["parts", "machine", "samples", "settings", "system", "system_file", "classifier", "cascade", "library"],
     ["data", "train", "evaluate", "edit", "tune", "interop"],
-    ["recipes"],
+    ["recipes", "models"],
     ["cli", "serve"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -337,7 +337,7 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
 
 
 def weights_of(folder: Path) -> Path:
-    return next(folder.glob("network-*.safetensors"))
+    return next(folder.glob("weights-*.safetensors"))
 
 
 def rewritten(folder: Path, edit: Callable[[dict[str, Tensor]], Any]) -> None:
@@ -347,7 +347,7 @@ def rewritten(folder: Path, edit: Callable[[dict[str, Tensor]], Any]) -> None:
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     edit(tensors)
     files.write_tensors(path, tensors)
-    change(folder, lambda table: table["weights"].update(sha256=files.sha256(path)))
+    change(folder, lambda table: table["weights"][0].update(sha256=files.sha256(path)))
 
 
 def cut(folder: Path) -> None:
@@ -363,32 +363,32 @@ def flip(folder: Path) -> None:
 
 def cut_under_its_own_hash(folder: Path) -> None:
     cut(folder)
-    change(folder, lambda table: table["weights"].update(sha256=files.sha256(weights_of(folder))))
+    change(folder, lambda table: table["weights"][0].update(sha256=files.sha256(weights_of(folder))))
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "cut weights": (cut, "is damaged: its hash is not the one in system.json; copy the folder again$"),
     "flipped bit": (flip, "is damaged: its hash is not the one in system.json"),
-    "no weights": (lambda f: weights_of(f).unlink(), "is not whole: network-.* is missing; copy the folder again$"),
+    "no weights": (lambda f: weights_of(f).unlink(), "is not whole: weights-.* is missing; copy the folder again$"),
     "cut, hash right": (cut_under_its_own_hash, "is damaged: .*; restore it from a copy$"),
     "no system.json": (lambda f: (f / "system.json").unlink(), "holds no system: there is no system.json in it$"),
     "empty system.json": (lambda f: (f / "system.json").write_bytes(b""), "is not valid JSON"),
     "a list": (lambda f: (f / "system.json").write_text("[1]"), "should hold a JSON object, and holds a list$"),
     "deep": (lambda f: (f / "system.json").write_text('{"a":' + "[" * 10**5), "is not valid JSON"),
     "path up": (
-        lambda f: change(f, lambda t: t["weights"].update(file="../x.safetensors")),
+        lambda f: change(f, lambda t: t["weights"][0].update(file="../x.safetensors")),
         r"names its weights '\.\./x\.safetensors': it should be a file beside it$",
     ),
     "absolute path": (
-        lambda f: change(f, lambda t: t["weights"].update(file="/etc/passwd")),
+        lambda f: change(f, lambda t: t["weights"][0].update(file="/etc/passwd")),
         "names its weights '/etc/passwd': it should be a file beside it$",
     ),
     "no file's name": (
-        lambda f: change(f, lambda t: t["weights"].update(file=5)),
+        lambda f: change(f, lambda t: t["weights"][0].update(file=5)),
         r"'weights\.file': input should be a valid string, not 5$",
     ),
     "null in name": (
-        lambda f: change(f, lambda t: t["weights"].update(file="\0.safetensors")),
+        lambda f: change(f, lambda t: t["weights"][0].update(file="\0.safetensors")),
         "should be a file beside it",
     ),
     "other format": (
@@ -447,7 +447,7 @@ LET_IN: dict[str, Callable[[Path], Any]] = {
         f, lambda t: t.update({name: tensor.to(torch.int32) for name, tensor in t.items()})
     ),
     "a name longer than any file's": lambda f: change(
-        f, lambda t: t["weights"].update(file="x" * 999 + ".safetensors")
+        f, lambda t: t["weights"][0].update(file="x" * 999 + ".safetensors")
     ),
     "size as text": lambda f: change(f, lambda t: t["settings"].update(size=["8", "8"])),
     "true for steps": lambda f: change(f, lambda t: t["settings"].update(steps=True)),
@@ -456,7 +456,7 @@ LET_IN: dict[str, Callable[[Path], Any]] = {
     "an unknown table": lambda f: change(f, lambda t: t.update(shedule={})),
     "codec and network of other channels": lambda f: change(f, lambda t: t["codec"].update(channels=3)),
     "conditioner and network of other classes": lambda f: change(f, lambda t: t["conditioner"].update(classes=["a"])),
-    "no hash": lambda f: change(f, lambda t: t["weights"].update(sha256=None)),
+    "no hash": lambda f: change(f, lambda t: t["weights"][0].update(sha256=None)),
 }
 
 
@@ -597,7 +597,7 @@ def test_weights_run_no_code(tmp_path: Path) -> None:
 
     folder = saved(small(attention=False), tmp_path)
     weights_of(folder).write_bytes(pickle.dumps(Canary()))
-    change(folder, lambda table: table["weights"].update(sha256=files.sha256(weights_of(folder))))
+    change(folder, lambda table: table["weights"][0].update(sha256=files.sha256(weights_of(folder))))
     with pytest.raises(FormatError, match="is not a whole safetensors file"):
         reopen(folder)
     assert not (tmp_path / "ran").exists()

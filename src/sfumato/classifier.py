@@ -55,7 +55,8 @@ class NoisyClassifier(nn.Module):
     def to(self, device: str | torch.device | None = None, precision: str | None = None) -> "NoisyClassifier":  # pyright: ignore
         """Move to a device and a precision (float32 or bfloat16); None picks the best that the machine has."""
         where = machine.pick_device(str(device) if device is not None else None)
-        self.network.to(where, machine.dtype(machine.pick_precision(where, precision)))
+        for part in self._parts().values():
+            part.to(where, machine.dtype(machine.pick_precision(where, precision)))
         return self
 
     def save(self, folder: str | Path) -> Path:
@@ -67,16 +68,19 @@ class NoisyClassifier(nn.Module):
             "network": NETWORKS.dump(self.network),
             "about": self.about,
         }
-        system_file.write(Path(folder), spec, self.network.state_dict(), system_file.CLASSIFIER)
+        system_file.write(Path(folder), spec, self._parts(), system_file.CLASSIFIER)
         return Path(folder)
+
+    def _parts(self) -> dict[str, nn.Module]:
+        return system_file.weighty(self.codec, self.network)
 
     @staticmethod
     def load(where: str | Path, device: str | None = None, precision: str | None = None) -> "NoisyClassifier":
         """The classifier in the folder `where`, or in the folder of a training run."""
         inside = Path(where) / "classifier"
-        said, network = system_file.read_classifier(inside if inside.is_dir() else Path(where))
+        said, codec, network = system_file.read_classifier(inside if inside.is_dir() else Path(where))
         network.eval().requires_grad_(False)
-        return NoisyClassifier(network, said.codec, said.classes, said.about).to(device, precision)
+        return NoisyClassifier(network, codec, said.classes, said.about).to(device, precision)
 
 
 @dataclass(frozen=True)

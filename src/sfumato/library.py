@@ -1,13 +1,14 @@
 """Finding a system by what people call it."""
 
+from importlib.resources import files as resources
 from pathlib import Path
 
-from sfumato.errors import InputError
+from sfumato.errors import InputError, nearest
 from sfumato.system import System
 
 
 def load(where: str | Path, device: str | None = None, precision: str | None = None) -> System:
-    """The system in the folder `where`, or in the folder of a training run.
+    """The system of that name that ships, or in the folder `where`, or in the folder of a training run.
 
     Device and precision are the best that the machine has, unless told: see `System.to`.
     """
@@ -15,13 +16,24 @@ def load(where: str | Path, device: str | None = None, precision: str | None = N
 
 
 def find(where: str | Path) -> Path:
-    """The folder of a system: `where` itself, or the `system` inside a run."""
+    """The folder of a system: one that ships, `where` itself, or the `system` inside a run."""
+    if str(where) in shipped():
+        return Path(str(resources("sfumato.models"))) / str(where)
     folder = Path(where)
     for place in (folder, folder / "system"):
         if (place / "system.json").is_file():
             return place
     if not folder.exists():
-        raise InputError(f"there is no folder {folder}; give one that `sfumato train` made, such as runs/NAME")
+        raise InputError(
+            f"there is no folder {folder}; give one that `sfumato train` made, such as runs/NAME, or the name of a"
+            f" system that ships: {nearest(str(where), shipped())}"
+        )
     if (folder / "classifier").is_dir() or (folder / "classifier.json").is_file():
         raise InputError(f"{folder} holds a classifier, which guides and does not draw: give it as --classifier")
     raise InputError(f"{folder} holds no system.json; give the folder of a system, or of a run that has saved one")
+
+
+def shipped() -> list[str]:
+    """The names of the systems that ship."""
+    folder = resources("sfumato.models")
+    return sorted(item.name for item in folder.iterdir() if (item / "system.json").is_file())

@@ -15,11 +15,12 @@ from pydantic import ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 
 from sfumato import loss, sample
-from sfumato.codec import Codec, Pixels
-from sfumato.condition import Conditioner, Labels, Nothing
+from sfumato.codec import Codec, Latent, Pixels
+from sfumato.condition import Conditioner, Labels, MiniLM, Nothing, Pretrained, Text, TextEncoder, TokenIds
 from sfumato.core import grid, parameterization, schedule
 from sfumato.errors import InputError, nearest
 from sfumato.loss import Loss, Times, Weight
+from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
 from sfumato.nn.unet import UNet
@@ -212,8 +213,12 @@ SAMPLERS = Kinds[Sampler[Any]](
     },
 )
 NETWORKS = Kinds[Any]("network", {"unet": UNet, "dit": DiT, "encoder": Encoder})
-CODECS = Kinds[Codec]("codec", {"pixels": Pixels})
-CONDITIONERS = Kinds[Conditioner]("conditioner", {"nothing": Nothing, "labels": Labels})
+AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder})
+CODECS = Kinds[Codec]("codec", {"pixels": Pixels, "latent": Latent})
+TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
+CONDITIONERS = Kinds[Conditioner](
+    "conditioner", {"nothing": Nothing, "labels": Labels, "text": Text, "token-ids": TokenIds}
+)
 WEIGHTS = Kinds[Weight](
     "weight",
     {
@@ -246,6 +251,8 @@ TIMES = Kinds[Times](
 
 KINDS: dict[Any, Kinds[Any]] = {
     schedule.Schedule: SCHEDULES,
+    Autoencoder: AUTOENCODERS,
+    TextEncoder: TEXT_ENCODERS,
     Sampler[Any]: SAMPLERS,
     Weight: WEIGHTS,
     Loss: LOSSES,

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import files, machine, system_file
+from sfumato import machine, system_file
 from sfumato.codec import Codec
-from sfumato.condition import Conditioner, Prompt
+from sfumato.condition import Conditioner, Prompt, Text
 from sfumato.core.condition import Condition
 from sfumato.core.grid import Spacing, levels
 from sfumato.core.noise import Noise
@@ -195,6 +195,10 @@ class System:
             denoiser = guide(denoiser)
         return denoiser if self.codec.limit is None else Clip(denoiser, self.codec.limit)
 
+    def unread(self, prompt: Prompt) -> str:
+        """The end of a prompt that is too long to be read; "" if all of it is."""
+        return self.conditioner.cut(prompt) if isinstance(self.conditioner, Text) else ""
+
     def check(self, chosen: Settings, prompted: bool) -> None:
         """Raise an `InputError` for settings that this system cannot draw with; one for a size says which near by
         fits."""
@@ -224,8 +228,9 @@ class System:
         """Move to a device and a precision (float32 or bfloat16); None picks the best that the machine has."""
         where = machine.pick_device(str(device) if device is not None else None)
         known = self._weights if self._weights is not None and self._weights[1] == self._state() else None
-        self.denoiser.to(where, machine.dtype(machine.pick_precision(where, precision)))
-        self.denoiser.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        for part in self._parts().values():
+            part.to(where, machine.dtype(machine.pick_precision(where, precision)))
+            part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._weights = (known[0], self._state()) if known is not None else None
         return self
 
@@ -250,18 +255,23 @@ class System:
         The precision is not part of it: a system is the same one in bfloat16.
         """
         if self._weights is None or self._weights[1] != self._state():
-            self._weights = (files.tensors_sha256(self.denoiser.network.state_dict()), self._state())
+            self._weights = (system_file.digest(self._parts()), self._state())
         said = json.dumps(self.spec(), sort_keys=True) + self._weights[0]
         return hashlib.sha256(said.encode()).hexdigest()[:12]
 
     def _state(self) -> object:
         """Changes whenever a weight is written to: torch counts the writes."""
-        return [(id(weight), weight._version) for weight in self.denoiser.network.state_dict(keep_vars=True).values()]
+        parts = self._parts().values()
+        return [(id(weight), weight._version) for part in parts for weight in part.state_dict(keep_vars=True).values()]
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the system to `folder`: `system.json` and the weights it names. A system there before stays whole until
-        this one is."""
-        digest = system_file.write(Path(folder), self.spec(), self.denoiser.network.state_dict())
+    def _parts(self) -> dict[str, torch.nn.Module]:
+        """What has weights."""
+        return system_file.weighty(self.codec, self.denoiser.network)
+
+    def save(self, folder: str | Path, shard: int = system_file.SHARD) -> Path:
+        """Write the system to `folder`: `system.json` and the weights it names, in files of at most `shard` bytes. A
+        system there before stays whole until this one is."""
+        digest = system_file.write(Path(folder), self.spec(), self._parts(), shard=shard)
         self._weights = (digest, self._state())
         return Path(folder)
 
@@ -271,8 +281,9 @@ class System:
 
         Raises `FormatError` if it is missing, damaged, or written in another format.
         """
-        said, network = system_file.read(Path(folder))
+        said, codec, network = system_file.read(Path(folder))
         denoiser = Denoiser(network, said.schedule, said.parameterization)
-        system = System(said.codec, said.conditioner, denoiser, said.settings.settings(), said.about)
-        system._weights = (said.weights.sha256, system._state())
+        system = System(codec, said.conditioner, denoiser, said.settings.settings(), said.about)
+        digest = system_file.digest_of([shard.sha256 for shard in said.weights])
+        system._weights = (digest, system._state())
         return system.to(device, precision)

@@ -1,16 +1,18 @@
-"""A system on disk: `system.json`, and the weights that it names. A classifier likewise, with `classifier.json`.
+"""A system on disk: `system.json`, and the weights that it names. A classifier and a codec likewise, with
+`classifier.json` and `codec.json`.
 
-Weights carry their SHA-256 in their name and the JSON is replaced last, so that a folder holds one whole system at
-every moment.
+Weights lie in one file or several, carry their SHA-256 in their name, and the JSON is replaced last, so that a folder
+holds one whole system at every moment.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from sfumato import files
@@ -30,61 +32,111 @@ from sfumato.parts import (
 )
 from sfumato.settings import SettingsTable
 
-FORMAT = 1
+FORMAT = 2
 """The version of the folder's layout; a change that older readers would get wrong raises it."""
 NAME = "system.json"
 CLASSIFIER = "classifier.json"
+CODEC = "codec.json"
+SHARD = 4 * 2**30
+"""The most bytes of weights in one file, unless told."""
+
+Parts = Mapping[str, nn.Module]
+"""What of a system has weights, by the name that the weights' own names begin with."""
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class Weights(_Table):
-    """Which file holds the weights, and its SHA-256."""
+class Shard(_Table):
+    """A file that holds weights, and its SHA-256."""
 
     file: str
     sha256: str
+
+
+Shards = Annotated[tuple[Shard, ...], Field(min_length=1, max_length=1000)]
 
 
 class SystemFile(_Table):
     """What `system.json` says."""
 
     format: int
-    codec: Annotated[Codec, part_field(CODECS)]
+    codec: dict[str, Any]
     conditioner: Annotated[Conditioner, part_field(CONDITIONERS)]
     network: dict[str, Any]
     schedule: Annotated[Schedule, part_field(SCHEDULES)]
     parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)]
     settings: SettingsTable
     about: dict[str, Any]
-    weights: Weights
+    weights: Shards
 
 
 class ClassifierFile(_Table):
     """What `classifier.json` says."""
 
     format: int
-    codec: Annotated[Codec, part_field(CODECS)]
+    codec: dict[str, Any]
     classes: tuple[str, ...]
     network: dict[str, Any]
     about: dict[str, Any]
-    weights: Weights
+    weights: Shards
 
 
-F = TypeVar("F", SystemFile, ClassifierFile)
+class CodecFile(_Table):
+    """What `codec.json` says."""
+
+    format: int
+    codec: dict[str, Any]
+    about: dict[str, Any]
+    weights: Shards
 
 
-def write(folder: Path, spec: dict[str, Any], tensors: dict[str, Tensor], name: str = NAME) -> str:
-    """Write a system to `folder`, over any that is there; returns the SHA-256 of its weights."""
-    digest = files.tensors_sha256(tensors)
-    weights = folder / f"network-{digest[:12]}.safetensors"
-    files.write_tensors(weights, tensors)
-    files.write_json(folder / name, {**spec, "weights": {"file": weights.name, "sha256": digest}})
-    for old in folder.glob("network-*.safetensors"):
-        if old != weights:
+F = TypeVar("F", SystemFile, ClassifierFile, CodecFile)
+
+
+def write(folder: Path, spec: dict[str, Any], parts: Parts, name: str = NAME, shard: int = SHARD) -> str:
+    """Write a system to `folder`, over any that is there; returns the digest of its weights.
+
+    A file of weights holds at most `shard` bytes, or a single tensor that is larger.
+    """
+    shards = []
+    for tensors in _shards(_tensors(parts), shard):
+        digest = files.tensors_sha256(tensors)
+        path = folder / f"weights-{digest[:12]}.safetensors"
+        files.write_tensors(path, tensors)
+        shards.append({"file": path.name, "sha256": digest})
+    files.write_json(folder / name, {**spec, "weights": shards})
+    for old in folder.glob("weights-*.safetensors"):
+        if old.name not in [one["file"] for one in shards]:
             old.unlink(missing_ok=True)
-    return digest
+    return digest_of([one["sha256"] for one in shards])
+
+
+def digest(parts: Parts) -> str:
+    """The digest that `write` would return."""
+    return digest_of([files.tensors_sha256(tensors) for tensors in _shards(_tensors(parts), SHARD)])
+
+
+def digest_of(hashes: list[str]) -> str:
+    """One hash for several files: a single file's own."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def _tensors(parts: Parts) -> dict[str, Tensor]:
+    """All weights, each under the name of its part."""
+    return {f"{part}.{key}": value for part, module in parts.items() for key, value in module.state_dict().items()}
+
+
+def _shards(tensors: dict[str, Tensor], most: int) -> Iterator[dict[str, Tensor]]:
+    """The tensors in groups of at most so many bytes, in the order of their names."""
+    group: dict[str, Tensor] = {}
+    for key in sorted(tensors):
+        if group and sum(one.nbytes for one in group.values()) + tensors[key].nbytes > most:
+            yield group
+            group = {}
+        group[key] = tensors[key]
+    yield group
 
 
 def read_spec(folder: Path, name: str = NAME) -> dict[str, Any]:
@@ -101,87 +153,120 @@ def read_spec(folder: Path, name: str = NAME) -> dict[str, Any]:
     return data
 
 
-def describe(folder: Path) -> tuple[dict[str, Any], Path, dict[str, tuple[str, list[int]]]]:
-    """What is in a folder, without loading it: the table, the weights' file, and each tensor's type and shape."""
+def describe(folder: Path) -> tuple[dict[str, Any], list[Path], dict[str, tuple[str, list[int]]]]:
+    """What is in a folder, without loading it: the table, the weights' files, and each tensor's type and shape."""
     data = read_spec(folder)
     try:
-        weights = validate(Weights, data.get("weights", {}), "weights")
+        shards = validate(_Weighed, {"weights": data.get("weights", [])}, "")
     except InputError as error:
         raise FormatError(f"{folder / NAME}: {error}") from error
-    assert isinstance(weights, Weights)
-    path = _weights_path(folder, weights.file)
-    return data, path, files.read_shapes(path)
+    assert isinstance(shards, _Weighed)
+    paths = [_weights_path(folder, shard.file) for shard in shards.weights]
+    return data, paths, {key: value for path in paths for key, value in files.read_shapes(path).items()}
 
 
-def read(folder: Path) -> tuple[SystemFile, nn.Module]:
-    """The system in `folder`: what it says, and its network with its weights."""
-    return _read(folder, NAME, SystemFile, _check_fit)
+class _Weighed(_Table):
+    weights: Shards
 
 
-def read_classifier(folder: Path) -> tuple[ClassifierFile, nn.Module]:
-    """The classifier in `folder`: what it says, and its network with its weights."""
-    return _read(folder, CLASSIFIER, ClassifierFile, _check_classifier)
+def read(folder: Path) -> tuple[SystemFile, Codec, nn.Module]:
+    """The system in `folder`: what it says, its codec and its network, with their weights."""
+    said, codec, network = _read(folder, NAME, SystemFile, _check_fit)
+    assert network is not None
+    return said, codec, network
 
 
-def _read(folder: Path, name: str, kind: type[F], check: Callable[[F, nn.Module], None]) -> tuple[F, nn.Module]:
+def read_classifier(folder: Path) -> tuple[ClassifierFile, Codec, nn.Module]:
+    """The classifier in `folder`: what it says, its codec and its network, with their weights."""
+    said, codec, network = _read(folder, CLASSIFIER, ClassifierFile, _check_classifier)
+    assert network is not None
+    return said, codec, network
+
+
+def read_codec(folder: Path) -> tuple[Codec, dict[str, Any]]:
+    """The codec in `folder`, with its weights, and what is said about it."""
+    said, codec, _ = _read(folder, CODEC, CodecFile, _check_codec)
+    return codec, said.about
+
+
+def _read(
+    folder: Path, name: str, kind: type[F], check: Callable[[F, Codec, Any], None]
+) -> tuple[F, Codec, nn.Module | None]:
     path = folder / name
     data = read_spec(folder, name)
     try:
         said = validate(kind, data, "")
         assert isinstance(said, kind)
         with torch.device("meta"):
-            network = NETWORKS.load(said.network)
-        check(said, network)
+            codec = CODECS.load(said.codec)
+            network = None if isinstance(said, CodecFile) else NETWORKS.load(said.network)
+        check(said, codec, network)
     except InputError as error:
         raise FormatError(f"{path}: {error}") from error
     except (RuntimeError, OverflowError) as error:  # torch's word for shapes that no memory could hold
         raise FormatError(f"{path}: its network cannot be built: {str(error).splitlines()[0]}") from error
+    parts = weighty(codec, network)
     tensors = _read_weights(folder, said.weights, name)
-    _check_shapes(folder / said.weights.file, network, tensors)
-    network.load_state_dict(tensors, assign=True)
-    return said, network
+    _check_shapes(folder / name, parts, tensors)
+    for part, module in parts.items():
+        own = {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
+        module.load_state_dict(own, assign=True)
+    return said, codec, network
 
 
-def _check_fit(said: SystemFile, network: nn.Module) -> None:
+def weighty(codec: Codec, network: nn.Module | None) -> dict[str, nn.Module]:
+    """Those of the two that have weights."""
+    return {part: own for part, own in (("network", network), ("codec", codec)) if isinstance(own, nn.Module)}
+
+
+def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system, with settings that can be."""
     said.settings.settings().check()
     expected = {
-        "in_channels": said.codec.channels,
+        "in_channels": codec.channels,
         "vector": said.conditioner.doors.get("vector", 0),
         "tokens": said.conditioner.doors.get("tokens", 0),
     }
-    if said.codec.channels not in (1, 3) or not 0 <= said.conditioner.dropout <= 1:
-        raise InputError(
-            f"pictures have 1 or 3 channels and dropout lies in [0, 1], not {said.codec}, {said.conditioner}"
-        )
+    _check_codec(said, codec)
+    if not 0 <= said.conditioner.dropout <= 1:
+        raise InputError(f"dropout lies in [0, 1], not {said.conditioner}")
     if hasattr(network, "outputs"):
         raise InputError("a system's network gives samples, and an encoder gives classes")
-    channels = said.codec.channels
-    if (out := getattr(network, "out_channels", channels)) not in (channels, 2 * channels):
-        raise InputError(f"network.out_channels is {out}, and the codec wants {channels}, or twice that for a variance")
+    if (out := getattr(network, "out_channels", codec.channels)) not in (codec.channels, 2 * codec.channels):
+        raise InputError(
+            f"network.out_channels is {out}, and the codec wants {codec.channels}, or twice that for a variance"
+        )
     for name, value in expected.items():
         found = getattr(network, name, value)
         if found != value:
             raise InputError(f"network.{name} is {found}, and codec and conditioner want {value}")
 
 
-def _check_classifier(said: ClassifierFile, network: nn.Module) -> None:
+def _check_classifier(said: ClassifierFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, classes and network are of one classifier."""
-    if said.codec.channels not in (1, 3) or len(said.classes) < 2:
-        raise InputError(
-            f"a classifier reads 1 or 3 channels into two classes or more, not {said.codec}, {said.classes}"
-        )
-    for name, value in {"in_channels": said.codec.channels, "outputs": len(said.classes)}.items():
+    _check_codec(said, codec)
+    if len(said.classes) < 2:
+        raise InputError(f"a classifier tells two classes or more apart, not {said.classes}")
+    for name, value in {"in_channels": codec.channels, "outputs": len(said.classes)}.items():
         if getattr(network, name, None) != value:
             raise InputError(f"network.{name} should be {value}, for the codec and the classes")
 
 
-def _read_weights(folder: Path, weights: Weights, name: str) -> dict[str, Tensor]:
-    """The weights' tensors, from the file that the JSON means and no other."""
-    path = _weights_path(folder, weights.file, name)
-    if files.sha256(path) != weights.sha256:
-        raise FormatError(f"{path} is damaged: its hash is not the one in {name}; copy the folder again")
-    return files.read_tensors(path)[0]
+def _check_codec(said: Any, codec: Codec, network: None = None) -> None:
+    """Raise an `InputError` for a codec whose pictures are neither grey nor in colours."""
+    if codec.colours not in (1, 3):
+        raise InputError(f"pictures have 1 or 3 channels, not {codec.colours}")
+
+
+def _read_weights(folder: Path, shards: tuple[Shard, ...], name: str) -> dict[str, Tensor]:
+    """The weights' tensors, from the files that the JSON means and no others."""
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        path = _weights_path(folder, shard.file, name)
+        if files.sha256(path) != shard.sha256:
+            raise FormatError(f"{path} is damaged: its hash is not the one in {name}; copy the folder again")
+        tensors |= files.read_tensors(path)[0]
+    return tensors
 
 
 def _weights_path(folder: Path, name: str, said_by: str = NAME) -> Path:
@@ -193,17 +278,17 @@ def _weights_path(folder: Path, name: str, said_by: str = NAME) -> Path:
     return folder / name
 
 
-def _check_shapes(path: Path, network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Raise a `FormatError` unless the tensors are the network's, by name, shape and kind of number."""
-    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+def _check_shapes(path: Path, parts: Parts, tensors: dict[str, Tensor]) -> None:
+    """Raise a `FormatError` unless the tensors are those of the parts, by name, shape and kind of number."""
+    wanted = {key: tuple(tensor.shape) for key, tensor in _tensors(parts).items()}
     found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     if wrong := sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)):
         key = wrong[0]
         raise FormatError(
-            f"{path} does not fit its network: '{key}' should be {wanted.get(key, 'absent')} and is"
+            f"the weights of {path} do not fit: '{key}' should be {wanted.get(key, 'absent')} and is"
             f" {found.get(key, 'absent')} ({len(wrong)} such)"
         )
     if odd := sorted(key for key, tensor in tensors.items() if not tensor.is_floating_point()):
         raise FormatError(
-            f"{path} does not fit its network: '{odd[0]}' holds {tensors[odd[0]].dtype}, not real numbers"
+            f"the weights of {path} do not fit: '{odd[0]}' holds {tensors[odd[0]].dtype}, not real numbers"
         )

@@ -20,6 +20,12 @@ def few(names: Sequence[str]) -> str:
     return ", ".join(printable(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
+def shortened(text: str, most: int = 80) -> str:
+    """A text on one line, its middle left out if it is long."""
+    text = one_line(" ".join(text.split()))
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-(most // 2) :]}"
+
+
 def count(number: int, noun: str) -> str:
     """A number with its noun: '1 picture', '2,000 pictures'."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

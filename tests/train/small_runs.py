@@ -14,8 +14,8 @@ from sfumato.data import Pictures, open_source, prepare
 from sfumato.system import System
 from sfumato.train import checkpoint, recipe, train
 from sfumato.train.monitor import Quiet
+from sfumato.train.stage import work
 from sfumato.train.trainer import Place, Trainer
-from sfumato.train.work import work
 
 SMALL = (
     "network.patch=1",
@@ -56,7 +56,7 @@ def trainer(data: Path | str, out: Path, *settings: str) -> Trainer:
     chosen = recipe.load("digits", [*SMALL, *settings])
     pictures = read(data)
     place = Place(out, Accelerator(cpu=True), "float32")
-    return Trainer(chosen, pictures, work(chosen, pictures), place, Quiet())
+    return Trainer(chosen, work(chosen, pictures, out, Quiet(), lambda: None), place, Quiet())
 
 
 def read(data: Path | str) -> Pictures:

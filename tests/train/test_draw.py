@@ -8,6 +8,7 @@ import torch
 
 from sfumato.data import Pictures, indices
 from sfumato.train.draw import Batches, mix
+from sfumato.train.feed import PictureFeed
 
 
 def pictures(n: int) -> Pictures:
@@ -20,7 +21,7 @@ def pictures(n: int) -> Pictures:
 
 def batches(n: int = 20, **changes: Any) -> Batches:
     options: dict[str, Any] = {"seed": 3, "batch": 6, "flip": True, "dropout": 0.5} | changes
-    return Batches(pictures(n), (1, 2, 4), **options)
+    return Batches(PictureFeed(pictures(n), options.pop("flip")), (1, 2, 4), **options)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -53,10 +54,10 @@ def test_a_batch_has_the_samples_of_its_step() -> None:
     for step in (0, 3, 11):
         batch = data[step]
         assert batch.sample.tolist() == indices(3, step, 6, 20).tolist()
-        assert batch.pictures.shape == batch.noise.shape == (6, 1, 2, 4) and batch.pictures.dtype == torch.float32
-        values = (batch.pictures[:, 0, 0, 3] + 1) * 127.5
+        assert batch.x_0.shape == batch.noise.shape == (6, 1, 2, 4) and batch.x_0.dtype == torch.float32
+        values = (batch.x_0[:, 0, 0, 3] + 1) * 127.5
         assert (values - (batch.sample + 1)).abs().max() < 1e-4
-        assert (batch.pictures[..., :2] == -1).all()
+        assert (batch.x_0[..., :2] == -1).all()
         assert batch.u.shape == batch.dropped.shape == (6,) and ((batch.u >= 0) & (batch.u < 1)).all()
 
 
@@ -75,7 +76,7 @@ def test_processes_share_a_batch_in_turn(world: int) -> None:
 def test_half_are_flipped_and_as_many_dropped_as_asked() -> None:
     data = batches(n=200, batch=200, dropout=0.2)
     drawn = [data[step] for step in range(40)]
-    flipped = torch.cat([batch.pictures[:, 0, 0, 0] > -1 for batch in drawn]).double()
+    flipped = torch.cat([batch.x_0[:, 0, 0, 0] > -1 for batch in drawn]).double()
     dropped = torch.cat([batch.dropped for batch in drawn]).double()
     n, share = len(flipped), 4 / len(flipped) ** 0.5  # four standard deviations of a fair coin are 2/√n
     assert n == 8000

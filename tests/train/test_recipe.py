@@ -28,7 +28,7 @@ def write(path: Path, text: str) -> Path:
 def test_a_recipe_that_ships_loads(name: str) -> None:
     recipe = load(name)
     assert recipe.about.endswith(".")
-    assert recipe.network["kind"] == {"denoise": "unet", "classify": "encoder"}[recipe.task]
+    assert recipe.network["kind"] == {"denoise": "unet", "classify": "encoder", "autoencode": "kl"}[recipe.task]
     assert check(recipe.dump()) == recipe, "what a run records is the recipe"
 
 

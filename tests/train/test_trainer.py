@@ -45,13 +45,13 @@ from sfumato.train.trainer import Trainer
 
 def mean_loss(denoiser: Denoiser, own: Trainer) -> float:
     """L_simple over 512 samples, with draws that no step of training makes."""
-    batch = Batches(own.pictures, (1, 8, 8), seed=10**6, batch=512, flip=False, dropout=0.0)[0]
+    batch = Batches(own.work.feed, (1, 8, 8), seed=10**6, batch=512, dropout=0.0)[0]
     level = own.recipe.schedule(own.recipe.times(own.recipe.schedule, batch.u))
-    assert own.pictures.labels is not None
-    condition = own.product.conditioner([int(own.pictures.labels[i]) for i in batch.sample])
+    assert own.work.feed.pictures.labels is not None
+    condition = own.product.conditioner([int(own.work.feed.pictures.labels[i]) for i in batch.sample])
     with torch.no_grad():
-        estimate = denoiser.eval()(marginal(batch.pictures, level).sample(batch.noise), level, condition)
-    return float(Denoising()(estimate, batch.pictures, own.recipe.schedule).mean())
+        estimate = denoiser.eval()(marginal(batch.x_0, level).sample(batch.noise), level, condition)
+    return float(Denoising()(estimate, batch.x_0, own.recipe.schedule).mean())
 
 
 def test_the_loss_on_digits_falls(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_the_pictures_that_gave_it_are_named(data: Path, tmp_path: Path, monkeyp
     own = trainer(data, tmp_path, "train.accumulate=4")
     batch = own._dataset()[0]
     poisoned(monkeypatch, "nan", call=1, sample=1)  # the second of each part of two
-    names = ", ".join(own.pictures.names[int(i)] for i in batch.sample[1::2][:3]).replace("[", r"\[")
+    names = ", ".join(own.work.feed.pictures.names[int(i)] for i in batch.sample[1::2][:3]).replace("[", r"\[")
     with pytest.raises(NonFiniteError, match=rf"at step 0 is not finite for 4 of 8 pictures \({names}\)"):
         own.run(Budget(1))
     assert own.step == 0 and not (tmp_path / "checkpoints").exists()

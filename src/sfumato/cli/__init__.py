@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sfumato.cli import doctor, generate, inspect, train
+from sfumato.cli import doctor, export, generate, inspect, train
 from sfumato.errors import SfumatoError, Stopped
 from sfumato.wording import one_line
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train.train, generate.generate, inspect.inspect, doctor.doctor):
+for command in (train.train, generate.generate, inspect.inspect, export.export, doctor.doctor):
     app.command()(command)
 
 

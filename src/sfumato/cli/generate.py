@@ -9,8 +9,9 @@ import typer
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="What to draw; nothing for anything.")] = None,
     model: Annotated[
-        Path, typer.Option("--model", "-m", help="The folder of a system or of a run.", metavar="DIR")
-    ] = ...,  # type: ignore[assignment]
+        str,
+        typer.Option("--model", "-m", help="A system that ships, or the folder of one, or of a run.", metavar="NAME"),
+    ] = "emoji",
     number: Annotated[int, typer.Option("-n", help="How many pictures.")] = 1,
     seed: Annotated[int, typer.Option(help="The first picture's seed; the others count on from it.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Moves from noise to picture.")] = None,
@@ -43,6 +44,7 @@ def generate(
     from sfumato import load
     from sfumato.errors import InputError
     from sfumato.files import check_writable
+    from sfumato.wording import shortened
 
     if not 1 <= number <= 100_000:
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
@@ -70,6 +72,8 @@ def generate(
     )
     console = Console(stderr=True)
     kind = str(next(system.denoiser.parameters()).dtype).removeprefix("torch.")
+    if lost := system.unread(prompt):
+        console.print(f"note: the prompt is too long, and this is not read of it: {shortened(lost)}", highlight=False)
     console.print(f"{model}: {system.fingerprint()} on {system.device.type} in {kind}", highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing")

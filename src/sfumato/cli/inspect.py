@@ -71,10 +71,13 @@ def _system(where: Path) -> list[tuple[str, Any]]:
     from sfumato.system_file import describe
 
     folder = find(where)
-    spec, path, header = describe(folder)
+    spec, paths, header = describe(folder)
     count = sum(prod(shape) for _, shape in header.values())
     types = ", ".join(sorted({kind for kind, _ in header.values()}))
-    size = f"{count / 1e6:.2f}M parameters, {types}, {path.stat().st_size / 1e6:.1f} MB in {path.name}"
+    there = paths[0].name if len(paths) == 1 else f"{len(paths)} files"
+    size = (
+        f"{count / 1e6:.2f}M parameters, {types}, {sum(path.stat().st_size for path in paths) / 1e6:.1f} MB in {there}"
+    )
     return [("system", str(folder)), ("weights", size), *((k, v) for k, v in spec.items() if k != "weights")]
 
 

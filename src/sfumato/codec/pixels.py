@@ -9,11 +9,13 @@ from torch import Tensor
 
 @runtime_checkable
 class Codec(Protocol):
-    """Between pictures, float [n, c, h, w] in [−1, 1], and the samples that a denoiser sees.
+    """Between pictures, float [n, colours, h, w] in [−1, 1], and the samples that a denoiser sees.
 
     `channels` counts a sample's channels; `limit` bounds its elements, or is None where nothing does.
     """
 
+    @property
+    def colours(self) -> int: ...
     @property
     def channels(self) -> int: ...
     @property
@@ -33,6 +35,10 @@ class Pixels:
 
     channels: int = 3
     limit = 1.0
+
+    @property
+    def colours(self) -> int:
+        return self.channels
 
     def shape(self, size: tuple[int, int]) -> tuple[int, ...]:
         width, height = size

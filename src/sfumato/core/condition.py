@@ -1,10 +1,11 @@
 """The doors through which a condition enters a network."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sfumato.errors import InputError
 
@@ -37,8 +38,18 @@ class Condition:
 
     @staticmethod
     def cat(conditions: "Sequence[Condition]") -> "Condition":
-        """The conditions of several batches as those of one; the same doors must be open in each."""
-        parts = [condition.open_doors() for condition in conditions]
+        """The conditions of several batches as those of one; the same doors must be open in each. Shorter sequences of
+        tokens are filled up with some that the mask leaves out."""
+        longest = max((0 if one.tokens is None else one.tokens.shape[1] for one in conditions), default=0)
+        parts = [condition._filled(longest).open_doors() for condition in conditions]
         if any(part.keys() != parts[0].keys() for part in parts):
             raise InputError(f"conditions with different doors cannot be joined: {[sorted(part) for part in parts]}")
         return Condition(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+    def _filled(self, longest: int) -> "Condition":
+        """The condition with `longest` tokens, if that is more than there are; then there must be a mask."""
+        if self.tokens is None or (lack := longest - self.tokens.shape[1]) == 0:
+            return self
+        if self.mask is None:
+            raise InputError("conditions with sequences of different lengths can only be joined if they have masks")
+        return replace(self, tokens=pad(self.tokens, (0, 0, 0, lack)), mask=pad(self.mask, (0, lack)))

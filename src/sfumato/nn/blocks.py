@@ -8,13 +8,13 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def norm(channels: int) -> nn.GroupNorm:
+def norm(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
     """Group normalisation in 32 groups, or as many as divide the channels and leave at least four to each.
 
     A group of one channel would take off again whatever is added to all of that channel, such as the time embedding.
     """
     most = max(min(32, channels // 4), 1)
-    return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels)
+    return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels, eps)
 
 
 def zero(module: M) -> M:
@@ -50,7 +50,8 @@ class Residual(nn.Module):
     """Two convolutions with the embedding between them, added to what came in: [b, c, h, w] → [b, out, h', w'].
 
     The embedding enters by addition (DDPM) or, with `scale_shift`, as the gain and offset of the second norm (ADM,
-    arXiv:2105.05233, "AdaGN"). `resample` "down" or "up" changes the size within the block (ADM, after BigGAN).
+    arXiv:2105.05233, "AdaGN"); 0 channels of it mean that there is none. `resample` "down" or "up" changes the size
+    within the block (ADM, after BigGAN).
     """
 
     def __init__(
@@ -61,25 +62,27 @@ class Residual(nn.Module):
         dropout: float = 0.0,
         scale_shift: bool = False,
         resample: str | None = None,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.scale_shift = scale_shift
-        self.norm1, self.norm2 = norm(channels), norm(out)
+        self.norm1, self.norm2 = norm(channels, eps), norm(out, eps)
         self.resample = {"down": Down, "up": Up}[resample](channels, learned=False) if resample else nn.Identity()
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
-        self.embed = nn.Linear(embedding, 2 * out if scale_shift else out)
+        self.embed = nn.Linear(embedding, 2 * out if scale_shift else out) if embedding else None
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zero(nn.Conv2d(out, out, 3, padding=1))
         self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         """`embedding` [b, e] has been through its nonlinearity already."""
         h = self.conv1(self.resample(nn.functional.silu(self.norm1(x))))
-        e = self.embed(embedding)[:, :, None, None]
-        if self.scale_shift:
-            scale, shift = e.chunk(2, dim=1)
+        if self.embed is None or embedding is None:
+            h = self.norm2(h)
+        elif self.scale_shift:
+            scale, shift = self.embed(embedding)[:, :, None, None].chunk(2, dim=1)
             h = torch.addcmul(shift, self.norm2(h), 1 + scale)
         else:
-            h = self.norm2(h + e)
+            h = self.norm2(h + self.embed(embedding)[:, :, None, None])
         h = self.conv2(self.dropout(nn.functional.silu(h)))
         return self.skip(self.resample(x)) + h

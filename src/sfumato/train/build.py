@@ -5,30 +5,31 @@ from typing import Any
 import torch
 
 from sfumato.classifier import NoisyClassifier
-from sfumato.codec import Pixels
-from sfumato.condition import Conditioner, Labels, Nothing
+from sfumato.codec import Codec, Pixels
+from sfumato.condition import Conditioner, Labels, Nothing, Text
 from sfumato.data.prepare import Pictures
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
-from sfumato.parts import NETWORKS
+from sfumato.nn.autoencoder import Autoencoder
+from sfumato.parts import AUTOENCODERS, NETWORKS
 from sfumato.settings import Settings
 from sfumato.system import System
 from sfumato.train.draw import mix
 from sfumato.train.recipe import ConditionRecipe, Recipe
 
 
-def build(recipe: Recipe, pictures: Pictures) -> System:
-    """The untrained system that `recipe` describes for these pictures; its weights follow from the recipe's seed."""
-    channels, height, width = pictures.pixels.shape[1:]
-    codec = Pixels(channels)
-    conditioner = _conditioner(recipe.condition, pictures)
+def build(recipe: Recipe, pictures: Pictures, codec: Codec | None = None) -> System:
+    """The untrained system that `recipe` describes for these pictures, in pixels unless there is a codec; its weights
+    follow from the recipe's seed."""
+    height, width = pictures.pixels.shape[2:]
+    codec = codec or Pixels(colours(pictures))
+    conditioner = build_conditioner(recipe.condition, pictures)
     given: dict[str, Any] = {
         "in_channels": codec.channels,
         "out_channels": codec.channels * (2 if recipe.variance == "learned" else 1),
         **conditioner.doors,
     }
-    if said := given.keys() & recipe.network.keys():
-        raise InputError(f"network.{min(said)} follows from the data: leave it out of the recipe")
+    _not_said(recipe, given)
     torch.manual_seed(mix(recipe.train.seed, 0))
     network = NETWORKS.load(recipe.network, **given)
     settings = Settings(
@@ -48,18 +49,46 @@ def build(recipe: Recipe, pictures: Pictures) -> System:
 
 def build_classifier(recipe: Recipe, pictures: Pictures) -> NoisyClassifier:
     """The untrained classifier that `recipe` describes for the classes of these pictures."""
-    channels, height, width = pictures.pixels.shape[1:]
+    height, width = pictures.pixels.shape[2:]
     if pictures.labels is None or len(pictures.classes) < 2:
         raise InputError("a classifier needs classes, two or more: sort the pictures into a folder a class")
-    codec = Pixels(channels)
+    codec = Pixels(colours(pictures))
     torch.manual_seed(mix(recipe.train.seed, 0))
     network = NETWORKS.load(recipe.network, in_channels=codec.channels, outputs=len(pictures.classes))
     network.check_size(height, width)
     return NoisyClassifier(network, codec, tuple(pictures.classes))
 
 
-def _conditioner(recipe: ConditionRecipe, pictures: Pictures) -> Conditioner:
-    """Labels where the data has classes and the recipe wants them."""
+def build_autoencoder(recipe: Recipe, pictures: Pictures) -> Autoencoder:
+    """The untrained autoencoder that `recipe` describes for these pictures."""
+    height, width = pictures.pixels.shape[2:]
+    given = {"in_channels": colours(pictures)}
+    _not_said(recipe, given)
+    torch.manual_seed(mix(recipe.train.seed, 0))
+    network = AUTOENCODERS.load(recipe.network, **given)
+    network.check_size(height, width)
+    return network
+
+
+def colours(pictures: Pictures) -> int:
+    """The channels of pictures as they are seen: an alpha channel is laid over a background before."""
+    return min(pictures.pixels.shape[1], 3)
+
+
+def _not_said(recipe: Recipe, given: dict[str, Any]) -> None:
+    if said := given.keys() & recipe.network.keys():
+        raise InputError(f"network.{min(said)} follows from the data: leave it out of the recipe")
+
+
+def build_conditioner(recipe: ConditionRecipe, pictures: Pictures) -> Conditioner:
+    """Text where the recipe wants it; labels where the data has classes and the recipe does not refuse them."""
+    if recipe.kind == "text":
+        if not any(pictures.captions):
+            raise InputError(
+                "the recipe wants captions, and the data has none: put a .txt beside each picture, a metadata.jsonl"
+                " into the folder, or a column `text` into the parquet file"
+            )
+        return Text(recipe.encoder, recipe.length, recipe.dropout)
     classes = pictures.classes if pictures.labels is not None else ()
     if recipe.kind == "labels" and len(classes) < 2:
         found = f"only '{classes[0]}'" if classes else "none"

@@ -43,6 +43,12 @@ def found(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
+def made(folder: Path) -> int:
+    """The step of the newest checkpoint in a folder; −1 without any."""
+    steps = [path.stem.removeprefix("step-") for path in found(folder)]
+    return max((int(step) for step in steps if step.isdecimal()), default=-1)
+
+
 def load(
     path: Path,
     network: nn.Module,

@@ -1,7 +1,8 @@
 """What a training step sees, as a pure function of (seed, step): no state, so a resumed run sees the same.
 
 Every sample has a random stream of its own, seeded by (seed, its place in the endless order of samples), from which
-its time, its flip, whether its condition is dropped, and its noise are drawn, in that order. Neither the number of
+its time, its view, whether its condition is dropped, which of its captions is read, and its noise are drawn, in that
+order. Neither the number of
 processes nor of workers changes a draw.
 """
 
@@ -12,50 +13,50 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sfumato.data.order import indices
-from sfumato.data.prepare import Pictures
+from sfumato.train.feed import Feed
 
 MASK = 2**64 - 1
 
 
 class Batch(NamedTuple):
-    """One step's samples: pictures in [−1, 1] [b, c, h, w], uniform draws `u` for their times [b], noise like the
-    samples, the number of each in the data, and whether its condition is dropped [b]."""
+    """One step's samples `x_0` [b, *d], uniform draws `u` for their times [b], noise, and what was drawn: the number
+    of each in the data, its view, whether its condition is dropped, and a uniform draw that picks its caption [b]."""
 
-    pictures: Tensor
+    x_0: Tensor
     u: Tensor
     noise: Tensor
     sample: Tensor
+    view: Tensor
     dropped: Tensor
+    pick: Tensor
 
 
 class Batches(Dataset[Batch]):
-    """Item k is the batch of step k, or the share of it that process `rank` of `world` works on."""
+    """Item k is the batch of step k, or the share of it that process `rank` of `world` works on; `shape` is the
+    noise's."""
 
     def __init__(
         self,
-        pictures: Pictures,
+        feed: Feed,
         shape: tuple[int, ...],
         *,
         seed: int,
         batch: int,
-        flip: bool,
         dropout: float,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.pictures, self.shape, self.seed, self.batch = pictures, shape, seed, batch
-        self.flip, self.dropout, self.rank, self.world = flip, dropout, rank, world
+        self.feed, self.shape, self.seed, self.batch = feed, shape, seed, batch
+        self.dropout, self.rank, self.world = dropout, rank, world
 
     def __getitem__(self, step: int) -> Batch:
-        index = torch.from_numpy(indices(self.seed, step, self.batch, len(self.pictures)))[self.rank :: self.world]
+        index = torch.from_numpy(indices(self.seed, step, self.batch, len(self.feed.pictures)))[self.rank :: self.world]
         places = range(step * self.batch + self.rank, (step + 1) * self.batch, self.world)
         streams = [torch.Generator().manual_seed(mix(self.seed, place)) for place in places]
-        u, flip, drop = torch.stack([torch.rand(3, generator=stream) for stream in streams]).unbind(1)
+        u, view, drop, pick = torch.stack([torch.rand(4, generator=stream) for stream in streams]).unbind(1)
         noise = torch.cat([torch.randn(1, *self.shape, generator=stream) for stream in streams])
-        x = torch.from_numpy(self.pictures.pixels[index.numpy()]).to(torch.float32) / 127.5 - 1
-        if self.flip:
-            x = torch.where((flip < 0.5)[:, None, None, None], x.flip(-1), x)
-        return Batch(x, u, noise, index, drop < self.dropout)
+        view = (view * self.feed.views).long()
+        return Batch(self.feed.samples(index, view), u, noise, index, view, drop < self.dropout, pick)
 
 
 def mix(*numbers: int) -> int:

@@ -1,5 +1,6 @@
 """What a training will cost, said before it starts."""
 
+import copy
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfumato import files
 from sfumato.errors import StorageError
-from sfumato.parts import NETWORKS
 from sfumato.train import checkpoint
 from sfumato.train.work import Work
 
@@ -78,14 +78,14 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def gflop(work: Work) -> float:
-    """GFLOP of one forward pass for one picture, counted on shapes alone."""
-    with torch.device("meta"):
-        ghost = NETWORKS.load(NETWORKS.dump(work.model.network))
-        conditions = work.told([None], torch.device("meta"))
-        doors = conditions[0].open_doors() if conditions else {}
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            ghost(torch.empty(1, *work.shape), torch.zeros(1), **doors)
+def gflop(work: Work, t: float) -> float:
+    """GFLOP of one forward pass for one picture, at time t, counted on shapes alone."""
+    ghost = copy.deepcopy(work.model).to("meta")
+    noise = torch.empty(1, *work.shape, device="meta")
+    x_0 = work.feed.samples(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)).to("meta")
+    question = work.question(x_0, noise, torch.tensor([t]), [None])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        ghost(*question)
     return counter.get_total_flops() / 1e9
 
 

@@ -9,18 +9,21 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from sfumato.condition import MiniLM, TextEncoder
 from sfumato.core.grid import Spacing, Trailing
 from sfumato.core.parameterization import Eps, Parameterization
 from sfumato.core.schedule import Linear, Schedule
 from sfumato.errors import InputError, nearest
 from sfumato.loss import Denoising, Loss, Times, UniformTimes
 from sfumato.parts import (
+    AUTOENCODERS,
     LOSSES,
     NETWORKS,
     PARAMETERIZATIONS,
     SAMPLERS,
     SCHEDULES,
     SPACINGS,
+    TEXT_ENCODERS,
     TIMES,
     part_field,
     validate,
@@ -34,6 +37,7 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Memory = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Weighing = Annotated[float, Field(ge=0)]
 
 
 class Table(BaseModel):
@@ -48,13 +52,42 @@ class DataRecipe(Table):
     fit: Literal["crop", "pad", "stretch"] = "crop"
     background: tuple[int, int, int] = (255, 255, 255)
     flip: bool = False
+    backgrounds: tuple[str, ...] = ()
+    """Colours, by their names in CSS, that transparent pictures are also seen before; captions say which."""
+
+
+class CodecRecipe(Table):
+    """The space to diffuse in: pixels, or the latents of an autoencoder. That is fitted first, on the same pictures by
+    the recipe `fit`, with `settings` laid over it, in the `share` of the minutes that there are; or it is the one in
+    the folder `use`."""
+
+    kind: Literal["pixels", "latent"] = "pixels"
+    fit: str = "autoencoder"
+    settings: tuple[str, ...] = ()
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    use: str | None = None
 
 
 class ConditionRecipe(Table):
-    """What the network is told. "auto" is labels where the data has classes; `dropout` of samples are told nothing."""
+    """What the network is told. "auto" is labels where the data has classes; `dropout` of samples are told nothing.
+    "text" is captions, read by `encoder`, of which `length` tokens count."""
 
-    kind: Literal["auto", "labels", "nothing"] = "auto"
+    kind: Literal["auto", "labels", "nothing", "text"] = "auto"
     dropout: Share = 0.1
+    encoder: Annotated[TextEncoder, part_field(TEXT_ENCODERS)] = MiniLM()
+    length: Count = 32
+
+
+class ReconstructionRecipe(Table):
+    """What an autoencoder learns by: the absolute error, and so much of other terms. `features` is the file of the
+    network in whose features `perceptual` is measured."""
+
+    edges: Weighing = 0.5
+    tones: Weighing = 1.0
+    penalty: Weighing = 1e-4
+    perceptual: Weighing = 0.0
+    features: str | None = None
+    adversarial: Weighing = 0.0
 
 
 class OptimizerRecipe(Table):
@@ -94,8 +127,10 @@ class Recipe(Table):
     """A whole training. Every table and key may be left out; these are the defaults."""
 
     about: str = ""
-    task: Literal["denoise", "classify"] = "denoise"
+    task: Literal["denoise", "classify", "autoencode"] = "denoise"
     data: DataRecipe = DataRecipe()
+    codec: CodecRecipe = CodecRecipe()
+    reconstruction: ReconstructionRecipe = ReconstructionRecipe()
     condition: ConditionRecipe = ConditionRecipe()
     network: dict[str, Any] = {"kind": "unet"}
     schedule: Annotated[Schedule, part_field(SCHEDULES)] = Linear()
@@ -133,17 +168,7 @@ def check(data: dict[str, Any]) -> Recipe:
     """Data as a recipe; the first thing wrong with it as an `InputError`."""
     recipe = validate(Recipe, data, "")
     assert isinstance(recipe, Recipe)
-    wanted = {"denoise": "unet", "classify": "encoder"}[recipe.task]
-    if recipe.network.get("kind") in NETWORKS.kinds and recipe.network["kind"] != wanted:
-        raise InputError(
-            f"a recipe whose task is {recipe.task} wants network.kind={wanted}, not {recipe.network['kind']}"
-        )
-    with torch.device("meta"):
-        ends = {"in_channels": 1, "out_channels": 1} if recipe.task == "denoise" else {"in_channels": 1, "outputs": 2}
-        network = NETWORKS.load(recipe.network, **ends)
-    if recipe.data.size is not None:
-        width, height = recipe.data.size
-        network.check_size(height, width)
+    _check_network(recipe)
     if recipe.task == "denoise":
         _try_out(recipe)
     own = recipe.times(recipe.schedule, torch.tensor([0.0, 0.5, 1 - 2**-24]))
@@ -154,6 +179,25 @@ def check(data: dict[str, Any]) -> Recipe:
             f"train.accumulate ({recipe.train.accumulate}) must divide train.batch ({recipe.train.batch}) evenly"
         )
     return recipe
+
+
+def _check_network(recipe: Recipe) -> None:
+    """Raise an `InputError` unless the network can be built, is of the task's kind, and fits the size of the data."""
+    kinds, wanted, ends = {
+        "denoise": (NETWORKS, ("unet", "dit"), {"in_channels": 1, "out_channels": 1}),
+        "classify": (NETWORKS, ("encoder",), {"in_channels": 1, "outputs": 2}),
+        "autoencode": (AUTOENCODERS, tuple(AUTOENCODERS.kinds), {"in_channels": 1}),
+    }[recipe.task]
+    known = {*NETWORKS.kinds, *AUTOENCODERS.kinds}
+    if (kind := recipe.network.get("kind")) in known and kind not in wanted:
+        raise InputError(f"a recipe whose task is {recipe.task} wants network.kind={' or '.join(wanted)}, not {kind}")
+    with torch.device("meta"):
+        network = kinds.load(recipe.network, **ends)
+    if recipe.data.size is not None and recipe.codec.kind == "pixels":
+        width, height = recipe.data.size
+        network.check_size(height, width)
+    if recipe.reconstruction.perceptual and recipe.reconstruction.features is None:
+        raise InputError("reconstruction.perceptual wants reconstruction.features, the file of a feature network")
 
 
 def _try_out(recipe: Recipe) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,18 @@ from sfumato.errors import FormatError, InputError, ResumeError
 from sfumato.system import System
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
+from sfumato.train.autoencode import FittedCodec
 from sfumato.train.monitor import Monitor, Quiet
 from sfumato.train.plan import Budget, check_disk
 from sfumato.train.recipe import Recipe, differences
+from sfumato.train.stage import CODEC, check_codec, copy_codec, fitting, work
 from sfumato.train.trainer import Place, Trainer
-from sfumato.train.work import work
+from sfumato.train.work import Work
 
 FORMAT = 1
 CACHE = "pictures.npy"
+RECORD = "run.json"
+FITTING = "autoencoder"
 MOST_STEPS = 10**8
 
 
@@ -42,10 +47,11 @@ def train(
     device: str | None = None,
     precision: str | None = None,
     monitor: Monitor | None = None,
-) -> System | NoisyClassifier:
+) -> System | NoisyClassifier | FittedCodec:
     """Train a system on `data` by a recipe and keep all of it in the folder `out`; returns the system.
 
-    A recipe whose task is "classify" trains a `NoisyClassifier` in its place, in the folder `classifier/`.
+    A recipe whose task is "classify" trains a `NoisyClassifier` in its place, in the folder `classifier/`; one whose
+    task is "autoencode" a codec, in `codec/`. A recipe that diffuses in latents fits its codec first.
 
     - `data`: what `sfumato.data.open_source` opens: a folder, a .zip, a .npz, IDX files, "digits";
     - `recipe`: the name of one that ships, or a TOML file ("ddpm" when left out); `settings` lay "key=value" over it;
@@ -61,6 +67,10 @@ def train(
         raise InputError("what to train on? give a folder of pictures, a .zip, a .npz, or a name such as digits")
     chosen = _recipe(recipe, settings, before, accept_changes)
     budget = _budget(chosen, steps, images, minutes)
+    if chosen.codec.kind == "latent":
+        check_codec(chosen)
+    if (made := checkpoint.made(folder / "checkpoints")) >= budget.steps:
+        raise InputError(f"{folder} has made {made:,} steps already, and {budget.steps:,} are asked for in all")
     accelerator = _accelerator(device)
     computes = machine.pick_precision(accelerator.device, precision)
     accelerator.wait_for_everyone()  # no process writes to the folder before all have found it as it was
@@ -68,27 +78,49 @@ def train(
     with monitor, _whole_or_nothing(folder):
         where = str(data) if data is not None else str((before or {})["data"])
         pictures = _read(where, chosen, folder, monitor)
-        task = work(chosen, pictures)
         place = Place(folder, accelerator, computes)
         about = _about(where, chosen, pictures, place)
         if before is not None and not accept_changes:
             _refuse_changes(before, about)
-        trainer = Trainer(chosen, pictures, task, place, monitor)
-        if before is not None:
-            _resume(trainer, folder / "checkpoints")
-        if trainer.step >= budget.steps:
-            raise InputError(
-                f"{folder} has made {trainer.step:,} steps already, and {budget.steps:,} are asked for in all"
-            )
+        fit = partial(_fit_codec, chosen, budget, about, pictures, place, monitor)
+        return _train(chosen, budget, about, work(chosen, pictures, folder, monitor, fit), place, monitor)
+
+
+def _train(recipe: Recipe, budget: Budget, about: dict[str, Any], task: Work, place: Place, monitor: Monitor) -> Any:
+    """Train one network in the run's folder, from its newest checkpoint if there is one; returns what it became."""
+    folder = place.folder
+    trainer = Trainer(recipe, task, place, monitor)
+    _resume(trainer, folder / "checkpoints")
+    if trainer.step < budget.steps:
         plan = trainer.rehearse(budget)
         check_disk(folder, plan.disk)
-        if accelerator.is_main_process:
+        if place.accelerator.is_main_process:
             monitor.plan(plan)
-            files.write_json(folder / "run.json", about)
+            files.write_json(folder / RECORD, about)
         trainer.run(budget)
-        if accelerator.is_main_process:
+        if place.accelerator.is_main_process:
             monitor.say(f"{trainer.step:,} steps made: {folder / task.name}")
-    return trainer.product.to(accelerator.device, place.precision)
+    return trainer.product.to(place.accelerator.device, place.precision)
+
+
+def _fit_codec(
+    recipe: Recipe, budget: Budget, about: dict[str, Any], pictures: Pictures, place: Place, monitor: Monitor
+) -> None:
+    """The first stage: put the run's codec into its folder, from the folder that the recipe names, or by training."""
+    own, target = recipe.codec, place.folder / CODEC
+    if own.use is not None:
+        copy_codec(Path(own.use), target)
+        return
+    stage = fitting(recipe)
+    folder = place.folder / FITTING
+    if place.accelerator.is_main_process:
+        files.write_json(place.folder / RECORD, about)  # so that a run that is stopped in this stage can be resumed
+    minutes = None if budget.minutes is None else budget.minutes * own.share
+    within = Place(folder, place.accelerator, place.precision)
+    monitor.say(f"first the codec, by the recipe {own.fit}")
+    task = work(stage, pictures, folder, monitor, lambda: None)
+    _train(stage, Budget(MOST_STEPS if minutes else stage.train.steps, minutes), about, task, within, monitor)
+    copy_codec(folder / task.name, target)
 
 
 @contextmanager
@@ -97,7 +129,7 @@ def _whole_or_nothing(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not (folder / "run.json").exists():
+        if not (folder / RECORD).exists():
             (folder / CACHE).unlink(missing_ok=True)
             with suppress(OSError):  # a folder that is not empty, or was never made
                 folder.rmdir()
@@ -106,7 +138,7 @@ def _whole_or_nothing(folder: Path) -> Iterator[None]:
 
 def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
     """What is on record of the run in `folder`; None for a new one. A folder in use is never written over."""
-    record = folder / "run.json"
+    record = folder / RECORD
     if not resume:
         if folder.exists() and (not folder.is_dir() or any(map(_counts, folder.iterdir()))):
             hint = "--resume goes on with it; or " if record.exists() else ""
@@ -185,7 +217,7 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
     pictures = prepare(
         open_source(where),
         size=own.size,
-        channels=own.channels,
+        channels=4 if own.backgrounds else own.channels,
         fit=own.fit,
         background=own.background,
         progress=monitor.preparing,
@@ -196,8 +228,8 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
     monitor.say(f"{where}: {len(pictures):,} pictures of {width}×{height}{classes}")
     for note in pictures.notes:
         monitor.say(f"note: {note}")
-    if any(pictures.captions):
-        monitor.say("note: there are captions, and this recipe does not read them")
+    if any(pictures.captions) and recipe.task == "denoise" and recipe.condition.kind != "text":
+        monitor.say("note: there are captions, and this recipe does not read them: condition.kind=text does")
     for skipped in pictures.skipped[:5]:
         monitor.say(f"  {skipped.name}: {skipped.reason}")
     return pictures

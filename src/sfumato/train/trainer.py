@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sfumato import files, machine
-from sfumato.core.process import marginal
-from sfumato.data.prepare import Pictures
 from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped
 from sfumato.loss import Remembers
 from sfumato.samples import png
@@ -49,8 +47,8 @@ class Trainer:
     `product` is what will be left behind, with the average for its network.
     """
 
-    def __init__(self, recipe: Recipe, pictures: Pictures, work: Work, place: Place, monitor: Monitor) -> None:
-        self.recipe, self.pictures, self.work, self.place, self.monitor = recipe, pictures, work, place, monitor
+    def __init__(self, recipe: Recipe, work: Work, place: Place, monitor: Monitor) -> None:
+        self.recipe, self.work, self.place, self.monitor = recipe, work, place, monitor
         self.step = 0
         nn.Module.to(work.model, place.device)
         nn.Module.to(work.model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -68,7 +66,6 @@ class Trainer:
         self.model = place.accelerator.prepare_model(work.model)
         self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, Remembers) else None
         self.log = Log(place.folder / "log.jsonl")
-        self._prompts = self._label_prompts()
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
@@ -114,9 +111,9 @@ class Trainer:
         self.optimizer.zero_grad()
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
         return Plan(
-            pictures=len(self.pictures),
+            pictures=len(self.work.feed.pictures),
             parameters=parameters,
-            gflop=gflop(self.work),
+            gflop=gflop(self.work, self.recipe.schedule.last),
             batch=self.recipe.train.batch,
             start=self.step,
             budget=budget,
@@ -171,7 +168,7 @@ class Trainer:
         assert isinstance(t, Tensor) and isinstance(every, Tensor)
         if not bool(every.isfinite().all()):
             index = self.place.accelerator.gather(batch.sample.to(self.place.device))
-            bad = [self.pictures.names[int(i)] for i in index[~every.isfinite()].tolist()]  # pyright: ignore
+            bad = [self.work.feed.pictures.names[int(i)] for i in index[~every.isfinite()].tolist()]  # pyright: ignore
             raise NonFiniteError(
                 f"the loss at step {step} is not finite for {len(bad)} of {len(every)} pictures ({', '.join(bad[:3])});"
                 " the weights are as before the step: lower optimizer.learning_rate, or train in float32"
@@ -188,16 +185,15 @@ class Trainer:
         return t, factor.to(self.place.device, torch.float32)
 
     def _losses(self, batch: Batch, t: Tensor) -> Tensor:
-        """The loss of each sample, [b]: noise it to its time, ask the model, compare."""
+        """The loss of each sample, [b]."""
         device = self.place.device
-        x_0 = self.work.encode(batch.pictures.to(device, non_blocking=True))
-        eps = batch.noise.to(device, non_blocking=True)
-        level = self.recipe.schedule(t)
-        x_t = marginal(x_0, level).sample(eps)
-        prompts = [None if drop else self._prompts[i] for i, drop in zip(batch.sample, batch.dropped, strict=True)]
-        told = self.work.told(prompts, device)
+        x_0 = batch.x_0.to(device, non_blocking=True)
+        noise = batch.noise.to(device, non_blocking=True)
+        seen = zip(*(part.tolist() for part in (batch.sample, batch.view, batch.dropped, batch.pick)), strict=True)
+        prompts = [None if drop else self.work.feed.prompt(i, view, pick) for i, view, drop, pick in seen]
+        question = self.work.question(x_0, noise, t, prompts)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16"):
-            answer = self.model(x_t, level, *told)
+            answer = self.model(*question)
         return self.work.loss(answer, x_0, prompts)
 
     # Keeping and showing ----------------------------------------------------------------------------------------------
@@ -223,13 +219,11 @@ class Trainer:
         """A sheet of samples from fixed seeds, drawn with the average of the weights."""
         if not self.place.accelerator.is_main_process:
             return None
-        samples = self.work.sheet(self.product)
-        if samples is None:
+        sheet = self.work.sheet(self.product)
+        if sheet is None:
             return None
         path = self.place.folder / "samples" / f"step-{self.step:09d}.png"
-        each = sum(record["prompt"] == samples.records[0]["prompt"] for record in samples.records)
-        columns = each if each < len(samples.records) else None
-        files.write_bytes(path, png(samples.grid(columns=columns), samples.records[0]))
+        files.write_bytes(path, png(*sheet))
         return path
 
     @property
@@ -254,11 +248,10 @@ class Trainer:
 
     def _dataset(self) -> Batches:
         return Batches(
-            self.pictures,
+            self.work.feed,
             self.work.shape,
             seed=self.recipe.train.seed,
             batch=self.recipe.train.batch,
-            flip=self.recipe.data.flip,
             dropout=self.work.dropout,
             rank=self.place.accelerator.process_index,
             world=self.place.accelerator.num_processes,
@@ -269,12 +262,6 @@ class Trainer:
         workers = 0 if self.place.device.type == "cpu" else 4
         steps = range(self.step, stop)
         return iter(DataLoader(self._dataset(), batch_size=None, sampler=steps, num_workers=workers))
-
-    def _label_prompts(self) -> list[int | None]:
-        labels = self.pictures.labels
-        if labels is None or not self.work.prompted:
-            return [None] * len(self.pictures)
-        return [int(label) for label in labels]
 
     def _spent(self, budget: Budget, began: float) -> bool:
         return budget.minutes is not None and time.monotonic() - began >= budget.minutes * 60

@@ -1,23 +1,24 @@
-"""What a run trains: a system that draws, or a classifier to guide with."""
+"""What a run trains: a system that draws, a classifier to guide with, or an autoencoder to draw in."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from sfumato.classifier import NoisyClassifier
-from sfumato.condition import Labels, Prompt
-from sfumato.core.condition import Condition
-from sfumato.data.prepare import Pictures
+from sfumato.condition import Conditioner, Labels, Prompt
+from sfumato.core.process import marginal
 from sfumato.denoise import Denoiser
-from sfumato.samples import Samples
 from sfumato.system import System
-from sfumato.train.build import build, build_classifier
+from sfumato.train.feed import Feed
 from sfumato.train.recipe import Recipe
 
 MOST_SHOWN = 64
+
+Sheet = tuple[Image.Image, dict[str, Any]]
+"""A picture of what there is so far, and a record to keep in it."""
 
 
 class Product(Protocol):
@@ -31,24 +32,19 @@ class Product(Protocol):
 class Work(Protocol):
     """How a batch becomes a loss, and a network what is saved. `model` is called, and holds the `network` in training.
 
-    `shape` is that of a sample; `prompted` says whether the pictures' labels are wanted, and `dropout` how many of them
-    are to be left out.
+    `feed` gives samples, `shape` is that of the noise beside them, and `dropout` the share that is told nothing.
     """
 
     name: str
+    feed: Feed
     shape: tuple[int, ...]
-    prompted: bool
     dropout: float
 
     @property
     def model(self) -> Any: ...
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures [b, c, h, w] in [−1, 1] → samples [b, *d]."""
-        ...
-
-    def told(self, prompts: Sequence[Prompt], device: torch.device) -> tuple[Any, ...]:
-        """What the model is told besides noisy samples and their level."""
+    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Any, ...]:
+        """What the model is asked: its arguments."""
         ...
 
     def loss(self, answer: Any, x_0: Tensor, prompts: Sequence[Prompt]) -> Tensor:
@@ -59,27 +55,26 @@ class Work(Protocol):
         """What is saved and drawn with, around `network` in the place of the one in training."""
         ...
 
-    def sheet(self, product: Any) -> Samples | None:
-        """Samples to look at, from fixed seeds."""
+    def sheet(self, product: Any) -> Sheet | None:
+        """Something to look at, from fixed seeds."""
         ...
 
 
 class Denoising:
-    """A system: the network learns to denoise."""
+    """A system: the network learns to denoise. `conditioner` answers like the system's own, and may be a faster one."""
 
     name = "system"
 
-    def __init__(self, recipe: Recipe, system: System) -> None:
-        self.recipe, self.system = recipe, system
+    def __init__(self, recipe: Recipe, system: System, feed: Feed, conditioner: Conditioner | None = None) -> None:
+        self.recipe, self.system, self.feed = recipe, system, feed
+        self.conditioner = conditioner or system.conditioner
         self.model = system.denoiser
         self.shape = system.codec.shape(system.settings.size)
-        self.prompted, self.dropout = bool(system.conditioner.doors), recipe.condition.dropout
+        self.dropout = recipe.condition.dropout
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        return self.system.codec.encode(pictures)
-
-    def told(self, prompts: Sequence[Prompt], device: torch.device) -> tuple[Condition]:
-        return (self.system.conditioner(prompts).to(device),)
+    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Any, ...]:
+        level = self.recipe.schedule(t)
+        return marginal(x_0, level).sample(noise), level, self.conditioner(prompts).to(x_0.device)
 
     def loss(self, answer: Any, x_0: Tensor, prompts: Sequence[Prompt]) -> Tensor:
         return self.recipe.loss(answer, x_0, self.recipe.schedule)
@@ -89,27 +84,36 @@ class Denoising:
         denoiser = Denoiser(network, own.denoiser.schedule, own.denoiser.parameterization)
         return System(own.codec, own.conditioner, denoiser, own.settings)
 
-    def sheet(self, product: System) -> Samples:
-        classes = getattr(product.conditioner, "classes", ())[:MOST_SHOWN]
-        each = min(8, MOST_SHOWN // len(classes)) if classes else MOST_SHOWN // 4
-        return product.generate(list(classes) or None, seeds=range(max(each, 1)))
+    def sheet(self, product: System) -> Sheet:
+        prompts = self._shown(product)
+        each = min(8, max(MOST_SHOWN // 2 // len(prompts), 2)) if prompts else MOST_SHOWN // 4
+        samples = product.generate(prompts or None, seeds=range(each))
+        return samples.grid(columns=each if prompts else None), samples.records[0]
+
+    def _shown(self, product: System) -> list[str]:
+        """Every class, or captions from all over the data."""
+        if classes := getattr(product.conditioner, "classes", ()):
+            return list(classes[:MOST_SHOWN])
+        step = max(len(self.feed.pictures) // 12, 1)
+        prompts = (self.feed.prompt(i, 0, 0.0) for i in range(0, len(self.feed.pictures), step))
+        return list(dict.fromkeys(str(prompt) for prompt in prompts if prompt is not None))
 
 
 class Classifying:
     """A classifier: the network learns what noisy pictures show. There is nothing to draw."""
 
     name = "classifier"
-    prompted, dropout = True, 0.0
+    dropout = 0.0
 
-    def __init__(self, classifier: NoisyClassifier, shape: tuple[int, ...]) -> None:
-        self.model, self.shape = classifier, shape
+    def __init__(self, recipe: Recipe, classifier: NoisyClassifier, feed: Feed) -> None:
+        self.recipe, self.model, self.feed = recipe, classifier, feed
+        height, width = feed.pictures.pixels.shape[2:]
+        self.shape = classifier.codec.shape((width, height))
         self._labels = Labels(classifier.classes)
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        return self.model.codec.encode(pictures)
-
-    def told(self, prompts: Sequence[Prompt], device: torch.device) -> tuple[()]:
-        return ()
+    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Any, ...]:
+        level = self.recipe.schedule(t)
+        return marginal(x_0, level).sample(noise), level
 
     def loss(self, answer: Any, x_0: Tensor, prompts: Sequence[Prompt]) -> Tensor:
         target = self._labels(prompts).vector
@@ -121,12 +125,3 @@ class Classifying:
 
     def sheet(self, product: NoisyClassifier) -> None:
         return None
-
-
-def work(recipe: Recipe, pictures: Pictures) -> Work:
-    """The work that a recipe describes, untrained."""
-    if recipe.task == "classify":
-        height, width = pictures.pixels.shape[2:]
-        classifier = build_classifier(recipe, pictures)
-        return Classifying(classifier, classifier.codec.shape((width, height)))
-    return Denoising(recipe, build(recipe, pictures))

@@ -1,0 +1,1 @@
+"""The systems that ship, a folder each."""

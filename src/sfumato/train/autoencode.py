@@ -1,0 +1,147 @@
+"""Training an autoencoder: the first stage of latent diffusion."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sfumato import system_file
+from sfumato.codec import Latent
+from sfumato.condition import Prompt
+from sfumato.loss.perceptual import perceptual
+from sfumato.loss.reconstruction import absolute, critic_loss, edges, tones
+from sfumato.nn.autoencoder import Autoencoder
+from sfumato.nn.critic import Critic
+from sfumato.nn.mobilenet import MobileNet
+from sfumato.parts import CODECS
+from sfumato.samples import sheet, to_image
+from sfumato.train.feed import Feed
+from sfumato.train.recipe import ReconstructionRecipe
+from sfumato.train.work import Sheet
+
+MEASURED = 256
+"""How many pictures the latents' statistics are taken over."""
+SHOWN = 32
+
+
+class Answer(NamedTuple):
+    """Pictures as they came out; what their latents cost [b]; and where a critic looks on, what it loses [b], and how
+    unreal it finds them [b]."""
+
+    pictures: Tensor
+    penalty: Tensor
+    criticism: Tensor | None = None
+    unreal: Tensor | None = None
+
+
+class Apprentice(nn.Module):
+    """What is in training: an autoencoder, and perhaps the critic that it learns from."""
+
+    def __init__(self, autoencoder: Autoencoder, critic: Critic | None) -> None:
+        super().__init__()
+        self.autoencoder, self.critic = autoencoder, critic
+
+    def forward(self, pictures: Tensor, noise: Tensor) -> Answer:
+        made, penalty = self.autoencoder(pictures, noise)
+        if self.critic is None:
+            return Answer(made, penalty)
+        # both sides of the game in one pass: the critic's loss does not reach the autoencoder, nor the other way round
+        criticism = critic_loss(self.critic(pictures), self.critic(made.detach()))
+        held = {name: value.detach() for name, value in self.critic.named_parameters()}
+        return Answer(made, penalty, criticism, -functional_call(self.critic, held, (made,)).flatten(1).mean(1))
+
+
+class Model(nn.Module):
+    """The apprentice, under the name by which the trainer knows a network."""
+
+    def __init__(self, network: Apprentice) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor, noise: Tensor) -> Answer:
+        return self.network(pictures, noise)
+
+
+class Autoencoding:
+    """A codec: the network learns to draw again what it sees, by way of latents."""
+
+    name = "codec"
+    dropout = 0.0
+
+    def __init__(
+        self, recipe: ReconstructionRecipe, network: Autoencoder, feed: Feed, eye: MobileNet | None = None
+    ) -> None:
+        self.recipe, self.feed, self.eye = recipe, feed, eye
+        critic = Critic(network.in_channels) if recipe.adversarial else None
+        self.model = Model(Apprentice(network, critic))
+        height, width = feed.pictures.pixels.shape[2:]
+        self.shape = Latent(network).shape((width, height))
+
+    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+        return x_0, noise
+
+    def loss(self, answer: Any, x_0: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+        """`|x − y| + edges·… + tones·… + penalty·… + perceptual·… + adversarial·…`, each weighed as the recipe says."""
+        own, made = self.recipe, answer.pictures.float()
+        total = absolute(made, x_0) + own.penalty * answer.penalty.float()
+        total = total + own.edges * edges(made, x_0) + own.tones * tones(made, x_0)
+        if self.eye is not None:
+            total = total + own.perceptual * perceptual(made, x_0, self.eye.to(made.device))
+        if answer.criticism is not None:
+            total = total + answer.criticism.float() + own.adversarial * answer.unreal.float()
+        return total
+
+    def product(self, network: nn.Module) -> "FittedCodec":
+        assert isinstance(network, Apprentice)
+        return FittedCodec(network.autoencoder, self._some(MEASURED))
+
+    def sheet(self, product: "FittedCodec") -> Sheet:
+        """Pictures, and below each what became of it."""
+        pictures = self._some(SHOWN)
+        again = product.codec().decode(product.codec().encode(pictures.to(product.device))).cpu()
+        rows = [part for pair in zip(pictures.split(8), again.split(8), strict=True) for part in pair]
+        return sheet([to_image(picture) for row in rows for picture in row], columns=8), {"autoencoder": "above, below"}
+
+    def _some(self, most: int) -> Tensor:
+        """So many pictures, from all over the data."""
+        n = len(self.feed.pictures)
+        index = torch.arange(0, n, max(n // most, 1))[:most]
+        return self.feed.samples(index, torch.zeros_like(index))
+
+
+class FittedCodec:
+    """An autoencoder, and pictures by which to measure the statistics of its latents."""
+
+    def __init__(self, network: Autoencoder, pictures: Tensor) -> None:
+        self.network, self.pictures = network, pictures
+        self.about: dict[str, Any] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def to(self, device: Any, precision: str | None = None) -> "FittedCodec":
+        self.network.to(device)
+        return self
+
+    @torch.no_grad()
+    def codec(self) -> Latent:
+        """The codec, which brings each channel of the latents to zero mean and unit variance."""
+        z = torch.cat([self.network.encode(part.to(self.device)).float() for part in self.pictures.split(32)])
+        mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp_min(1e-6)
+        return Latent(self.network, tuple(mean.tolist()), tuple((1 / std).tolist()))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the codec to `folder`: `codec.json` and the weights it names."""
+        codec = self.codec()
+        error = torch.cat(
+            [(codec.decode(codec.encode(part.to(self.device))).cpu() - part) ** 2 for part in self.pictures.split(32)]
+        )
+        psnr = float((10 * (4 / error.flatten(1).mean(1)).log10()).mean())
+        about = {**self.about, "psnr of pictures trained on": round(psnr, 2)}
+        spec = {"format": system_file.FORMAT, "codec": CODECS.dump(codec), "about": about}
+        system_file.write(Path(folder), spec, {"codec": codec}, system_file.CODEC)
+        return Path(folder)

@@ -1,0 +1,100 @@
+"""Samples and prompts, in every view of a picture."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sfumato.codec import Pixels
+from sfumato.data import Pictures
+from sfumato.train.feed import LatentFeed, PictureFeed
+
+CAPTIONS = (("a cat", "cat, pet"), ("a dog",), ())
+
+
+def pictures(channels: int = 3, captions: Any = CAPTIONS, labels: Any = None) -> Pictures:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, channels, 4, 6), dtype=np.uint8)
+    return Pictures(pixels, labels, captions, ("a", "b", "c"), (), (), (), "")
+
+
+def shown(feed: PictureFeed, view: int) -> torch.Tensor:
+    return feed.samples(torch.arange(3), torch.full((3,), view))
+
+
+def test_a_plain_feed_has_the_pictures() -> None:
+    data = pictures()
+    feed = PictureFeed(data)
+    assert feed.views == 1
+    assert (shown(feed, 0) - (torch.from_numpy(data.pixels).float() / 127.5 - 1)).abs().max() <= 1e-6
+
+
+def test_views_are_mirrored_and_before_every_background() -> None:
+    data = pictures(channels=4)
+    feed = PictureFeed(data, flip=True, plain=(255, 255, 255), backgrounds=("black", "skyblue"))
+    assert feed.views == 6
+    alpha, colour = data.pixels[:, 3:] / 255, data.pixels[:, :3].astype(float)
+    for view, ground in ((0, (255, 255, 255)), (2, (0, 0, 0)), (4, (135, 206, 235))):
+        expected = alpha * colour + (1 - alpha) * np.array(ground)[:, None, None]
+        seen = (shown(feed, view).numpy() + 1) * 127.5
+        assert np.abs(seen - expected).max() <= 0.501, "rounded to whole numbers, as bytes are"
+        assert torch.equal(shown(feed, view + 1), shown(feed, view).flip(-1))
+
+
+def test_samples_of_a_batch_may_be_in_different_views() -> None:
+    feed = PictureFeed(pictures(channels=4), flip=True, backgrounds=("black",))
+    both = feed.samples(torch.tensor([2, 0]), torch.tensor([3, 0]))
+    assert torch.equal(both[0], shown(feed, 3)[2]) and torch.equal(both[1], shown(feed, 0)[0])
+
+
+def test_one_of_the_captions_is_picked_and_says_the_background() -> None:
+    feed = PictureFeed(pictures(channels=4), backgrounds=("black",), prompts="text")
+    assert [feed.prompt(0, 0, pick) for pick in (0.0, 0.49, 0.5, 0.999)] == ["a cat", "a cat", "cat, pet", "cat, pet"]
+    assert feed.prompt(1, 1, 0.3) == "a dog, black background"
+    assert feed.prompt(2, 1, 0.3) is None, "without a caption, the empty prompt"
+    assert feed.said() == [
+        f"{text}{end}" for text in ("a cat", "cat, pet", "a dog") for end in ("", ", black background")
+    ]
+
+
+def test_labels_are_prompts_where_they_are_wanted() -> None:
+    data = pictures(labels=np.array([2, 0, 1]))
+    assert [PictureFeed(data, prompts="labels").prompt(i, 0, 0.9) for i in range(3)] == [2, 0, 1]
+    assert PictureFeed(data).prompt(0, 0, 0.9) is None
+
+
+class Doubled(Pixels):
+    """A codec that can be checked by eye, and counts how often it is asked."""
+
+    calls = 0
+
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        type(self).calls += 1
+        return 2 * pictures
+
+
+def test_latents_are_computed_once_for_every_view(tmp_path: Path) -> None:
+    Doubled.calls = 0
+    told: list[tuple[int, int]] = []
+    plain = PictureFeed(pictures(), flip=True, prompts="text")
+    feed = LatentFeed(plain, Doubled(), tmp_path / "latents.npy", lambda done, of: told.append((done, of)))
+    assert Doubled.calls == 2 and told == [(3, 3)] and feed.views == 2
+    for view in range(2):
+        latents = feed.samples(torch.arange(3), torch.full((3,), view))
+        assert latents.dtype == torch.float32
+        assert (latents - 2 * shown(plain, view)).abs().max() <= 2**-10
+    assert feed.prompt(1, 0, 0.0) == "a dog"
+    again = LatentFeed(plain, Doubled(), tmp_path / "latents.npy")
+    assert Doubled.calls == 2, "read from the file"
+    assert np.array_equal(again.latents, feed.latents)
+
+
+def test_latents_that_could_not_be_finished_leave_no_file(tmp_path: Path) -> None:
+    class Broken(Pixels):
+        def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        LatentFeed(PictureFeed(pictures()), Broken(), tmp_path / "latents.npy")
+    assert not list(tmp_path.iterdir())

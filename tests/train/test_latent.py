@@ -1,0 +1,147 @@
+"""Latent diffusion told by text, both stages: the codec, then what is drawn in it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import sfumato
+from condition.small_encoder import Waves
+from sfumato.codec import Latent
+from sfumato.condition import Text
+from sfumato.errors import InputError, ResumeError
+from sfumato.parts import TEXT_ENCODERS
+from sfumato.train import train
+from train.small_runs import everything
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
+FIT = ("network.width=8", "network.patch=2", "network.multipliers=[1,1]", "network.latent=2", "train.batch=4")
+SETTINGS = (
+    "data.size=[16,16]",
+    f"codec.settings={json.dumps([*FIT, 'train.steps=6', 'optimizer.warmup=1'])}",
+    'condition.encoder={"kind":"waves"}',
+    "network.width=8",
+    "network.multipliers=[1]",
+    "network.blocks=1",
+    "network.attention=[0]",
+    "network.head_width=8",
+    "network.patch=1",
+    "train.batch=4",
+    "train.show_minutes=99",
+    "settings.steps=3",
+)
+
+
+@pytest.fixture(autouse=True)
+def waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes may name the encoder that is known in closed form."""
+    monkeypatch.setitem(TEXT_ENCODERS.kinds, "waves", Waves)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A dozen pictures with one or two captions each, and one without."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i in range(12):
+        name, colour = list(COLOURS.items())[i % 3]
+        Image.new("RGB", (16, 16), colour).save(folder / f"{i:02d}.png")
+        if i:
+            (folder / f"{i:02d}.txt").write_text(f"a {name} cat\na {name} house" if i % 2 else f"a {name} dog")
+    return folder
+
+
+def begin(data: Path | None, out: Path, *settings: str, **options: Any) -> Any:
+    chosen: dict[str, Any] = {"device": "cpu", "precision": "float32", "steps": 4} | options
+    if not chosen.get("resume"):
+        chosen = {"recipe": "text-to-image", "settings": [*SETTINGS, *settings]} | chosen
+    return train(data, out=out, **chosen)
+
+
+def test_one_command_fits_the_codec_and_then_the_denoiser(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    system = begin(data, out)
+    assert isinstance(system.codec, Latent) and isinstance(system.conditioner, Text)
+    assert (out / "autoencoder" / "run.json").exists() and (out / "codec" / "codec.json").exists()
+    latents = next(out.glob("latents-*.npy"))
+    drawn = sfumato.load(out, "cpu", "float32").generate(["a red cat", None], seeds=[1])
+    assert drawn.tensor.shape == (2, 3, 16, 16)
+    assert (drawn.tensor - system.generate(["a red cat", None], seeds=[1]).tensor).abs().max() <= 1e-6
+    assert abs(float(system.codec.encode(drawn.tensor).std())) > 0 and latents.stat().st_size > 0
+    assert "'waves'" in str(json.loads((out / "system" / "system.json").read_text()))
+
+
+def test_a_run_that_is_stopped_between_its_stages_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(data, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("sfumato.train.stage.LatentFeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            begin(data, tmp_path / "halved")
+    begin(None, tmp_path / "halved", resume=True)
+    whole, halved = everything(tmp_path / "whole" / "system"), everything(tmp_path / "halved" / "system")
+    assert whole == halved
+
+
+def test_a_run_that_is_stopped_in_its_first_stage_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(data, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("sfumato.train.run.copy_codec", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            begin(data, tmp_path / "halved")
+    begin(None, tmp_path / "halved", resume=True)
+    assert everything(tmp_path / "whole" / "system") == everything(tmp_path / "halved" / "system")
+
+
+def test_a_codec_may_come_from_another_run(data: Path, tmp_path: Path) -> None:
+    one = begin(data, tmp_path / "one")
+    two = begin(data, tmp_path / "two", f"codec.use={tmp_path / 'one'}")
+    assert not (tmp_path / "two" / "autoencoder").exists()
+    assert two.codec.scale == one.codec.scale
+    alone = train(
+        data,
+        out=tmp_path / "codec",
+        recipe="autoencoder",
+        settings=[*FIT, "data.size=[16,16]"],
+        steps=2,
+        device="cpu",
+        precision="float32",
+    )
+    three = begin(data, tmp_path / "three", f"codec.use={tmp_path / 'codec'}")
+    assert three.codec.scale == alone.codec().scale
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        (["codec.settings=[]", "codec.fit=digits"], "codec.fit names the recipe digits, whose task is denoise"),
+        (["codec.use=nowhere"], "nowhere holds no codec"),
+        (["data.size=[18,16]"], "nearest that fits is 16×16"),
+        (["codec.settings=[]", "codec.fit=nosuch"], "there is no recipe 'nosuch'"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_long(
+    settings: list[str], match: str, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Exception, match=match):
+        begin(data, tmp_path / "run", *settings)
+
+
+def test_captions_are_wanted(data: Path, tmp_path: Path) -> None:
+    for caption in data.glob("*.txt"):
+        caption.unlink()
+    with pytest.raises(InputError, match="the recipe wants captions, and the data has none"):
+        begin(data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_data_is_not_taken_up(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "run")
+    (data / "01.txt").write_text("a blue house")
+    with pytest.raises(ResumeError, match="fingerprint"):
+        begin(data, tmp_path / "run", resume=True, steps=6)
