@@ -10,7 +10,7 @@ import torch
 
 from sfumato import sample
 from sfumato.codec import Pixels
-from sfumato.condition import Labels, Nothing
+from sfumato.condition import Labels, MiniLM, Nothing, Pretrained, Text, TokenIds
 from sfumato.core import grid, schedule
 from sfumato.core.parameterization import X0, Eps, Flow, Karras, Mean, Score, V
 from sfumato.errors import InputError
@@ -42,6 +42,7 @@ from sfumato.parts import (
     SAMPLERS,
     SCHEDULES,
     SPACINGS,
+    TEXT_ENCODERS,
     TIMES,
     WEIGHTS,
     Kinds,
@@ -57,6 +58,7 @@ ALL: list[Kinds[Any]] = [
     NETWORKS,
     CODECS,
     CONDITIONERS,
+    TEXT_ENCODERS,
     WEIGHTS,
     LOSSES,
     TIMES,
@@ -117,6 +119,11 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (CODECS, Pixels(channels=1)),
     (CONDITIONERS, Nothing()),
     (CONDITIONERS, Labels(("cat", "a dog", "été"), dropout=0.2)),
+    (CONDITIONERS, Text()),
+    (CONDITIONERS, Text(Pretrained("a/b", 8, 4, 77, "12ab", "34cd"), length=16, dropout=0.2)),
+    (CONDITIONERS, TokenIds('{"version": "1.0"}', length=16, dropout=0.2)),
+    (TEXT_ENCODERS, MiniLM()),
+    (TEXT_ENCODERS, Pretrained("a/b", 8, 4, 77)),
     *((WEIGHTS, Unit(view)) for view in ("eps", "x0", "v", "flow", "score")),
     (WEIGHTS, SNR()),
     (WEIGHTS, MinSNR(gamma=2.5)),

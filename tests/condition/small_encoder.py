@@ -49,5 +49,5 @@ class Waves:
     def fingerprint(self) -> str:
         return repr(self)
 
-    def to(self, device: torch.device | str) -> "Waves":
+    def to(self, device: Any) -> Any:
         return self

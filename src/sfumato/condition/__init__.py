@@ -1,7 +1,23 @@
 """Conditioners: from a prompt, as a person gives it, to a `Condition`, as a network takes it."""
 
+from sfumato.condition.cache import Remembered
+from sfumato.condition.encoder import TextEncoder
 from sfumato.condition.label import Conditioner, Labels, Nothing, Prompt
 from sfumato.condition.minilm import MiniLM
+from sfumato.condition.pretrained import Pretrained
 from sfumato.condition.text import Text
+from sfumato.condition.token_ids import TokenIds, fit_tokenizer
 
-__all__ = ["Conditioner", "Labels", "MiniLM", "Nothing", "Prompt", "Text"]
+__all__ = [
+    "Conditioner",
+    "Labels",
+    "MiniLM",
+    "Nothing",
+    "Pretrained",
+    "Prompt",
+    "Remembered",
+    "Text",
+    "TextEncoder",
+    "TokenIds",
+    "fit_tokenizer",
+]

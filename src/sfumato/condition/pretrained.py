@@ -1,0 +1,209 @@
+"""Any text encoder of transformers."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sfumato import files
+from sfumato.condition.encoder import mean, padded
+from sfumato.condition.tokenizer import Tokenizer
+from sfumato.core.condition import Condition
+from sfumato.errors import DataError, FormatError
+
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
+TOKENIZER = ("tokenizer*.json", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
+OTHERS = ("config.json", "model.safetensors.index.json")
+ENDLESS = 2**16
+"""The most tokens of a model that names no bound of its own."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The text encoder `name` of transformers: a name on the Hub, or a folder. `Pretrained.open` fills in the rest.
+
+    Tokens are the last hidden states. The whole text is what the model itself pools (for CLIP the state of the last
+    token, arXiv:2103.00020, section 2.4; for BERT that of the first, through a layer), or their mean where it does not.
+    `sha256` is that of the weights and `tokenizer_sha256` that of the tokenizer's files: others are refused. Only
+    safetensors are read, and no code of the Hub is run.
+    """
+
+    name: str
+    width: int
+    pooled: int
+    longest: int
+    sha256: str | None = None
+    tokenizer_sha256: str | None = None
+
+    @classmethod
+    def open(cls, name: str) -> "Pretrained":
+        """The encoder of that name, with its sizes and hashes as they are found.
+
+        Raises `DataError` where it is not to be had, and `FormatError` where it is no text encoder in safetensors.
+        """
+        unread = cls(name, 0, 0, ENDLESS)
+        network = unread._network
+        bounds = (
+            getattr(network.model.config, "max_position_embeddings", None),
+            unread._fast.model_max_length,
+            ENDLESS,
+        )
+        longest = min(int(bound) for bound in bounds if bound)
+        told = network([unread.tokenizer.ids("", longest)])
+        assert told.vector is not None and told.tokens is not None
+        hashes = [digest(unread._folder, names) for names in (WEIGHTS, TOKENIZER)]
+        found = cls(name, told.tokens.shape[-1], told.vector.shape[-1], longest, *hashes)
+        vars(found)["_network"] = network  # the weights need not be read twice
+        return found
+
+    def __call__(self, ids: Sequence[Sequence[int]]) -> Condition:
+        told = self._network(ids)
+        assert told.vector is not None and told.tokens is not None
+        found, said = (told.tokens.shape[-1], told.vector.shape[-1]), (self.width, self.pooled)
+        if found != said:
+            raise FormatError(
+                f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {said[0]} and"
+                f" {said[1]} are said: make it by Pretrained.open({self.name!r})"
+            )
+        return told
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        _check(self._folder, TOKENIZER, self.tokenizer_sha256)
+        return Tokenizer(self._fast.backend_tokenizer.to_str())
+
+    @cached_property
+    def _fast(self) -> Any:
+        """The tokenizer as transformers has it."""
+        from transformers import AutoTokenizer
+
+        with reading(self.name):
+            fast = AutoTokenizer.from_pretrained(self._folder)
+        if not hasattr(fast, "backend_tokenizer"):
+            raise FormatError(f"{self.name} has no tokenizer that the library tokenizers reads; take another encoder")
+        return fast
+
+    @cached_property
+    def _network(self) -> "_Network":
+        _check(self._folder, WEIGHTS, self.sha256)
+        return _Network(self.name, self._folder)
+
+    @cached_property
+    def _folder(self) -> Path:
+        return folder(self.name)
+
+    def fingerprint(self) -> str:
+        known = (self.sha256, WEIGHTS), (self.tokenizer_sha256, TOKENIZER)
+        return " ".join(["transformers", *(sha256 or digest(self._folder, names) for sha256, names in known)])
+
+    def to(self, device: torch.device | str) -> "Pretrained":
+        self._network.model.to(device)
+        return self
+
+
+class _Network:
+    """A model of transformers in the place of ours: ids → condition."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        from transformers import AutoConfig, AutoModelForTextEncoding, CLIPTextModel
+
+        with reading(name):
+            config = AutoConfig.from_pretrained(folder)
+            # the text half of a CLIP that holds both; others are told apart by their configuration
+            kind: Any = CLIPTextModel if config.model_type == "clip" else AutoModelForTextEncoding
+            self.model, report = kind.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            )
+        absent = sorted(report["missing_keys"])
+        if other := [key for key in absent if "pooler." not in key]:
+            raise FormatError(f"{name} is not whole: '{other[0]}' is missing from its weights ({len(other)} such)")
+        self.pools = not absent  # a pooler that was not saved would be a random one
+        self.model.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, ids: Sequence[Sequence[int]]) -> Condition:
+        numbers, mask = padded([torch.tensor(row, device=self.model.device) for row in ids])
+        out = self.model(input_ids=numbers, attention_mask=mask.long())
+        states = out.last_hidden_state * mask[..., None]
+        pooled = getattr(out, "pooler_output", None) if self.pools else None
+        return Condition(mean(states, mask) if pooled is None else pooled, states, mask)
+
+
+def folder(name: str) -> Path:
+    """The folder of that name, or that of the Hub's repository of that name in the cache, filled if need be."""
+    if (place := Path(name)).is_dir():
+        return _whole(place, name)
+    from huggingface_hub import snapshot_download
+
+    wanted = [*WEIGHTS, *TOKENIZER, *OTHERS]
+    try:
+        return _whole(Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True)), name)
+    except Exception:  # not there, or only in part: the library tells the two apart by kinds that change
+        pass
+    try:
+        return _whole(Path(snapshot_download(name, allow_patterns=wanted)), name)
+    except FormatError:
+        raise
+    except Exception as error:  # the network's own errors come in many kinds
+        raise DataError(
+            f"there is no folder {name}, and the Hub gives no such text encoder ({type(error).__name__}): give a folder"
+            " that transformers saved, or the name of a repository while the Hub can be reached"
+        ) from error
+
+
+def _whole(place: Path, name: str) -> Path:
+    """The folder, if a model in safetensors is in it."""
+    if not (place / "config.json").is_file() or not _files(place, WEIGHTS):
+        raise FormatError(
+            f"{name} holds no config.json with model.safetensors beside it: give a text encoder saved by transformers;"
+            " older weights, as pytorch_model.bin, could run code and are not read"
+        )
+    return place
+
+
+def digest(place: Path, names: Sequence[str]) -> str:
+    """The SHA-256 of the only file of these names, or of all their names and hashes."""
+    hashes = {path.name: files.sha256(path) for path in _files(place, names)}
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    return hashlib.sha256("".join(f"{name} {sha256}\n" for name, sha256 in hashes.items()).encode()).hexdigest()
+
+
+def _files(place: Path, names: Sequence[str]) -> list[Path]:
+    return sorted({path for name in names for path in place.glob(name)})
+
+
+def _check(place: Path, names: Sequence[str], expected: str | None) -> None:
+    """Raise a `FormatError` unless the files are those that are expected, where any are."""
+    if expected is not None and (found := digest(place, names)) != expected:
+        raise FormatError(
+            f"{', '.join(path.name for path in _files(place, names))} in {place} changed since the system was made:"
+            f" the SHA-256 should be {expected}, and is {found}; take the version that it was made with"
+        )
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """What transformers raises for a folder that it cannot read becomes a `FormatError`; its bars stay away."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise FormatError(f"{name} is no text encoder that transformers reads: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

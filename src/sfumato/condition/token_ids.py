@@ -1,0 +1,88 @@
+"""Conditions for texts that the network itself learns to read."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from sfumato.condition.encoder import padded
+from sfumato.condition.label import Prompt
+from sfumato.condition.reading import read
+from sfumato.condition.text import SHORTEST
+from sfumato.condition.tokenizer import Tokenizer
+from sfumato.core.condition import Condition
+from sfumato.errors import InputError
+
+PAD, START, END = MARKS = ("<pad>", "<start>", "<end>")
+BYTES = 256
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """A text as the whole numbers of its pieces [b, k, 1] through the door `tokens`, for `WithText` to read.
+
+    `tokenizer` is the text of a tokenizer.json, such as `fit_tokenizer` gives; at most `length` tokens are read.
+    """
+
+    tokenizer: str = field(repr=False)
+    length: int = 32
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.length < SHORTEST:
+            raise InputError(f"length must be at least {SHORTEST}, not {self.length}")
+
+    @property
+    def doors(self) -> dict[str, int]:
+        return {"tokens": 1}
+
+    @property
+    def vocabulary(self) -> int:
+        """How many numbers there are."""
+        return self._tokenizer.vocabulary
+
+    def __call__(self, prompts: Sequence[Prompt]) -> Condition:
+        rows = [self._tokenizer.ids(self.read(prompt), self.length) for prompt in prompts]
+        ids, mask = padded([torch.tensor(row) for row in rows])
+        return Condition(tokens=ids[..., None], mask=mask)
+
+    def read(self, prompt: Prompt) -> str:
+        """The prompt as it is taken apart: emoji by their names, single spaces."""
+        return read(prompt)
+
+    def cut(self, prompt: Prompt) -> str:
+        """The end of the prompt that is lost, because only `length` tokens are read; "" if nothing is."""
+        return self._tokenizer.cut(self.read(prompt), self.length)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer(self.tokenizer)
+
+
+def fit_tokenizer(captions: Iterable[str], vocabulary: int = 4096) -> str:
+    """A tokenizer of at most `vocabulary` pieces for texts like these, as the text of its tokenizer.json.
+
+    Byte-pair encoding (arXiv:1508.07909, section 3.2): beginning with single bytes, so that any text can be written,
+    the pair that is seen most often becomes a new piece until there are enough. Capitals are read as small letters.
+    """
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    if vocabulary < (least := BYTES + len(MARKS)):
+        raise InputError(f"a vocabulary must hold {least} pieces at least, all bytes and the marks, not {vocabulary}")
+    backend: Any = Backend(models.BPE())
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(MARKS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator((read(caption) for caption in captions), trainer)
+    marks = [(mark, MARKS.index(mark)) for mark in (START, END)]
+    backend.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=marks)
+    return backend.to_str()

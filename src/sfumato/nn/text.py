@@ -1,0 +1,115 @@
+"""A text encoder that is trained together with the network it tells."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, gelu, scaled_dot_product_attention
+
+from sfumato.errors import InputError, ShapeError
+
+LARGEST = {"vocabulary": 2**20, "width": 8192, "layers": 64, "heads": 256, "length": 2**14}
+
+
+class TextTransformer(nn.Module):
+    """Whole numbers that stand for pieces of texts [b, k], below `vocabulary` → a vector for each [b, k, width].
+
+    The sum of a learned vector of the piece and one of its place goes through `layers` of attention, both ways, and a
+    perceptron of 4·width: `x + attention(norm(x))`, `x + mlp(norm(x))`, and a norm at the end (GLIDE's text encoder,
+    arXiv:2112.10741, section 3.1; norms before each sum, arXiv:2002.04745).
+    """
+
+    def __init__(self, vocabulary: int, width: int = 256, layers: int = 4, heads: int = 4, length: int = 32) -> None:
+        super().__init__()
+        self.vocabulary, self.width, self.layers, self.heads, self.length = vocabulary, width, layers, heads, length
+        self._check()
+        self.words = nn.Parameter(torch.empty(vocabulary, width))
+        self.places = nn.Parameter(torch.empty(length, width))
+        for table in (self.words, self.places):
+            nn.init.trunc_normal_(table, std=0.02)
+        self.blocks = nn.ModuleList(TextBlock(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """ids [b, k], k ≤ length; true in mask [b, k] counts, and each row has one such."""
+        if ids.shape[1] > self.length:
+            raise ShapeError(f"this text encoder reads {self.length} tokens, and was given {ids.shape[1]}: cut them")
+        x = embedding(ids, self.words) + self.places[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.norm(x)
+
+    def _check(self) -> None:
+        for name, most in LARGEST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise InputError(f"{name} must be from 1 to {most:,}, not {getattr(self, name):,}")
+        if self.width % self.heads:
+            raise InputError(f"{self.heads} heads do not divide the width {self.width}")
+
+
+class TextBlock(nn.Module):
+    """Self-attention and a perceptron, each of what is normalised and added to what came in: [b, k, width]."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        parts = self.query_key_value(self.norm1(x)).chunk(3, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        return x + self.narrow(gelu(self.widen(self.norm2(x))))
+
+
+class WithText(nn.Module):
+    """`network`, told texts that `text` reads: both are trained as one.
+
+    Through the door `tokens` come whole numbers [b, k, 1] with their mask, as the conditioner of token ids gives them.
+    The network is told their vectors through its own door `tokens` and, if it has one, their mean through `vector`.
+    To all around it, it is the network with a door `tokens` of width 1.
+    """
+
+    vector, tokens = 0, 1
+
+    def __init__(self, network: nn.Module, text: TextTransformer) -> None:
+        super().__init__()
+        self.network, self.text = network, text
+        inner: Any = network
+        if inner.tokens != text.width or inner.vector not in (0, text.width):
+            raise InputError(
+                f"the network's tokens should be {text.width}, the text encoder's width, and its vector that or 0, not"
+                f" {inner.tokens} and {inner.vector}"
+            )
+        self.in_channels: int = inner.in_channels
+        self.out_channels: int = inner.out_channels
+        self.image: int = inner.image
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        *,
+        tokens: Tensor | None = None,
+        mask: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Tensor:
+        """x [b, in_channels, h, w], time [b], tokens [b, k, 1] and mask [b, k]; image as the network has it."""
+        if tokens is None or mask is None or tokens.shape[-1] != 1:
+            raise InputError("this network is told whole numbers through `tokens`, with their mask: use token ids")
+        states = self.text(tokens[..., 0].long(), mask)
+        told: dict[str, Tensor] = {"tokens": states, "mask": mask}
+        if self.network.vector:
+            counts = mask[..., None].to(states)
+            told["vector"] = (states * counts).sum(1) / counts.sum(1)
+        if image is not None:
+            told["image"] = image
+        return self.network(x, time, **told)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise a `ShapeError` unless the network takes samples of this size."""
+        inner: Any = self.network
+        inner.check_size(height, width)

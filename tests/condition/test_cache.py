@@ -1,0 +1,120 @@
+"""Captions encoded once: the same answers, from one file, for as long as it is the right one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from small_encoder import Waves
+
+from sfumato import files
+from sfumato.condition import Conditioner, Remembered, Text
+from sfumato.core.condition import Condition
+from sfumato.errors import FormatError, NonFiniteError
+
+CAPTIONS = ["a cat", "a dog in a red hat", "a  cat ", None, "a 🐱", "a red house in a hat", "a cat"]
+ASKED: list[int] = []
+
+
+@dataclass(frozen=True)
+class Counting(Waves):
+    """Writes down how many texts it was asked for."""
+
+    def __call__(self, ids: Sequence[Sequence[int]]) -> Condition:
+        ASKED.append(len(ids))
+        return super().__call__(ids)
+
+
+def remembered(folder: Path, captions: Sequence[str | None] = CAPTIONS, text: Text = Text(Counting())) -> Remembered:
+    ASKED.clear()
+    return Remembered(text, captions, folder / "captions.safetensors")
+
+
+def alike(one: Condition, other: Condition, within: float) -> bool:
+    assert one.mask is not None and other.mask is not None and torch.equal(one.mask, other.mask)
+    pairs = ((one.vector, other.vector, 1e-6), (one.tokens, other.tokens, within))
+    return all(a is not None and b is not None and (a - b).abs().max() <= most for a, b, most in pairs)
+
+
+def test_it_answers_as_the_conditioner_does(tmp_path: Path) -> None:
+    text, kept = Text(Waves()), remembered(tmp_path)
+    assert isinstance(kept, Conditioner) and kept.doors == text.doors and kept.dropout == text.dropout
+    assert sum(ASKED) == 5, "the empty text and four that differ"
+    ASKED.clear()
+    for prompts in (CAPTIONS, ["a cat"], ["", None], ["a dog in a red hat", "a cat"]):
+        told = kept(prompts)
+        assert alike(told, text(prompts), 2**-11)
+        assert told.tokens is not None and told.tokens.dtype == torch.float32
+    assert not ASKED
+
+
+def test_tokens_are_rounded_to_float16(tmp_path: Path) -> None:
+    told, exact = remembered(tmp_path)(CAPTIONS).tokens, Text(Waves())(CAPTIONS).tokens
+    assert told is not None and exact is not None and torch.equal(told, exact.half().float())
+
+
+def test_other_prompts_are_encoded(tmp_path: Path) -> None:
+    kept, prompts = remembered(tmp_path), ["a house", "a cat", "red dogs in a house in a hat", "a house"]
+    ASKED.clear()
+    assert alike(kept(prompts), Text(Waves())(prompts), 2**-11)
+    assert ASKED == [2]
+
+
+def test_it_is_reopened_while_captions_and_encoder_are_the_same(tmp_path: Path) -> None:
+    first = remembered(tmp_path)
+    written = (tmp_path / "captions.safetensors").read_bytes()
+    again = remembered(tmp_path, [*reversed(CAPTIONS), "a cat"])
+    assert not ASKED and alike(first(CAPTIONS), again(CAPTIONS), 0)
+    assert (tmp_path / "captions.safetensors").read_bytes() == written
+    for changed in (
+        remembered(tmp_path, CAPTIONS[:2]),
+        remembered(tmp_path, CAPTIONS, Text(Counting(), 5)),
+        remembered(tmp_path, CAPTIONS, Text(Counting(4), 5)),
+    ):
+        assert ASKED
+        ASKED.clear()
+        assert alike(changed(CAPTIONS[:2]), Text(*vars(changed.conditioner).values())(CAPTIONS[:2]), 2**-11)
+    assert not list(tmp_path.glob(".*")), "nothing is left beside it"
+
+
+def test_many_are_encoded_in_batches_of_like_length_and_progress_is_told(tmp_path: Path) -> None:
+    captions = [" ".join(["cat"] * (1 + i % 7) + ["red"] * (i // 7 % 20)) for i in range(140)]
+    ASKED.clear()
+    told: list[tuple[int, int]] = []
+    kept = Remembered(Text(Counting()), captions, tmp_path / "c.safetensors", lambda done, of: told.append((done, of)))
+    assert told == [(64, 141), (128, 141), (141, 141)] and ASKED == [64, 64, 13]
+    assert alike(kept(captions), Text(Waves())(captions), 2**-11)
+
+
+def test_no_captions_leave_the_empty_one(tmp_path: Path) -> None:
+    assert alike(remembered(tmp_path, [])([None]), Text(Waves())([None]), 2**-11)
+
+
+def test_a_damaged_file_and_one_of_another_kind_are_left_alone(tmp_path: Path) -> None:
+    remembered(tmp_path)
+    path = tmp_path / "captions.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match="the captions kept in .* cannot be read: .* or remove it"):
+        remembered(tmp_path)
+    assert path.read_bytes() == data
+    files.write_tensors(path, {"weights": torch.ones(3)})
+    with pytest.raises(FormatError, match="holds something else than captions: give another path"):
+        remembered(tmp_path)
+    assert list(files.read_tensors(path)[0]) == ["weights"]
+
+
+@dataclass(frozen=True)
+class Loud(Waves):
+    """Beyond what float16 holds."""
+
+    def __call__(self, ids: Sequence[Sequence[int]]) -> Condition:
+        return super().__call__(ids).map(lambda value: value if value.dtype == torch.bool else value * 1e6)
+
+
+def test_numbers_too_large_are_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match="too large for float16"):
+        remembered(tmp_path, CAPTIONS, Text(Loud()))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,67 @@
+"""Texts as numbers: a tokenizer fitted to captions, and the conditioner that uses it."""
+
+import json
+
+import pytest
+import torch
+from tokenizers import Tokenizer as Backend
+
+from sfumato.condition import Conditioner, TokenIds, fit_tokenizer
+from sfumato.errors import InputError
+from sfumato.nn.text import TextTransformer, WithText
+from sfumato.nn.unet import UNet
+
+CAPTIONS = ["a cat in a hat", "a Cat in a house", "the cat sat", "grinning 🐱"] * 5
+FITTED = fit_tokenizer(CAPTIONS, 300)
+
+
+def test_fitting_is_repeatable_and_the_marks_come_first() -> None:
+    assert fit_tokenizer(iter(CAPTIONS), 300) == FITTED
+    vocabulary = json.loads(FITTED)["model"]["vocab"]
+    assert [vocabulary[mark] for mark in ("<pad>", "<start>", "<end>")] == [0, 1, 2]
+    assert 270 < TokenIds(FITTED).vocabulary == len(vocabulary) <= 300
+    assert "Ġcat" in vocabulary, "what is seen often is one piece"
+
+
+def test_the_first_piece_is_the_pair_seen_most_often() -> None:
+    merges = json.loads(fit_tokenizer(["xyxy xyz zz"], 260))["model"]["merges"]
+    assert merges == [["x", "y"]]
+
+
+@pytest.mark.parametrize("text", ["a cat in a hat", "quite other words: 12 € & кошка 猫", ""])
+def test_any_text_comes_back(text: str) -> None:
+    ids = TokenIds(FITTED, length=64)([text]).tokens
+    assert ids is not None and ids.dtype == torch.int64 and ids.shape == (1, ids.shape[1], 1)
+    assert ids[0, 0, 0] == 1 and ids[0, -1, 0] == 2
+    assert Backend.from_str(FITTED).decode(ids[0, :, 0].tolist()).strip() == text
+
+
+def test_it_is_a_conditioner_of_numbers_and_a_mask() -> None:
+    ids = TokenIds(FITTED, length=6)
+    assert isinstance(ids, Conditioner) and ids.doors == {"tokens": 1} and ids.dropout == 0.1
+    told = ids(["a cat in a house in a house", None, "", "CAT"])
+    assert told.tokens is not None and told.mask is not None and told.vector is None
+    assert told.tokens.shape == (4, 6, 1) and told.mask.sum(1).tolist() == [6, 2, 2, 3]
+    assert (told.tokens[~told.mask] == 0).all()
+    assert ids.cut("a cat in a house in a house") and not ids.cut("a cat")
+    kept = "a cat in a house in a house".removesuffix(ids.cut("a cat in a house in a house"))
+    again = ids([kept]).tokens
+    assert again is not None and torch.equal(told.tokens[:1], again)
+    assert ids.read("🐱") == "cat face" and "vocab" not in repr(ids)
+
+
+def test_a_network_reads_them() -> None:
+    ids = TokenIds(FITTED, length=8)
+    unet = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, attention=(1,), tokens=8)
+    network = WithText(unet, TextTransformer(ids.vocabulary, 8, 1, 2, 8))
+    told = ids(["a cat", ""])
+    assert network(torch.randn(2, 1, 8, 8), torch.zeros(2), **told.open_doors()).shape == (2, 1, 8, 8)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(InputError, match="must hold 259 pieces at least, all bytes and the marks, not 258"):
+        fit_tokenizer(CAPTIONS, 258)
+    with pytest.raises(InputError, match="length must be at least 4, not 3"):
+        TokenIds(FITTED, length=3)
+    with pytest.raises(InputError, match="in words, not by 3"):
+        TokenIds(FITTED)([3])
