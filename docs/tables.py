@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import parts
+from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.sample.facts import FACTS, Facts
@@ -20,7 +21,27 @@ MEANING = {
     "data.fit": "how another aspect is met: `crop`, `pad` or `stretch`",
     "data.background": "the colour behind transparent pictures and around padded ones",
     "data.flip": "show each picture mirrored half of the time",
-    "condition.kind": "`labels`, `nothing`, or `auto`: labels if there are two classes or more",
+    "data.backgrounds": "colours, by their names in CSS, that transparent pictures are also seen before; captions say which",
+    "codec.kind": "`pixels`, or `latent`: those of an autoencoder",
+    "codec.fit": "the recipe that fits the autoencoder, on the same pictures, before all else",
+    "codec.settings": "what is laid over that recipe, as with `--set`",
+    "codec.share": "its share of the `--minutes`",
+    "codec.use": "the folder of a codec, or of a run with one, to take in its place",
+    "reconstruction.edges": "the weight of the error of differences between neighbours",
+    "reconstruction.tones": "the weight of the error of the means of 8×8 squares",
+    "reconstruction.penalty": "the weight of what latents cost: the divergence (`kl`), the distance to the codes (`vq`)",
+    "reconstruction.perceptual": "the weight of the distance in the features of a network that sees",
+    "reconstruction.features": "the file of that network (a MobileNet as `.npz`)",
+    "reconstruction.adversarial": "the weight of what a critic of patches, trained alongside, finds unreal",
+    "autoencoder.latent": "channels of the latents",
+    "autoencoder.width": "channels at the first level",
+    "autoencoder.multipliers": "one number a level, times `width`; each level after the first works at half the size",
+    "autoencoder.blocks": "residual blocks a level on the way in; one more on the way out",
+    "autoencoder.attention": "attention in the middle",
+    "autoencoder.patch": "the side of the square of pixels that is one place of the first level: 4 saves most of the work",
+    "condition.kind": "`labels`, `nothing`, `text`, or `auto`: labels if there are two classes or more",
+    "condition.encoder": "what reads the captions",
+    "condition.length": "the most tokens that are read",
     "condition.dropout": "the share of samples that are told nothing; guidance needs some",
     "network.width": "channels at the first level: size, speed and quality hang on it most",
     "network.multipliers": "one number a level, times `width`; each level after the first works at half the size",
@@ -59,6 +80,7 @@ MEANING = {
 }
 KINDS = {
     "schedule": parts.SCHEDULES,
+    "encoder": parts.TEXT_ENCODERS,
     "parameterization": parts.PARAMETERIZATIONS,
     "loss": parts.LOSSES,
     "weight": parts.WEIGHTS,
@@ -68,7 +90,7 @@ KINDS = {
     "spacing": parts.SPACINGS,
 }
 SOLVERS = ("sampler", "order", "evaluations a step", "stochastic", "from pure noise", "source")
-NETWORKS = {"network": UNet, "dit": DiT}
+NETWORKS = {"network": UNet, "dit": DiT, "autoencoder": KLAutoencoder}
 GIVEN = {"in_channels", "out_channels", "vector", "tokens", "image"}
 """What a network is told by the data, and never by a recipe."""
 
@@ -80,7 +102,7 @@ def write_all(folder: Path) -> None:
     for table, network in NETWORKS.items():
         arguments = inspect.signature(network).parameters.values()
         defaults[table] = {one.name: one.default for one in arguments if one.name not in GIVEN}
-    for table in ("data", "condition", *NETWORKS, "optimizer", "train", "settings"):
+    for table in ("data", "codec", "reconstruction", "condition", *NETWORKS, "optimizer", "train", "settings"):
         rows = [(f"`{key}`", _code(value), MEANING[f"{table}.{key}"]) for key, value in defaults[table].items()]
         _write(folder / f"{table}.md", ("key", "default", "meaning"), rows)
     if unknown := [key for key in MEANING if key.partition(".")[2] not in defaults[key.partition(".")[0]]]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sfumato import sample
-from sfumato.codec import Pixels
+from sfumato.codec import Latent, Pixels
 from sfumato.condition import Labels, MiniLM, Nothing, Pretrained, Text, TokenIds
 from sfumato.core import grid, schedule
 from sfumato.core.parameterization import X0, Eps, Flow, Karras, Mean, Score, V
@@ -30,10 +30,12 @@ from sfumato.loss import (
     UniformTimes,
     Unit,
 )
+from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
 from sfumato.nn.unet import UNet
 from sfumato.parts import (
+    AUTOENCODERS,
     CODECS,
     CONDITIONERS,
     LOSSES,
@@ -56,6 +58,7 @@ ALL: list[Kinds[Any]] = [
     SPACINGS,
     SAMPLERS,
     NETWORKS,
+    AUTOENCODERS,
     CODECS,
     CONDITIONERS,
     TEXT_ENCODERS,
@@ -141,7 +144,10 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (TIMES, CosineTimes(shift=-2.0)),
     (TIMES, ImportanceTimes(history=3, uniform=0.125)),
 ]
+SMALL_AUTOENCODER: dict[str, Any] = {"width": 8, "multipliers": (1, 2), "blocks": 1, "latent": 2, "attention": False}
 BUILT: list[tuple[type, dict[str, Any]]] = [
+    (KLAutoencoder, {**SMALL_AUTOENCODER, "patch": 2}),
+    (VQAutoencoder, {**SMALL_AUTOENCODER, "codes": 5, "commitment": 0.5}),
     (UNet, {"width": 8, "multipliers": (1,), "attention": ()}),
     (UNet, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
     (UNet, {"width": 8, "scale_shift": True, "resample": "residual", "dropout": 0.1, "time_scale": 2.5}),
@@ -167,13 +173,23 @@ def test_every_part_survives_json(kinds: Kinds[Any], value: Any) -> None:
     assert kinds.dump(again) == data
 
 
+def test_a_codec_survives_json_with_its_network() -> None:
+    with torch.device("meta"):
+        codec = Latent(KLAutoencoder(**SMALL_AUTOENCODER), shift=(0.5, -0.5), scale=(2.0,))
+        data = CODECS.dump(codec)
+        again = CODECS.load(through_json(data))
+    assert isinstance(again, Latent) and (again.shift, again.scale) == ((0.5, -0.5), (2.0,))
+    assert CODECS.dump(again) == data
+
+
 @pytest.mark.parametrize(("kind", "arguments"), BUILT)
 def test_every_network_survives_json(kind: type, arguments: dict[str, Any]) -> None:
+    kinds = AUTOENCODERS if issubclass(kind, Autoencoder) else NETWORKS
     with torch.device("meta"):
         network = kind(**arguments)
-        data = NETWORKS.dump(network)
-        again = NETWORKS.load(through_json(data))
-    assert type(again) is kind and NETWORKS.dump(again) == data
+        data = kinds.dump(network)
+        again = kinds.load(through_json(data))
+    assert type(again) is kind and kinds.dump(again) == data
     for name, value in arguments.items():
         assert getattr(again, name) == value and type(getattr(again, name)) is type(value)
     shapes = ({name: p.shape for name, p in each.named_parameters()} for each in (network, again))
@@ -181,7 +197,8 @@ def test_every_network_survives_json(kind: type, arguments: dict[str, Any]) -> N
 
 
 def test_every_known_kind_is_among_those_tested() -> None:
-    tested = {(kinds.part, type(value)) for kinds, value in VALUES} | {("network", kind) for kind, _ in BUILT}
+    tested = {(kinds.part, type(value)) for kinds, value in VALUES} | {("codec", Latent)}
+    tested |= {("autoencoder" if issubclass(kind, Autoencoder) else "network", kind) for kind, _ in BUILT}
     assert tested == {(kinds.part, known) for kinds in ALL for known in kinds.kinds.values()}
 
 

@@ -18,6 +18,7 @@ from program import SMALL, Sfumato
 
 from sfumato.errors import Stopped
 from sfumato.samples import png, read_record
+from sfumato.system_file import FORMAT
 from sfumato.train import train
 
 PLACE = ("--device", "cpu", "--precision", "float32")
@@ -183,10 +184,11 @@ def test_inspect_survives_any_record(record: dict[str, Any], sfumato: Sfumato, t
 
 SYSTEMS = [
     {"weights": 5},
-    {"weights": {}},
-    {"weights": {"file": "../../x"}},
-    {"weights": {"file": "odd.safetensors"}},
-    {"weights": {"file": "odder.safetensors"}},
+    {"weights": []},
+    {"weights": [{}]},
+    {"weights": [{"file": "../../x", "sha256": ""}]},
+    {"weights": [{"file": "odd.safetensors", "sha256": ""}]},
+    {"weights": [{"file": "odder.safetensors", "sha256": ""}]},
     {"format": 7},
 ]
 
@@ -196,9 +198,32 @@ def test_inspect_says_what_is_wrong_with_a_system(change: dict[str, Any], sfumat
     for name, header in (("odd", b'{"a":{}}'), ("odder", b'{"a":{"shape":["x"],"dtype":5}}')):
         data = len(header).to_bytes(8, "little") + header
         (tmp_path / f"{name}.safetensors").write_bytes(data)
-    (tmp_path / "system.json").write_text(json.dumps({"format": 1} | change))
+    (tmp_path / "system.json").write_text(json.dumps({"format": FORMAT} | change))
     said = sfumato("inspect", tmp_path)
     assert said.code == 2 and said.err.startswith("sfumato: ") and said.err.count("\n") == 1
+
+
+# Export ---------------------------------------------------------------------------------------------------------------
+
+
+def test_export_writes_a_system_in_small_files_that_draws_the_same(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+    said = sfumato("export", run, "--out", "small", "--precision", "float32")
+    assert said.code == 0 and re.match(r"small: \d+\.\d MB in float32$", said.out)
+    for model in (run, "small"):
+        sfumato("generate", "cat", "--model", model, "--out", f"by-{Path(model).name}", *PLACE)
+    one, other = (pixels(next((tmp_path / f"by-{name}").iterdir())) for name in (run.name, "small"))
+    assert np.array_equal(one, other)
+
+
+def test_export_halves_a_system(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+    for precision in ("float32", "bfloat16"):
+        assert sfumato("export", run, "--out", precision, "--precision", precision).code == 0
+    whole, half = (
+        sum(path.stat().st_size for path in (tmp_path / precision).glob("*.safetensors"))
+        for precision in ("float32", "bfloat16")
+    )
+    assert 0.4 < half / whole < 0.8, "the header stays"
+    assert "BF16" in sfumato("inspect", "bfloat16").out
 
 
 # Train ----------------------------------------------------------------------------------------------------------------
@@ -283,6 +308,9 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "device": (("generate", "--model", "RUN", "--device", "abacus"), "device 'abacus' is not to be had here"),
     "precision": (("generate", "--model", "RUN", "--precision", "half"), "precision must be float32 or bfloat16"),
     "class of two lines": (("generate", "a\nb", *MODEL), "there is no class 'a.*b' here"),
+    "nothing to export": (("export", "none", "--out", "new"), "there is no folder none"),
+    "precision to export": (("export", "RUN", "--out", "new", "--precision", "half"), "precision must be float32 or"),
+    "tiny files": (("export", "RUN", "--out", "new", "--megabytes", "0"), "--megabytes must be at least 1, not 0$"),
     "nothing to inspect": (("inspect", "none"), "there is no none$"),
     "no record": (("inspect", "FOREIGN"), "carries no record of Sfumato's"),
     "no picture": (("inspect", "DATA"), "cannot be read as a PNG"),
@@ -321,7 +349,7 @@ def test_an_error_is_one_line_and_exit_code_two(
 
 
 @pytest.mark.parametrize(
-    "words", [["generate"], ["--nonsense"], ["generate", "x", "--model"], ["paint"], ["train", "--steps", "x"]]
+    "words", [["--nonsense"], ["export", "x"], ["generate", "x", "--model"], ["paint"], ["train", "--steps", "x"]]
 )
 def test_a_wrong_use_is_said_and_exit_code_two(words: list[str], sfumato: Sfumato, tmp_path: Path) -> None:
     said = sfumato(*words)
