@@ -128,7 +128,7 @@ def test_without_classes_there_is_nothing_to_classify(tmp_path: Path) -> None:
 
 
 def test_task_and_network_belong_together() -> None:
-    with pytest.raises(InputError, match="task is denoise wants network.kind=unet, not encoder"):
+    with pytest.raises(InputError, match="task is denoise wants network.kind=unet or dit, not encoder"):
         load("digits", ["network.kind=encoder"])
     with pytest.raises(InputError, match="task is classify wants network.kind=encoder, not unet"):
         load("classifier", ["network.kind=unet"])

@@ -33,6 +33,7 @@ from sfumato.loss import (
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
+from sfumato.nn.text import TextTransformer, WithText
 from sfumato.nn.unet import UNet
 from sfumato.parts import (
     AUTOENCODERS,
@@ -182,6 +183,17 @@ def test_a_codec_survives_json_with_its_network() -> None:
     assert CODECS.dump(again) == data
 
 
+def test_a_network_that_reads_survives_json_with_what_it_reads_by() -> None:
+    with torch.device("meta"):
+        network = WithText(
+            UNet(width=8, multipliers=(1,), attention=(), vector=4, tokens=4), TextTransformer(9, 4, 1, 2)
+        )
+        data = NETWORKS.dump(network)
+        again = NETWORKS.load(through_json(data))
+    assert isinstance(again, WithText) and NETWORKS.dump(again) == data
+    assert again.state_dict().keys() == network.state_dict().keys()
+
+
 @pytest.mark.parametrize(("kind", "arguments"), BUILT)
 def test_every_network_survives_json(kind: type, arguments: dict[str, Any]) -> None:
     kinds = AUTOENCODERS if issubclass(kind, Autoencoder) else NETWORKS
@@ -197,7 +209,7 @@ def test_every_network_survives_json(kind: type, arguments: dict[str, Any]) -> N
 
 
 def test_every_known_kind_is_among_those_tested() -> None:
-    tested = {(kinds.part, type(value)) for kinds, value in VALUES} | {("codec", Latent)}
+    tested = {(kinds.part, type(value)) for kinds, value in VALUES} | {("codec", Latent), ("network", WithText)}
     tested |= {("autoencoder" if issubclass(kind, Autoencoder) else "network", kind) for kind, _ in BUILT}
     assert tested == {(kinds.part, known) for kinds in ALL for known in kinds.kinds.values()}
 

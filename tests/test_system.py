@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sfumato import files
-from sfumato.codec import Pixels
+from sfumato.codec import Latent, Pixels
 from sfumato.condition import Conditioner, Labels, Nothing
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
@@ -24,6 +24,7 @@ from sfumato.core.parameterization import X0
 from sfumato.core.schedule import Cosine, Linear, Schedule
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import FormatError, InputError, ShapeError, StorageError
+from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.unet import UNet
 from sfumato.parts import NETWORKS
 from sfumato.sample import DDIM, Ancestral
@@ -385,15 +386,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "no file's name": (
         lambda f: change(f, lambda t: t["weights"][0].update(file=5)),
-        r"'weights\.file': input should be a valid string, not 5$",
+        r"'weights\.0\.file': input should be a valid string, not 5$",
     ),
     "null in name": (
         lambda f: change(f, lambda t: t["weights"][0].update(file="\0.safetensors")),
         "should be a file beside it",
     ),
     "other format": (
-        lambda f: change(f, lambda t: t.update(format=2)),
-        r"is in format 2, and this version of Sfumato \(.*\) reads format 1: use the version that wrote it$",
+        lambda f: change(f, lambda t: t.update(format=1)),
+        r"is in format 1, and this version of Sfumato \(.*\) reads format 2: use the version that wrote it$",
     ),
     "no format": (lambda f: change(f, lambda t: t.pop("format")), "is in format None"),
     "missing key": (lambda f: change(f, lambda t: t.pop("schedule")), "'schedule' is missing$"),
@@ -412,17 +413,17 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"'network\.unet\.width': input should be a valid integer, not '8'$",
     ),
     "true for a number": (lambda f: change(f, lambda t: t["schedule"].update(T=True)), "valid integer, not True$"),
-    "no table": (lambda f: change(f, lambda t: t.update(codec=3)), "codec should be a table with a kind; known kinds"),
+    "no table": (lambda f: change(f, lambda t: t.update(codec=3)), "'codec': input should be an object, not 3"),
     "settings of no table": (lambda f: change(f, lambda t: t.update(settings=[1])), r"'settings': .*not \[1\]$"),
     "impossible network": (lambda f: change(f, lambda t: t["network"].update(width=0)), "width must be from 1 to"),
     "impossible dropout": (lambda f: change(f, lambda t: t["network"].update(dropout=2)), "dropout"),
     "other shape": (
-        lambda f: rewritten(f, lambda t: t.update({"enter.weight": torch.zeros(8, 2, 3, 3)})),
-        r"'enter\.weight' should be \(8, 1, 3, 3\) and is \(8, 2, 3, 3\) \(1 such\)$",
+        lambda f: rewritten(f, lambda t: t.update({"network.enter.weight": torch.zeros(8, 2, 3, 3)})),
+        r"'network\.enter\.weight' should be \(8, 1, 3, 3\) and is \(8, 2, 3, 3\) \(1 such\)$",
     ),
     "tensor missing": (
-        lambda f: rewritten(f, lambda t: t.pop("enter.bias")),
-        r"'enter\.bias' should be \(8,\) and is absent \(1 such\)$",
+        lambda f: rewritten(f, lambda t: t.pop("network.enter.bias")),
+        r"'network\.enter\.bias' should be \(8,\) and is absent \(1 such\)$",
     ),
     "tensor too many": (
         lambda f: rewritten(f, lambda t: t.update(more=torch.zeros(3))),
@@ -701,3 +702,35 @@ def test_what_no_solver_can_do_is_said_before_anything_is_drawn() -> None:
     for sampler, match in {"unipc,order=9": "order of unipc", "ddpm,variance=learned": "gives no variance"}.items():
         with pytest.raises(InputError, match=match):
             small().stream("cat", sampler=sampler)
+
+
+def test_weights_may_lie_in_several_files(tmp_path: Path) -> None:
+    own = small()
+    own.save(tmp_path / "one")
+    own.save(tmp_path / "many", shard=2000)
+    parts = sorted((tmp_path / "many").glob("weights-*.safetensors"))
+    assert len(parts) > 3 and len(list((tmp_path / "one").glob("*.safetensors"))) == 1
+    held = [files.read_tensors(path)[0] for path in parts]
+    assert all(len(tensors) == 1 or sum(t.nbytes for t in tensors.values()) <= 2000 for tensors in held)
+    one, many = (System.load(tmp_path / name, "cpu", "float32") for name in ("one", "many"))
+    assert one.fingerprint() == many.fingerprint() == own.fingerprint(), "the same system, however it is cut up"
+    assert torch.equal(one.generate("cat").tensor, many.generate("cat").tensor)
+    parts[1].unlink()
+    with pytest.raises(FormatError, match="is not whole: .* is missing"):
+        System.load(tmp_path / "many")
+
+
+def test_a_system_in_latents_is_saved_with_its_codec(tmp_path: Path) -> None:
+    codec = Latent(KLAutoencoder(1, 2, width=8, multipliers=(1, 2), blocks=1, attention=False), (0.5, -0.5), (2.0,))
+    network = UNet(2, 2, width=8, multipliers=(1,), blocks=1, attention=())
+    own = System(codec, Nothing(), Denoiser(network, Cosine(), X0()), Settings((8, 4), steps=2))
+    own.save(tmp_path / "system")
+    again = System.load(tmp_path / "system", "cpu", "float32")
+    assert again.fingerprint() == own.fingerprint()
+    drawn = again.generate(seeds=[3]).tensor
+    assert drawn.shape == (1, 1, 4, 8) and torch.equal(drawn, own.generate(seeds=[3]).tensor)
+    with torch.no_grad():
+        codec.network.get_parameter("decoder.enter.weight").add_(1)
+    assert again.fingerprint() != own.fingerprint(), "the codec decides pictures too"
+    with pytest.raises(ShapeError, match="nearest that fits is 8×4"):
+        again.generate(size=(8, 5))

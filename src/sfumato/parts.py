@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 import pydantic
 from pydantic import ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
+from torch import nn
 
 from sfumato import loss, sample
 from sfumato.codec import Codec, Latent, Pixels
@@ -23,6 +24,7 @@ from sfumato.loss import Loss, Times, Weight
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
+from sfumato.nn.text import TextTransformer, WithText
 from sfumato.nn.unet import UNet
 from sfumato.sample import Sampler
 
@@ -212,7 +214,8 @@ SAMPLERS = Kinds[Sampler[Any]](
         "predictor-corrector": sample.PredictorCorrector,
     },
 )
-NETWORKS = Kinds[Any]("network", {"unet": UNet, "dit": DiT, "encoder": Encoder})
+NETWORKS = Kinds[Any]("network", {"unet": UNet, "dit": DiT, "encoder": Encoder, "with-text": WithText})
+TEXT_NETWORKS = Kinds[TextTransformer]("text network", {"transformer": TextTransformer})
 AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder})
 CODECS = Kinds[Codec]("codec", {"pixels": Pixels, "latent": Latent})
 TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
@@ -251,6 +254,8 @@ TIMES = Kinds[Times](
 
 KINDS: dict[Any, Kinds[Any]] = {
     schedule.Schedule: SCHEDULES,
+    nn.Module: NETWORKS,
+    TextTransformer: TEXT_NETWORKS,
     Autoencoder: AUTOENCODERS,
     TextEncoder: TEXT_ENCODERS,
     Sampler[Any]: SAMPLERS,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sfumato import machine, system_file
 from sfumato.codec import Codec
-from sfumato.condition import Conditioner, Prompt, Text
+from sfumato.condition import Conditioner, Prompt, Text, TokenIds
 from sfumato.core.condition import Condition
 from sfumato.core.grid import Spacing, levels
 from sfumato.core.noise import Noise
@@ -197,7 +197,7 @@ class System:
 
     def unread(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long to be read; "" if all of it is."""
-        return self.conditioner.cut(prompt) if isinstance(self.conditioner, Text) else ""
+        return self.conditioner.cut(prompt) if isinstance(self.conditioner, Text | TokenIds) else ""
 
     def check(self, chosen: Settings, prompted: bool) -> None:
         """Raise an `InputError` for settings that this system cannot draw with; one for a size says which near by
@@ -284,6 +284,5 @@ class System:
         said, codec, network = system_file.read(Path(folder))
         denoiser = Denoiser(network, said.schedule, said.parameterization)
         system = System(codec, said.conditioner, denoiser, said.settings.settings(), said.about)
-        digest = system_file.digest_of([shard.sha256 for shard in said.weights])
-        system._weights = (digest, system._state())
+        system._weights = (said.digest, system._state())
         return system.to(device, precision)

@@ -5,7 +5,6 @@ Weights lie in one file or several, carry their SHA-256 in their name, and the J
 holds one whole system at every moment.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -69,6 +68,7 @@ class SystemFile(_Table):
     parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)]
     settings: SettingsTable
     about: dict[str, Any]
+    digest: str
     weights: Shards
 
 
@@ -80,6 +80,7 @@ class ClassifierFile(_Table):
     classes: tuple[str, ...]
     network: dict[str, Any]
     about: dict[str, Any]
+    digest: str
     weights: Shards
 
 
@@ -89,6 +90,7 @@ class CodecFile(_Table):
     format: int
     codec: dict[str, Any]
     about: dict[str, Any]
+    digest: str
     weights: Shards
 
 
@@ -102,25 +104,21 @@ def write(folder: Path, spec: dict[str, Any], parts: Parts, name: str = NAME, sh
     """
     shards = []
     for tensors in _shards(_tensors(parts), shard):
-        digest = files.tensors_sha256(tensors)
-        path = folder / f"weights-{digest[:12]}.safetensors"
+        hashed = files.tensors_sha256(tensors)
+        path = folder / f"weights-{hashed[:12]}.safetensors"
         files.write_tensors(path, tensors)
-        shards.append({"file": path.name, "sha256": digest})
-    files.write_json(folder / name, {**spec, "weights": shards})
+        shards.append({"file": path.name, "sha256": hashed})
+    whole = digest(parts) if len(shards) > 1 else shards[0]["sha256"]
+    files.write_json(folder / name, {**spec, "digest": whole, "weights": shards})
     for old in folder.glob("weights-*.safetensors"):
         if old.name not in [one["file"] for one in shards]:
             old.unlink(missing_ok=True)
-    return digest_of([one["sha256"] for one in shards])
+    return whole
 
 
 def digest(parts: Parts) -> str:
-    """The digest that `write` would return."""
-    return digest_of([files.tensors_sha256(tensors) for tensors in _shards(_tensors(parts), SHARD)])
-
-
-def digest_of(hashes: list[str]) -> str:
-    """One hash for several files: a single file's own."""
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    """A hash of all weights, which does not hang on how many files they lie in: that of a single file."""
+    return files.tensors_sha256(_tensors(parts))
 
 
 def _tensors(parts: Parts) -> dict[str, Tensor]:

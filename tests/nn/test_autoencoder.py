@@ -75,7 +75,7 @@ def test_a_place_is_rounded_to_the_nearest_code() -> None:
     network = vq()
     awake(network)
     z = torch.randn(2, 3, 4, 4)
-    distance = ((z[:, None] - network.book.weight[None, :, :, None, None]) ** 2).sum(2)
+    distance = ((z[:, None] - network.book[None, :, :, None, None]) ** 2).sum(2)
     assert torch.equal(network.nearest(z), distance.argmin(1))
     rounded = network.round(z)
     assert (rounded - network.round(rounded)).abs().max() == 0
@@ -93,7 +93,7 @@ def test_the_penalty_pulls_codes_and_latents_together_and_gradients_pass_straigh
     (straight,) = torch.autograd.grad(made.sum(), network.to_codes.weight)
     assert straight.abs().max() > 0, "through the rounding, to the encoder"
     made, _ = network(x, torch.zeros_like(z))
-    (none,) = torch.autograd.grad(made.sum(), network.book.weight, allow_unused=True)
+    (none,) = torch.autograd.grad(made.sum(), network.book, allow_unused=True)
     assert none is None or none.abs().max() == 0, "codes learn by the penalty alone"
 
 

@@ -107,7 +107,7 @@ def test_a_memory_of_other_times_changes_nothing(
     own = trainer(data, tmp_path / "other", *wanted)
     weight, memory = own.network.get_parameter("enter.weight").clone(), own.memory
     with pytest.raises(
-        ResumeError, match="does not fit this run: its times remember other losses than the recipe's do"
+        ResumeError, match="does not fit this run: it remembers other losses than the recipe's times do"
     ):
         own.resume(newest(tmp_path / "run"))
     assert own.step == 0 and own.memory is memory

@@ -78,7 +78,11 @@ def _system(where: Path) -> list[tuple[str, Any]]:
     size = (
         f"{count / 1e6:.2f}M parameters, {types}, {sum(path.stat().st_size for path in paths) / 1e6:.1f} MB in {there}"
     )
-    return [("system", str(folder)), ("weights", size), *((k, v) for k, v in spec.items() if k != "weights")]
+    return [
+        ("system", str(folder)),
+        ("weights", size),
+        *((k, v) for k, v in spec.items() if k not in ("weights", "digest")),
+    ]
 
 
 def _plain(value: Any) -> str:

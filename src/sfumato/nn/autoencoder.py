@@ -159,8 +159,7 @@ class VQAutoencoder(Autoencoder):
             raise InputError(f"codes must be from 2 to {2**20:,} and commitment from 0, not {codes:,}, {commitment}")
         self.to_codes = nn.Conv2d(latent, latent, 1)
         self.from_latent = nn.Conv2d(latent, latent, 1)
-        self.book = nn.Embedding(codes, latent)
-        nn.init.uniform_(self.book.weight, -1 / codes, 1 / codes)
+        self.book = nn.Parameter(torch.empty(codes, latent).uniform_(-1 / codes, 1 / codes))
 
     def encode(self, pictures: Tensor) -> Tensor:
         self.check_size(*pictures.shape[-2:])
@@ -169,13 +168,13 @@ class VQAutoencoder(Autoencoder):
     def nearest(self, latents: Tensor) -> Tensor:
         """Latents [b, latent, h, w] → the number of the nearest code at each place, [b, h, w]."""
         places = latents.movedim(1, -1)
-        book = self.book.weight.to(places)
+        book = self.book.to(places)
         # |z − e|² = |z|² − 2 z·e + |e|², of which the first is the same for all
         return (book.square().sum(1) - 2 * places @ book.T).argmin(-1)
 
     def round(self, latents: Tensor) -> Tensor:
         """Latents, each place by its nearest code."""
-        return embedding(self.nearest(latents), self.book.weight).movedim(-1, 1)
+        return embedding(self.nearest(latents), self.book).movedim(-1, 1)
 
     def decode(self, latents: Tensor) -> Tensor:
         return self.decoder(self.from_latent(self.round(latents)))

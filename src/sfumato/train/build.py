@@ -6,11 +6,12 @@ import torch
 
 from sfumato.classifier import NoisyClassifier
 from sfumato.codec import Codec, Pixels
-from sfumato.condition import Conditioner, Labels, Nothing, Text
+from sfumato.condition import Conditioner, Labels, Nothing, Text, TokenIds, fit_tokenizer
 from sfumato.data.prepare import Pictures
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
 from sfumato.nn.autoencoder import Autoencoder
+from sfumato.nn.text import TextTransformer, WithText
 from sfumato.parts import AUTOENCODERS, NETWORKS
 from sfumato.settings import Settings
 from sfumato.system import System
@@ -24,14 +25,19 @@ def build(recipe: Recipe, pictures: Pictures, codec: Codec | None = None) -> Sys
     height, width = pictures.pixels.shape[2:]
     codec = codec or Pixels(colours(pictures))
     conditioner = build_conditioner(recipe.condition, pictures)
+    own = recipe.condition
+    doors = {"vector": own.width, "tokens": own.width} if isinstance(conditioner, TokenIds) else conditioner.doors
     given: dict[str, Any] = {
         "in_channels": codec.channels,
         "out_channels": codec.channels * (2 if recipe.variance == "learned" else 1),
-        **conditioner.doors,
+        **doors,
     }
     _not_said(recipe, given)
     torch.manual_seed(mix(recipe.train.seed, 0))
     network = NETWORKS.load(recipe.network, **given)
+    if isinstance(conditioner, TokenIds):
+        text = TextTransformer(conditioner.vocabulary, own.width, own.layers, own.heads, own.length)
+        network = WithText(network, text)
     settings = Settings(
         (width, height),
         recipe.settings.sampler,
@@ -82,13 +88,16 @@ def _not_said(recipe: Recipe, given: dict[str, Any]) -> None:
 
 def build_conditioner(recipe: ConditionRecipe, pictures: Pictures) -> Conditioner:
     """Text where the recipe wants it; labels where the data has classes and the recipe does not refuse them."""
-    if recipe.kind == "text":
+    if recipe.kind in ("text", "learned"):
         if not any(pictures.captions):
             raise InputError(
                 "the recipe wants captions, and the data has none: put a .txt beside each picture, a metadata.jsonl"
                 " into the folder, or a column `text` into the parquet file"
             )
-        return Text(recipe.encoder, recipe.length, recipe.dropout)
+        if recipe.kind == "text":
+            return Text(recipe.encoder, recipe.length, recipe.dropout)
+        captions = (caption for own in pictures.captions for caption in own)
+        return TokenIds(fit_tokenizer(captions, recipe.vocabulary), recipe.length, recipe.dropout)
     classes = pictures.classes if pictures.labels is not None else ()
     if recipe.kind == "labels" and len(classes) < 2:
         found = f"only '{classes[0]}'" if classes else "none"

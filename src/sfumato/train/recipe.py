@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sfumato.condition import MiniLM, TextEncoder
+from sfumato.condition import MiniLM, Pretrained, TextEncoder
 from sfumato.core.grid import Spacing, Trailing
 from sfumato.core.parameterization import Eps, Parameterization
 from sfumato.core.schedule import Linear, Schedule
@@ -68,14 +68,26 @@ class CodecRecipe(Table):
     use: str | None = None
 
 
+def _opened(encoder: Any) -> Any:
+    """A text encoder of transformers that is only named, with what there is to say of it."""
+    if isinstance(encoder, dict) and encoder.keys() == {"kind", "name"} and encoder["kind"] == "transformers":
+        return TEXT_ENCODERS.dump(Pretrained.open(encoder["name"]))
+    return encoder
+
+
 class ConditionRecipe(Table):
     """What the network is told. "auto" is labels where the data has classes; `dropout` of samples are told nothing.
-    "text" is captions, read by `encoder`, of which `length` tokens count."""
+    "text" is captions, read by `encoder`, of which `length` tokens count; "learned" is captions that a transformer of
+    `layers` layers learns to read with the network, in up to `vocabulary` pieces that are fitted to them."""
 
-    kind: Literal["auto", "labels", "nothing", "text"] = "auto"
+    kind: Literal["auto", "labels", "nothing", "text", "learned"] = "auto"
     dropout: Share = 0.1
-    encoder: Annotated[TextEncoder, part_field(TEXT_ENCODERS)] = MiniLM()
+    encoder: Annotated[TextEncoder, part_field(TEXT_ENCODERS), BeforeValidator(_opened)] = MiniLM()
     length: Count = 32
+    vocabulary: Count = 4096
+    width: Count = 256
+    layers: Count = 4
+    heads: Count = 4
 
 
 class ReconstructionRecipe(Table):

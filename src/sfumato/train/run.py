@@ -228,7 +228,7 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
     monitor.say(f"{where}: {len(pictures):,} pictures of {width}×{height}{classes}")
     for note in pictures.notes:
         monitor.say(f"note: {note}")
-    if any(pictures.captions) and recipe.task == "denoise" and recipe.condition.kind != "text":
+    if any(pictures.captions) and recipe.task == "denoise" and recipe.condition.kind not in ("text", "learned"):
         monitor.say("note: there are captions, and this recipe does not read them: condition.kind=text does")
     for skipped in pictures.skipped[:5]:
         monitor.say(f"  {skipped.name}: {skipped.reason}")

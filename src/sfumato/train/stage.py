@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sfumato import files, system_file
 from sfumato.codec import Codec, Latent, Pixels
-from sfumato.condition import Remembered, Text
+from sfumato.condition import Labels, Remembered, Text
 from sfumato.data.prepare import Pictures
 from sfumato.errors import InputError
 from sfumato.nn.mobilenet import MobileNet
@@ -36,7 +36,7 @@ def work(recipe: Recipe, pictures: Pictures, folder: Path, monitor: Monitor, fit
         eye = MobileNet.read(own.features) if own.perceptual and own.features is not None else None
         return Autoencoding(own, build_autoencoder(recipe, pictures), _feed(recipe, pictures, None), eye)
     conditioner = build_conditioner(recipe.condition, pictures)
-    prompts = None if not conditioner.doors else "text" if isinstance(conditioner, Text) else "labels"
+    prompts = None if not conditioner.doors else "labels" if isinstance(conditioner, Labels) else "text"
     plain = _feed(recipe, pictures, prompts)
     if isinstance(conditioner, Text):  # before the codec: a text encoder that is not to be had says so at once
         conditioner = Remembered(conditioner, plain.said(), folder / CAPTIONS, monitor.preparing)
@@ -63,7 +63,7 @@ def _codec(recipe: Recipe, pictures: Pictures, folder: Path, fit: Fit) -> Codec:
 
 def _latents(feed: PictureFeed, codec: Codec, folder: Path, monitor: Monitor) -> Feed:
     """The latents of all pictures, from the run's folder if they are there."""
-    digest = files.read_json(folder / CODEC / system_file.CODEC)["weights"][0]["sha256"]
+    digest = files.read_json(folder / CODEC / system_file.CODEC)["digest"]
     return LatentFeed(feed, codec, folder / LATENTS.format(digest[:12]), monitor.preparing)
 
 
@@ -89,7 +89,7 @@ def copy_codec(source: Path, target: Path) -> None:
     spec = system_file.read_spec(source, system_file.CODEC)
     codec, _ = system_file.read_codec(source)
     assert isinstance(codec, Latent)
-    del spec["weights"]
+    del spec["weights"], spec["digest"]
     system_file.write(target, spec, {CODEC: codec}, system_file.CODEC)
 
 

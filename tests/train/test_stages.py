@@ -10,8 +10,9 @@ from PIL import Image
 import sfumato
 from condition.small_encoder import Waves
 from sfumato.codec import Latent
-from sfumato.condition import Text
+from sfumato.condition import Text, TokenIds
 from sfumato.errors import InputError, ResumeError
+from sfumato.nn.text import WithText
 from sfumato.parts import TEXT_ENCODERS
 from sfumato.train import train
 from train.small_runs import everything
@@ -71,6 +72,20 @@ def test_one_command_fits_the_codec_and_then_the_denoiser(data: Path, tmp_path: 
     assert (drawn.tensor - system.generate(["a red cat", None], seeds=[1]).tensor).abs().max() <= 1e-6
     assert abs(float(system.codec.encode(drawn.tensor).std())) > 0 and latents.stat().st_size > 0
     assert "'waves'" in str(json.loads((out / "system" / "system.json").read_text()))
+
+
+def test_captions_may_be_learned_to_read(data: Path, tmp_path: Path) -> None:
+    settings = ("condition.kind=learned", "condition.width=8", "condition.layers=1", "condition.heads=2")
+    system = begin(
+        data, tmp_path / "run", *settings, "condition.vocabulary=300", "optimizer.learning_rate=0.05", steps=12
+    )
+    assert isinstance(system.conditioner, TokenIds) and isinstance(system.denoiser.network, WithText)
+    assert not (tmp_path / "run" / "captions.safetensors").exists(), "there is nothing to encode once"
+    again = sfumato.load(tmp_path / "run", "cpu", "float32")
+    one, other = (again.generate(prompt, seeds=[1]).tensor for prompt in ("a red cat", "a blue house"))
+    assert (one - other).abs().max() > 0
+    assert (one - system.generate("a red cat", seeds=[1]).tensor).abs().max() <= 1e-6
+    assert again.unread("a red cat " * 40).startswith("red cat") or "cat" in again.unread("a red cat " * 40)
 
 
 def test_a_run_that_is_stopped_between_its_stages_goes_on(
