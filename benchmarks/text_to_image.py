@@ -1,9 +1,10 @@
 """Does a text-to-image system draw what it is asked, and is what it draws new? The figures of its model card.
 
 DATA holds `train.parquet`, `held_out_pairs.parquet` (captions and styles that were trained on, but never together) and
-`held_out_captions.parquet`, with columns `image` (a file's bytes), `caption` and `style`. "CAPTION, STYLE" is asked
-for, once for each held-out row and for a seeded choice of the training rows, each with a seed of its own. What is drawn
-is compared, in the features of a MobileNet, with all real pictures of the three files:
+`held_out_captions.parquet`, with columns `image` (a file's bytes), `text` (the prompts that it answers to, the plainest
+first), `caption` and `style`. The first text is asked for, once for each held-out row and for a seeded choice of the
+training rows; sixteen prompts share a seed. What is drawn is compared, in the features of a MobileNet, with all real
+pictures of the three files:
 
 - caption: the share of drawn pictures whose nearest real picture carries the very caption asked for; one of the five
   nearest; and style, the share whose nearest is in the style asked for;
@@ -48,6 +49,8 @@ SEEN, PAIRS, CAPTIONS = SETS = ("seen captions", "held-out pairs", "held-out cap
 FILES = dict(zip(SETS, ("train.parquet", "held_out_pairs.parquet", "held_out_captions.parquet"), strict=True))
 DRAWN, CODEC, REAL = "drawn", "real, after the codec", "real, without itself"
 MARK = "<!-- the rest is written by benchmarks/text_to_image.py -->"
+TOGETHER = 16
+"""How many prompts share a seed, so that they can be drawn in one batch."""
 T = TypeVar("T")
 
 
@@ -56,12 +59,10 @@ class Gallery:
     """All real pictures, uint8 [n, c, h, w], with what each shows; `rows` says where each set's file lies in them."""
 
     pictures: Tensor
+    prompts: list[str]
     captions: list[str]
     styles: list[str]
     rows: dict[str, range]
-
-    def prompt(self, place: int) -> str:
-        return f"{self.captions[place]}, {self.styles[place]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gallery = read(given.data, system.settings.size, system.codec.colours)
     sets, others = choose(gallery, given.count, given.seed)
     settings = {"steps": given.steps, "guidance": given.guidance}
-    asked = [gallery.prompt(place) for places in sets.values() for place in places]
+    asked = [gallery.prompts[place] for places in sets.values() for place in places]
     system.stream(asked[0], seeds=[given.seed], **settings)  # settings that cannot be drawn with stop here
     print(f"{len(asked):,} pictures will be drawn, and compared with {len(gallery.captions):,}", file=sys.stderr)
 
@@ -132,20 +133,23 @@ def read(folder: Path, size: tuple[int, int], colours: int) -> Gallery:
             tables[name] = pq.read_table(folder / file).to_pydict()
         except (OSError, ValueError) as error:  # Arrow's own errors are ValueErrors
             raise DataError(f"cannot read {folder / file}: {error}") from error
-        if missing := sorted({"image", "caption", "style"} - set(tables[name])):
+        if missing := sorted({"image", "text", "caption", "style"} - set(tables[name])):
             lacks = ", ".join(missing)
-            raise DataError(f"{folder / file} should have the columns image, caption and style; it has no {lacks}")
+            raise DataError(
+                f"{folder / file} should have the columns image, text, caption and style; it has no {lacks}"
+            )
         if (rows := len(tables[name]["image"])) < 2:
             raise DataError(f"{folder / file} has {count(rows, 'row')}, and two or more are needed")
-    pictures, captions, styles, rows = [], [], [], {}
+    pictures, prompts, captions, styles, rows = [], [], [], [], {}
     for name, table in tables.items():
         rows[name] = range(len(captions), len(captions) + len(table["image"]))
         for number, data in enumerate(progress(table["image"], f"reading {FILES[name]}")):
             image = decode(data, f"{FILES[name]}[{number}]")
             pictures.append(torch.from_numpy(to_array(image, size=size, channels=colours)))
+        prompts += [texts[0] for texts in table["text"]]
         captions += table["caption"]
         styles += table["style"]
-    return Gallery(torch.stack(pictures), captions, styles, rows)
+    return Gallery(torch.stack(pictures), prompts, captions, styles, rows)
 
 
 def choose(gallery: Gallery, number: int, seed: int) -> tuple[dict[str, list[int]], list[int]]:
@@ -159,9 +163,10 @@ def choose(gallery: Gallery, number: int, seed: int) -> tuple[dict[str, list[int
 
 
 def draw(system: System, prompts: Sequence[str], seed: int, settings: dict[str, Any]) -> Tensor:
-    """One picture for each prompt, as uint8; the n-th has the n-th seed from `seed` on."""
-    seeded = list(enumerate(prompts, start=seed))
-    drawn = [system.generate(prompt, seeds=[own], **settings).tensor for own, prompt in progress(seeded, "drawing")]
+    """One picture for each prompt, as uint8; the seeds count on from `seed`, one for every `TOGETHER` prompts."""
+    parts = [prompts[start : start + TOGETHER] for start in range(0, len(prompts), TOGETHER)]
+    seeded = list(enumerate(parts, start=seed))
+    drawn = [system.generate(part, seeds=[own], **settings).tensor for own, part in progress(seeded, "drawing")]
     return whole(torch.cat(drawn))
 
 
@@ -184,8 +189,8 @@ def pairings(gallery: Gallery, places: list[int], drawn: Tensor, found: list[int
         Pair(
             drawn=to_image(floats(picture)),
             real=to_image(floats(gallery.pictures[place])),
-            asked=gallery.prompt(asked),
-            shows=gallery.prompt(place),
+            asked=gallery.prompts[asked],
+            shows=gallery.prompts[place],
             right=gallery.captions[place] == gallery.captions[asked],
         )
         for asked, picture, place in zip(places, drawn, found, strict=True)

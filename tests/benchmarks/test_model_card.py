@@ -64,12 +64,16 @@ class Painter:
         self.wrong, self.codec = wrong, codec
         self.asked: list[tuple[str, int]] = []
 
-    def generate(self, prompt: str, seeds: Sequence[int], steps: int | None, guidance: float | None) -> SimpleNamespace:
+    def generate(
+        self, prompts: Sequence[str], seeds: Sequence[int], steps: int | None, guidance: float | None
+    ) -> SimpleNamespace:
         (seed,) = seeds
-        self.asked.append((prompt, seed))
-        caption, style = ("cat", "flat") if self.wrong else prompt.split(", ")
-        pixels = np.asarray(emoji(caption, style, clear=False).convert("RGB"))
-        return SimpleNamespace(tensor=torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1)
+        drawn = []
+        for prompt in prompts:
+            self.asked.append((prompt, seed))
+            caption, style = ("cat", "flat") if self.wrong else prompt.removesuffix(" style").split(", ")
+            drawn.append(np.asarray(emoji(caption, style, clear=False).convert("RGB")))
+        return SimpleNamespace(tensor=torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2) / 127.5 - 1)
 
     def stream(self, prompt: str, seeds: Sequence[int], steps: int | None, guidance: float | None) -> None:
         if guidance == -1:
@@ -104,7 +108,9 @@ def write(path: Path, rows: Sequence[tuple[str, str]]) -> None:
         emoji(caption, style).save(stream, "PNG")
         images.append(stream.getvalue())
     captions, styles = ([row[n] for row in rows] for n in (0, 1))
-    parquet.write_table(pyarrow.table({"image": images, "caption": captions, "style": styles}), path)
+    texts = [[f"{caption}, {style} style", caption] for caption, style in rows]
+    table = {"image": images, "text": texts, "caption": captions, "style": styles}
+    parquet.write_table(pyarrow.table(table), path)
 
 
 def measured(card: ModuleType, data: Path, painter: Painter, monkeypatch: pytest.MonkeyPatch, *more: str) -> dict:
@@ -118,10 +124,12 @@ def test_a_system_that_draws_what_it_is_asked(
     card: ModuleType, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     painter = Painter()
+    monkeypatch.setattr(card, "TOGETHER", 4)
     (data / "out.md").write_text(f"# The card\n\n{card.MARK}\n\nwhat was here before")
     found = measured(card, data, painter, monkeypatch, "--seed", "7", "--steps", "9", "--guidance", "3")
-    assert [seed for _, seed in painter.asked] == list(range(7, 16))
-    assert [prompt for prompt, _ in painter.asked[5:]] == ["cat, 3d", "dog, flat", "hen, flat", "hen, 3d"]
+    assert [seed for _, seed in painter.asked] == [7, 7, 7, 7, 8, 8, 8, 8, 9], "so many together have one seed"
+    asked = ["cat, 3d style", "dog, flat style", "hen, flat style", "hen, 3d style"]
+    assert [prompt for prompt, _ in painter.asked[5:]] == asked, "the first text of each"
     assert list(found["sets"]) == ["seen captions", "held-out pairs", "held-out captions"]
     for kinds in found["sets"].values():
         assert list(kinds) == ["drawn", "real, without itself"]
@@ -185,7 +193,7 @@ def test_what_cannot_be_measured_stops_before_anything_is_drawn(
             measured(card, data, painter, monkeypatch, *more)
     path = data / "held_out_captions.parquet"
     parquet.write_table(pyarrow.table({"image": [b""], "caption": ["hen"]}), path)
-    with pytest.raises(DataError, match="held_out_captions.parquet .* it has no style"):
+    with pytest.raises(DataError, match="held_out_captions.parquet .* it has no style, text"):
         measured(card, data, painter, monkeypatch)
     write(path, HELD_CAPTIONS[:1])
     with pytest.raises(DataError, match="held_out_captions.parquet has 1 row, and two or more are needed"):

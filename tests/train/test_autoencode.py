@@ -1,0 +1,124 @@
+"""Training an autoencoder: what it learns by, what is kept, what its latents are like."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sfumato import system_file
+from sfumato.codec import Latent
+from sfumato.data import Pictures
+from sfumato.loss.reconstruction import absolute, edges, tones
+from sfumato.nn.autoencoder import KLAutoencoder
+from sfumato.train import train
+from sfumato.train.autoencode import Autoencoding, FittedCodec
+from sfumato.train.feed import PictureFeed
+from sfumato.train.recipe import ReconstructionRecipe
+from train.small_runs import newest, pictures_file, tensors
+
+SMALL = {"width": 8, "multipliers": (1, 2), "blocks": 1, "latent": 2, "attention": False}
+SETTINGS = (
+    "data.size=[8,8]",
+    "data.channels=1",
+    "network.width=8",
+    "network.patch=1",
+    "network.latent=2",
+    "train.batch=4",
+    "optimizer.warmup=1",
+    "train.show_minutes=99",
+)
+
+
+def feed(n: int = 12) -> PictureFeed:
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 3, 8, 8), dtype=np.uint8)
+    return PictureFeed(Pictures(pixels, None, ((),) * n, tuple(map(str, range(n))), (), (), (), ""))
+
+
+def work(**changes: Any) -> Autoencoding:
+    torch.manual_seed(0)
+    return Autoencoding(ReconstructionRecipe(**changes), KLAutoencoder(**SMALL), feed())
+
+
+def asked(own: Autoencoding) -> tuple[Tensor, Any]:
+    x = own.feed.samples(torch.arange(3), torch.zeros(3, dtype=torch.long))
+    torch.manual_seed(1)
+    return x, own.model(*own.question(x, torch.randn(3, *own.shape), torch.zeros(3), [None] * 3))
+
+
+def test_the_loss_is_the_sum_of_what_the_recipe_weighs() -> None:
+    own = work(edges=0.3, tones=0.7, penalty=0.01)
+    x, answer = asked(own)
+    y = answer.pictures
+    expected = absolute(y, x) + 0.3 * edges(y, x) + 0.7 * tones(y, x) + 0.01 * answer.penalty
+    assert (own.loss(answer, x, []) - expected).abs().max() <= 1e-6
+    assert own.shape == (2, 4, 4)
+
+
+def test_a_critic_and_what_it_judges_learn_against_each_other_in_one_pass() -> None:
+    """The autoencoder wants its pictures to score high; the critic wants them low. Neither's loss moves the other."""
+    own = work(edges=0.0, tones=0.0, penalty=0.0, adversarial=0.5)
+    apprentice = own.model.network
+    x, answer = asked(own)
+    own.loss(answer, x, []).sum().backward()
+    found = {name: p.grad.clone() for name, p in apprentice.named_parameters() if p.grad is not None}
+
+    apprentice.zero_grad()
+    made, _ = apprentice.autoencoder(x, _noise(own))
+    (absolute(made, x) - 0.5 * apprentice.critic(made).flatten(1).mean(1)).sum().backward()
+    wanted = {name: p.grad.clone() for name, p in apprentice.autoencoder.named_parameters() if p.grad is not None}
+    apprentice.zero_grad()
+    with torch.no_grad():
+        made, _ = apprentice.autoencoder(x, _noise(own))
+    judged = (1 - apprentice.critic(x)).relu() + (1 + apprentice.critic(made)).relu()
+    judged.flatten(1).mean(1).sum().backward()
+    learned = {name: p.grad.clone() for name, p in apprentice.critic.named_parameters() if p.grad is not None}
+
+    for part, gradients in (("autoencoder", wanted), ("critic", learned)):
+        assert gradients
+        for name, gradient in gradients.items():
+            assert (found[f"{part}.{name}"] - gradient).abs().max() <= 1e-5, (part, name)
+
+
+def _noise(own: Autoencoding) -> Tensor:
+    torch.manual_seed(1)
+    return torch.randn(3, *own.shape)
+
+
+def test_latents_are_brought_to_zero_mean_and_unit_variance() -> None:
+    own = work()
+    codec = FittedCodec(own.model.network.autoencoder, own._some(12)).codec()
+    z = codec.encode(own._some(12))
+    assert z.mean((0, 2, 3)).abs().max() <= 1e-5 and (z.std((0, 2, 3)) - 1).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("network", ["kl", "vq"])
+def test_a_run_with_a_critic_is_resumed_to_the_same_bytes(network: str, tmp_path: Path) -> None:
+    data = pictures_file(tmp_path / "data.npz", labels=[])
+    settings = [*SETTINGS, f"network.kind={network}", "reconstruction.adversarial=0.1"]
+    options: dict[str, Any] = {"recipe": "autoencoder", "settings": settings, "device": "cpu", "precision": "float32"}
+    train(data, out=tmp_path / "whole", steps=4, **options)
+    train(data, out=tmp_path / "halved", steps=2, **options)
+    train(data, out=tmp_path / "halved", steps=4, resume=True, device="cpu", precision="float32")
+    whole, halved = (tensors(newest(tmp_path / name)) for name in ("whole", "halved"))
+    assert any("critic" in name for name in whole)
+    assert whole.keys() == halved.keys() and all(torch.equal(whole[name], halved[name]) for name in whole)
+    codec, about = system_file.read_codec(tmp_path / "whole" / "codec")
+    assert isinstance(codec, Latent) and about["steps"] == 4 and "psnr of pictures trained on" in about
+    assert not any("critic" in name for name in codec.state_dict()), "it is kept for resuming alone"
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    data = pictures_file(tmp_path / "data.npz", n=4, labels=[])
+    settings = [*SETTINGS, "optimizer.learning_rate=0.01", "average.kind=constant", "average.rate=0.0"]
+    psnr = []
+    for steps in (1, 60):
+        fitted = train(
+            data, out=tmp_path / str(steps), recipe="autoencoder", settings=settings, steps=steps, device="cpu"
+        )
+        _, about = system_file.read_codec(tmp_path / str(steps) / "codec")
+        psnr.append(about["psnr of pictures trained on"])
+    assert isinstance(fitted, FittedCodec)
+    assert psnr[1] > psnr[0] + 2, psnr
