@@ -7,7 +7,7 @@ wrong type, is an `InputError` that names it and the nearest known.
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import pydantic
@@ -145,10 +145,11 @@ def _nested(hint: Any) -> Any:
     return Annotated[hint, part_field(kinds)] if kinds else hint
 
 
-def part_field(kinds: Kinds[Any]) -> GetPydanticSchema:
-    """Marks a pydantic field as holding a part: read from a table, kept as the part, written as a table."""
+def part_field(kinds: Kinds[Any], load: Callable[[Any], Any] | None = None) -> GetPydanticSchema:
+    """Marks a pydantic field as holding a part: read from a table (by `load`, if that is another's), kept as the part,
+    written as a table."""
     writes = core_schema.plain_serializer_function_ser_schema(kinds.dump)
-    schema = core_schema.no_info_plain_validator_function(kinds.load, serialization=writes)
+    schema = core_schema.no_info_plain_validator_function(load or kinds.load, serialization=writes)
     return GetPydanticSchema(lambda source, handler: schema)
 
 

@@ -231,6 +231,8 @@ class System:
         for part in self._parts().values():
             part.to(where, machine.dtype(machine.pick_precision(where, precision)))
             part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if isinstance(self.conditioner, Text) and where.type != "cpu":  # there it is, and need not be read yet
+            self.conditioner.to(where)
         self._weights = (known[0], self._state()) if known is not None else None
         return self
 

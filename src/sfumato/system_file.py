@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from sfumato import files
 from sfumato.codec import Codec
-from sfumato.condition import Conditioner
+from sfumato.condition import Conditioner, TokenIds
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
 from sfumato.errors import FormatError, InputError
+from sfumato.nn.text import WithText
 from sfumato.parts import (
     CODECS,
     CONDITIONERS,
@@ -110,7 +111,7 @@ def write(folder: Path, spec: dict[str, Any], parts: Parts, name: str = NAME, sh
         shards.append({"file": path.name, "sha256": hashed})
     whole = digest(parts) if len(shards) > 1 else shards[0]["sha256"]
     files.write_json(folder / name, {**spec, "digest": whole, "weights": shards})
-    for old in folder.glob("weights-*.safetensors"):
+    for old in folder.glob("weights-*.safetensors"):  # those of before, and what a failure left
         if old.name not in [one["file"] for one in shards]:
             old.unlink(missing_ok=True)
     return whole
@@ -209,6 +210,8 @@ def _read(
     for part, module in parts.items():
         own = {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
         module.load_state_dict(own, assign=True)
+    if len(said.weights) == 1 and said.digest != said.weights[0].sha256:
+        raise FormatError(f"{path} is damaged: its digest is not that of its weights; copy the folder again")
     return said, codec, network
 
 
@@ -238,6 +241,12 @@ def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
         found = getattr(network, name, value)
         if found != value:
             raise InputError(f"network.{name} is {found}, and codec and conditioner want {value}")
+    if isinstance(network, WithText) and isinstance(reader := said.conditioner, TokenIds):
+        if reader.vocabulary > network.text.vocabulary or reader.length > network.text.length:
+            raise InputError(
+                f"the conditioner tells up to {reader.length} of {reader.vocabulary:,} pieces, and the network reads"
+                f" {network.text.length} of {network.text.vocabulary:,}"
+            )
 
 
 def _check_classifier(said: ClassifierFile, codec: Codec, network: nn.Module) -> None:

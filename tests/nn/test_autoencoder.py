@@ -82,6 +82,14 @@ def test_a_place_is_rounded_to_the_nearest_code() -> None:
     assert (network.decode(z) - network.decode(rounded)).abs().max() <= 1e-6, "the decoder rounds"
 
 
+def test_codes_are_found_in_full_precision() -> None:
+    network = vq(codes=1024)
+    z = torch.randn(8, 3, 8, 8) / 1024
+    expected = network.nearest(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(network.nearest(z), expected)
+
+
 def test_the_penalty_pulls_codes_and_latents_together_and_gradients_pass_straight() -> None:
     network = vq(commitment=0.3)
     awake(network)

@@ -14,8 +14,9 @@ from sfumato.data import Pictures, open_source, prepare
 from sfumato.system import System
 from sfumato.train import checkpoint, recipe, train
 from sfumato.train.monitor import Quiet
+from sfumato.train.place import Place
 from sfumato.train.stage import work
-from sfumato.train.trainer import Place, Trainer
+from sfumato.train.trainer import Trainer
 
 SMALL = (
     "network.patch=1",
@@ -56,7 +57,8 @@ def trainer(data: Path | str, out: Path, *settings: str) -> Trainer:
     chosen = recipe.load("digits", [*SMALL, *settings])
     pictures = read(data)
     place = Place(out, Accelerator(cpu=True), "float32")
-    return Trainer(chosen, work(chosen, pictures, out, Quiet(), lambda: None), place, Quiet())
+    nothing = lambda: None  # noqa: E731
+    return Trainer(chosen, work(chosen, pictures, place, Quiet(), nothing, nothing), place, Quiet())
 
 
 def read(data: Path | str) -> Pictures:

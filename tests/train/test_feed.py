@@ -1,5 +1,6 @@
 """Samples and prompts, in every view of a picture."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from sfumato.codec import Pixels
+from sfumato.codec import Latent
 from sfumato.data import Pictures
-from sfumato.train.feed import LatentFeed, PictureFeed
+from sfumato.errors import NonFiniteError
+from sfumato.nn.autoencoder import KLAutoencoder
+from sfumato.train.feed import LatentFeed, PictureFeed, latents_key
 
 CAPTIONS = (("a cat", "cat, pet"), ("a dog",), ())
 
@@ -64,10 +67,13 @@ def test_labels_are_prompts_where_they_are_wanted() -> None:
     assert PictureFeed(data).prompt(0, 0, 0.9) is None
 
 
-class Doubled(Pixels):
+class Doubled(Latent):
     """A codec that can be checked by eye, and counts how often it is asked."""
 
     calls = 0
+
+    def __init__(self) -> None:
+        super().__init__(KLAutoencoder(width=8, multipliers=(1,), blocks=1, latent=3, attention=False))
 
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         type(self).calls += 1
@@ -91,10 +97,49 @@ def test_latents_are_computed_once_for_every_view(tmp_path: Path) -> None:
 
 
 def test_latents_that_could_not_be_finished_leave_no_file(tmp_path: Path) -> None:
-    class Broken(Pixels):
+    class Broken(Doubled):
         def encode(self, pictures: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("no more")
 
+    class Wild(Doubled):
+        def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+            return torch.where(torch.arange(3)[:, None, None, None] == 1, 1e6, pictures)
+
     with pytest.raises(RuntimeError, match="no more"):
         LatentFeed(PictureFeed(pictures()), Broken(), tmp_path / "latents.npy")
+    with pytest.raises(NonFiniteError, match="numbers of b that are not finite or too large"):
+        LatentFeed(PictureFeed(pictures()), Wild(), tmp_path / "latents.npy")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_other_latents_is_written_anew(tmp_path: Path) -> None:
+    plain, cache = PictureFeed(pictures()), tmp_path / "latents.npy"
+    whole = LatentFeed(plain, Doubled(), cache).latents.copy()
+    for damage in (b"no array", cache.read_bytes()[:-9]):
+        cache.unlink()
+        cache.write_bytes(damage)
+        assert np.array_equal(LatentFeed(plain, Doubled(), cache).latents, whole)
+    assert LatentFeed(PictureFeed(pictures(), flip=True), Doubled(), cache).latents.shape[1] == 2
+
+
+def test_the_name_of_latents_follows_from_all_that_decides_them() -> None:
+    codec, other = Doubled(), Doubled()
+    scaled = Latent(codec.network, scale=(2.0,))
+    clear, plain = PictureFeed(pictures(4)), PictureFeed(pictures())
+    feeds = [plain, PictureFeed(pictures(), flip=True), PictureFeed(pictures(4), backgrounds=("black",))]
+    feeds += [PictureFeed(replace(pictures(), fingerprint="x")), PictureFeed(pictures(), plain=(0, 0, 0))]
+    keys = [latents_key(feed, scaled) for feed in feeds]
+    moved = Latent(codec.network, shift=(2.0,))
+    drawn = Latent(other.network, scale=(2.0,))
+    keys += [latents_key(plain, one) for one in (moved, drawn)]
+    assert len(set(keys)) == len(keys)
+    assert latents_key(clear, scaled) == latents_key(plain, scaled) == keys[0], (
+        "the fingerprint stands for the pictures"
+    )
+
+
+def test_what_is_opaque_stands_before_no_background() -> None:
+    data = pictures(channels=4)
+    data.pixels[0, 3] = 255
+    feed = PictureFeed(data, backgrounds=("black",), prompts="text")
+    assert (feed.prompt(0, 1, 0.0), feed.prompt(1, 1, 0.0)) == ("a cat", "a dog, black background")

@@ -1,6 +1,8 @@
 """Latent diffusion told by text, both stages: the codec, then what is drawn in it."""
 
 import json
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from sfumato.errors import InputError, ResumeError
 from sfumato.nn.text import WithText
 from sfumato.parts import TEXT_ENCODERS
 from sfumato.train import train
+from sfumato.train.autoencode import FittedCodec
 from train.small_runs import everything
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
@@ -138,6 +141,13 @@ def test_a_codec_may_come_from_another_run(data: Path, tmp_path: Path) -> None:
         (["codec.use=nowhere"], "nowhere holds no codec"),
         (["data.size=[18,16]"], "nearest that fits is 16×16"),
         (["codec.settings=[]", "codec.fit=nosuch"], "there is no recipe 'nosuch'"),
+        (['codec.settings=["data.flip=true"]'], "codec.settings cannot set data.flip=true"),
+        (["condition.kind=learned", "condition.heads=3"], "3 heads do not divide the width 256"),
+        (["condition.dropout=0.0"], "never saw an empty prompt"),
+        (["network.multipliers=[1,1,1,1]"], "does not fit a U-Net of 4 levels"),
+        (["data.backgrounds=['blakc']".replace("'", '"')], "'blakc' is not the name of a colour"),
+        (['data.backgrounds=["black"]', "data.channels=1"], "want data.channels=3"),
+        (["condition.length=41"], "length must be from 4 to 40"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_long(
@@ -145,6 +155,41 @@ def test_what_cannot_be_is_said_before_anything_long(
 ) -> None:
     with pytest.raises(Exception, match=match):
         begin(data, tmp_path / "run", *settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_codec_that_was_replaced_is_not_taken_up(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "run")
+    begin(data, tmp_path / "other", "codec.settings=" + json.dumps([*FIT, "train.steps=2"]))
+    with pytest.raises(ResumeError, match=r"\[codec\] cannot be changed any more"):
+        begin(None, tmp_path / "run", resume=True, steps=6, settings=["codec.share=0.5"], accept_changes=True)
+    shutil.rmtree(tmp_path / "run" / "codec")
+    shutil.copytree(tmp_path / "other" / "codec", tmp_path / "run" / "codec")
+    with pytest.raises(ResumeError, match="is not the one that this run was trained in"):
+        begin(None, tmp_path / "run", resume=True, steps=6)
+
+
+def test_a_run_keeps_the_codec_that_it_took_over(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "one")
+    begin(data, tmp_path / "two", f"codec.use={tmp_path / 'one'}")
+    shutil.rmtree(tmp_path / "one")
+    begin(None, tmp_path / "two", resume=True, steps=6)
+
+
+def test_the_first_stage_is_a_run_of_its_own(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "autoencoder" / "run.json").read_text())
+    assert record["recipe"]["task"] == "autoencode" and record["recipe"]["train"]["steps"] == 6
+    codec = begin(None, tmp_path / "run" / "autoencoder", resume=True, steps=8)
+    assert isinstance(codec, FittedCodec) and codec.about["steps"] == 8
+
+
+def test_the_minutes_are_for_both_stages(data: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    begin(data, tmp_path / "run", "codec.share=0.5", steps=None, minutes=0.1)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert 0.5 < log[-1]["seconds"] < 4.5, "of six seconds, three and some more were the codec's"
+    assert time.monotonic() - began < 60
 
 
 def test_captions_are_wanted(data: Path, tmp_path: Path) -> None:

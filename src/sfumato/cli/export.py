@@ -19,6 +19,8 @@ def export(
 
     if megabytes < 1:
         raise InputError(f"--megabytes must be at least 1, not {megabytes}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not empty: choose a new folder with --out")
     check_writable(out)
     load(model, "cpu", precision).save(out, shard=megabytes * 10**6)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))

@@ -72,8 +72,9 @@ def generate(
     )
     console = Console(stderr=True)
     kind = str(next(system.denoiser.parameters()).dtype).removeprefix("torch.")
-    if lost := system.unread(prompt):
-        console.print(f"note: the prompt is too long, and this is not read of it: {shortened(lost)}", highlight=False)
+    for name, text in (("prompt", prompt), ("negative prompt", negative)):
+        if lost := system.unread(text):
+            console.print(f"note: the {name} is too long; of it, this is not read: {shortened(lost)}", highlight=False)
     console.print(f"{model}: {system.fingerprint()} on {system.device.type} in {kind}", highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing")

@@ -43,17 +43,18 @@ class Latent(nn.Module):
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
-        z = self.network.encode(pictures.to(_dtype(self.network))).float()
+        z = self.network.encode(self._like_weights(pictures)).float()
         return (z - self._across(self.shift, z)) * self._across(self.scale, z)
 
     @torch.no_grad()
     def decode(self, samples: Tensor) -> Tensor:
         z = samples / self._across(self.scale, samples) + self._across(self.shift, samples)
-        return self.network.decode(z.to(_dtype(self.network))).float().clamp(-1, 1)
+        return self.network.decode(self._like_weights(z)).float().clamp(-1, 1)
+
+    def _like_weights(self, x: Tensor) -> Tensor:
+        """On the device and in the type of the weights."""
+        weight = next(self.network.parameters())
+        return x.to(weight.device, weight.dtype)
 
     def _across(self, values: tuple[float, ...], z: Tensor) -> Tensor:
         return torch.tensor(values, device=z.device, dtype=z.dtype).reshape(-1, 1, 1)
-
-
-def _dtype(network: nn.Module) -> torch.dtype:
-    return next(network.parameters()).dtype

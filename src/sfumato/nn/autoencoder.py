@@ -1,5 +1,6 @@
 """Autoencoders: pictures to latents that are small enough to diffuse in, and back."""
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -167,10 +168,12 @@ class VQAutoencoder(Autoencoder):
 
     def nearest(self, latents: Tensor) -> Tensor:
         """Latents [b, latent, h, w] → the number of the nearest code at each place, [b, h, w]."""
-        places = latents.movedim(1, -1)
-        book = self.book.to(places)
-        # |z − e|² = |z|² − 2 z·e + |e|², of which the first is the same for all
-        return (book.square().sum(1) - 2 * places @ book.T).argmin(-1)
+        places, book = latents.movedim(1, -1).float(), self.book.float()
+        # codes lie too close together for half precision, which autocast would take
+        kind = places.device.type
+        with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+            # |z − e|² = |z|² − 2 z·e + |e|², of which the first is the same for all
+            return (book.square().sum(1) - 2 * places @ book.T).argmin(-1)
 
     def round(self, latents: Tensor) -> Tensor:
         """Latents, each place by its nearest code."""

@@ -79,10 +79,11 @@ class WithText(nn.Module):
         super().__init__()
         self.network, self.text = network, text
         inner: Any = network
-        if inner.tokens != text.width or inner.vector not in (0, text.width):
+        tokens, vector = getattr(inner, "tokens", None), getattr(inner, "vector", None)
+        if tokens != text.width or vector not in (0, text.width):
             raise InputError(
                 f"the network's tokens should be {text.width}, the text encoder's width, and its vector that or 0, not"
-                f" {inner.tokens} and {inner.vector}"
+                f" {tokens} and {vector}"
             )
         self.in_channels: int = inner.in_channels
         self.out_channels: int = inner.out_channels

@@ -24,7 +24,7 @@ from sfumato.train.work import Sheet
 
 MEASURED = 256
 """How many pictures the latents' statistics are taken over."""
-SHOWN = 32
+SHOWN, COLUMNS = 32, 8
 
 
 class Answer(NamedTuple):
@@ -100,16 +100,19 @@ class Autoencoding:
 
     def sheet(self, product: "FittedCodec") -> Sheet:
         """Pictures, and below each what became of it."""
-        pictures = self._some(SHOWN)
-        again = product.codec().decode(product.codec().encode(pictures.to(product.device))).cpu()
-        rows = [part for pair in zip(pictures.split(8), again.split(8), strict=True) for part in pair]
-        return sheet([to_image(picture) for row in rows for picture in row], columns=8), {"autoencoder": "above, below"}
+        pictures, codec = self._some(SHOWN), product.codec()
+        columns = min(COLUMNS, len(pictures))
+        pictures = pictures[: len(pictures) // columns * columns]
+        again = codec.decode(codec.encode(pictures)).cpu()
+        rows = [part for pair in zip(pictures.split(columns), again.split(columns), strict=True) for part in pair]
+        images = [to_image(picture) for row in rows for picture in row]
+        return sheet(images, columns=columns), {"autoencoder": "above, below"}
 
     def _some(self, most: int) -> Tensor:
-        """So many pictures, from all over the data."""
+        """So many pictures, from all over the data, in all their views by turns."""
         n = len(self.feed.pictures)
-        index = torch.arange(0, n, max(n // most, 1))[:most]
-        return self.feed.samples(index, torch.zeros_like(index))
+        index = torch.linspace(0, n - 1, min(n, most)).long()
+        return self.feed.samples(index, torch.arange(len(index)) % self.feed.views)
 
 
 class FittedCodec:
@@ -130,17 +133,18 @@ class FittedCodec:
     @torch.no_grad()
     def codec(self) -> Latent:
         """The codec, which brings each channel of the latents to zero mean and unit variance."""
-        z = torch.cat([self.network.encode(part.to(self.device)).float() for part in self.pictures.split(32)])
+        z = torch.cat([self.network.encode(part.to(self.device)).float() for part in self._parts()])
         mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp_min(1e-6)
         return Latent(self.network, tuple(mean.tolist()), tuple((1 / std).tolist()))
+
+    def _parts(self) -> Sequence[Tensor]:
+        return self.pictures.split(32)
 
     def save(self, folder: str | Path) -> Path:
         """Write the codec to `folder`: `codec.json` and the weights it names."""
         codec = self.codec()
-        error = torch.cat(
-            [(codec.decode(codec.encode(part.to(self.device))).cpu() - part) ** 2 for part in self.pictures.split(32)]
-        )
-        psnr = float((10 * (4 / error.flatten(1).mean(1)).log10()).mean())
+        lost = torch.stack([(codec.decode(codec.encode(one)).cpu() - one).square().mean() for one in self._parts()])
+        psnr = float(10 * (4 / lost.mean().clamp_min(1e-10)).log10())
         about = {**self.about, "psnr of pictures trained on": round(psnr, 2)}
         spec = {"format": system_file.FORMAT, "codec": CODECS.dump(codec), "about": about}
         system_file.write(Path(folder), spec, {"codec": codec}, system_file.CODEC)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import nn
 
 from sfumato.classifier import NoisyClassifier
 from sfumato.codec import Codec, Pixels
@@ -19,36 +20,45 @@ from sfumato.train.draw import mix
 from sfumato.train.recipe import ConditionRecipe, Recipe
 
 
-def build(recipe: Recipe, pictures: Pictures, codec: Codec | None = None) -> System:
+def build(
+    recipe: Recipe, pictures: Pictures, codec: Codec | None = None, conditioner: Conditioner | None = None
+) -> System:
     """The untrained system that `recipe` describes for these pictures, in pixels unless there is a codec; its weights
     follow from the recipe's seed."""
-    height, width = pictures.pixels.shape[2:]
     codec = codec or Pixels(colours(pictures))
-    conditioner = build_conditioner(recipe.condition, pictures)
+    conditioner = conditioner or build_conditioner(recipe.condition, pictures)
+    torch.manual_seed(mix(recipe.train.seed, 0))
+    return _system(recipe, pictures, codec, conditioner, _network(recipe, codec, conditioner))
+
+
+def check_build(recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Conditioner) -> None:
+    """Raise an `InputError` if `build` would; builds nothing of any size."""
+    with torch.device("meta"):
+        network = _network(recipe, codec, conditioner)
+    _system(recipe, pictures, codec, conditioner, network)
+
+
+def _network(recipe: Recipe, codec: Codec, conditioner: Conditioner) -> nn.Module:
+    """The network, and around it what reads, if that is learned."""
     own = recipe.condition
-    doors = {"vector": own.width, "tokens": own.width} if isinstance(conditioner, TokenIds) else conditioner.doors
+    reads = isinstance(conditioner, TokenIds)
     given: dict[str, Any] = {
         "in_channels": codec.channels,
         "out_channels": codec.channels * (2 if recipe.variance == "learned" else 1),
-        **doors,
+        **({"vector": own.width, "tokens": own.width} if reads else conditioner.doors),
     }
     _not_said(recipe, given)
-    torch.manual_seed(mix(recipe.train.seed, 0))
     network = NETWORKS.load(recipe.network, **given)
-    if isinstance(conditioner, TokenIds):
-        text = TextTransformer(conditioner.vocabulary, own.width, own.layers, own.heads, own.length)
-        network = WithText(network, text)
-    settings = Settings(
-        (width, height),
-        recipe.settings.sampler,
-        recipe.settings.spacing,
-        recipe.settings.steps,
-        recipe.settings.guidance,
-        recipe.settings.interval,
-        recipe.settings.rescale,
-    )
-    denoiser = Denoiser(network, recipe.schedule, recipe.parameterization)
-    system = System(codec, conditioner, denoiser, settings)
+    if not reads:
+        return network
+    return WithText(network, TextTransformer(conditioner.vocabulary, own.width, own.layers, own.heads, own.length))
+
+
+def _system(recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Conditioner, network: nn.Module) -> System:
+    height, width = pictures.pixels.shape[2:]
+    own = recipe.settings
+    settings = Settings((width, height), own.sampler, own.spacing, own.steps, own.guidance, own.interval, own.rescale)
+    system = System(codec, conditioner, Denoiser(network, recipe.schedule, recipe.parameterization), settings)
     system.check(settings, prompted=bool(conditioner.doors))
     return system
 

@@ -1,5 +1,7 @@
 """Where a training's samples and prompts come from."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
@@ -11,9 +13,16 @@ from PIL import ImageColor
 from torch import Tensor
 
 from sfumato import files
-from sfumato.codec import Codec
+from sfumato.codec import Latent
 from sfumato.condition import Prompt
 from sfumato.data.prepare import Pictures
+from sfumato.errors import NonFiniteError
+from sfumato.parts import CODECS
+
+TOGETHER = 32
+"""How many pictures are encoded at once."""
+HALF = 65504.0
+"""The largest number in half precision."""
 
 
 class Feed(Protocol):
@@ -51,15 +60,15 @@ class PictureFeed:
         self.pictures, self.prompts = pictures, prompts
         named: list[str | None] = [None, *backgrounds]
         colours = [plain, *(ImageColor.getrgb(name)[:3] for name in backgrounds)]
-        self._views = list(product(zip(named, colours, strict=True), (False, True) if flip else (False,)))
+        self.seen = list(product(zip(named, colours, strict=True), (False, True) if flip else (False,)))
 
     @property
     def views(self) -> int:
-        return len(self._views)
+        return len(self.seen)
 
     def samples(self, index: Tensor, view: Tensor) -> Tensor:
         x = torch.from_numpy(self.pictures.pixels[index.numpy()]).to(torch.float32)
-        chosen = [self._views[v] for v in view.tolist()]
+        chosen = [self.seen[v] for v in view.tolist()]
         if x.shape[1] == 4:
             x = _over(x, torch.tensor([colour for (_, colour), _ in chosen], dtype=torch.float32))
         mirrored = torch.tensor([flip for _, flip in chosen])
@@ -73,26 +82,40 @@ class PictureFeed:
         if not captions:
             return None
         caption = captions[min(int(pick * len(captions)), len(captions) - 1)]
-        (background, _), _ = self._views[view]
-        return caption if background is None else said_before(caption, background)
+        (background, _), _ = self.seen[view]
+        if background is None or bool((self.pictures.pixels[i, 3:] == 255).all()):
+            return caption  # what is opaque stands before nothing
+        return said_before(caption, background)
 
     def said(self) -> list[str]:
         """Every caption that may be asked for, each once."""
-        grounds = dict.fromkeys(background for (background, _), _ in self._views)
+        grounds = dict.fromkeys(background for (background, _), _ in self.seen)
         captions = dict.fromkeys(caption for own in self.pictures.captions for caption in own)
         return [c if ground is None else said_before(c, ground) for c in captions for ground in grounds]
 
 
 class LatentFeed:
-    """The latents behind another feed's views, each computed once and kept in the file `cache`."""
+    """The latents behind another feed's views, each computed once and kept in the file `cache`.
+
+    A file there that is not whole or of another shape is written anew; that it belongs to this feed and codec is for
+    its name to say: see `latents_key`.
+    """
 
     def __init__(
-        self, feed: PictureFeed, codec: Codec, cache: Path, progress: Callable[[int, int], None] | None = None
+        self,
+        feed: PictureFeed,
+        codec: Latent,
+        cache: Path,
+        progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
         self.feed, self.pictures = feed, feed.pictures
-        if not cache.exists():
-            _encode(feed, codec, cache, progress or (lambda done, of: None))
-        self.latents = np.load(cache, mmap_mode="r")
+        shape = (len(feed.pictures), feed.views, *codec.shape(feed.pictures.pixels.shape[:1:-1]))
+        kept = _opened(cache, shape)
+        if kept is None:
+            _encode(feed, codec, cache, shape, progress)
+            kept = _opened(cache, shape)
+        assert kept is not None
+        self.latents = kept
 
     @property
     def views(self) -> int:
@@ -103,6 +126,13 @@ class LatentFeed:
 
     def prompt(self, i: int, view: int, pick: float) -> Prompt:
         return self.feed.prompt(i, view, pick)
+
+
+def latents_key(feed: PictureFeed, codec: Latent) -> str:
+    """A hash of all that decides the latents: pictures, views and codec."""
+    weights = files.tensors_sha256(codec.state_dict())
+    said = [feed.pictures.fingerprint, repr(feed.seen), CODECS.dump(codec), weights]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def said_before(caption: str, background: str) -> str:
@@ -116,19 +146,37 @@ def _over(x: Tensor, colour: Tensor) -> Tensor:
     return (alpha * x[:, :3] + (1 - alpha) * colour[:, :, None, None]).round()
 
 
-def _encode(feed: PictureFeed, codec: Codec, cache: Path, progress: Callable[[int, int], None]) -> None:
+def _opened(cache: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The latents in a file; None if there is none, or not these."""
+    if not cache.exists():
+        return None
+    try:
+        kept = np.load(cache, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return kept if kept.shape == shape and kept.dtype == np.float16 else None
+
+
+def _encode(
+    feed: PictureFeed, codec: Latent, cache: Path, shape: tuple[int, ...], progress: Callable[[int, int], None]
+) -> None:
     """Write the latents of every view of every picture, float16 [n, views, c, h, w], to `cache`: whole or not at all.
 
     Half precision rounds latents of unit variance by 2⁻¹¹ of their size: far less than what the codec itself loses.
     """
-    n, (height, width) = len(feed.pictures), feed.pictures.pixels.shape[2:]
-    shape = (n, feed.views, *codec.shape((width, height)))
-    with files.replacing(cache) as beside:
-        kept = np.lib.format.open_memmap(beside, mode="w+", dtype=np.float16, shape=shape)
-        for start in range(0, n, 32):
-            index = torch.arange(start, min(start + 32, n))
-            for view in range(feed.views):
-                pictures = feed.samples(index, torch.full_like(index, view))
-                kept[start : start + 32, view] = codec.encode(pictures).cpu().numpy()
-            progress(min(start + 32, n), n)
-        kept.flush()
+    n, views = shape[:2]
+    with files.replacing(cache) as beside, open(beside, "wb") as file:
+        # written and not mapped: a full disk is then an error, where a map would end the process
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+        for start in range(0, n, TOGETHER):
+            index = torch.arange(start, min(start + TOGETHER, n))
+            seen = [codec.encode(feed.samples(index, torch.full_like(index, view))).cpu() for view in range(views)]
+            latents = torch.stack(seen, dim=1)
+            if not bool((latents.abs() < HALF).all()):
+                bad = next(i for i, one in zip(index.tolist(), latents, strict=True) if not (one.abs() < HALF).all())
+                raise NonFiniteError(
+                    f"the codec makes numbers of {feed.pictures.names[bad]} that are not finite or too large to keep:"
+                    " train it again, with a lower optimizer.learning_rate"
+                )
+            file.write(latents.numpy().astype("<f2").tobytes())
+            progress(min(start + TOGETHER, n), n)

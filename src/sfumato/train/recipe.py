@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from PIL import ImageColor
+from pydantic import BaseModel, ConfigDict, Field
 
-from sfumato.condition import MiniLM, Pretrained, TextEncoder
+from sfumato.condition import MiniLM, Pretrained, Text, TextEncoder
 from sfumato.core.grid import Spacing, Trailing
 from sfumato.core.parameterization import Eps, Parameterization
 from sfumato.core.schedule import Linear, Schedule
 from sfumato.errors import InputError, nearest
 from sfumato.loss import Denoising, Loss, Times, UniformTimes
+from sfumato.nn.text import TextTransformer
 from sfumato.parts import (
     AUTOENCODERS,
     LOSSES,
@@ -68,11 +70,11 @@ class CodecRecipe(Table):
     use: str | None = None
 
 
-def _opened(encoder: Any) -> Any:
-    """A text encoder of transformers that is only named, with what there is to say of it."""
-    if isinstance(encoder, dict) and encoder.keys() == {"kind", "name"} and encoder["kind"] == "transformers":
-        return TEXT_ENCODERS.dump(Pretrained.open(encoder["name"]))
-    return encoder
+def _encoder(data: Any) -> TextEncoder:
+    """A text encoder; one of transformers may only be named, and is then opened to see what there is to say of it."""
+    if isinstance(data, dict) and data.keys() == {"kind", "name"} and data["kind"] == "transformers":
+        return Pretrained.open(data["name"])
+    return TEXT_ENCODERS.load(data)
 
 
 class ConditionRecipe(Table):
@@ -82,7 +84,7 @@ class ConditionRecipe(Table):
 
     kind: Literal["auto", "labels", "nothing", "text", "learned"] = "auto"
     dropout: Share = 0.1
-    encoder: Annotated[TextEncoder, part_field(TEXT_ENCODERS), BeforeValidator(_opened)] = MiniLM()
+    encoder: Annotated[TextEncoder, part_field(TEXT_ENCODERS, _encoder)] = MiniLM()
     length: Count = 32
     vocabulary: Count = 4096
     width: Count = 256
@@ -181,6 +183,7 @@ def check(data: dict[str, Any]) -> Recipe:
     recipe = validate(Recipe, data, "")
     assert isinstance(recipe, Recipe)
     _check_network(recipe)
+    _check_telling(recipe)
     if recipe.task == "denoise":
         _try_out(recipe)
     own = recipe.times(recipe.schedule, torch.tensor([0.0, 0.5, 1 - 2**-24]))
@@ -208,8 +211,27 @@ def _check_network(recipe: Recipe) -> None:
     if recipe.data.size is not None and recipe.codec.kind == "pixels":
         width, height = recipe.data.size
         network.check_size(height, width)
+    if recipe.codec.kind == "latent" and recipe.task != "denoise":
+        raise InputError(f"codec.kind=latent is for drawing; the task {recipe.task} works on pixels")
     if recipe.reconstruction.perceptual and recipe.reconstruction.features is None:
         raise InputError("reconstruction.perceptual wants reconstruction.features, the file of a feature network")
+
+
+def _check_telling(recipe: Recipe) -> None:
+    """Raise an `InputError` for backgrounds that are no colours, and texts that cannot be read."""
+    own, data = recipe.condition, recipe.data
+    for name in data.backgrounds:
+        try:
+            ImageColor.getrgb(name)
+        except ValueError as error:
+            raise InputError(f"data.backgrounds: {name!r} is not the name of a colour in CSS") from error
+    if data.backgrounds and data.channels == 1:
+        raise InputError("data.backgrounds are colours: they want data.channels=3")
+    if own.kind == "text":
+        Text(own.encoder, own.length, own.dropout)
+    elif own.kind == "learned":
+        with torch.device("meta"):
+            TextTransformer(own.vocabulary, own.width, own.layers, own.heads, own.length)
 
 
 def _try_out(recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """The front door of training: check everything, say the cost, train."""
 
 import math
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from sfumato import files, machine
+from sfumato import files, machine, system_file
 from sfumato.classifier import NoisyClassifier
 from sfumato.data.prepare import Pictures, prepare
 from sfumato.data.source import open_source
@@ -20,11 +21,11 @@ from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import FittedCodec
 from sfumato.train.monitor import Monitor, Quiet
+from sfumato.train.place import Place
 from sfumato.train.plan import Budget, check_disk
 from sfumato.train.recipe import Recipe, differences
-from sfumato.train.stage import CODEC, check_codec, copy_codec, fitting, work
-from sfumato.train.trainer import Place, Trainer
-from sfumato.train.work import Work
+from sfumato.train.stage import CODEC, check_codec, codec_digest, copy_codec, fitting, work
+from sfumato.train.trainer import Trainer
 
 FORMAT = 1
 CACHE = "pictures.npy"
@@ -67,8 +68,7 @@ def train(
         raise InputError("what to train on? give a folder of pictures, a .zip, a .npz, or a name such as digits")
     chosen = _recipe(recipe, settings, before, accept_changes)
     budget = _budget(chosen, steps, images, minutes)
-    if chosen.codec.kind == "latent":
-        check_codec(chosen)
+    _check_stages(chosen, before, folder)
     if (made := checkpoint.made(folder / "checkpoints")) >= budget.steps:
         raise InputError(f"{folder} has made {made:,} steps already, and {budget.steps:,} are asked for in all")
     accelerator = _accelerator(device)
@@ -79,48 +79,74 @@ def train(
         where = str(data) if data is not None else str((before or {})["data"])
         pictures = _read(where, chosen, folder, monitor)
         place = Place(folder, accelerator, computes)
-        about = _about(where, chosen, pictures, place)
-        if before is not None and not accept_changes:
-            _refuse_changes(before, about)
-        fit = partial(_fit_codec, chosen, budget, about, pictures, place, monitor)
-        return _train(chosen, budget, about, work(chosen, pictures, folder, monitor, fit), place, monitor)
+        return _run(chosen, budget, where, pictures, place, monitor, before, accept_changes)
 
 
-def _train(recipe: Recipe, budget: Budget, about: dict[str, Any], task: Work, place: Place, monitor: Monitor) -> Any:
-    """Train one network in the run's folder, from its newest checkpoint if there is one; returns what it became."""
-    folder = place.folder
+def _run(
+    recipe: Recipe,
+    budget: Budget,
+    where: str,
+    pictures: Pictures,
+    place: Place,
+    monitor: Monitor,
+    before: dict[str, Any] | None,
+    accept_changes: bool = False,
+) -> Any:
+    """One run, once its pictures are read: what it needs first, then its training. Returns what it leaves behind."""
+    folder, main = place.folder, place.accelerator.is_main_process
+    about = _about(where, recipe, pictures, place)
+    if before is not None and not accept_changes:
+        _refuse_changes(before, about)
+    began = time.monotonic()
+    begin = partial(files.write_json, folder / RECORD, about) if main else lambda: None
+    fit = partial(_fit_codec, recipe, budget, where, pictures, place, monitor)
+    task = work(recipe, pictures, place, monitor, begin, fit)
+    if recipe.codec.kind == "latent":
+        about["codec"] = codec_digest(folder)
+        if before is not None and not accept_changes and before.get("codec") not in (None, about["codec"]):
+            raise ResumeError(f"the codec in {folder / CODEC} is not the one that this run was trained in: put it back")
+    if budget.minutes is not None:  # the time that the codec, captions and latents took is part of it
+        left = budget.minutes - (time.monotonic() - began) / 60
+        budget = Budget(budget.steps, max(left, 0.1 * budget.minutes))
     trainer = Trainer(recipe, task, place, monitor)
     _resume(trainer, folder / "checkpoints")
-    if trainer.step < budget.steps:
-        plan = trainer.rehearse(budget)
-        check_disk(folder, plan.disk)
-        if place.accelerator.is_main_process:
-            monitor.plan(plan)
-            files.write_json(folder / RECORD, about)
-        trainer.run(budget)
-        if place.accelerator.is_main_process:
-            monitor.say(f"{trainer.step:,} steps made: {folder / task.name}")
-    return trainer.product.to(place.accelerator.device, place.precision)
+    plan = trainer.rehearse(budget)
+    check_disk(folder, plan.disk)
+    if main:
+        monitor.plan(plan)
+        files.write_json(folder / RECORD, about)
+    trainer.run(budget)
+    if main:
+        monitor.say(f"{trainer.step:,} steps made: {folder / task.name}")
+    return trainer.product.to(place.device, place.precision)
 
 
-def _fit_codec(
-    recipe: Recipe, budget: Budget, about: dict[str, Any], pictures: Pictures, place: Place, monitor: Monitor
-) -> None:
-    """The first stage: put the run's codec into its folder, from the folder that the recipe names, or by training."""
-    own, target = recipe.codec, place.folder / CODEC
-    if own.use is not None:
-        copy_codec(Path(own.use), target)
-        return
-    stage = fitting(recipe)
-    folder = place.folder / FITTING
+def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -> None:
+    """Raise an error for a codec that cannot be had, or cannot be had any more; before data is read."""
+    if (folder / CODEC / system_file.CODEC).exists():
+        if before is not None and recipes.check(before["recipe"]).codec != recipe.codec:
+            raise ResumeError(f"{folder} has its codec already: [codec] cannot be changed any more")
+    elif recipe.codec.kind == "latent" and not (folder / FITTING / RECORD).exists():
+        check_codec(recipe)
+
+
+def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Pictures, place: Place, monitor: Monitor) -> None:
+    """The first stage: put the run's codec into its folder, from the folder that the recipe names or by a run of its
+    own."""
+    own, folder = recipe.codec, place.folder / FITTING
+    if own.use is None:
+        before = _before(folder, resume=True) if (folder / RECORD).exists() else None
+        stage = fitting(recipe) if before is None else recipes.check(before["recipe"])
+        minutes = None if budget.minutes is None else budget.minutes * own.share
+        steps = stage.train.steps if minutes is None else MOST_STEPS
+        monitor.say(f"first the codec, {f'{steps:,} steps' if minutes is None else f'{minutes:g} minutes'}")
+        if checkpoint.made(folder / "checkpoints") < steps:
+            within = Place(folder, place.accelerator, place.precision)
+            _run(stage, Budget(steps, minutes), where, pictures, within, monitor, before)
+            place.accelerator.free_memory()
     if place.accelerator.is_main_process:
-        files.write_json(place.folder / RECORD, about)  # so that a run that is stopped in this stage can be resumed
-    minutes = None if budget.minutes is None else budget.minutes * own.share
-    within = Place(folder, place.accelerator, place.precision)
-    monitor.say(f"first the codec, by the recipe {own.fit}")
-    task = work(stage, pictures, folder, monitor, lambda: None)
-    _train(stage, Budget(MOST_STEPS if minutes else stage.train.steps, minutes), about, task, within, monitor)
-    copy_codec(folder / task.name, target)
+        copy_codec(folder if own.use is None else Path(own.use), place.folder / CODEC)
+    place.accelerator.wait_for_everyone()
 
 
 @contextmanager
@@ -226,6 +252,8 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
     height, width = pictures.pixels.shape[-2:]
     classes = f" in {len(pictures.classes)} classes" if pictures.classes else ""
     monitor.say(f"{where}: {len(pictures):,} pictures of {width}×{height}{classes}")
+    if pictures.classes and recipe.condition.kind in ("text", "learned", "nothing") and recipe.task == "denoise":
+        monitor.say("note: there are classes, and this recipe does not tell them")
     for note in pictures.notes:
         monitor.say(f"note: {note}")
     if any(pictures.captions) and recipe.task == "denoise" and recipe.condition.kind not in ("text", "learned"):

@@ -2,19 +2,24 @@
 it."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from sfumato import files, system_file
+import torch
+
+from sfumato import system_file
 from sfumato.codec import Codec, Latent, Pixels
-from sfumato.condition import Labels, Remembered, Text
+from sfumato.condition import Conditioner, Labels, Remembered, Text
 from sfumato.data.prepare import Pictures
-from sfumato.errors import InputError
+from sfumato.errors import FormatError, InputError
 from sfumato.nn.mobilenet import MobileNet
+from sfumato.parts import CODECS
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import Autoencoding
-from sfumato.train.build import build, build_autoencoder, build_classifier, build_conditioner, colours
-from sfumato.train.feed import Feed, LatentFeed, PictureFeed
+from sfumato.train.build import build, build_autoencoder, build_classifier, build_conditioner, check_build, colours
+from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key
 from sfumato.train.monitor import Monitor
+from sfumato.train.place import Place
 from sfumato.train.recipe import Recipe
 from sfumato.train.work import Classifying, Denoising, Work
 
@@ -22,27 +27,46 @@ CODEC = "codec"
 LATENTS = "latents-{}.npy"
 CAPTIONS = "captions.safetensors"
 
+Begin = Callable[[], None]
+"""Puts the run on record: called before the first file is kept in its folder."""
 Fit = Callable[[], None]
-"""Trains the run's codec and leaves it in the run's folder `codec/`."""
+"""Puts the run's codec into its folder `codec/`."""
 
 
-def work(recipe: Recipe, pictures: Pictures, folder: Path, monitor: Monitor, fit: Fit) -> Work:
-    """The work that a recipe describes, untrained. `fit` is called if it needs a codec and there is none in `folder`
-    yet."""
+def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, begin: Begin, fit: Fit) -> Work:
+    """The work that a recipe describes, untrained.
+
+    What the system is to be is built and checked first, as far as it can be without a codec. Then what training needs
+    is made, unless the run's folder has it: captions are read, the codec is fitted, latents are computed.
+    """
     if recipe.task == "classify":
         return Classifying(recipe, build_classifier(recipe, pictures), _feed(recipe, pictures, "labels"))
     if recipe.task == "autoencode":
-        own = recipe.reconstruction
-        eye = MobileNet.read(own.features) if own.perceptual and own.features is not None else None
-        return Autoencoding(own, build_autoencoder(recipe, pictures), _feed(recipe, pictures, None), eye)
+        network = build_autoencoder(recipe, pictures)
+        return Autoencoding(recipe.reconstruction, network, _feed(recipe, pictures, None), _eye(recipe))
     conditioner = build_conditioner(recipe.condition, pictures)
     prompts = None if not conditioner.doors else "labels" if isinstance(conditioner, Labels) else "text"
-    plain = _feed(recipe, pictures, prompts)
-    if isinstance(conditioner, Text):  # before the codec: a text encoder that is not to be had says so at once
-        conditioner = Remembered(conditioner, plain.said(), folder / CAPTIONS, monitor.preparing)
-    codec = _codec(recipe, pictures, folder, fit)
-    feed = plain if isinstance(codec, Pixels) else _latents(plain, codec, folder, monitor)
-    return Denoising(recipe, build(recipe, pictures, codec), feed, conditioner)
+    feed: Feed
+    feed = plain = _feed(recipe, pictures, prompts)
+    answering: Conditioner = conditioner
+    codec = _codec(recipe, pictures, place)
+    check_build(recipe, pictures, codec or _coming(recipe, pictures), conditioner)
+    first = place.accelerator.main_process_first  # the others find the file
+    if isinstance(conditioner, Text):
+        begin()
+        with first():
+            answering = _remembered(conditioner, plain, place, monitor)
+    if codec is None:
+        begin()
+        fit()
+        codec = _codec(recipe, pictures, place)
+        assert codec is not None
+    if isinstance(codec, Latent):
+        begin()
+        with first():
+            name = LATENTS.format(latents_key(plain, codec)[:12])
+            feed = LatentFeed(plain, codec, place.folder / name, partial(monitor.preparing, what="encoding pictures"))
+    return Denoising(recipe, build(recipe, pictures, codec, conditioner), feed, answering)
 
 
 def _feed(recipe: Recipe, pictures: Pictures, prompts: str | None) -> PictureFeed:
@@ -50,47 +74,80 @@ def _feed(recipe: Recipe, pictures: Pictures, prompts: str | None) -> PictureFee
     return PictureFeed(pictures, own.flip, own.background, own.backgrounds, prompts)
 
 
-def _codec(recipe: Recipe, pictures: Pictures, folder: Path, fit: Fit) -> Codec:
+def _remembered(conditioner: Text, feed: PictureFeed, place: Place, monitor: Monitor) -> Remembered:
+    if place.device.type != "cpu":
+        conditioner.to(place.device)
+    progress = partial(monitor.preparing, what="reading captions")
+    return Remembered(conditioner, feed.said(), place.folder / CAPTIONS, progress)
+
+
+def _eye(recipe: Recipe) -> MobileNet | None:
+    """The network in whose features pictures are compared, if the recipe wants that."""
+    own = recipe.reconstruction
+    return MobileNet.read(own.features) if own.perceptual and own.features is not None else None
+
+
+# The codec ------------------------------------------------------------------------------------------------------------
+
+
+def _codec(recipe: Recipe, pictures: Pictures, place: Place) -> Codec | None:
+    """The codec of the run, on its device; None if it is yet to be fitted."""
     if recipe.codec.kind == "pixels":
         return Pixels(colours(pictures))
-    if not (folder / CODEC / system_file.CODEC).exists():
-        fit()
-    codec, _ = system_file.read_codec(folder / CODEC)
-    if codec.colours != colours(pictures):
-        raise InputError(f"the codec in {folder / CODEC} is for {codec.colours} colours, not {colours(pictures)}")
-    return codec
+    folder = place.folder / CODEC
+    if not (folder / system_file.CODEC).exists():
+        return None
+    return read_latent(folder).requires_grad_(False).to(place.device)
 
 
-def _latents(feed: PictureFeed, codec: Codec, folder: Path, monitor: Monitor) -> Feed:
-    """The latents of all pictures, from the run's folder if they are there."""
-    digest = files.read_json(folder / CODEC / system_file.CODEC)["digest"]
-    return LatentFeed(feed, codec, folder / LATENTS.format(digest[:12]), monitor.preparing)
+def _coming(recipe: Recipe, pictures: Pictures) -> Latent:
+    """The codec that the recipe takes over, or one of the shape of that which it fits."""
+    if recipe.codec.use is not None:
+        codec = read_latent(Path(recipe.codec.use))
+        if codec.colours != colours(pictures):
+            raise InputError(f"the codec is for {codec.colours} channels, and the pictures have {colours(pictures)}")
+        return codec
+    stage = fitting(recipe)
+    with torch.device("meta"):
+        return Latent(build_autoencoder(stage, pictures))
 
 
 def check_codec(recipe: Recipe) -> None:
     """Raise an error if the codec of a recipe can neither be taken over nor be fitted."""
     if recipe.codec.use is not None:
-        system_file.read_spec(_codec_folder(Path(recipe.codec.use)), system_file.CODEC)
+        read_latent(Path(recipe.codec.use))
     else:
-        fitting(recipe)
+        _eye(fitting(recipe))
 
 
 def fitting(recipe: Recipe) -> Recipe:
     """The recipe of the first stage: the one that fits the codec, on the second's data."""
+    if said := [setting for setting in recipe.codec.settings if setting.startswith("data.")]:
+        raise InputError(f"codec.settings cannot set {said[0]}: the codec is fitted on the run's own data")
     own = recipes.load(recipe.codec.fit, recipe.codec.settings)
     if own.task != "autoencode":
         raise InputError(f"codec.fit names the recipe {recipe.codec.fit}, whose task is {own.task}, not autoencode")
     return recipes.check(own.dump() | {"data": recipe.data.model_dump(mode="json")})
 
 
+def read_latent(source: Path) -> Latent:
+    """The codec in a folder, or in the folder of a run; it must be one of latents."""
+    codec, _ = system_file.read_codec(_codec_folder(source))
+    if not isinstance(codec, Latent):
+        raise FormatError(f"the codec in {source} is {CODECS.dump(codec)['kind']}, not latent")
+    return codec
+
+
 def copy_codec(source: Path, target: Path) -> None:
-    """Copy a codec's folder, or that in a run's folder: what names the weights last, so that it comes whole."""
-    source = _codec_folder(source)
-    spec = system_file.read_spec(source, system_file.CODEC)
-    codec, _ = system_file.read_codec(source)
-    assert isinstance(codec, Latent)
+    """Copy a codec, or that of a run: what names the weights comes last, so that it comes whole."""
+    spec = system_file.read_spec(_codec_folder(source), system_file.CODEC)
     del spec["weights"], spec["digest"]
-    system_file.write(target, spec, {CODEC: codec}, system_file.CODEC)
+    system_file.write(target, spec, {CODEC: read_latent(source)}, system_file.CODEC)
+
+
+def codec_digest(folder: Path) -> str:
+    """A hash of the codec that a run has."""
+    return system_file.read_spec(folder / CODEC, system_file.CODEC)["digest"]
 
 
 def _codec_folder(source: Path) -> Path:

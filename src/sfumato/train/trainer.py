@@ -4,12 +4,10 @@ import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -22,23 +20,11 @@ from sfumato.train import checkpoint, ema
 from sfumato.train.draw import Batch, Batches, mix
 from sfumato.train.log import Log
 from sfumato.train.monitor import Monitor
+from sfumato.train.place import Place
 from sfumato.train.plan import Budget, Plan, disk_needed, gflop
 from sfumato.train.recipe import Recipe
 from sfumato.train.signals import Stopper
 from sfumato.train.work import Work
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run works and what it computes in."""
-
-    folder: Path
-    accelerator: Accelerator
-    precision: machine.Precision
-
-    @property
-    def device(self) -> torch.device:
-        return self.accelerator.device
 
 
 class Trainer:
