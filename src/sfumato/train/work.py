@@ -15,7 +15,7 @@ from sfumato.system import System
 from sfumato.train.feed import Feed
 from sfumato.train.recipe import Recipe
 
-MOST_SHOWN = 64
+MOST_SHOWN, CAPTIONS = 64, 12
 
 Sheet = tuple[Image.Image, dict[str, Any]]
 """A picture of what there is so far, and a record to keep in it."""
@@ -85,17 +85,19 @@ class Denoising:
         return System(own.codec, own.conditioner, denoiser, own.settings)
 
     def sheet(self, product: System) -> Sheet:
-        prompts = self._shown(product)
-        each = min(8, max(MOST_SHOWN // 2 // len(prompts), 2)) if prompts else MOST_SHOWN // 4
-        samples = product.generate(prompts or None, seeds=range(each))
-        return samples.grid(columns=each if prompts else None), samples.records[0]
+        """A class a row; or captions from all over the data, two pictures of each; or anything."""
+        classes = list(getattr(product.conditioner, "classes", ()))[:MOST_SHOWN]
+        if classes:
+            samples = product.generate(classes, seeds=range(each := max(min(8, MOST_SHOWN // len(classes)), 1)))
+            return samples.grid(columns=each), samples.records[0]
+        captions = self._captions()
+        samples = product.generate(captions or None, seeds=range(2 if captions else MOST_SHOWN // 4))
+        return samples.grid(columns=8 if captions else None), samples.records[0]
 
-    def _shown(self, product: System) -> list[str]:
-        """Every class, or captions from all over the data."""
-        if classes := getattr(product.conditioner, "classes", ()):
-            return list(classes[:MOST_SHOWN])
-        step = max(len(self.feed.pictures) // 12, 1)
-        prompts = (self.feed.prompt(i, 0, 0.0) for i in range(0, len(self.feed.pictures), step))
+    def _captions(self) -> list[str]:
+        """Some captions, from all over the data."""
+        n = len(self.feed.pictures)
+        prompts = (self.feed.prompt(i * n // CAPTIONS, 0, 0.0) for i in range(min(n, CAPTIONS)))
         return list(dict.fromkeys(str(prompt) for prompt in prompts if prompt is not None))
 
 
