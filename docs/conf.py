@@ -13,7 +13,8 @@ project = "Sfumato"
 copyright = "the Sfumato authors"
 version = release = version_of("sfumato")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+# MathJax comes with the pages: they are read without a network as well
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx-mathjax-offline"]
 exclude_patterns = ["_build", "_generated"]
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
