@@ -24,10 +24,8 @@ def find(where: str | Path) -> Path:
         if (place / "system.json").is_file():
             return place
     if not folder.exists():
-        raise InputError(
-            f"there is no folder {folder}; give one that `sfumato train` made, such as runs/NAME, or the name of a"
-            f" system that ships: {nearest(str(where), shipped())}"
-        )
+        hint = f", or the name of a system that ships: {nearest(str(where), names)}" if (names := shipped()) else ""
+        raise InputError(f"there is no folder {folder}; give one that `sfumato train` made, such as runs/NAME{hint}")
     if (folder / "classifier").is_dir() or (folder / "classifier.json").is_file():
         raise InputError(f"{folder} holds a classifier, which guides and does not draw: give it as --classifier")
     raise InputError(f"{folder} holds no system.json; give the folder of a system, or of a run that has saved one")

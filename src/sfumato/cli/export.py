@@ -7,7 +7,7 @@ import typer
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A system that ships, or the folder of one, or of a run.")],
+    model: Annotated[str, typer.Argument(help="The folder of a system or of a run.")],
     out: Annotated[Path, typer.Option(help="The folder for the copy.", metavar="DIR")],
     precision: Annotated[str, typer.Option(help="float32 or bfloat16, which takes half the space.")] = "float32",
     megabytes: Annotated[int, typer.Option(help="The most that a file of weights may hold, in MB.")] = 4096,

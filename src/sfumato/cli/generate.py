@@ -7,11 +7,11 @@ import typer
 
 
 def generate(
-    prompt: Annotated[str | None, typer.Argument(help="What to draw; nothing for anything.")] = None,
     model: Annotated[
         str,
-        typer.Option("--model", "-m", help="A system that ships, or the folder of one, or of a run.", metavar="NAME"),
-    ] = "emoji",
+        typer.Option("--model", "-m", help="The folder of a system or of a run.", metavar="DIR"),
+    ],
+    prompt: Annotated[str | None, typer.Argument(help="What to draw; nothing for anything.")] = None,
     number: Annotated[int, typer.Option("-n", help="How many pictures.")] = 1,
     seed: Annotated[int, typer.Option(help="The first picture's seed; the others count on from it.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Moves from noise to picture.")] = None,
