@@ -1,7 +1,7 @@
 """Two-way maps between the names of our weights and those of other tools.
 
-A map is a list of `Entry`: one weight of ours, the one or several of theirs that hold it, and how to go either way. It is
-made from a network's arguments, so the same list reads and writes.
+A map is a list of `Entry`: one weight of ours, the one or several of theirs that hold it, and how to go either way. It
+is made from a network's arguments, so the same list reads and writes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ def joined(ours: str, theirs: Sequence[str], bias: bool = True) -> list[Entry]:
         return Entry(
             f"{ours}.{name}",
             tuple(f"{one}.{name}" for one in theirs),
-            torch.cat,
+            lambda tensors: torch.cat(list(tensors)),
             lambda tensor: [part.contiguous() for part in tensor.chunk(len(theirs))],
         )
 
