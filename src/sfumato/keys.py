@@ -1,0 +1,115 @@
+"""Two-way maps between the names of our weights and those of other tools.
+
+A map is a list of `Entry`: one weight of ours, the one or several of theirs that hold it, and how to go either way. It
+is made from a network's arguments, so the same list reads and writes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sfumato.errors import FormatError, InputError
+
+Read = Callable[[Sequence[Tensor]], Tensor]
+Write = Callable[[Tensor], Sequence[Tensor]]
+
+
+class Entry(NamedTuple):
+    """A weight of ours, and those of theirs that it is read from and written to."""
+
+    ours: str
+    theirs: tuple[str, ...]
+    read: Read = lambda tensors: tensors[0]
+    write: Write = lambda tensor: [tensor]
+
+
+def same(ours: str, theirs: str) -> Entry:
+    """The very same tensor."""
+    return Entry(ours, (theirs,))
+
+
+def layer(ours: str, theirs: str, bias: bool = True) -> list[Entry]:
+    """A layer whose `weight` and `bias` are the same."""
+    return [same(f"{ours}.{name}", f"{theirs}.{name}") for name in ("weight", "bias")[: 1 + bias]]
+
+
+def joined(ours: str, theirs: Sequence[str], bias: bool = True) -> list[Entry]:
+    """A linear layer of ours that is several of theirs side by side, as keys and values are."""
+
+    def entry(name: str) -> Entry:
+        return Entry(
+            f"{ours}.{name}",
+            tuple(f"{one}.{name}" for one in theirs),
+            lambda tensors: torch.cat(list(tensors)),
+            lambda tensor: [part.contiguous() for part in tensor.chunk(len(theirs))],
+        )
+
+    return [entry(name) for name in ("weight", "bias")[: 1 + bias]]
+
+
+def transposed(ours: str, theirs: str) -> Entry:
+    """A matrix and its transpose: a table of vectors is a linear layer of numbers that say which."""
+    return Entry(ours, (theirs,), lambda tensors: tensors[0].T.contiguous(), lambda tensor: [tensor.T.contiguous()])
+
+
+def reshaped(ours: str, theirs: str, shape: Sequence[int], their_shape: Sequence[int]) -> Entry:
+    """The same numbers in another shape: a linear layer is a convolution of one place."""
+    return Entry(
+        ours,
+        (theirs,),
+        lambda tensors: tensors[0].reshape(tuple(shape)),
+        lambda tensor: [tensor.reshape(tuple(their_shape))],
+    )
+
+
+def fill(
+    module: nn.Module,
+    entries: Iterable[Entry],
+    theirs: Mapping[str, Tensor],
+    name: str,
+    dtype: torch.dtype | None = None,
+    ignored: Callable[[str], bool] = lambda key: False,
+) -> None:
+    """Give `module`, which may be on the meta device, the weights that `theirs` holds, as `dtype`.
+
+    Tensors are taken from `theirs` one entry at a time. Raises `FormatError`, speaking of `name`, for keys that are
+    missing, keys that no entry names and that are not `ignored`, and shapes that do not fit.
+    """
+    entries = list(entries)
+    wanted = {key for entry in entries for key in entry.theirs}
+    if absent := sorted(wanted - theirs.keys()):
+        raise FormatError(f"{name} is not whole: {_some(absent)} missing from its weights")
+    if unknown := sorted(key for key in theirs if key not in wanted and not ignored(key)):
+        raise FormatError(f"{name} holds {_some(unknown)}, which its configuration does not speak of")
+    state = dict(module.state_dict(keep_vars=True))
+    if astray := sorted(state.keys() ^ {entry.ours for entry in entries}):
+        raise InputError(f"the map of names for a {type(module).__name__} is wrong about {_some(astray)}")
+    filled: dict[str, Tensor] = {}
+    for entry in entries:
+        try:
+            tensor = entry.read([theirs[key] for key in entry.theirs])
+        except (RuntimeError, IndexError) as error:
+            raise FormatError(f"{name}: '{entry.theirs[0]}' has a shape that cannot be read: {error}") from error
+        expected = state[entry.ours].shape
+        if tensor.shape != expected:
+            raise FormatError(
+                f"{name}: '{entry.theirs[0]}' should give a weight of {list(expected)}, by its configuration, and gives"
+                f" {list(tensor.shape)}"
+            )
+        filled[entry.ours] = tensor if dtype is None else tensor.to(dtype)
+    module.load_state_dict(filled, assign=True)
+
+
+def emptied(module: nn.Module, entries: Iterable[Entry]) -> Iterator[tuple[str, Tensor]]:
+    """The weights of `module` under their names."""
+    state = module.state_dict()
+    for entry in entries:
+        yield from zip(entry.theirs, entry.write(state[entry.ours]), strict=True)
+
+
+def _some(keys: Sequence[str]) -> str:
+    """Names in a few words."""
+    more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
+    return ", ".join(f"'{key}'" for key in keys[:3]) + more
