@@ -13,10 +13,12 @@ class Attention(nn.Module):
     values from the picture too or, given `tokens`, from a sequence [b, k, tokens]; true in `mask` [b, k] counts.
     """
 
-    def __init__(self, channels: int, heads: int, tokens: int = 0, eps: float = 1e-5) -> None:
+    def __init__(
+        self, channels: int, heads: int, tokens: int = 0, eps: float = 1e-5, groups: int | None = None
+    ) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = norm(channels, eps)
+        self.norm = norm(channels, eps, groups)
         self.query = nn.Linear(channels, channels)
         self.key_value = nn.Linear(tokens or channels, 2 * channels)
         self.out = zero(nn.Linear(channels, channels))

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def norm(channels: int, eps: float = 1e-5) -> nn.GroupNorm:
-    """Group normalisation in 32 groups, or as many as divide the channels and leave at least four to each.
+def norm(channels: int, eps: float = 1e-5, groups: int | None = None) -> nn.GroupNorm:
+    """Group normalisation in `groups`; None: in 32, or as many as divide the channels and leave at least four to each.
 
     A group of one channel would take off again whatever is added to all of that channel, such as the time embedding.
     """
     most = max(min(32, channels // 4), 1)
-    return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels, eps)
+    fitting = next(number for number in range(most, 0, -1) if channels % number == 0)
+    return nn.GroupNorm(groups or fitting, channels, eps)
 
 
 def zero(module: M) -> M:
@@ -63,10 +64,11 @@ class Residual(nn.Module):
         scale_shift: bool = False,
         resample: str | None = None,
         eps: float = 1e-5,
+        groups: int | None = None,
     ) -> None:
         super().__init__()
         self.scale_shift = scale_shift
-        self.norm1, self.norm2 = norm(channels, eps), norm(out, eps)
+        self.norm1, self.norm2 = norm(channels, eps, groups), norm(out, eps, groups)
         self.resample = {"down": Down, "up": Up}[resample](channels, learned=False) if resample else nn.Identity()
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
         self.embed = nn.Linear(embedding, 2 * out if scale_shift else out) if embedding else None
