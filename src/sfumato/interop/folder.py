@@ -1,0 +1,200 @@
+"""A checkpoint of diffusers in its folder: which components it has, their configurations, and the files of weights."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sfumato import files
+from sfumato.errors import DataError, FormatError
+from sfumato.interop.store import Weights
+
+INDEX = "model_index.json"
+STEMS = ("diffusion_pytorch_model", "model")
+"""What files of weights are called, of diffusers and of transformers."""
+PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+CONFIGS = ("config.json", "scheduler_config.json")
+HUB = re.compile(r"[\w.-]+/[\w.-]+")
+UNUSED = ("safety_checker", "feature_extractor", "watermark", "image_encoder")
+"""Components that draw nothing."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of a checkpoint: its name there, the class that wrote it, its folder, and what its configuration says."""
+
+    name: str
+    kind: str
+    folder: Path
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def weights(self) -> Weights:
+        """Its weights. Raises `FormatError` where they are pickled, incomplete or missing."""
+        return Weights(weight_files(self.folder))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of components. `pipeline` is the class that they were saved from, `said` all of `model_index.json`."""
+
+    where: str
+    folder: Path
+    pipeline: str
+    components: Mapping[str, Component]
+    said: Mapping[str, Any]
+
+    def component(self, *names: str) -> Component:
+        """The first of these that there is."""
+        for name in names:
+            if name in self.components:
+                return self.components[name]
+        raise FormatError(
+            f"{self.where} has no {' or '.join(names)}, and a {self.pipeline} needs one; it has"
+            f" {', '.join(self.components) or 'nothing'}: copy or fetch it again"
+        )
+
+
+def is_checkpoint(folder: Path) -> bool:
+    return (folder / INDEX).is_file()
+
+
+def read(where: str | Path) -> Checkpoint:
+    """The checkpoint in the folder `where`, or in the Hub's repository of that name; no weights are read yet."""
+    folder = find(where)
+    said = files.read_json(folder / INDEX)
+    pipeline = said.get("_class_name")
+    if not isinstance(pipeline, str):
+        raise FormatError(f"{folder / INDEX} names no _class_name: it is no checkpoint of diffusers")
+    components: dict[str, Component] = {}
+    for name, value in said.items():
+        if not isinstance(value, list) or name.startswith("_") or name in UNUSED or None in value:
+            continue
+        if len(value) != 2 or not all(isinstance(word, str) for word in value):
+            continue  # an option that is a list
+        library, kind = value
+        if library not in ("diffusers", "transformers"):
+            raise FormatError(
+                f"{where}: its {name} is '{library}.{kind}', which is code of its own; Sfumato runs no code from"
+                " checkpoints, and reads classes of diffusers and transformers"
+            )
+        components[name] = _component(folder, name, kind)
+    return Checkpoint(str(where), folder, pipeline, components, said)
+
+
+def _component(root: Path, name: str, kind: str) -> Component:
+    """The component in the folder of its name, or, where it is the only one with weights, in the root itself."""
+    folder = root / name if (root / name).is_dir() else root
+    for config in CONFIGS if not name.startswith("tokenizer") else ():
+        if (folder / config).is_file() and (config != "config.json" or name != "scheduler"):
+            said = files.read_json(folder / config)
+            if "auto_map" in said:
+                raise FormatError(f"{folder / config} asks for code of its own (auto_map); Sfumato runs none")
+            return Component(name, kind, folder, said)
+    if folder == root:
+        raise FormatError(f"{root} names a component {name}, and has no folder {name}: copy or fetch it again")
+    if not name.startswith("tokenizer"):
+        raise FormatError(f"{folder} holds no {' or '.join(CONFIGS)}: copy or fetch it again")
+    return Component(name, kind, folder)
+
+
+# Files of weights --------------------------------------------------------------------------------------------------
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of the component in `folder`."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    chosen = choose(names)
+    if not chosen:
+        if pickled := sorted(name for name in names if name.endswith(PICKLED)):
+            raise FormatError(refusal(folder / pickled[0]))
+        raise FormatError(f"{folder} holds no weights in safetensors: copy or fetch it again")
+    index = next((name for name in chosen if name.endswith(".json")), None)
+    shards = [name for name in chosen if name != index]
+    if index is not None:
+        listed = files.read_json(folder / index).get("weight_map")
+        if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+            raise FormatError(f"{folder / index} holds no weight_map from names to files")
+        if absent := sorted(set(listed.values()) - set(names)):
+            raise FormatError(f"{folder / index} speaks of {absent[0]}, which is not there: copy or fetch it again")
+        shards = sorted(set(listed.values()))
+        found = {key: path.name for path in (folder / name for name in shards) for key in files.read_shapes(path)}
+        if wrong := sorted(key for key in found.keys() | listed.keys() if found.get(key) != listed.get(key)):
+            raise FormatError(f"{folder / index} and the shards disagree about '{wrong[0]}': copy or fetch it again")
+    return [folder / name for name in shards]
+
+
+def choose(names: Collection[str]) -> list[str]:
+    """Of the files in a folder, those with the weights: in full precision if they are there, else one variant.
+
+    One file, or the shards and their index.
+    """
+    for stem in STEMS:
+        variants = {""} | {
+            match[1]
+            for name in names
+            if (match := re.fullmatch(rf"{stem}(\.\w+)(?:-\d+-of-\d+)?\.safetensors", name)) is not None
+        }
+        for variant in sorted(variants, key=lambda variant: (variant != "", variant != ".fp16", variant)):
+            if (whole := f"{stem}{variant}.safetensors") in names:
+                return [whole]
+            if (index := f"{stem}.safetensors.index{variant}.json") in names:
+                shards = [n for n in names if re.fullmatch(rf"{stem}{re.escape(variant)}-\d+-of-\d+\.safetensors", n)]
+                return [index, *sorted(shards)]
+    return []
+
+
+def refusal(path: Path) -> str:
+    """Why a pickle is not read, and what to do."""
+    return (
+        f"{path} is a pickle, which can run code, and is not read. If you trust where it came from, convert it once,"
+        " with the tool that wrote it and on a machine that you can spare:"
+        " DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)"
+    )
+
+
+# The Hub -----------------------------------------------------------------------------------------------------------
+
+
+def find(where: str | Path) -> Path:
+    """The folder `where`, or that of the Hub's repository of that name in the cache, filled if need be."""
+    folder = Path(where)
+    if folder.is_dir():
+        if not is_checkpoint(folder):
+            raise FormatError(f"{folder} holds no {INDEX}: it is no checkpoint of diffusers")
+        return folder
+    if folder.exists() or not HUB.fullmatch(str(where)):
+        raise DataError(f"{where} is neither a folder nor the name of a repository on the Hub, as OWNER/NAME")
+    from huggingface_hub import list_repo_files, snapshot_download
+
+    try:
+        kept = Path(snapshot_download(str(where), local_files_only=True))
+        read(kept)
+        return kept
+    except Exception:  # not there, or only in part: the library tells the two apart by kinds that change
+        pass
+    try:
+        wanted = needed(list_repo_files(str(where)))
+        return Path(snapshot_download(str(where), allow_patterns=wanted))
+    except Exception as error:  # the network's own errors come in many kinds
+        raise DataError(
+            f"there is no folder {where}, it is not in the Hub's cache, and the Hub cannot be asked"
+            f" ({type(error).__name__}): give a folder, or fetch it where there is a network, by"
+            f" `hf download {where}`"
+        ) from error
+
+
+def needed(names: Collection[str]) -> list[str]:
+    """Of a repository's files, those that a checkpoint is read from."""
+    inside: dict[str, list[str]] = {}
+    for name in names:
+        place, _, base = name.rpartition("/")
+        if "/" not in place:
+            inside.setdefault(place, []).append(base)
+    wanted: list[str] = []
+    for place, bases in inside.items():
+        if place in UNUSED:
+            continue
+        tables = [base for base in bases if base.endswith((".json", "merges.txt")) and ".index" not in base]
+        wanted += [f"{place}/{base}" if place else base for base in (*tables, *choose(bases))]
+    return sorted(wanted)
