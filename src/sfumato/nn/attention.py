@@ -10,7 +10,8 @@ class Attention(nn.Module):
     """Attention added to what came in: [b, c, h, w] → [b, c, h, w].
 
     `softmax(q·kᵀ/√width)·v` over the h·w places (arXiv:1706.03762, eq. 1). Queries come from the picture; keys and
-    values from the picture too or, given `tokens`, from a sequence [b, k, tokens]; true in `mask` [b, k] counts.
+    values from the picture too or, given `tokens`, from a sequence [b, k, tokens]; true in `mask` [b, k] counts. The
+    picture is normalised in `groups`, as `norm` has them; 0 leaves it as it is.
     """
 
     def __init__(
@@ -18,7 +19,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = norm(channels, eps, groups)
+        self.norm = nn.Identity() if groups == 0 else norm(channels, eps, groups)
         self.query = nn.Linear(channels, channels)
         self.key_value = nn.Linear(tokens or channels, 2 * channels)
         self.out = zero(nn.Linear(channels, channels))
@@ -26,13 +27,16 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         b, c, h, w = x.shape
         places = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
-        q = self._split(self.query(places))
-        k, v = (self._split(part) for part in self.key_value(places if tokens is None else tokens).chunk(2, dim=-1))
-        mixed = scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None, :])
-        out = self.out(mixed.transpose(1, 2).reshape(b, h * w, c))
+        k, v = self.key_value(places if tokens is None else tokens).chunk(2, dim=-1)
+        out = self.out(mixed(self.query(places), k, v, self.heads, mask))
         return x + out.reshape(b, h, w, c).permute(0, 3, 1, 2)
 
-    def _split(self, x: Tensor) -> Tensor:
-        """[b, n, c] → [b, heads, n, c/heads]."""
-        b, n, c = x.shape
-        return x.reshape(b, n, self.heads, c // self.heads).transpose(1, 2)
+
+def mixed(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+    """`softmax(q·kᵀ/√d)·v` in `heads` of d channels: q [b, n, c], k and v [b, k, c] → [b, n, c].
+
+    True in `mask` [b, k] counts.
+    """
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))
+    out = scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None, :])
+    return out.transpose(1, 2).flatten(2)

@@ -1,6 +1,6 @@
 """The pieces that convolutional networks are made of."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +26,20 @@ def zero(module: M) -> M:
 
 
 class Down(nn.Module):
-    """Half the size, by a convolution of stride 2 or, without `learned`, by the mean of each square."""
+    """Half the size, by a convolution of stride 2 or, without `learned`, by the mean of each square.
 
-    def __init__(self, channels: int, learned: bool = True) -> None:
+    The convolution sees a border of zeros: on every side or, with `padding` "end", at the right and the bottom alone,
+    as in the code released with DDPM and the autoencoder of latent diffusion.
+    """
+
+    def __init__(self, channels: int, learned: bool = True, padding: Literal["both", "end"] = "both") -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1) if learned else nn.AvgPool2d(2)
+        self.border = (0, 1, 0, 1) if learned and padding == "end" else None
+        inside = 0 if self.border else 1
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=inside) if learned else nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        return self.conv(nn.functional.pad(x, self.border) if self.border else x)
 
 
 class Up(nn.Module):
