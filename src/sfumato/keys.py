@@ -17,12 +17,14 @@ Write = Callable[[Tensor], Sequence[Tensor]]
 
 
 class Entry(NamedTuple):
-    """A weight of ours, and those of theirs that it is read from and written to."""
+    """A weight of ours, and those of theirs that it is read from and written to; `before` is what older files call
+    them, which are read but not written."""
 
     ours: str
     theirs: tuple[str, ...]
     read: Read = lambda tensors: tensors[0]
     write: Write = lambda tensor: [tensor]
+    before: tuple[str, ...] = ()
 
 
 def same(ours: str, theirs: str) -> Entry:
@@ -64,6 +66,22 @@ def reshaped(ours: str, theirs: str, shape: Sequence[int], their_shape: Sequence
     )
 
 
+def repeated(entry: Entry, others: Sequence[str]) -> Entry:
+    """An entry whose one weight of theirs stands again under other names. Reading raises a `FormatError` unless all are
+    equal."""
+    names = (*entry.theirs, *others)
+
+    def read(tensors: Sequence[Tensor]) -> Tensor:
+        for name, tensor in zip(names, tensors, strict=True):
+            if not torch.equal(tensor, tensors[0]):
+                raise FormatError(
+                    f"'{name}' should repeat '{names[0]}', since our network holds one for both; it differs"
+                )
+        return entry.read(tensors[:1])
+
+    return Entry(entry.ours, names, read, lambda tensor: [one.clone() for one in [*entry.write(tensor)] * len(names)])
+
+
 def fill(
     module: nn.Module,
     entries: Iterable[Entry],
@@ -77,11 +95,12 @@ def fill(
     Tensors are taken from `theirs` one entry at a time. Raises `FormatError`, speaking of `name`, for keys that are
     missing, keys that no entry names and that are not `ignored`, and shapes that do not fit.
     """
-    entries = list(entries)
+    present = set(theirs)
+    entries = [entry if present.isdisjoint(entry.before) else entry._replace(theirs=entry.before) for entry in entries]
     wanted = {key for entry in entries for key in entry.theirs}
-    if absent := sorted(wanted - theirs.keys()):
+    if absent := sorted(wanted - present):
         raise FormatError(f"{name} is not whole: {_some(absent)} missing from its weights")
-    if unknown := sorted(key for key in theirs if key not in wanted and not ignored(key)):
+    if unknown := sorted(key for key in present - wanted if not ignored(key)):
         raise FormatError(f"{name} holds {_some(unknown)}, which its configuration does not speak of")
     state = dict(module.state_dict(keep_vars=True))
     if astray := sorted(state.keys() ^ {entry.ours for entry in entries}):
@@ -92,6 +111,8 @@ def fill(
             tensor = entry.read([theirs[key] for key in entry.theirs])
         except (RuntimeError, IndexError) as error:
             raise FormatError(f"{name}: '{entry.theirs[0]}' has a shape that cannot be read: {error}") from error
+        except FormatError as error:
+            raise FormatError(f"{name}: {error}") from error
         expected = state[entry.ours].shape
         if tensor.shape != expected:
             raise FormatError(
