@@ -31,6 +31,10 @@ class Autoencoder(nn.Module):
     `blocks` residual blocks on the way in and one more on the way out; in the middle stand two more, with attention
     between them if `attention`. The defaults are the shape of Stable Diffusion's (arXiv:2112.10752, appendix E.1); for
     small machines, `patch` 4 begins where most of its time would have been spent.
+
+    `groups` is how many each norm has; None leaves it to the width. Attention follows each residual block of the levels
+    in `attend` (arXiv:2012.09841, section 3.1). `hidden` are the channels that the encoder gives and the decoder takes,
+    where a layer of its own leads to the latents; None means as many as these.
     """
 
     def __init__(
@@ -42,14 +46,18 @@ class Autoencoder(nn.Module):
         blocks: int = 2,
         attention: bool = True,
         patch: int = 1,
+        groups: int | None = None,
+        attend: tuple[int, ...] = (),
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.in_channels, self.latent, self.width, self.multipliers = in_channels, latent, width, multipliers
         self.blocks, self.attention, self.patch = blocks, attention, patch
+        self.groups, self.attend, self.hidden = groups, attend, hidden
         self._check()
         widths = [width * multiplier for multiplier in multipliers]
-        self.encoder = _Encoder(in_channels, self._moments, widths, blocks, attention, patch)
-        self.decoder = _Decoder(latent, in_channels, widths, blocks, attention, patch)
+        self.encoder = _Encoder(in_channels, self._given, widths, blocks, attention, patch, groups, attend)
+        self.decoder = _Decoder(self._taken, in_channels, widths, blocks, attention, patch, groups, attend)
 
     @property
     def factor(self) -> int:
@@ -57,9 +65,14 @@ class Autoencoder(nn.Module):
         return self.patch * 2 ** (len(self.multipliers) - 1)
 
     @property
-    def _moments(self) -> int:
+    def _given(self) -> int:
         """The channels that the encoder gives."""
-        return self.latent
+        return self.hidden or self.latent
+
+    @property
+    def _taken(self) -> int:
+        """The channels that the decoder takes."""
+        return self.hidden or self.latent
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures in [−1, 1] → their latents: those that are diffused."""
@@ -86,8 +99,15 @@ class Autoencoder(nn.Module):
         for name, most in LARGEST.items():
             if not 1 <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {getattr(self, name):,}")
+        if self.hidden is not None and not 1 <= self.hidden <= LARGEST["latent"]:
+            raise InputError(f"hidden must be from 1 to {LARGEST['latent']:,}, not {self.hidden:,}")
         if not 1 <= len(self.multipliers) <= 8 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
             raise InputError(f"multipliers must be 1 to 8 whole numbers from 1 to 64, not {list(self.multipliers)}")
+        for channels in (self.width * multiplier for multiplier in self.multipliers if self.groups is not None):
+            if self.groups is not None and (self.groups < 1 or channels % self.groups):
+                raise InputError(f"groups must divide the {channels} channels of each level, and {self.groups} do not")
+        if unknown := set(self.attend) - set(range(len(self.multipliers))):
+            raise InputError(f"attend names level {min(unknown)}, but the levels are 0 to {len(self.multipliers) - 1}")
 
 
 class KLAutoencoder(Autoencoder):
@@ -95,6 +115,9 @@ class KLAutoencoder(Autoencoder):
 
     `q(z | x) = N(mean, exp(logvar))`, and the penalty is `KL(q(z | x) ‖ N(0, I))` in nats an element of z
     (VAE, arXiv:1312.6114, appendix B; arXiv:2112.10752, section 3.1). What is diffused is the mean.
+
+    Between encoder and latents, and between these and the decoder, stands a linear layer of each place: the first if
+    `quant`, the second if `post_quant`. Stable Diffusion 3 has neither.
     """
 
     def __init__(
@@ -106,13 +129,18 @@ class KLAutoencoder(Autoencoder):
         blocks: int = 2,
         attention: bool = True,
         patch: int = 1,
+        groups: int | None = None,
+        attend: tuple[int, ...] = (),
+        quant: bool = True,
+        post_quant: bool = True,
     ) -> None:
-        super().__init__(in_channels, latent, width, multipliers, blocks, attention, patch)
-        self.to_moments = nn.Conv2d(2 * latent, 2 * latent, 1)
-        self.from_latent = nn.Conv2d(latent, latent, 1)
+        super().__init__(in_channels, latent, width, multipliers, blocks, attention, patch, groups, attend)
+        self.quant, self.post_quant = quant, post_quant
+        self.to_moments = nn.Conv2d(2 * latent, 2 * latent, 1) if quant else nn.Identity()
+        self.from_latent = nn.Conv2d(latent, latent, 1) if post_quant else nn.Identity()
 
     @property
-    def _moments(self) -> int:
+    def _given(self) -> int:
         return 2 * self.latent
 
     def moments(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,13 +181,16 @@ class VQAutoencoder(Autoencoder):
         patch: int = 1,
         codes: int = 8192,
         commitment: float = 0.25,
+        groups: int | None = None,
+        attend: tuple[int, ...] = (),
+        hidden: int | None = None,
     ) -> None:
-        super().__init__(in_channels, latent, width, multipliers, blocks, attention, patch)
+        super().__init__(in_channels, latent, width, multipliers, blocks, attention, patch, groups, attend, hidden)
         self.codes, self.commitment = codes, commitment
         if not 2 <= codes <= 2**20 or not commitment >= 0:
             raise InputError(f"codes must be from 2 to {2**20:,} and commitment from 0, not {codes:,}, {commitment}")
-        self.to_codes = nn.Conv2d(latent, latent, 1)
-        self.from_latent = nn.Conv2d(latent, latent, 1)
+        self.to_codes = nn.Conv2d(self._given, latent, 1)
+        self.from_latent = nn.Conv2d(latent, self._taken, 1)
         self.book = nn.Parameter(torch.empty(codes, latent).uniform_(-1 / codes, 1 / codes))
 
     def encode(self, pictures: Tensor) -> Tensor:
@@ -175,9 +206,13 @@ class VQAutoencoder(Autoencoder):
             # |z − e|² = |z|² − 2 z·e + |e|², of which the first is the same for all
             return (book.square().sum(1) - 2 * places @ book.T).argmin(-1)
 
+    def look_up(self, numbers: Tensor) -> Tensor:
+        """Numbers of codes [b, h, w] → the codes, as latents [b, latent, h, w]."""
+        return embedding(numbers, self.book).movedim(-1, 1)
+
     def round(self, latents: Tensor) -> Tensor:
         """Latents, each place by its nearest code."""
-        return embedding(self.nearest(latents), self.book).movedim(-1, 1)
+        return self.look_up(self.nearest(latents))
 
     def decode(self, latents: Tensor) -> Tensor:
         return self.decoder(self.from_latent(self.round(latents)))
@@ -193,7 +228,17 @@ class VQAutoencoder(Autoencoder):
 class _Encoder(nn.Module):
     """Pictures → [b, out, h/f, w/f]."""
 
-    def __init__(self, channels: int, out: int, widths: list[int], blocks: int, attention: bool, patch: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        widths: list[int],
+        blocks: int,
+        attention: bool,
+        patch: int,
+        groups: int | None,
+        attend: tuple[int, ...],
+    ) -> None:
         super().__init__()
         self.patch = patch
         self.enter = nn.Conv2d(channels * patch**2, widths[0], 3, padding=1)
@@ -203,10 +248,10 @@ class _Encoder(nn.Module):
             if level > 0:
                 stages.append(_Halve(c))
             for _ in range(blocks):
-                stages.append(_residual(c, width))
+                stages += _block(c, width, level in attend, groups)
                 c = width
-        self.stages = nn.Sequential(*stages, *_middle(c, attention))
-        self.leave = nn.Sequential(norm(c, EPS), nn.SiLU(), nn.Conv2d(c, out, 3, padding=1))
+        self.stages = nn.Sequential(*stages, *_middle(c, attention, groups))
+        self.leave = nn.Sequential(norm(c, EPS, groups), nn.SiLU(), nn.Conv2d(c, out, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.enter(pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
@@ -218,22 +263,32 @@ class _Decoder(nn.Module):
 
     REFINE = 8
 
-    def __init__(self, latent: int, channels: int, widths: list[int], blocks: int, attention: bool, patch: int) -> None:
+    def __init__(
+        self,
+        latent: int,
+        channels: int,
+        widths: list[int],
+        blocks: int,
+        attention: bool,
+        patch: int,
+        groups: int | None,
+        attend: tuple[int, ...],
+    ) -> None:
         super().__init__()
         self.patch = patch
         c = widths[-1]
         self.enter = nn.Conv2d(latent, c, 3, padding=1)
-        stages: list[nn.Module] = _middle(c, attention)
+        stages: list[nn.Module] = _middle(c, attention, groups)
         for level, width in reversed(list(enumerate(widths))):
             for _ in range(blocks + 1):
-                stages.append(_residual(c, width))
+                stages += _block(c, width, level in attend, groups)
                 c = width
             if level > 0:
                 stages.append(Up(c))
         self.stages = nn.Sequential(*stages)
         # a few channels at full size, so that the squares of a patch meet without a seam
         fine = channels if patch == 1 else self.REFINE
-        self.leave = nn.Sequential(norm(c, EPS), nn.SiLU(), nn.Conv2d(c, fine * patch**2, 3, padding=1))
+        self.leave = nn.Sequential(norm(c, EPS, groups), nn.SiLU(), nn.Conv2d(c, fine * patch**2, 3, padding=1))
         self.refine = None if patch == 1 else nn.Sequential(nn.SiLU(), nn.Conv2d(fine, channels, 3, padding=1))
 
     def forward(self, z: Tensor) -> Tensor:
@@ -252,10 +307,11 @@ class _Halve(nn.Module):
         return self.conv(pad(x, (0, 1, 0, 1)))
 
 
-def _residual(channels: int, out: int) -> Residual:
-    return Residual(channels, out, embedding=0, eps=EPS)
+def _block(channels: int, out: int, attend: bool, groups: int | None) -> list[nn.Module]:
+    """A residual block, and attention after it if there is to be any."""
+    attention = [Attention(out, 1, eps=EPS, groups=groups)] if attend else []
+    return [Residual(channels, out, embedding=0, eps=EPS, groups=groups), *attention]
 
 
-def _middle(channels: int, attention: bool) -> list[nn.Module]:
-    attend = [Attention(channels, 1, eps=EPS)] if attention else []
-    return [_residual(channels, channels), *attend, _residual(channels, channels)]
+def _middle(channels: int, attention: bool, groups: int | None) -> list[nn.Module]:
+    return [*_block(channels, channels, attention, groups), *_block(channels, channels, False, groups)]
