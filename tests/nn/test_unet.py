@@ -1,5 +1,6 @@
 """The U-Net: its size and shape, its start at zero, its four doors, and what it refuses."""
 
+import math
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "adm": {"scale_shift": True, "resample": "residual", "head_width": 8},
     "mixed": {"scale_shift": True, "attention": (0, 1), "head_width": 4, "blocks": 2},
     "patched": {"patch": 2},
+    "latent": {"depth": (1, 2), "heads": (4, 2), "attention": (0, 1), "cosine_first": True, "vector_mlp": True},
+    "converted": {"depth": (1, 1), "heads": (4, 2), "projection": "convolution", "padding": "end", "groups": 8},
+    "bare": {"bottom": "bare attention", "scale_shift": True, "frequency_shift": 0.0, "multipliers": (1, 1.2)},
     "single": {"multipliers": (1,), "attention": ()},
 }
 each = pytest.mark.parametrize("kind", KINDS)
@@ -244,9 +248,19 @@ def test_with_patches_a_size_must_fit_those_too() -> None:
         ({"in_channels": 0}, "in_channels must be from 1 to 4,096, not 0"),
         ({"out_channels": -1}, "out_channels must be from 1 to 4,096, not -1"),
         ({"blocks": 0}, "blocks must be from 1 to [0-9]+, not 0"),
-        ({"multipliers": ()}, r"multipliers must be 1 to [0-9]+ whole numbers from 1 to 64, not \[\]"),
-        ({"multipliers": (1, 0)}, r"multipliers must be 1 to [0-9]+ whole numbers from 1 to 64, not \[1, 0\]"),
-        ({"multipliers": (1,) * 13}, "multipliers must be 1 to [0-9]+ whole numbers"),
+        ({"multipliers": ()}, r"multipliers must be 1 to [0-9]+ numbers from 1 to 64, not \[\]"),
+        ({"multipliers": (1, 0)}, r"multipliers must be 1 to [0-9]+ numbers from 1 to 64, not \[1, 0\]"),
+        ({"multipliers": (1,) * 13}, "multipliers must be 1 to [0-9]+ numbers"),
+        ({"width": 40, "multipliers": (1, 1.3, 1.31)}, "multipliers give level 2 52.4 channels: no whole number"),
+        ({"width": 40, "groups": 16}, "groups must divide the channels of every level, and 16 do not 40"),
+        ({"groups": 0}, "groups must divide the channels of every level, and 0 do not"),
+        ({"eps": 0.0}, "eps must be above 0 and below 1, not 0.0"),
+        ({"frequency_shift": math.nan}, "frequency_shift must be nearer to 0 than 10,000, not nan"),
+        ({"heads": (8, 8)}, r"heads must be a number from 1 to 1,024 for each of 4 levels, not \[8, 8\]"),
+        ({"depth": (1, 1, 0, 1)}, r"depth must be a number .* 4 levels, not \[1, 1, 0, 1\]"),
+        ({"heads": (1, 7, 1, 1)}, "7 heads do not divide the 256 channels of level 1"),
+        ({"heads": (1,) * 4, "head_width": 64}, "either head_width or heads says how attention is split, not both"),
+        ({"depth": (1,) * 4, "bottom": "bare attention"}, "bottom must be 'attention', 'residual' or 'none'"),
         ({"multipliers": (1, 2), "attention": (2,)}, "attention names level 2, but the levels are 0 to 1"),
         ({"multipliers": (1, 2), "attention": (-1,)}, "attention names level -1, but the levels are 0 to 1"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
+Padding = Literal["both", "end"]
 
 
 def norm(channels: int, eps: float = 1e-5, groups: int | None = None) -> nn.GroupNorm:
@@ -32,7 +33,7 @@ class Down(nn.Module):
     as in the code released with DDPM and the autoencoder of latent diffusion.
     """
 
-    def __init__(self, channels: int, learned: bool = True, padding: Literal["both", "end"] = "both") -> None:
+    def __init__(self, channels: int, learned: bool = True, padding: Padding = "both") -> None:
         super().__init__()
         self.border = (0, 1, 0, 1) if learned and padding == "end" else None
         inside = 0 if self.border else 1

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 from sfumato.errors import InputError, ShapeError
+from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Down, Residual, norm
 from sfumato.nn.embedding import TimeEmbedding
 from sfumato.nn.unet import Resize, Stage
@@ -45,7 +46,7 @@ class Encoder(nn.Module):
             for _ in range(blocks):
                 residual = Residual(c, width * multiplier, 4 * width, dropout, scale_shift=True)
                 c = width * multiplier
-                self.down.append(Stage(residual, c, 1 if level in attention else 0, tokens=0))
+                self.down.append(Stage(residual, Attention(c, 1) if level in attention else None))
         self.leave = nn.Sequential(norm(c), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, outputs))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:

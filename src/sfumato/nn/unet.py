@@ -1,4 +1,4 @@
-"""The U-Net of diffusion models: DDPM's, ADM's and what lies between, from one class."""
+"""The U-Net of diffusion models: DDPM's, ADM's, Stable Diffusion's and what lies between, from one class."""
 
 from typing import Literal
 
@@ -8,9 +8,10 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from sfumato.errors import InputError, ShapeError
 from sfumato.nn.attention import Attention
-from sfumato.nn.blocks import Down, Residual, Up, norm, zero
+from sfumato.nn.blocks import Down, Padding, Residual, Up, norm, zero
 from sfumato.nn.doors import check_doors
-from sfumato.nn.embedding import TimeEmbedding
+from sfumato.nn.embedding import Perceptron, TimeEmbedding
+from sfumato.nn.transformer import Projection, SpatialTransformer
 
 LARGEST = {"in_channels": 4096, "out_channels": 4096, "width": 8192, "blocks": 16, "patch": 64}
 
@@ -20,15 +21,26 @@ class UNet(nn.Module):
 
     Level k works at 1/2^k of the size with `width·multipliers[k]` channels, in `blocks` residual blocks on the way down
     and one more on the way up, each with self-attention where `attention` names the level (DDPM, arXiv:2006.11239,
-    appendix B; ADM, arXiv:2105.05233, section 3). Heads are `head_width` channels wide; None means a single head.
+    appendix B; ADM, arXiv:2105.05233, section 3). Heads are `head_width` channels wide; None means a single head; or
+    `heads` says how many each level has. With `depth`, a number for each level, so many blocks of a spatial transformer
+    take the place of attention (latent diffusion, arXiv:2112.10752, section 3.3), entered and left by `projection`.
+
+    At the `bottom`, between the ways down and up, stand two residual blocks with attention between them, made as on the
+    last level; its norm is left out in "bare attention", all of it in "residual", and the blocks too in "none".
 
     With `patch` p, each p×p square of the picture is one place of the network, its pixels side by side in channels: a
     picture of twice the side for the same work, at some cost in fine detail.
 
-    DDPM is the default. ADM is `scale_shift=True, resample="residual", head_width=64`.
+    DDPM is the default. ADM is `scale_shift=True, resample="residual", head_width=64`. Stable Diffusion 1 is
+    `width=320, multipliers=(1, 2, 4, 4), attention=(0, 1, 2), heads=(8,)*4, depth=(1,)*4, projection="convolution",
+    tokens=768, cosine_first=True, frequency_shift=0`, with 4 channels in and out.
 
-    The four doors, each 0 when shut: `vector` joins the time embedding, `tokens` are attended to wherever there is
-    self-attention, `image` channels are set beside the input; all give the width that they expect.
+    Norms are in `groups`, None leaving it to `norm`, and add `eps` to the variance. `padding` is that of `Down`, where
+    resampling is plain; `cosine_first` and `frequency_shift` are those of `sinusoidal`.
+
+    The four doors, each 0 when shut: `vector` joins the time embedding, by a linear layer or, with `vector_mlp`, by a
+    perceptron (SDXL, arXiv:2307.01952, section 2.2), `tokens` are attended to wherever there is self-attention, `image`
+    channels are set beside the input, after its own; all give the width that they expect.
     """
 
     def __init__(
@@ -36,7 +48,7 @@ class UNet(nn.Module):
         in_channels: int = 3,
         out_channels: int = 3,
         width: int = 128,
-        multipliers: tuple[int, ...] = (1, 2, 2, 2),
+        multipliers: tuple[int | float, ...] = (1, 2, 2, 2),
         blocks: int = 2,
         attention: tuple[int, ...] = (1,),
         head_width: int | None = None,
@@ -48,45 +60,60 @@ class UNet(nn.Module):
         vector: int = 0,
         tokens: int = 0,
         image: int = 0,
+        groups: int | None = None,
+        eps: float = 1e-5,
+        heads: tuple[int, ...] = (),
+        depth: tuple[int, ...] = (),
+        projection: Projection = "linear",
+        bottom: Literal["attention", "bare attention", "residual", "none"] = "attention",
+        padding: Padding = "both",
+        cosine_first: bool = False,
+        frequency_shift: float = 1.0,
+        vector_mlp: bool = False,
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels, self.width, self.multipliers = (
-            in_channels,
-            out_channels,
-            width,
-            multipliers,
-        )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.width, self.multipliers = width, multipliers
         self.blocks, self.attention, self.head_width, self.dropout = blocks, attention, head_width, dropout
         self.scale_shift, self.resample, self.patch, self.time_scale = scale_shift, resample, patch, time_scale
         self.vector, self.tokens, self.image = vector, tokens, image
+        self.groups, self.eps, self.heads, self.depth = groups, eps, heads, depth
+        self.projection: Projection = projection
+        self.padding: Padding = padding
+        self.bottom, self.vector_mlp = bottom, vector_mlp
+        self.cosine_first, self.frequency_shift = cosine_first, frequency_shift
         self._check()
 
-        self.time = TimeEmbedding(width, 4 * width, time_scale)
-        self.project = nn.Linear(vector, 4 * width, bias=False) if vector else None
+        self.time = TimeEmbedding(width, 4 * width, time_scale, cosine_first, frequency_shift)
+        self.project = self._project() if vector else None
         self.enter = nn.Conv2d((in_channels + image) * patch**2, width, 3, padding=1)
 
         c, skips = width, [width]
         self.down = nn.ModuleList()
-        for level, multiplier in enumerate(multipliers):
+        for level, out in enumerate(self.widths):
             for _ in range(blocks):
-                self.down.append(self._stage(c, width * multiplier, level))
-                c = width * multiplier
+                self.down.append(self._stage(c, out, level, level in attention))
+                c = out
                 skips.append(c)
-            if level < len(multipliers) - 1:
+            if level < self._last:
                 self.down.append(self._resize(c, "down"))
                 skips.append(c)
 
-        self.middle = nn.ModuleList([self._stage(c, c, None), self._stage(c, c, None, attend=False)])
+        self.middle = nn.ModuleList()
+        if bottom != "none":
+            self.middle.append(self._stage(c, c, self._last, bottom != "residual", bare=bottom == "bare attention"))
+            self.middle.append(self._stage(c, c, self._last, attend=False))
 
         self.up = nn.ModuleList()
-        for level, multiplier in reversed(list(enumerate(multipliers))):
+        for level, out in reversed(list(enumerate(self.widths))):
             for _ in range(blocks + 1):
-                self.up.append(self._stage(c + skips.pop(), width * multiplier, level))
-                c = width * multiplier
+                self.up.append(self._stage(c + skips.pop(), out, level, level in attention))
+                c = out
             if level > 0:
                 self.up.append(self._resize(c, "up"))
 
-        self.leave = nn.Sequential(norm(c), nn.SiLU(), zero(nn.Conv2d(c, out_channels * patch**2, 3, padding=1)))
+        last = zero(nn.Conv2d(c, out_channels * patch**2, 3, padding=1))
+        self.leave = nn.Sequential(norm(c, eps, groups), nn.SiLU(), last)
 
     def forward(
         self,
@@ -128,18 +155,50 @@ class UNet(nn.Module):
         """What each side of a picture must be a multiple of."""
         return self.patch * 2 ** (len(self.multipliers) - 1)
 
-    def _stage(self, channels: int, out: int, level: int | None, attend: bool = True) -> "Stage":
-        attend = attend and (level is None or level in self.attention)
-        heads = out // (self.head_width or out) if attend else 0
-        return Stage(self._residual(channels, out), out, heads, self.tokens)
+    @property
+    def widths(self) -> list[int]:
+        """The channels of each level."""
+        return [round(self.width * multiplier) for multiplier in self.multipliers]
 
-    def _resize(self, channels: int, way: str) -> "Resize":
+    def head_count(self, level: int) -> int:
+        """The heads of the attention on this level, if it has any; the bottom has those of the last."""
+        if self.heads:
+            return self.heads[level]
+        return self.widths[level] // self.head_width if self.head_width else 1
+
+    @property
+    def _last(self) -> int:
+        return len(self.multipliers) - 1
+
+    def _project(self) -> nn.Module:
+        if self.vector_mlp:
+            return Perceptron(self.vector, 4 * self.width)
+        return nn.Linear(self.vector, 4 * self.width, bias=False)
+
+    def _stage(self, channels: int, out: int, level: int, attend: bool, bare: bool = False) -> "Stage":
+        residual = self._residual(channels, out)
+        if not attend:
+            return Stage(residual)
+        heads = self.head_count(level)
+        if self.depth:
+            deep = SpatialTransformer(out, heads, self.depth[level], self.tokens, self.groups, self.projection)
+            return Stage(residual, transformer=deep)
+        to_self = Attention(out, heads, eps=self.eps, groups=0 if bare else self.groups)
+        return Stage(
+            residual, to_self, Attention(out, heads, self.tokens, self.eps, self.groups) if self.tokens else None
+        )
+
+    def _resize(self, channels: int, way: Literal["down", "up"]) -> "Resize":
         if self.resample == "residual":
             return Resize(self._residual(channels, channels, way), takes_embedding=True)
-        return Resize({"down": Down, "up": Up}[way](channels), takes_embedding=False)
+        plain = Down(channels, padding=self.padding) if way == "down" else Up(channels)
+        return Resize(plain, takes_embedding=False)
 
     def _residual(self, channels: int, out: int, resample: str | None = None) -> Residual:
-        return Residual(channels, out, 4 * self.width, self.dropout, self.scale_shift, resample)
+        embedding = 4 * self.width
+        return Residual(
+            channels, out, embedding, self.dropout, self.scale_shift, resample, eps=self.eps, groups=self.groups
+        )
 
     def _check(self) -> None:
         for name, most in LARGEST.items():
@@ -153,17 +212,47 @@ class UNet(nn.Module):
             raise InputError(f"head_width must be at least 1, not {self.head_width}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        if not 0 < self.eps < 1:
+            raise InputError(f"eps must be above 0 and below 1, not {self.eps}")
+        if not abs(self.frequency_shift) < 1e4:
+            raise InputError(f"frequency_shift must be nearer to 0 than 10,000, not {self.frequency_shift}")
+        self._check_levels()
+        self._check_attention()
+
+    def _check_levels(self) -> None:
         if not 1 <= len(self.multipliers) <= 10 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
-            raise InputError(f"multipliers must be 1 to 10 whole numbers from 1 to 64, not {list(self.multipliers)}")
+            raise InputError(f"multipliers must be 1 to 10 numbers from 1 to 64, not {list(self.multipliers)}")
+        for level, (multiplier, channels) in enumerate(zip(self.multipliers, self.widths, strict=True)):
+            if abs(self.width * multiplier - channels) > 1e-6:
+                raise InputError(
+                    f"multipliers give level {level} {self.width * multiplier:g} channels: no whole number"
+                )
+        for channels in {self.width, *self.widths} if self.groups is not None else ():
+            if not self.groups or channels % self.groups:
+                raise InputError(f"groups must divide the channels of every level, and {self.groups} do not {channels}")
+
+    def _check_attention(self) -> None:
         levels = range(len(self.multipliers))
         if unknown := set(self.attention) - set(levels):
             raise InputError(f"attention names level {min(unknown)}, but the levels are 0 to {levels[-1]}")
-        for level in {*self.attention, levels[-1]}:
-            if self.head_width and (self.width * self.multipliers[level]) % self.head_width:
+        for name in ("heads", "depth"):
+            given = list(getattr(self, name))
+            if given and (len(given) != len(levels) or not all(1 <= number <= 1024 for number in given)):
                 raise InputError(
-                    f"head_width {self.head_width} does not divide the {self.width * self.multipliers[level]} channels"
-                    f" of level {level}"
+                    f"{name} must be a number from 1 to 1,024 for each of {len(levels)} levels, not {given}"
                 )
+        if self.heads and self.head_width:
+            raise InputError("either head_width or heads says how attention is split, not both")
+        if self.depth and self.bottom == "bare attention":
+            raise InputError("bottom must be 'attention', 'residual' or 'none' where there is depth")
+        for level in {*self.attention, levels[-1]}:
+            channels = self.widths[level]
+            if self.head_width and channels % self.head_width:
+                raise InputError(
+                    f"head_width {self.head_width} does not divide the {channels} channels of level {level}"
+                )
+            if self.heads and channels % self.heads[level]:
+                raise InputError(f"{self.heads[level]} heads do not divide the {channels} channels of level {level}")
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `ShapeError` unless the levels divide the size; it says which size near by they do."""
@@ -176,13 +265,17 @@ class UNet(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block and, where there are heads, self-attention and attention to tokens."""
+    """A residual block and what attention follows it: to itself and to tokens, or a spatial transformer."""
 
-    def __init__(self, residual: Residual, channels: int, heads: int, tokens: int) -> None:
+    def __init__(
+        self,
+        residual: Residual,
+        to_self: Attention | None = None,
+        to_tokens: Attention | None = None,
+        transformer: SpatialTransformer | None = None,
+    ) -> None:
         super().__init__()
-        self.residual = residual
-        self.to_self = Attention(channels, heads) if heads else None
-        self.to_tokens = Attention(channels, heads, tokens) if heads and tokens else None
+        self.residual, self.to_self, self.to_tokens, self.transformer = residual, to_self, to_tokens, transformer
 
     def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
         x = self.residual(x, embedding)
@@ -190,7 +283,7 @@ class Stage(nn.Module):
             x = self.to_self(x)
         if self.to_tokens is not None:
             x = self.to_tokens(x, tokens, mask)
-        return x
+        return x if self.transformer is None else self.transformer(x, tokens, mask)
 
 
 class Resize(nn.Module):
