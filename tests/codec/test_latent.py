@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato.codec import Codec, Latent
+from sfumato.codec import Codec, Latent, tiles
 from sfumato.errors import InputError, ShapeError
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder
 from sfumato.parts import CODECS
@@ -63,3 +63,74 @@ def test_what_does_not_fit_is_said() -> None:
         Latent(Halves(), scale=(0.0,))
     with pytest.raises(ShapeError, match="nearest that fits"):
         Latent(Halves()).shape((5, 4))
+
+
+# In tiles -------------------------------------------------------------------------------------------------------------
+
+
+class Seen(Halves):
+    """`Halves`, and the sizes of what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[tuple[int, ...]] = []
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        self.sizes.append(tuple(pictures.shape[-2:]))
+        return super().encode(pictures)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        self.sizes.append(tuple(latents.shape[-2:]))
+        return super().decode(latents)
+
+
+@pytest.mark.parametrize("size", [(65, 64), (40, 150), (161, 112)])
+def test_tiles_are_put_together_as_they_were(size: tuple[int, int]) -> None:
+    """A network that sees one place at a time gives the same in tiles, which are never larger than 64 latents."""
+    network = Seen()
+    codec = Latent(network, shift=(0.1,), scale=(2.0,))
+    x = torch.rand(2, 3, 2 * size[0], 2 * size[1]) * 2 - 1
+    z = codec.encode(x)
+    made = codec.decode(z)
+    assert network.sizes == [(2 * size[0], 2 * size[1]), size], "below the bound, in one piece"
+    network.sizes.clear()
+    codec.whole = 80
+    assert (codec.encode(x) - z).abs().max() <= 1e-6
+    assert max(max(sides) for sides in network.sizes) == 128
+    network.sizes.clear()
+    assert (codec.decode(z) - made).abs().max() <= 1e-6
+    assert max(max(sides) for sides in network.sizes) == 64
+
+
+class Marked(Halves):
+    """Every tile in the colour of its number."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        self.nth = getattr(self, "nth", -1) + 1
+        return torch.full((len(latents), 3, *(2 * side for side in latents.shape[-2:])), 0.5 * self.nth)
+
+
+def test_tiles_fade_linearly_into_each_other() -> None:
+    codec = Latent(Marked())
+    codec.whole = 200
+    made = codec.decode(torch.zeros(1, 3, 64, 112))  # tiles at 0 and at 48: 32 pixels shared
+    expected = torch.cat([torch.zeros(96), (torch.arange(32) + 0.5) / 64, torch.full((96,), 0.5)])
+    assert (made - expected).abs().max() <= 1e-6
+
+
+def test_a_network_in_tiles_is_near_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = KLAutoencoder(width=4, multipliers=(1, 1), blocks=1, attention=False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    codec = Latent(network)
+    across = torch.arange(112) * torch.pi / 8  # waves of 16 latents, so that norms are alike in each tile
+    z = (across[:48, None] + across).sin().expand(1, 4, 48, 112)
+    made = codec.decode(z)
+    codec.whole = 128
+    faded = (codec.decode(z) - made).abs() / made.std()
+    assert 0 < faded.mean() < 0.01
+    monkeypatch.setattr(tiles, "OVERLAP", 1)
+    assert faded.max() < (codec.decode(z) - made).abs().max() / made.std() / 5, "than with hard borders"
+    with pytest.raises(ShapeError, match="multiple of 2"):
+        codec.encode(torch.zeros(1, 3, 301, 300))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from sfumato.codec.tiles import tiled
 from sfumato.errors import InputError
 from sfumato.nn.autoencoder import Autoencoder
 
@@ -10,10 +11,12 @@ from sfumato.nn.autoencoder import Autoencoder
 class Latent(nn.Module):
     """Samples are latents, brought to zero mean and unit variance: `(z − shift)·scale` (arXiv:2112.10752, appendix G).
 
-    `shift` and `scale` hold one number, or one for each channel of the latents.
+    `shift` and `scale` hold one number, or one for each channel of the latents. A picture with a side of more than
+    `whole` pixels is encoded and decoded in tiles, so that memory stays bounded; set another bound where there is more.
     """
 
     limit = None
+    whole = 1024
 
     def __init__(
         self, network: Autoencoder, shift: tuple[float, ...] = (0.0,), scale: tuple[float, ...] = (1.0,)
@@ -43,13 +46,21 @@ class Latent(nn.Module):
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
-        z = self.network.encode(self._like_weights(pictures)).float()
+        x, factor = self._like_weights(pictures), self.network.factor
+        if max(x.shape[-2:]) > self.whole:
+            self.network.check_size(*x.shape[-2:])
+            z = tiled(lambda part: self.network.encode(part).float(), x, factor, 1)
+        else:
+            z = self.network.encode(x).float()
         return (z - self._across(self.shift, z)) * self._across(self.scale, z)
 
     @torch.no_grad()
     def decode(self, samples: Tensor) -> Tensor:
         z = samples / self._across(self.scale, samples) + self._across(self.shift, samples)
-        return self.network.decode(self._like_weights(z)).float().clamp(-1, 1)
+        z, factor = self._like_weights(z), self.network.factor
+        if max(z.shape[-2:]) * factor > self.whole:
+            return tiled(lambda part: self.network.decode(part).float(), z, 1, factor).clamp_(-1, 1)
+        return self.network.decode(z).float().clamp(-1, 1)
 
     def _like_weights(self, x: Tensor) -> Tensor:
         """On the device and in the type of the weights."""
