@@ -1,0 +1,263 @@
+"""Autoencoders of diffusers: `AutoencoderKL` and `VQModel`, read and written as codecs."""
+
+from collections.abc import Mapping
+from math import gcd
+from typing import Any, Literal
+
+from torch import Tensor
+
+from sfumato.codec import Latent
+from sfumato.errors import InputError
+from sfumato.interop.options import Options, class_name, options, refused
+from sfumato.keys import Entry, joined, layer, same
+from sfumato.nn.attention import Attention
+from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
+from sfumato.nn.blocks import Residual
+
+KNOWN = ("AutoencoderKL", "VQModel")
+DOWN = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")
+UP = ("UpDecoderBlock2D", "AttnUpDecoderBlock2D")
+"""What a level is, without attention and with it."""
+
+
+class _Common(Options):
+    in_channels: int = 3
+    out_channels: int = 3
+    down_block_types: tuple[Literal["DownEncoderBlock2D", "AttnDownEncoderBlock2D"], ...] = (DOWN[0],)
+    up_block_types: tuple[Literal["UpDecoderBlock2D", "AttnUpDecoderBlock2D"], ...] = (UP[0],)
+    block_out_channels: tuple[int, ...] = (64,)
+    layers_per_block: int = 1
+    act_fn: Literal["silu", "swish"] = "silu"
+    norm_num_groups: int = 32
+    mid_block_add_attention: bool = True
+    scaling_factor: float = 0.18215
+    # of these the first is about tiles and the second about half precision, of which we have none
+    sample_size: int | tuple[int, int] = 32
+    force_upcast: bool = True
+
+    def arguments(self) -> dict[str, Any]:
+        """Those of every autoencoder of ours."""
+        attend = tuple(level for level, kind in enumerate(self.down_block_types) if kind == DOWN[1])
+        mirrored = tuple(UP[level in attend] for level in reversed(range(len(self.down_block_types))))
+        if not len(self.block_out_channels) == len(self.down_block_types) or self.up_block_types != mirrored:
+            raise InputError(
+                f"down_block_types, up_block_types and block_out_channels should speak of the same levels, and are"
+                f" {list(self.down_block_types)}, {list(self.up_block_types)} and {list(self.block_out_channels)}"
+            )
+        if self.in_channels != self.out_channels:
+            raise InputError(
+                f"in_channels and out_channels are one number, not {self.in_channels}, {self.out_channels}"
+            )
+        width = max(gcd(*self.block_out_channels), 1)
+        return {
+            "in_channels": self.in_channels,
+            "width": width,
+            "multipliers": tuple(channels // width for channels in self.block_out_channels),
+            "blocks": self.layers_per_block,
+            "attention": self.mid_block_add_attention,
+            "groups": self.norm_num_groups,
+            "attend": attend,
+        }
+
+
+class _KL(_Common):
+    latent_channels: int = 4
+    shift_factor: float | None = None
+    latents_mean: tuple[float, ...] | None = None
+    latents_std: tuple[float, ...] | None = None
+    use_quant_conv: bool = True
+    use_post_quant_conv: bool = True
+
+
+class _VQ(_Common):
+    latent_channels: int = 3
+    num_vq_embeddings: int = 256
+    vq_embed_dim: int | None = None
+    norm_type: Literal["group"] = "group"
+    lookup_from_codebook: bool = False  # whether their `decode` may be given numbers: our `look_up` always may
+
+
+def read_config(config: Mapping[str, Any], name: str) -> Latent:
+    """The codec that a configuration describes, on the current device. Raises `FormatError`, speaking of `name`.
+
+    Latents are `(z − shift_factor)·scaling_factor` or, by channel, `(z − latents_mean)·scaling_factor/latents_std`.
+    """
+    if class_name(config, KNOWN, name) == "VQModel":
+        said = options(_VQ, config, name)
+        return refused(name, lambda: Latent(_vq(said), scale=(said.scaling_factor,)))
+    told = options(_KL, config, name)
+    return refused(name, lambda: _kl(told))
+
+
+def _kl(said: _KL) -> Latent:
+    network = KLAutoencoder(
+        latent=said.latent_channels, quant=said.use_quant_conv, post_quant=said.use_post_quant_conv, **said.arguments()
+    )
+    if said.latents_mean is None and said.latents_std is None:
+        return Latent(network, (said.shift_factor or 0.0,), (said.scaling_factor,))
+    if said.latents_mean is None or said.latents_std is None or said.shift_factor or not all(said.latents_std):
+        raise InputError("latents_mean and latents_std belong together, above 0, and take the place of shift_factor")
+    return Latent(network, said.latents_mean, tuple(said.scaling_factor / std for std in said.latents_std))
+
+
+def _vq(said: _VQ) -> VQAutoencoder:
+    latent = said.vq_embed_dim or said.latent_channels
+    hidden = None if latent == said.latent_channels else said.latent_channels
+    return VQAutoencoder(latent=latent, codes=said.num_vq_embeddings, hidden=hidden, **said.arguments())
+
+
+def write_config(codec: Latent, sample_size: int = 512) -> dict[str, Any]:
+    """The configuration that their class is built from. `sample_size` is the largest side of a picture that diffusers
+    decodes in one piece, where it is told to decode in tiles.
+
+    Raises `InputError` for an autoencoder that their classes cannot express: one with `patch`, or without `groups`
+    where the norms of its levels differ in how many they have.
+    """
+    network = codec.network
+    if network.patch != 1:
+        raise InputError(
+            f"diffusers has no autoencoder with patches of {network.patch}: only one of patch=1 is written"
+        )
+    levels = range(len(network.multipliers))
+    common = {
+        "in_channels": network.in_channels,
+        "out_channels": network.in_channels,
+        "down_block_types": [DOWN[level in network.attend] for level in levels],
+        "up_block_types": [UP[level in network.attend] for level in reversed(levels)],
+        "block_out_channels": [network.width * multiplier for multiplier in network.multipliers],
+        "layers_per_block": network.blocks,
+        "act_fn": "silu",
+        "norm_num_groups": _groups(network),
+        "mid_block_add_attention": network.attention,
+        "sample_size": sample_size,
+    }
+    if isinstance(network, KLAutoencoder):
+        own = {
+            "_class_name": "AutoencoderKL",
+            "latent_channels": network.latent,
+            "use_quant_conv": network.quant,
+            "use_post_quant_conv": network.post_quant,
+            **_moved(codec),
+        }
+    elif isinstance(network, VQAutoencoder):
+        if any(codec.shift) or len(codec.scale) != 1:
+            raise InputError("a VQModel of diffusers has no shift, and one scale for all channels")
+        own = {
+            "_class_name": "VQModel",
+            "latent_channels": network.hidden or network.latent,
+            "num_vq_embeddings": network.codes,
+            "vq_embed_dim": network.latent,
+            "norm_type": "group",
+            "scaling_factor": codec.scale[0],
+        }
+    else:
+        raise InputError(f"diffusers has no {type(network).__name__}: known are a KLAutoencoder and a VQAutoencoder")
+    return own | common
+
+
+def _moved(codec: Latent) -> dict[str, Any]:
+    """How latents are shifted and scaled, for all channels or for each."""
+    if len(codec.shift) == len(codec.scale) == 1:
+        return {"scaling_factor": codec.scale[0], "shift_factor": codec.shift[0] or None}
+    channels = codec.channels
+    shift, scale = ((values * channels)[:channels] for values in (codec.shift, codec.scale))
+    return {"scaling_factor": 1.0, "latents_mean": list(shift), "latents_std": [1 / value for value in scale]}
+
+
+def _groups(network: Autoencoder) -> int:
+    """How many groups its norms have, which are one number in diffusers."""
+    found = {part.norm1.num_groups for part in network.modules() if isinstance(part, Residual)}
+    found |= {part.norm2.num_groups for part in network.modules() if isinstance(part, Residual)}
+    if len(found) > 1:
+        raise InputError(f"diffusers' autoencoders have one number of groups for all norms, and this one has {found}")
+    return found.pop()
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+def entries(codec: Latent) -> list[Entry]:
+    """Where the codec's weights are in a file of diffusers, also in one that its older versions wrote."""
+    network = codec.network
+    found = [
+        *layer("network.encoder.enter", "encoder.conv_in"),
+        *layer("network.encoder.leave.0", "encoder.conv_norm_out"),
+        *layer("network.encoder.leave.2", "encoder.conv_out"),
+        *layer("network.decoder.enter", "decoder.conv_in"),
+        *layer("network.decoder.leave.0", "decoder.conv_norm_out"),
+        *layer("network.decoder.leave.2", "decoder.conv_out"),
+    ]
+    levels = list(range(len(network.multipliers)))
+    encoder = [*_level_names(network, levels, "down", network.blocks), *_middle_names(network)]
+    decoder = [*_middle_names(network), *_level_names(network, levels[::-1], "up", network.blocks + 1)]
+    for part, names in (("encoder", encoder), ("decoder", decoder)):
+        stages = network.get_submodule(part).get_submodule("stages")
+        for (ours, stage), theirs in zip(stages.named_children(), names, strict=True):
+            found += _stage(f"network.{part}.stages.{ours}", f"{part}.{theirs}", stage)
+    if isinstance(network, VQAutoencoder):
+        found += layer("network.to_codes", "quant_conv")
+        found.append(same("network.book", "quantize.embedding.weight"))
+    elif isinstance(network, KLAutoencoder) and network.quant:
+        found += layer("network.to_moments", "quant_conv")
+    if not isinstance(network, KLAutoencoder) or network.post_quant:
+        found += layer("network.from_latent", "post_quant_conv")
+    return found
+
+
+def _level_names(network: Autoencoder, levels: list[int], way: str, blocks: int) -> list[str]:
+    """Their names of the stages of all levels, in the order that they are gone through."""
+    names: list[str] = []
+    for nth, level in enumerate(levels):
+        if way == "down" and nth > 0:
+            names.append(f"down_blocks.{nth - 1}.downsamplers.0")
+        for block in range(blocks):
+            names.append(f"{way}_blocks.{nth}.resnets.{block}")
+            names += [f"{way}_blocks.{nth}.attentions.{block}"] * (level in network.attend)
+        if way == "up" and level > 0:
+            names.append(f"up_blocks.{nth}.upsamplers.0")
+    return names
+
+
+def _middle_names(network: Autoencoder) -> list[str]:
+    attention = ["mid_block.attentions.0"] if network.attention else []
+    return ["mid_block.resnets.0", *attention, "mid_block.resnets.1"]
+
+
+def _stage(ours: str, theirs: str, stage: Any) -> list[Entry]:
+    """The entries of one stage: a residual block, attention, or a change of size."""
+    if isinstance(stage, Attention):
+        return _attention(ours, theirs)
+    if not isinstance(stage, Residual):
+        return layer(f"{ours}.conv", f"{theirs}.conv")
+    pairs = [("norm1", "norm1"), ("conv1", "conv1"), ("norm2", "norm2"), ("conv2", "conv2")]
+    if len(list(stage.skip.parameters())):
+        pairs.append(("skip", "conv_shortcut"))
+    return [entry for mine, other in pairs for entry in layer(f"{ours}.{mine}", f"{theirs}.{other}")]
+
+
+def _attention(ours: str, theirs: str) -> list[Entry]:
+    """Attention, by today's names and those of before, when its layers could be convolutions of one place."""
+    now = [
+        *layer(f"{ours}.query", f"{theirs}.to_q"),
+        *joined(f"{ours}.key_value", [f"{theirs}.to_k", f"{theirs}.to_v"]),
+        *layer(f"{ours}.out", f"{theirs}.to_out.0"),
+    ]
+    return [*layer(f"{ours}.norm", f"{theirs}.group_norm"), *(_also_before(entry) for entry in now)]
+
+
+BEFORE = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+
+def _also_before(entry: Entry) -> Entry:
+    def old(name: str) -> str:
+        layer_name, _, kind = name.rpartition(".")
+        place, now = next((layer_name.removesuffix(now), now) for now in BEFORE if layer_name.endswith(f".{now}"))
+        return f"{place}{BEFORE[now]}.{kind}"
+
+    def flat(tensor: Tensor) -> Tensor:
+        return tensor.reshape(tensor.shape[:2]) if tensor.ndim == 4 else tensor
+
+    return entry._replace(
+        read=lambda tensors: entry.read([flat(tensor) for tensor in tensors]),
+        before=tuple(old(name) for name in entry.theirs),
+    )

@@ -1,0 +1,42 @@
+"""Configurations of other tools, checked against what their classes take."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from sfumato.errors import FormatError, InputError, nearest
+from sfumato.parts import validate
+
+O = TypeVar("O", bound="Options")  # noqa: E741
+T = TypeVar("T")
+
+
+class Options(BaseModel):
+    """What one of their classes takes, with its own defaults. An option that changes the arithmetic and that we know in
+    one form alone is a `Literal` of that form."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def class_name(config: Mapping[str, Any], known: tuple[str, ...], name: str) -> str:
+    """The class that a configuration names: one of the `known`."""
+    said = config.get("_class_name")
+    if said not in known:
+        raise FormatError(f"{name}: there is no _class_name '{said}' here; {nearest(str(said), known)}")
+    return said
+
+
+def options(kind: type[O], config: Mapping[str, Any], name: str) -> O:
+    """The options in `config`, but for the tool's own notes, which begin with "_". Raises a `FormatError` that names
+    an option or a value that we do not know, and the known."""
+    said = {key: value for key, value in config.items() if not key.startswith("_")}
+    return refused(name, lambda: validate(kind, said, ""))  # pyright: ignore[reportReturnType]
+
+
+def refused(name: str, build: Callable[[], T]) -> T:
+    """What `build` gives; an `InputError` on the way is a `FormatError` about the configuration of `name`."""
+    try:
+        return build()
+    except InputError as error:
+        raise FormatError(f"{name}: {error}") from error
