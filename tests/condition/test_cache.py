@@ -9,7 +9,7 @@ import torch
 from small_encoder import Waves
 
 from sfumato import files
-from sfumato.condition import Conditioner, Remembered, Text
+from sfumato.condition import Conditioner, Remembered, Text, captions_size
 from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, NonFiniteError
 
@@ -85,6 +85,15 @@ def test_many_are_encoded_in_batches_of_like_length_and_progress_is_told(tmp_pat
     kept = Remembered(Text(Counting()), captions, tmp_path / "c.safetensors", lambda done, of: told.append((done, of)))
     assert told == [(64, 141), (128, 141), (141, 141)] and ASKED == [64, 64, 13]
     assert alike(kept(captions), Text(Waves())(captions), 2**-11)
+
+
+@pytest.mark.parametrize("n", [3, 1400])
+def test_the_room_that_captions_take_is_known_before(n: int, tmp_path: Path) -> None:
+    captions = [f"{'cat ' * (i % 7)}{'red ' * (i // 7 % 20)}house {i}" for i in range(n)]
+    text = Text(Waves(width=64))
+    Remembered(text, captions, tmp_path / "c.safetensors")
+    taken = (tmp_path / "c.safetensors").stat().st_size
+    assert captions_size(text, captions) == pytest.approx(taken, abs=1024, rel=0.02)
 
 
 def test_no_captions_leave_the_empty_one(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from sfumato import system_file
 from sfumato.codec import Latent
 from sfumato.data import Pictures
+from sfumato.errors import InputError
 from sfumato.loss.reconstruction import absolute, edges, tones
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.train import train
@@ -108,6 +109,14 @@ def test_a_run_with_a_critic_is_resumed_to_the_same_bytes(network: str, tmp_path
     codec, about = system_file.read_codec(tmp_path / "whole" / "codec")
     assert isinstance(codec, Latent) and about["steps"] == 4 and "psnr of pictures trained on" in about
     assert not any("critic" in name for name in codec.state_dict()), "it is kept for resuming alone"
+
+
+def test_grey_pictures_are_not_compared_in_the_features_of_coloured_ones(tmp_path: Path) -> None:
+    data = pictures_file(tmp_path / "data.npz", labels=[])
+    settings = [*SETTINGS, "reconstruction.perceptual=0.5", 'reconstruction.features="nowhere.npz"']
+    with pytest.raises(InputError, match="compares pictures in colours, and these are grey: set data.channels=3, or"):
+        train(data, out=tmp_path / "run", recipe="autoencoder", settings=settings, steps=2, device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:

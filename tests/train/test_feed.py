@@ -12,7 +12,7 @@ from sfumato.codec import Latent
 from sfumato.data import Pictures
 from sfumato.errors import NonFiniteError
 from sfumato.nn.autoencoder import KLAutoencoder
-from sfumato.train.feed import LatentFeed, PictureFeed, latents_key
+from sfumato.train.feed import LatentFeed, PictureFeed, latents_key, latents_size
 
 CAPTIONS = (("a cat", "cat, pet"), ("a dog",), ())
 
@@ -91,6 +91,7 @@ def test_latents_are_computed_once_for_every_view(tmp_path: Path) -> None:
         assert latents.dtype == torch.float32
         assert (latents - 2 * shown(plain, view)).abs().max() <= 2**-10
     assert feed.prompt(1, 0, 0.0) == "a dog"
+    assert latents_size(plain, Doubled()) == feed.latents.nbytes == (tmp_path / "latents.npy").stat().st_size - 128
     again = LatentFeed(plain, Doubled(), tmp_path / "latents.npy")
     assert Doubled.calls == 2, "read from the file"
     assert np.array_equal(again.latents, feed.latents)

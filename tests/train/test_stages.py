@@ -12,13 +12,14 @@ from PIL import Image
 import sfumato
 from condition.small_encoder import Waves
 from sfumato.codec import Latent
-from sfumato.condition import Text, TokenIds
-from sfumato.errors import InputError, ResumeError
+from sfumato.condition import Text, TokenIds, fit_tokenizer
+from sfumato.errors import FormatError, InputError, ResumeError, StorageError
 from sfumato.nn.text import WithText
 from sfumato.parts import TEXT_ENCODERS
 from sfumato.train import train
 from sfumato.train.autoencode import FittedCodec
-from sfumato.train.plan import Budget
+from sfumato.train.monitor import Quiet
+from sfumato.train.plan import Budget, Plan, disk_needed
 from sfumato.train.trainer import Trainer
 from train.small_runs import everything
 
@@ -80,9 +81,8 @@ def test_one_command_fits_the_codec_and_then_the_denoiser(data: Path, tmp_path: 
 
 
 def test_captions_may_be_learned_to_read(data: Path, tmp_path: Path) -> None:
-    settings = ("condition.kind=learned", "condition.width=8", "condition.layers=1", "condition.heads=2")
     system = begin(
-        data, tmp_path / "run", *settings, "condition.vocabulary=300", "optimizer.learning_rate=0.05", steps=12
+        data, tmp_path / "run", *LEARNED, "condition.vocabulary=300", "optimizer.learning_rate=0.05", steps=12
     )
     assert isinstance(system.conditioner, TokenIds) and isinstance(system.denoiser.network, WithText)
     assert not (tmp_path / "run" / "captions.safetensors").exists(), "there is nothing to encode once"
@@ -91,6 +91,66 @@ def test_captions_may_be_learned_to_read(data: Path, tmp_path: Path) -> None:
     assert (one - other).abs().max() > 0
     assert (one - system.generate("a red cat", seeds=[1]).tensor).abs().max() <= 1e-6
     assert again.unread("a red cat " * 40).startswith("red cat") or "cat" in again.unread("a red cat " * 40)
+
+
+LEARNED = ("condition.kind=learned", "condition.width=8", "condition.layers=1", "condition.heads=2")
+
+
+def test_a_run_keeps_the_tokenizer_that_it_fitted(data: Path, tmp_path: Path) -> None:
+    """Else other captions would give its network's numbers to other pieces."""
+    out = tmp_path / "run"
+    fitted = begin(data, out, *LEARNED, "condition.vocabulary=300", "codec.kind=pixels").conditioner
+    (data / "01.txt").write_text("zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich")
+    assert fit_tokenizer([path.read_text() for path in data.glob("*.txt")], 300) != fitted.tokenizer
+    shutil.rmtree(out / "system")  # as if it had been stopped between its first checkpoint and its first system
+    again = begin(data, out, resume=True, accept_changes=True, steps=6)
+    assert again.conditioner == fitted and sfumato.load(out, "cpu").conditioner == fitted
+    with pytest.raises(ResumeError, match="tokenizer already: condition.vocabulary cannot be changed any more"):
+        begin(None, out, resume=True, settings=["condition.vocabulary=299"], accept_changes=True, steps=8)
+    (out / "tokenizer.json").write_text("{")
+    with pytest.raises(FormatError, match="tokenizer.json is not valid JSON"):
+        begin(None, out, resume=True, accept_changes=True, steps=8)
+
+
+def test_grey_pictures_are_refused_for_a_codec_that_compares_colours(data: Path, tmp_path: Path) -> None:
+    perceptual = [*FIT, "reconstruction.perceptual=1", 'reconstruction.features="nowhere.npz"']
+    with pytest.raises(FormatError, match=r"cannot read nowhere\.npz"):
+        begin(data, tmp_path / "run", f"codec.settings={json.dumps(perceptual)}")
+    settings = [f"codec.settings={json.dumps(perceptual)}", "data.channels=1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sfumato.train.stage.MobileNet.read", lambda path: None)
+        with pytest.raises(InputError, match="compares pictures in colours, and these are grey"):
+            begin(data, tmp_path / "run", *settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_room_that_a_run_takes_is_known_before_its_codec_is_fitted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To within the headers of its files. What is there already is not asked for again."""
+    asked: list[int] = []
+    monkeypatch.setattr("sfumato.train.stage.check_disk", lambda folder, needed: asked.append(needed))
+    plans: list[Plan] = []
+    monkeypatch.setattr(Quiet, "plan", lambda self, plan: plans.append(plan))
+    out = tmp_path / "run"
+    system = begin(data, out)
+    made = [next(out.glob("latents-*.npy")), out / "captions.safetensors"]
+    kept = sum(path.stat().st_size for path in made)
+    weights = [sum(p.numel() for p in own.parameters()) for own in (system.denoiser.network, system.codec)]
+    assert plans[-1].kept == kept and plans[-1].disk == disk_needed(weights[0])
+    assert asked[0] == pytest.approx(sum(map(disk_needed, weights)) + kept, abs=1024)
+    assert f"{(plans[-1].disk + kept) / 1e6:,.0f} MB, {kept / 1e6:,.0f} MB of it" in dict(plans[-1].lines())["disk"]
+    begin(None, out, resume=True, steps=6)
+    assert asked[1:] == [disk_needed(weights[0])]
+
+
+def test_a_disk_without_room_for_latents_is_said_before_the_codec_is_fitted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfumato.train.stage.latents_size", lambda feed, codec: 10**18)
+    with pytest.raises(StorageError, match="run needs 1,000,000,000,[0-9]{3} MB of space"):
+        begin(data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_is_stopped_between_its_stages_goes_on(
@@ -132,6 +192,7 @@ def test_a_codec_may_come_from_another_run(data: Path, tmp_path: Path) -> None:
         device="cpu",
         precision="float32",
     )
+    assert isinstance(alone, FittedCodec)
     three = begin(data, tmp_path / "three", f"codec.use={tmp_path / 'codec'}")
     assert three.codec.scale == alone.codec().scale
 

@@ -16,6 +16,8 @@ from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, NonFiniteError
 
 BATCH = 64
+TAKEN_APART = 1000
+"""How many captions are looked at to say how much room all of them need."""
 KIND = "captions"
 
 
@@ -39,7 +41,7 @@ class Remembered:
         progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
         self.conditioner = conditioner
-        texts = sorted({"", *(conditioner.read(caption) for caption in captions)})
+        texts = _texts(conditioner, captions)
         self._places = {text: place for place, text in enumerate(texts)}
         about = {"kind": KIND, "encoder": conditioner.fingerprint(), "captions": _digest(texts)}
         kept = _reopened(Path(path), about)
@@ -68,6 +70,20 @@ class Remembered:
         """The vectors of a caption and of its tokens."""
         start = int(self._ends[place - 1]) if place else 0
         return self._vectors[place], self._tokens[start : int(self._ends[place])].float()
+
+
+def captions_size(conditioner: Text, captions: Iterable[Prompt]) -> int:
+    """The bytes that `Remembered` takes to keep these captions; from a thousand of them, if there are more."""
+    texts = _texts(conditioner, captions)
+    some = texts[:: -(-len(texts) // TAKEN_APART)]
+    tokens = sum(len(conditioner.encoder.tokenizer.ids(text, conditioner.length)) for text in some) / len(some)
+    widths = conditioner.doors
+    return round(len(texts) * (4 * widths["vector"] + 2 * tokens * widths["tokens"] + 8))
+
+
+def _texts(conditioner: Text, captions: Iterable[Prompt]) -> list[str]:
+    """Each distinct text, as it is read, and the empty one."""
+    return sorted({"", *(conditioner.read(caption) for caption in captions)})
 
 
 def _encoded(conditioner: Text, texts: Sequence[str], progress: Callable[[int, int], None]) -> dict[str, Tensor]:

@@ -31,11 +31,13 @@ def build(
     return _system(recipe, pictures, codec, conditioner, _network(recipe, codec, conditioner))
 
 
-def check_build(recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Conditioner) -> None:
-    """Raise an `InputError` if `build` would; builds nothing of any size."""
+def check_build(recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Conditioner) -> int:
+    """Raise an `InputError` if `build` would; builds nothing of any size. Returns how many weights there would be to
+    train."""
     with torch.device("meta"):
         network = _network(recipe, codec, conditioner)
     _system(recipe, pictures, codec, conditioner, network)
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _network(recipe: Recipe, codec: Codec, conditioner: Conditioner) -> nn.Module:
@@ -79,6 +81,11 @@ def build_autoencoder(recipe: Recipe, pictures: Pictures) -> Autoencoder:
     """The untrained autoencoder that `recipe` describes for these pictures."""
     height, width = pictures.pixels.shape[2:]
     given = {"in_channels": colours(pictures)}
+    if recipe.reconstruction.perceptual and given["in_channels"] != 3:
+        raise InputError(
+            "reconstruction.perceptual compares pictures in colours, and these are grey: set data.channels=3, or"
+            " reconstruction.perceptual=0"
+        )
     _not_said(recipe, given)
     torch.manual_seed(mix(recipe.train.seed, 0))
     network = AUTOENCODERS.load(recipe.network, **given)
@@ -96,8 +103,9 @@ def _not_said(recipe: Recipe, given: dict[str, Any]) -> None:
         raise InputError(f"network.{min(said)} follows from the data: leave it out of the recipe")
 
 
-def build_conditioner(recipe: ConditionRecipe, pictures: Pictures) -> Conditioner:
-    """Text where the recipe wants it; labels where the data has classes and the recipe does not refuse them."""
+def build_conditioner(recipe: ConditionRecipe, pictures: Pictures, tokenizer: str | None = None) -> Conditioner:
+    """Text where the recipe wants it; labels where the data has classes and the recipe does not refuse them. Where text
+    is learned, its `tokenizer` is fitted to the captions unless there is one."""
     if recipe.kind in ("text", "learned"):
         if not any(pictures.captions):
             raise InputError(
@@ -107,7 +115,8 @@ def build_conditioner(recipe: ConditionRecipe, pictures: Pictures) -> Conditione
         if recipe.kind == "text":
             return Text(recipe.encoder, recipe.length, recipe.dropout)
         captions = (caption for own in pictures.captions for caption in own)
-        return TokenIds(fit_tokenizer(captions, recipe.vocabulary), recipe.length, recipe.dropout)
+        tokenizer = tokenizer or fit_tokenizer(captions, recipe.vocabulary)
+        return TokenIds(tokenizer, recipe.length, recipe.dropout)
     classes = pictures.classes if pictures.labels is not None else ()
     if recipe.kind == "labels" and len(classes) < 2:
         found = f"only '{classes[0]}'" if classes else "none"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
@@ -109,7 +110,7 @@ class LatentFeed:
         progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
         self.feed, self.pictures = feed, feed.pictures
-        shape = (len(feed.pictures), feed.views, *codec.shape(feed.pictures.pixels.shape[:1:-1]))
+        shape = _shape(feed, codec)
         kept = _opened(cache, shape)
         if kept is None:
             _encode(feed, codec, cache, shape, progress)
@@ -135,6 +136,11 @@ def latents_key(feed: PictureFeed, codec: Latent) -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
+def latents_size(feed: PictureFeed, codec: Latent) -> int:
+    """The bytes that `LatentFeed` takes to keep the latents of every view."""
+    return 2 * math.prod(_shape(feed, codec))
+
+
 def said_before(caption: str, background: str) -> str:
     """A caption, with the background that its picture stands before."""
     return f"{caption}, {background} background"
@@ -144,6 +150,12 @@ def _over(x: Tensor, colour: Tensor) -> Tensor:
     """RGBA pictures [b, 4, h, w] over the colours [b, 3]; 0 to 255, as bytes are rounded."""
     alpha = x[:, 3:] / 255
     return (alpha * x[:, :3] + (1 - alpha) * colour[:, :, None, None]).round()
+
+
+def _shape(feed: PictureFeed, codec: Latent) -> tuple[int, ...]:
+    """The shape of the latents of every view: [n, views, c, h, w]."""
+    height, width = feed.pictures.pixels.shape[2:]
+    return (len(feed.pictures), feed.views, *codec.shape((width, height)))
 
 
 def _opened(cache: Path, shape: tuple[int, ...]) -> np.ndarray | None:

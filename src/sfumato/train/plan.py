@@ -24,7 +24,8 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of the work. `gflop` is one picture's forward pass; a training step costs three times as much."""
+    """The size of the work. `gflop` is one picture's forward pass; a training step costs three times as much. `disk` is
+    for what the training saves, and `kept` for what was made for it before."""
 
     pictures: int
     parameters: int
@@ -37,6 +38,7 @@ class Plan:
     precision: str
     disk: int
     memory: int
+    kept: int = 0
 
     @property
     def rate(self) -> float:
@@ -54,6 +56,7 @@ class Plan:
     def lines(self) -> list[tuple[str, str]]:
         """The plan as pairs of a heading and what it says."""
         passes = self.steps * self.batch / self.pictures
+        kept = f", {self.kept / 1e6:,.0f} MB of it latents and captions" if self.kept else ""
         speed = f"{self.rate:,.0f} pictures a second ({3 * self.gflop * self.rate:,.0f} GFLOP/s)"
         return [
             ("network", f"{self.parameters / 1e6:.2f}M parameters, {self.gflop:.3g} GFLOP a picture"),
@@ -64,7 +67,7 @@ class Plan:
                 f"about {self.steps:,} steps from {self.start:,}: {passes:.1f} passes over {self.pictures:,} pictures",
             ),
             ("time", f"about {duration(self.steps * self.seconds_a_step)}"),
-            ("disk", f"{self.disk / 1e6:,.0f} MB"),
+            ("disk", f"{(self.disk + self.kept) / 1e6:,.0f} MB{kept}"),
         ]
 
 

@@ -4,12 +4,15 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from sfumato import files, machine, system_file
 from sfumato.classifier import NoisyClassifier
@@ -24,7 +27,7 @@ from sfumato.train.monitor import Monitor, Quiet
 from sfumato.train.place import Place
 from sfumato.train.plan import Budget, check_disk
 from sfumato.train.recipe import Recipe, differences
-from sfumato.train.stage import CODEC, check_codec, codec_digest, copy_codec, fitting, work
+from sfumato.train.stage import CODEC, TOKENIZER, check_codec, codec_digest, copy_codec, fitting, kept, work
 from sfumato.train.trainer import Trainer
 
 FORMAT = 1
@@ -32,6 +35,8 @@ CACHE = "pictures.npy"
 RECORD = "run.json"
 FITTING = "autoencoder"
 MOST_STEPS = 10**8
+LONGEST_WAIT = timedelta(days=2)
+"""For the process that computes all latents, or draws a sheet, while the others wait."""
 
 
 def train(
@@ -110,7 +115,7 @@ def _run(
         budget = Budget(budget.steps, max(left, 0.1 * budget.minutes))
     trainer = Trainer(recipe, task, place, monitor)
     _resume(trainer, folder / "checkpoints")
-    plan = trainer.rehearse(budget)
+    plan = replace(trainer.rehearse(budget), kept=kept(folder))
     check_disk(folder, plan.disk)
     if main:
         monitor.plan(plan)
@@ -122,11 +127,15 @@ def _run(
 
 
 def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -> None:
-    """Raise an error for a codec that cannot be had, or cannot be had any more; before data is read."""
-    if (folder / CODEC / system_file.CODEC).exists():
-        if before is not None and recipes.check(before["recipe"]).codec != recipe.codec:
+    """Raise an error for a codec that cannot be had, or for what cannot be had any more; before data is read."""
+    has_codec = (folder / CODEC / system_file.CODEC).exists()
+    if before is not None:
+        own = recipes.check(before["recipe"])
+        if has_codec and own.codec != recipe.codec:
             raise ResumeError(f"{folder} has its codec already: [codec] cannot be changed any more")
-    elif recipe.codec.kind == "latent" and not (folder / FITTING / RECORD).exists():
+        if (folder / TOKENIZER).exists() and own.condition.vocabulary != recipe.condition.vocabulary:
+            raise ResumeError(f"{folder} has its tokenizer already: condition.vocabulary cannot be changed any more")
+    if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / RECORD).exists():
         check_codec(recipe)
 
 
@@ -198,7 +207,8 @@ def _counts(path: Path) -> bool:
 def _accelerator(device: str | None) -> Accelerator:
     """accelerate's view of the machine, on the kind of device asked for; which one of several is its own to say."""
     kind = machine.pick_device(device).type
-    accelerator = Accelerator(cpu=kind == "cpu")
+    patience = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
+    accelerator = Accelerator(cpu=kind == "cpu", kwargs_handlers=[patience])
     if accelerator.device.type != kind:
         raise InputError(f"training takes the device {accelerator.device.type} here, not {kind}")
     return accelerator

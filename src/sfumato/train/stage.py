@@ -2,14 +2,15 @@
 it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from sfumato import system_file
+from sfumato import files, system_file
 from sfumato.codec import Codec, Latent, Pixels
-from sfumato.condition import Conditioner, Labels, Remembered, Text
+from sfumato.condition import Conditioner, Labels, Remembered, Text, TokenIds, captions_size
 from sfumato.data.prepare import Pictures
 from sfumato.errors import FormatError, InputError
 from sfumato.nn.mobilenet import MobileNet
@@ -17,15 +18,17 @@ from sfumato.parts import CODECS
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import Autoencoding
 from sfumato.train.build import build, build_autoencoder, build_classifier, build_conditioner, check_build, colours
-from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key
+from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key, latents_size
 from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
+from sfumato.train.plan import check_disk, disk_needed
 from sfumato.train.recipe import Recipe
 from sfumato.train.work import Classifying, Denoising, Work
 
 CODEC = "codec"
 LATENTS = "latents-{}.npy"
 CAPTIONS = "captions.safetensors"
+TOKENIZER = "tokenizer.json"
 
 Begin = Callable[[], None]
 """Puts the run on record: called before the first file is kept in its folder."""
@@ -44,14 +47,19 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
     if recipe.task == "autoencode":
         network = build_autoencoder(recipe, pictures)
         return Autoencoding(recipe.reconstruction, network, _feed(recipe, pictures, None), _eye(recipe))
-    conditioner = build_conditioner(recipe.condition, pictures)
+    conditioner = build_conditioner(recipe.condition, pictures, _tokenizer(place.folder))
     prompts = None if not conditioner.doors else "labels" if isinstance(conditioner, Labels) else "text"
     feed: Feed
     feed = plain = _feed(recipe, pictures, prompts)
     answering: Conditioner = conditioner
     codec = _codec(recipe, pictures, place)
-    check_build(recipe, pictures, codec or _coming(recipe, pictures), conditioner)
+    _check(recipe, plain, place, codec, conditioner)
+    place.accelerator.wait_for_everyone()  # no process makes anything before all have seen what is there
     first = place.accelerator.main_process_first  # the others find the file
+    if isinstance(conditioner, TokenIds):
+        begin()
+        with first():
+            conditioner = answering = _with_kept_tokenizer(conditioner, place.folder)
     if isinstance(conditioner, Text):
         begin()
         with first():
@@ -64,9 +72,30 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
     if isinstance(codec, Latent):
         begin()
         with first():
-            name = LATENTS.format(latents_key(plain, codec)[:12])
-            feed = LatentFeed(plain, codec, place.folder / name, partial(monitor.preparing, what="encoding pictures"))
+            cache = _latents(plain, codec, place)
+            feed = LatentFeed(plain, codec, cache, partial(monitor.preparing, what="encoding pictures"))
     return Denoising(recipe, build(recipe, pictures, codec, conditioner), feed, answering)
+
+
+def kept(folder: Path) -> int:
+    """The bytes of the captions and latents that were made for the run in a folder."""
+    return sum(path.stat().st_size for name in (CAPTIONS, LATENTS.format("*")) for path in folder.glob(name))
+
+
+def _check(recipe: Recipe, feed: PictureFeed, place: Place, codec: Codec | None, conditioner: Conditioner) -> None:
+    """Raise an error if what the recipe describes cannot be built, or if there is no room for it and for all that is
+    to be made before it is trained."""
+    coming = codec or _coming(recipe, feed.pictures)
+    needed = disk_needed(check_build(recipe, feed.pictures, coming, conditioner))
+    if isinstance(conditioner, Text) and not (place.folder / CAPTIONS).exists():
+        needed += captions_size(conditioner, feed.said())
+    if isinstance(coming, Latent):
+        if codec is None or not _latents(feed, coming, place).exists():
+            needed += latents_size(feed, coming)
+        if codec is None:
+            weights = sum(parameter.numel() for parameter in coming.parameters())
+            needed += 4 * weights if recipe.codec.use else disk_needed(weights)
+    check_disk(place.folder, needed)
 
 
 def _feed(recipe: Recipe, pictures: Pictures, prompts: str | None) -> PictureFeed:
@@ -85,6 +114,27 @@ def _eye(recipe: Recipe) -> MobileNet | None:
     """The network in whose features pictures are compared, if the recipe wants that."""
     own = recipe.reconstruction
     return MobileNet.read(own.features) if own.perceptual and own.features is not None else None
+
+
+def _latents(feed: PictureFeed, codec: Latent, place: Place) -> Path:
+    """The file of a run's latents."""
+    return place.folder / LATENTS.format(latents_key(feed, codec)[:12])
+
+
+def _tokenizer(folder: Path) -> str | None:
+    """The tokenizer that a run has fitted to its captions; None if it has none yet."""
+    path = folder / TOKENIZER
+    if not path.exists():
+        return None
+    files.read_json(path)  # an error that names the file
+    return path.read_text(encoding="utf-8")
+
+
+def _with_kept_tokenizer(conditioner: TokenIds, folder: Path) -> TokenIds:
+    """The conditioner with the run's tokenizer, which is its own if there is none yet."""
+    if not (folder / TOKENIZER).exists():
+        files.write_bytes(folder / TOKENIZER, conditioner.tokenizer.encode())
+    return replace(conditioner, tokenizer=_tokenizer(folder))
 
 
 # The codec ------------------------------------------------------------------------------------------------------------
