@@ -78,7 +78,7 @@ class Pretrained:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        _check(self._folder, TOKENIZER, self.tokenizer_sha256)
+        check_files(self._folder, TOKENIZER, self.tokenizer_sha256)
         return Tokenizer(self._fast.backend_tokenizer.to_str())
 
     @cached_property
@@ -94,7 +94,7 @@ class Pretrained:
 
     @cached_property
     def _network(self) -> "_Network":
-        _check(self._folder, WEIGHTS, self.sha256)
+        check_files(self._folder, WEIGHTS, self.sha256)
         return _Network(self.name, self._folder)
 
     @cached_property
@@ -182,7 +182,7 @@ def _files(place: Path, names: Sequence[str]) -> list[Path]:
     return sorted({path for name in names for path in place.glob(name)})
 
 
-def _check(place: Path, names: Sequence[str], expected: str | None) -> None:
+def check_files(place: Path, names: Sequence[str], expected: str | None) -> None:
     """Raise a `FormatError` unless the files are those that are expected, where any are."""
     if expected is not None and (found := digest(place, names)) != expected:
         raise FormatError(

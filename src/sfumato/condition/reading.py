@@ -23,13 +23,17 @@ def read(prompt: Prompt) -> str:
     Few encoders know emoji, and those that do not take them all for the same unknown word. Names are those of Unicode,
     one for each code point of a sequence. None is the empty text. Raises `InputError` for what is no text.
     """
+    return " ".join(_EMOJI.sub(_named, as_text(prompt)).split())
+
+
+def as_text(prompt: Prompt) -> str:
+    """The prompt's own signs; None is the empty text. Raises `InputError` for what is no text."""
     if prompt is None:
         return ""
     if not isinstance(prompt, str):
         raise InputError(f"this system is told what to draw in words, not by {prompt!r}: give a text, or leave it out")
     # halves of surrogate pairs, as from broken bytes on a command line, are no text that can be written
-    whole = prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return " ".join(_EMOJI.sub(_named, whole).split())
+    return prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _named(found: re.Match[str]) -> str:

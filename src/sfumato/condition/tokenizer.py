@@ -6,16 +6,18 @@ from sfumato.errors import FormatError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
+    from tokenizers import Tokenizer as Backend
 
 
 class Tokenizer:
-    """The tokenizer that a `tokenizer.json` describes; what the file says of cutting and padding does not count."""
+    """The tokenizer that a `tokenizer.json` describes, or one of the library's own; what it says of cutting and padding
+    does not count."""
 
-    def __init__(self, data: str) -> None:
+    def __init__(self, data: "str | Backend") -> None:
         from tokenizers import Tokenizer as Backend
 
         try:
-            self._backend = Backend.from_str(data)
+            self._backend = Backend.from_str(data) if isinstance(data, str) else data
         except Exception as error:  # the library raises no narrower kind
             raise FormatError(f"this is no tokenizer that can be read: {error}; give a whole tokenizer.json") from error
         self._backend.no_truncation()

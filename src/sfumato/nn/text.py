@@ -22,7 +22,7 @@ class TextTransformer(nn.Module):
     def __init__(self, vocabulary: int, width: int = 256, layers: int = 4, heads: int = 4, length: int = 32) -> None:
         super().__init__()
         self.vocabulary, self.width, self.layers, self.heads, self.length = vocabulary, width, layers, heads, length
-        self._check()
+        check_sizes(self)
         self.words = nn.Parameter(torch.empty(vocabulary, width))
         self.places = nn.Parameter(torch.empty(length, width))
         for table in (self.words, self.places):
@@ -39,30 +39,48 @@ class TextTransformer(nn.Module):
             x = block(x, mask)
         return self.norm(x)
 
-    def _check(self) -> None:
-        for name, most in LARGEST.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise InputError(f"{name} must be from 1 to {most:,}, not {getattr(self, name):,}")
-        if self.width % self.heads:
-            raise InputError(f"{self.heads} heads do not divide the width {self.width}")
+
+def check_sizes(network: Any) -> None:
+    """Raise an `InputError` for sizes that no text encoder has."""
+    for name, most in LARGEST.items():
+        if not 1 <= getattr(network, name) <= most:
+            raise InputError(f"{name} must be from 1 to {most:,}, not {getattr(network, name):,}")
+    if network.width % network.heads:
+        raise InputError(f"{network.heads} heads do not divide the width {network.width}")
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """`x·σ(1.702·x)`, near to GELU (arXiv:1606.08415, section 2)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS = {"gelu": gelu, "quick_gelu": quick_gelu}
 
 
 class TextBlock(nn.Module):
-    """Self-attention and a perceptron, each of what is normalised and added to what came in: [b, k, width]."""
+    """Self-attention and a perceptron, each of what is normalised and added to what came in: [b, k, width].
 
-    def __init__(self, width: int, heads: int) -> None:
+    The perceptron is as wide as `hidden`, 4·width unless told. Without a mask each place attends to all, or, where
+    attention is `causal`, to itself and those before it.
+    """
+
+    def __init__(
+        self, width: int, heads: int, hidden: int | None = None, activation: str = "gelu", causal: bool = False
+    ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.activation, self.causal = heads, activation, causal
+        hidden = hidden or 4 * width
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.widen, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         parts = self.query_key_value(self.norm1(x)).chunk(3, dim=-1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        seen = None if mask is None else mask[:, None, None, :]
+        mixed = scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=self.causal)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.narrow(gelu(self.widen(self.norm2(x))))
+        return x + self.narrow(ACTIVATIONS[self.activation](self.widen(self.norm2(x))))
 
 
 class WithText(nn.Module):

@@ -1,0 +1,142 @@
+"""CLIP's text encoder in the folders of transformers: its configuration, the names of its weights, its files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sfumato import files
+from sfumato.errors import FormatError, InputError
+from sfumato.keys import Entry, fill, joined, layer, same
+from sfumato.nn.clip import ClipTower
+
+PLAIN, PROJECTED = CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.fp16.safetensors")
+"""Files of weights; the first of these that are there are read."""
+
+SIZES = {
+    "vocabulary": "vocab_size",
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "hidden": "intermediate_size",
+    "length": "max_position_embeddings",
+}
+DEFAULTS = {
+    "vocab_size": 49408,
+    "hidden_size": 512,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "intermediate_size": 2048,
+    "max_position_embeddings": 77,
+    "projection_dim": 512,
+    "hidden_act": "quick_gelu",
+    "eos_token_id": 49407,
+}
+"""What counts where a configuration is silent: the text encoder of ViT-B/32."""
+ALWAYS = {"layer_norm_eps": 1e-5, "use_attention_mask": False, "model_type": "clip_text_model"}
+IDLE = (
+    "architectures attention_dropout bos_token_id dropout dtype gradient_checkpointing initializer_factor"
+    " initializer_range pad_token_id torch_dtype transformers_version"
+).split()
+"""Keys that change nothing that is drawn."""
+HIGHEST = 2
+"""The number of the end mark in old configurations, which was wrong: the place of the highest number is meant."""
+
+
+def read_config(config: Mapping[str, Any], name: str) -> ClipTower:
+    """The text encoder that a config.json of transformers describes, on the current default device.
+
+    Raises `FormatError`, speaking of `name`, for another class, an unknown key, or a value that cannot be.
+    """
+    kind = config.get("architectures")
+    if not isinstance(kind, list) or len(kind) != 1 or kind[0] not in CLASSES:
+        raise FormatError(f"{name} is a {kind}; text encoders that are read here: {', '.join(CLASSES)}")
+    known = {*DEFAULTS, *ALWAYS, *IDLE}
+    if odd := sorted(key for key in config if key not in known and not key.startswith("_")):
+        raise FormatError(f"{name} sets '{odd[0]}', which is not known here; known: {', '.join(sorted(known))}")
+    for key, value in ALWAYS.items():
+        if config.get(key, value) != value:
+            raise FormatError(f"{name}: {key} is {config[key]!r}, and only {value!r} is known here")
+    said = DEFAULTS | dict(config)
+    for key in (*SIZES.values(), "eos_token_id", *(["projection_dim"] if kind[0] == PROJECTED else [])):
+        if type(said[key]) is not int:
+            raise FormatError(f"{name}: {key} should be a whole number, not {said[key]!r}")
+    try:
+        return ClipTower(
+            **{ours: said[theirs] for ours, theirs in SIZES.items()},
+            activation=said["hidden_act"],
+            projection=said["projection_dim"] if kind[0] == PROJECTED else 0,
+            end=None if said["eos_token_id"] == HIGHEST else said["eos_token_id"],
+        )
+    except InputError as error:
+        raise FormatError(f"{name}: {error}") from error
+
+
+def write_config(tower: ClipTower) -> dict[str, Any]:
+    """The config.json that a class of transformers needs to be the same: `architectures` names the class."""
+    return {
+        "architectures": [PROJECTED if tower.projection else PLAIN],
+        "model_type": ALWAYS["model_type"],
+        **{theirs: getattr(tower, ours) for ours, theirs in SIZES.items()},
+        "projection_dim": tower.pooled,
+        "hidden_act": tower.activation,
+        "layer_norm_eps": ALWAYS["layer_norm_eps"],
+        "eos_token_id": HIGHEST if tower.end is None else tower.end,
+    }
+
+
+def entries(tower: ClipTower) -> list[Entry]:
+    """The names of its weights in transformers; the plain class has also written them without their prefix."""
+    found = [
+        same("words", "embeddings.token_embedding.weight"),
+        same("places", "embeddings.position_embedding.weight"),
+        *layer("norm", "final_layer_norm"),
+    ]
+    for index in range(tower.layers):
+        ours, theirs = f"blocks.{index}", f"encoder.layers.{index}"
+        found += [
+            *joined(f"{ours}.query_key_value", [f"{theirs}.self_attn.{part}_proj" for part in "qkv"]),
+            *layer(f"{ours}.out", f"{theirs}.self_attn.out_proj"),
+            *layer(f"{ours}.norm1", f"{theirs}.layer_norm1"),
+            *layer(f"{ours}.norm2", f"{theirs}.layer_norm2"),
+            *layer(f"{ours}.widen", f"{theirs}.mlp.fc1"),
+            *layer(f"{ours}.narrow", f"{theirs}.mlp.fc2"),
+        ]
+    found = [
+        entry._replace(theirs=tuple(map("text_model.{}".format, entry.theirs)), before=entry.theirs) for entry in found
+    ]
+    return found + ([same("project.weight", "text_projection.weight")] if tower.projection else [])
+
+
+def ignored(key: str) -> bool:
+    """Whether a name in a file is that of no weight: old files keep the numbers of the places."""
+    return key.endswith("embeddings.position_ids")
+
+
+def read_tower(folder: Path) -> ClipTower:
+    """The text encoder in a folder, in float32, at rest and without gradients.
+
+    Raises `FormatError` for a folder without config.json and safetensors, and for those that are no such encoder.
+    """
+    paths = weights(folder)
+    with torch.device("meta"):
+        tower = read_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
+    tensors = {key: tensor for path in paths for key, tensor in files.read_tensors(path)[0].items()}
+    fill(tower, entries(tower), tensors, str(folder), torch.float32, ignored)
+    return tower.eval().requires_grad_(False)
+
+
+def weights(folder: Path) -> list[Path]:
+    """The files of weights in a folder, beside the configuration."""
+    if not (folder / "config.json").is_file():
+        raise FormatError(f"{folder} holds no text encoder: there is no config.json in it; copy the model again")
+    for name in WEIGHTS:
+        if found := sorted(folder.glob(name)):
+            return found
+    older = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "older weights, as pytorch_model.bin"
+    raise FormatError(
+        f"{folder} holds no model.safetensors; {older} could run code and are not read: convert them by"
+        " model.save_pretrained(folder, safe_serialization=True) of transformers, or take a version in safetensors"
+    )

@@ -1,0 +1,175 @@
+"""CLIP's tokenizer, from the folder that diffusers and transformers keep it in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sfumato import files
+from sfumato.condition.tokenizer import Tokenizer
+from sfumato.errors import FormatError
+
+CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+VOCABULARY, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
+FILES = (CONFIG, MAP, ADDED, VOCABULARY, MERGES, WHOLE)
+"""All files that ids may depend on."""
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+MARKS = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+"""The marks of CLIP's own vocabulary, by the part that they play; a configuration may name others."""
+CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast")
+ENDING = "</w>"
+WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+"""A mark, an English ending, letters, one digit, or a run of other signs."""
+MOST_MERGES = 16 * 2**20
+
+
+class ClipTokenizer:
+    """Texts → the whole numbers of their pieces, always `length`: a start mark, the pieces, an end mark, and padding.
+
+    Small letters, single spaces, and byte-pair encoding of each word with a sign for its end (CLIP, arXiv:2103.00020,
+    section 2.4), by the same rules as the tokenizer of that name in transformers: marks that are written out in a text
+    count as marks, and so does the piece for padding.
+
+    Raises `FormatError` for a folder that holds no such tokenizer.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        config = _json(folder / CONFIG)
+        if (kind := config.get("tokenizer_class", CLASSES[0])) not in CLASSES:
+            raise FormatError(f"{folder / CONFIG} names a {kind!r}; known tokenizers here: {', '.join(CLASSES)}")
+        longest = config.get("model_max_length", 77)
+        if isinstance(longest, bool) or not isinstance(longest, int | float) or longest < 3:
+            raise FormatError(f"{folder / CONFIG}: model_max_length should be 3 or more, not {longest!r}")
+        self.length = int(min(longest, 2**14))
+        """The most that is read, marks and all, as the folder has it."""
+        marks, added = _added(folder, config)
+        backend = _backend(folder, marks, added)
+        self._tokenizer, self.vocabulary = Tokenizer(backend), max(backend.get_vocab().values()) + 1
+        self.pad: int = backend.token_to_id(marks["pad_token"])
+
+    def ids(self, text: str, length: int) -> list[int]:
+        """The text as `length` numbers; what is beyond is left out, but for the end mark."""
+        ids = self._tokenizer.ids(text, length)
+        return ids + [self.pad] * (length - len(ids))
+
+    def cut(self, text: str, length: int) -> str:
+        """The end of the text that `ids` leaves out; "" if nothing is."""
+        return self._tokenizer.cut(text, length)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return files.read_json(path) if path.is_file() else {}
+
+
+def _pieces(folder: Path) -> tuple[Any, Any]:
+    """The numbers of all pieces, and which pairs are joined, first those that are joined first."""
+    if (folder / WHOLE).is_file():
+        model = files.read_json(folder / WHOLE).get("model")
+        if not isinstance(model, dict) or model.get("end_of_word_suffix") != ENDING:
+            raise FormatError(f"{folder / WHOLE} is no tokenizer of CLIP: its words should end in {ENDING}")
+        return model.get("vocab"), model.get("merges")
+    if (folder / VOCABULARY).is_file() and (folder / MERGES).is_file():
+        return files.read_json(folder / VOCABULARY), _lines(folder / MERGES)
+    raise FormatError(
+        f"{folder} holds no tokenizer: it should have {VOCABULARY} and {MERGES}, or {WHOLE}; copy them from the model's"
+        " repository"
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a merges.txt, but for its version."""
+    if path.stat().st_size > MOST_MERGES:
+        raise FormatError(f"{path} is larger than {MOST_MERGES // 2**20} MB: not the merges of CLIP")
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is damaged: {error}; copy it again") from error
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return [line for line in lines if line and not line.startswith("#version")]
+
+
+def _added(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """The mark for each part that one plays, and what is said of pieces that are found in a text before it is taken
+    apart, in the order in which they are added.
+
+    What a tokenizer_config.json says of added pieces counts alone; without it, older files beside it do.
+    """
+    said = MARKS | _marks(config)
+    if "added_tokens_decoder" in config:
+        decoder = _numbered(config["added_tokens_decoder"], folder)
+    else:
+        older = _marks(_json(folder / MAP))
+        said |= {
+            part: {**value, "special": True} if isinstance(value, dict) else value for part, value in older.items()
+        }
+        named = {_content(value, folder) for value in said.values()}
+        new = _json(folder / ADDED).items()
+        decoder = _numbered({number: {"content": piece, "special": piece in named} for piece, number in new}, folder)
+        whole = list(_json(folder / WHOLE).get("added_tokens") or ())
+        decoder |= _numbered({_part(token, "id"): token for token in whole}, folder)
+    marks = {part: _content(value, folder) for part, value in said.items()}
+    known = {_content(token, folder) for token in decoder.values()}
+    in_order = [decoder[number] for number in sorted(decoder)]
+    tokens = [*in_order, *(value for part, value in said.items() if marks[part] not in known)]
+    return marks, [_flags(token, _content(token, folder), marks) for token in tokens]
+
+
+def _flags(token: Any, content: str, marks: Mapping[str, str]) -> dict[str, Any]:
+    """A piece as the library takes it; one that is given as a text alone is a mark."""
+    said = token if isinstance(token, dict) else {"special": True}
+    special = bool(said.get("special", False))
+    return {
+        "content": content,
+        "normalized": bool(said.get("normalized", not special)),
+        "special": special or content in marks.values(),
+        **{flag: bool(said.get(flag, False)) for flag in ("single_word", "lstrip", "rstrip")},
+    }
+
+
+def _marks(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: said[part] for part in MARKS if said.get(part) is not None}
+
+
+def _numbered(tokens: Any, folder: Path) -> dict[int, Any]:
+    """Pieces by their numbers."""
+    if not isinstance(tokens, dict) or not all(str(number).isdecimal() for number in tokens):
+        raise FormatError(f"the tokenizer in {folder} adds pieces without their numbers; copy it again")
+    return {int(number): token for number, token in tokens.items()}
+
+
+def _part(token: Any, name: str) -> Any:
+    return token.get(name) if isinstance(token, dict) else None
+
+
+def _content(token: Any, folder: Path) -> str:
+    """The text of a piece that is given as a text or as a table."""
+    content = token if isinstance(token, str) else _part(token, "content")
+    if not isinstance(content, str) or not content:
+        raise FormatError(f"the tokenizer in {folder} names a piece {str(token)[:80]}, which is no text; copy it again")
+    return content
+
+
+def _backend(folder: Path, marks: Mapping[str, str], added: list[dict[str, Any]]) -> Any:
+    """The tokenizer as the library has it. Pieces that are new get the numbers after the vocabulary's."""
+    from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    pieces, merges = _pieces(folder)
+    try:
+        pairs = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in merges]
+        backend: Any = Tokenizer(
+            models.BPE(pieces, pairs, end_of_word_suffix=ENDING, unk_token=marks["unk_token"])  # pyright: ignore
+        )
+    except Exception as error:  # the library raises no narrower kind
+        raise FormatError(
+            f"the tokenizer in {folder} should map pieces to whole numbers and join pairs of pieces, and does not:"
+            f" {error}; copy it again"
+        ) from error
+    spaces = normalizers.Replace(Regex(r"\s+"), " ")
+    backend.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
+    words = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    backend.add_tokens([AddedToken(**token) for token in added])
+    start, end = ((marks[part], backend.token_to_id(marks[part])) for part in ("bos_token", "eos_token"))
+    backend.post_processor = processors.RobertaProcessing(end, start, trim_offsets=False, add_prefix_space=False)
+    return backend
