@@ -1,6 +1,7 @@
 """Conditioners: from a prompt, as a person gives it, to a `Condition`, as a network takes it."""
 
 from sfumato.condition.cache import Remembered, captions_size
+from sfumato.condition.clip import ClipText
 from sfumato.condition.encoder import TextEncoder
 from sfumato.condition.label import Conditioner, Labels, Nothing, Prompt
 from sfumato.condition.minilm import MiniLM
@@ -9,6 +10,7 @@ from sfumato.condition.text import Text
 from sfumato.condition.token_ids import TokenIds, fit_tokenizer
 
 __all__ = [
+    "ClipText",
     "Conditioner",
     "Labels",
     "MiniLM",

@@ -1,0 +1,236 @@
+"""Prompts as Stable Diffusion reads them: by one or two of CLIP's text encoders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sfumato import files
+from sfumato.condition.clip_checkpoint import WEIGHTS, read_tower, weights
+from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
+from sfumato.condition.label import Prompt
+from sfumato.condition.pretrained import check_files, digest
+from sfumato.condition.reading import as_text
+from sfumato.core.condition import Condition
+from sfumato.errors import DataError, FormatError, InputError
+from sfumato.nn.clip import ClipTower
+from sfumato.nn.embedding import sinusoidal
+
+INDEX = "model_index.json"
+Family = Literal["sd", "sdxl", "sdxl-refiner"]
+TOWERS: dict[Family, tuple[str, ...]] = {
+    "sd": ("text_encoder",),
+    "sdxl": ("text_encoder", "text_encoder_2"),
+    "sdxl-refiner": ("text_encoder_2",),
+}
+"""The folders of the text encoders that each family reads by; those of their tokenizers are named likewise."""
+SKIP = 1
+"""SDXL reads the states before the last layer."""
+
+
+@dataclass(frozen=True)
+class ClipText:
+    """A prompt as the states that CLIP's text encoders give for it, all of them attended to, padding and all.
+
+    `name` is a folder, or a repository of the Hub, in the layout of diffusers; `ClipText.open` fills in the rest:
+
+    - `sd` (Stable Diffusion 1 and 2, arXiv:2112.10752, section 3.3): the last states [b, 77, width] of one encoder;
+    - `sdxl` (arXiv:2307.01952, sections 2.1 and 2.2): through `tokens` the states of two encoders before their last
+      layer, side by side; through `vector` the second's vector of the whole text [b, pooled], then the height and width
+      of the picture, its `crop` (top, left), and height and width again, in pixels, each as sinusoids of `waves`;
+    - `sdxl-refiner`: the second encoder alone, and in place of the last two an aesthetic `score`.
+
+    The empty prompt is the encoding of ""; where `zeros`, None is told by states and a vector of the text that are all
+    zero, and "" still by its encoding. Prompts are read as they are, emoji too. `size` (width, height) is what `sized`
+    sets. `sha256` are those of the encoders' weights and `tokenizer_sha256` those of the tokenizers: others are
+    refused. Only safetensors are read, when first needed, and no code is run.
+    """
+
+    name: str
+    family: Family
+    width: int
+    pooled: int = 0
+    zeros: bool = False
+    size: tuple[int, int] = (1024, 1024)
+    crop: tuple[int, int] = (0, 0)
+    score: float = 6.0
+    negative_score: float = 2.5
+    waves: int = 256
+    sha256: tuple[str, ...] = ()
+    tokenizer_sha256: tuple[str, ...] = ()
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.family not in TOWERS:
+            raise InputError(f"family must be one of {', '.join(TOWERS)}, not {self.family!r}")
+        for hashes in (self.sha256, self.tokenizer_sha256):
+            if len(hashes) not in (0, len(TOWERS[self.family])):
+                raise InputError(f"{self.family} has {len(TOWERS[self.family])} text encoders, and {hashes} are said")
+        if self.waves < 2 or self.waves % 2:
+            raise InputError(f"waves must be even and 2 or more, not {self.waves}")
+        if min(self.size) < 1 or min(self.crop) < 0:
+            raise InputError(
+                f"a picture has a size of 1 or more and is cropped by 0 or more, not {self.size, self.crop}"
+            )
+
+    @classmethod
+    def open(cls, name: str, waves: int = 256) -> "ClipText":
+        """The text encoders in a folder or repository, with sizes and hashes as they are found.
+
+        Raises `DataError` where it is not to be had, and `FormatError` where there are no such encoders in it.
+        """
+        root = found_folder(name)
+        said = files.read_json(root / INDEX) if (root / INDEX).is_file() else {}
+        here = tuple(tower for tower in TOWERS["sdxl"] if said.get(tower) != [None, None] and (root / tower).is_dir())
+        family: Family | None = next((family for family, towers in TOWERS.items() if towers == here), None)
+        if family is None:
+            raise FormatError(
+                f"{name} holds no text_encoder: give the folder of a Stable Diffusion, in the layout of diffusers"
+            )
+        unread = cls(name, family, 0)
+        return unread._but(
+            width=sum(tower.width for tower in unread._towers),
+            pooled=0 if family == "sd" else unread._towers[-1].pooled,
+            zeros=family != "sd" and said.get("force_zeros_for_empty_prompt", True) is True,
+            waves=waves,
+            sha256=tuple(digest(folder, _weights(folder)) for folder in unread._folders),
+            tokenizer_sha256=tuple(digest(folder, FILES) for folder in unread._tokenizer_folders),
+        )
+
+    @property
+    def doors(self) -> dict[str, int]:
+        if self.family == "sd":
+            return {"tokens": self.width}
+        numbers = len(self._numbers(self.score))
+        return {"vector": self.pooled + numbers * self.waves, "tokens": self.width}
+
+    def __call__(self, prompts: Sequence[Prompt]) -> Condition:
+        return self._told(prompts, self.score)
+
+    def negative(self, prompts: Sequence[Prompt]) -> Condition:
+        """What guidance leads away from: the same, but for the aesthetic score, which is `negative_score`."""
+        return self._told(prompts, self.negative_score)
+
+    def sized(self, size: tuple[int, int]) -> "ClipText":
+        """The same conditioner for pictures of another size (width, height)."""
+        return self._but(size=size)
+
+    def read(self, prompt: Prompt) -> str:
+        """The prompt as it is taken apart: as it is."""
+        return as_text(prompt)
+
+    def cut(self, prompt: Prompt) -> str:
+        """The end of the prompt that is lost, because no more than 77 tokens are read; "" if nothing is."""
+        return self._tokenizers[0].cut(self.read(prompt), min(one.length for one in self._tokenizers))
+
+    def fingerprint(self) -> str:
+        """A line that changes whenever what is told of a text may."""
+        weights = self.sha256 or [digest(folder, _weights(folder)) for folder in self._folders]
+        tokenizers = self.tokenizer_sha256 or [digest(folder, FILES) for folder in self._tokenizer_folders]
+        return " ".join(["clip", self.family, *weights, *tokenizers])
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "ClipText":
+        """The same conditioner, its encoders on `device` and with weights of `dtype`; what it tells stays float32."""
+        for tower in self._towers:
+            tower.to(device, dtype)
+        return self
+
+    def _told(self, prompts: Sequence[Prompt], score: float) -> Condition:
+        texts = [self.read(prompt) for prompt in prompts]
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}  # each text is encoded once
+        states, pooled = self._encoded(list(places))
+        rows = torch.tensor([places[text] for text in texts], device=states.device)
+        states, pooled = states[rows], pooled[rows]
+        if self.zeros:
+            told = torch.tensor([prompt is not None for prompt in prompts], device=states.device)
+            states, pooled = states * told[:, None, None], pooled * told[:, None]
+        if self.family == "sd":
+            return Condition(tokens=states)
+        numbers = torch.tensor(self._numbers(score), device=states.device)
+        waves = sinusoidal(numbers, self.waves, cosine_first=True, frequency_shift=0.0).flatten()
+        return Condition(torch.cat([pooled, waves.expand(len(rows), -1)], dim=1), states)
+
+    def _numbers(self, score: float) -> tuple[float, ...]:
+        """What SDXL is told of the picture in numbers."""
+        width, height = self.size
+        last = (score,) if self.family == "sdxl-refiner" else (height, width)
+        return tuple(map(float, (height, width, *self.crop, *last)))
+
+    @torch.no_grad()
+    def _encoded(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Texts → states [b, length, width] and the last encoder's vectors of whole texts [b, pooled], in float32."""
+        skip = None if self.family == "sd" else SKIP
+        length = min(one.length for one in (*self._towers, *self._tokenizers))
+        states, pooled = [], torch.empty(0)
+        for tower, tokenizer in zip(self._towers, self._tokenizers, strict=True):
+            if tokenizer.vocabulary > tower.vocabulary:
+                raise FormatError(
+                    f"{tokenizer.folder} gives {tokenizer.vocabulary:,} numbers, and its text encoder knows"
+                    f" {tower.vocabulary:,}: take both from the same model"
+                )
+            ids = [tokenizer.ids(text, length) for text in texts]
+            given, pooled = tower(torch.tensor(ids, device=tower.words.device), skip)
+            states.append(given.float())
+        found = sum(tower.width for tower in self._towers), 0 if self.family == "sd" else pooled.shape[1]
+        if found != (said := (self.width, self.pooled)):
+            raise FormatError(
+                f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {said[0]} and"
+                f" {said[1]} are said: make it by ClipText.open({self.name!r})"
+            )
+        return torch.cat(states, dim=2), pooled.float()
+
+    def _but(self, **changes: Any) -> "ClipText":
+        """The same with other arguments, and without reading encoders again."""
+        other = replace(self, **changes)
+        vars(other).update(_towers=self._towers, _tokenizers=self._tokenizers)
+        return other
+
+    @cached_property
+    def _towers(self) -> tuple[ClipTower, ...]:
+        for folder, sha256 in zip(self._folders, self.sha256 or [None] * len(self._folders), strict=True):
+            check_files(folder, _weights(folder), sha256)
+        return tuple(read_tower(folder) for folder in self._folders)
+
+    @cached_property
+    def _tokenizers(self) -> tuple[ClipTokenizer, ...]:
+        folders = self._tokenizer_folders
+        for folder, sha256 in zip(folders, self.tokenizer_sha256 or [None] * len(folders), strict=True):
+            check_files(folder, FILES, sha256)
+        return tuple(ClipTokenizer(folder) for folder in folders)
+
+    @property
+    def _folders(self) -> list[Path]:
+        return [self._root / tower for tower in TOWERS[self.family]]
+
+    @property
+    def _tokenizer_folders(self) -> list[Path]:
+        return [self._root / tower.replace("text_encoder", "tokenizer") for tower in TOWERS[self.family]]
+
+    @cached_property
+    def _root(self) -> Path:
+        return found_folder(self.name)
+
+
+def _weights(folder: Path) -> list[str]:
+    return [path.name for path in weights(folder)]
+
+
+def found_folder(name: str) -> Path:
+    """The folder of that name, or that of the Hub's repository of that name in the cache, filled if need be."""
+    if (place := Path(name)).is_dir():
+        return place
+    from huggingface_hub import snapshot_download
+
+    files_of_both = [f"tokenizer{which}/{file}" for which in ("", "_2") for file in FILES]
+    files_of_both += [f"text_encoder{which}/{file}" for which in ("", "_2") for file in ("config.json", *WEIGHTS[:2])]
+    try:
+        return Path(snapshot_download(name, allow_patterns=[INDEX, *files_of_both]))
+    except Exception as error:  # the network's own errors come in many kinds
+        raise DataError(
+            f"there is no folder {name}, and the Hub gives no such model ({type(error).__name__}): give a folder in the"
+            " layout of diffusers, or the name of a repository while the Hub can be reached"
+        ) from error

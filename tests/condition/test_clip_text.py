@@ -1,0 +1,284 @@
+"""The prompts of Stable Diffusion beside the pipelines of diffusers: small ones, saved and opened."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from diffusers.utils import logging
+from small_clip import END, LENGTH, stirred, text_model, tokenizer_folder
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from sfumato.condition import ClipText
+from sfumato.core.condition import Condition
+from sfumato.errors import DataError, FormatError, InputError
+from sfumato.parts import CONDITIONERS
+
+PROMPTS = ["A cat's hat!", "", "the cat in the hat, " * 3, "🐱 猫"]
+WAVES = 8
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Any:
+    """Without the bars and warnings of diffusers."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    yield
+    logging.enable_progress_bar()
+    logging.set_verbosity(verbosity)
+
+
+def tokenizer(folder: Path, pad: str = END) -> Any:
+    return CLIPTokenizer.from_pretrained(tokenizer_folder(folder, pad))
+
+
+def unet(vector: int) -> Any:
+    """A network that is told sizes."""
+    sizes: Any = {"block_out_channels": (8, 8), "norm_num_groups": 4, "cross_attention_dim": 8, "layers_per_block": 1}
+    down, up = ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D")
+    told: Any = {"addition_embed_type": "text_time", "addition_time_embed_dim": WAVES}
+    return stirred(
+        UNet2DConditionModel(
+            down_block_types=down,
+            up_block_types=up,
+            attention_head_dim=2,
+            projection_class_embeddings_input_dim=vector,
+            **sizes,
+            **told,
+        )
+    )
+
+
+def told_to(network: Any, pooled: Tensor, numbers: Tensor) -> Tensor:
+    """What reaches the layers that read SDXL's vector."""
+    seen: list[Tensor] = []
+    hook = network.add_embedding.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    with torch.no_grad():
+        network.get_aug_embed(
+            torch.zeros(1), torch.zeros(1), {"text_embeds": pooled, "time_ids": numbers.repeat(len(pooled), 1)}
+        )
+    hook.remove()
+    return seen[0]
+
+
+def sd(folder: Path, act: str = "quick_gelu", pad: str = END) -> Any:
+    pipeline = StableDiffusionPipeline(
+        vae=None,  # pyright: ignore
+        text_encoder=text_model(act=act),
+        tokenizer=tokenizer(folder / "vocabulary", pad),
+        unet=None,  # pyright: ignore
+        scheduler=EulerDiscreteScheduler(steps_offset=1),  # pyright: ignore
+        safety_checker=None,  # pyright: ignore
+        feature_extractor=None,  # pyright: ignore
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder / "model")
+    return pipeline
+
+
+def sdxl(folder: Path, zeros: bool = True) -> Any:
+    pipeline = StableDiffusionXLPipeline(
+        vae=None,  # pyright: ignore
+        text_encoder=text_model(),
+        text_encoder_2=text_model(10, width=24, act="gelu", seed=1),
+        tokenizer=tokenizer(folder / "vocabulary"),
+        tokenizer_2=tokenizer(folder / "vocabulary_2", "!"),
+        unet=unet(10 + 6 * WAVES),
+        scheduler=EulerDiscreteScheduler(steps_offset=1),  # pyright: ignore
+        force_zeros_for_empty_prompt=zeros,
+        add_watermarker=False,
+    )
+    pipeline.save_pretrained(folder / "model")
+    return pipeline
+
+
+def refiner(folder: Path) -> Any:
+    pipeline = StableDiffusionXLImg2ImgPipeline(
+        vae=None,  # pyright: ignore
+        text_encoder=None,  # pyright: ignore
+        text_encoder_2=text_model(10, width=24, act="gelu", seed=1),
+        tokenizer=None,  # pyright: ignore
+        tokenizer_2=tokenizer(folder / "vocabulary_2", "!"),
+        unet=unet(10 + 5 * WAVES),
+        scheduler=EulerDiscreteScheduler(steps_offset=1),  # pyright: ignore
+        requires_aesthetics_score=True,
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )
+    pipeline.save_pretrained(folder / "model")
+    return pipeline
+
+
+def encoded(pipeline: Any, negative: str | None) -> list[Tensor]:
+    """The prompts and what is led away from, each as states and as texts where the pipeline gives these too."""
+    with torch.no_grad():
+        given = None if negative is None else [negative] * len(PROMPTS)
+        options: Any = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
+        return pipeline.encode_prompt(PROMPTS, negative_prompt=given, **options)
+
+
+def gap(ours: Tensor | None, theirs: Tensor) -> float:
+    assert ours is not None and ours.dtype == torch.float32 and ours.shape == theirs.shape
+    return float((ours - theirs).abs().max())
+
+
+@pytest.mark.parametrize(("act", "pad"), [("quick_gelu", END), ("gelu", "!")])
+def test_stable_diffusion_is_told_what_diffusers_tells_it(act: str, pad: str, tmp_path: Path) -> None:
+    pipeline = sd(tmp_path, act, pad)
+    ours = ClipText.open(str(tmp_path / "model"))
+    assert (ours.family, ours.doors, ours.zeros) == ("sd", {"tokens": 16}, False)
+    for negative in (None, "the hat"):
+        prompts, away = encoded(pipeline, negative)
+        told = ours(PROMPTS)
+        assert told.vector is None and told.mask is None
+        assert gap(told.tokens, prompts) < 1e-5
+        assert gap(ours.negative([negative] * len(PROMPTS)).tokens, away) < 1e-5
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+def test_sdxl_is_told_what_diffusers_tells_it(zeros: bool, tmp_path: Path) -> None:
+    pipeline = sdxl(tmp_path, zeros)
+    ours = ClipText.open(str(tmp_path / "model"), WAVES)
+    assert (ours.family, ours.doors, ours.zeros) == ("sdxl", {"vector": 10 + 6 * WAVES, "tokens": 40}, zeros)
+    numbers = pipeline._get_add_time_ids((768, 1024), (0, 32), (768, 1024), torch.float32, 10)
+    ours = replace(ours, crop=(0, 32)).sized((1024, 768))
+    for negative in (None, "", "the hat"):
+        prompts, away, texts, away_texts = encoded(pipeline, negative)
+        told, told_away = ours(PROMPTS), ours.negative([negative] * len(PROMPTS))
+        assert gap(told.tokens, prompts) < 1e-5 and gap(told_away.tokens, away) < 1e-5
+        assert gap(told.vector, told_to(pipeline.unet, texts, numbers)) < 1e-5
+        assert gap(told_away.vector, told_to(pipeline.unet, away_texts, numbers)) < 1e-5
+        assert told_away.tokens is not None and told_away.tokens.any() != (zeros and negative is None)
+
+
+def test_the_refiner_is_told_what_diffusers_tells_it(tmp_path: Path) -> None:
+    pipeline = refiner(tmp_path)
+    ours = ClipText.open(str(tmp_path / "model"), WAVES).sized((640, 512))
+    assert (ours.family, ours.doors, ours.zeros) == ("sdxl-refiner", {"vector": 10 + 5 * WAVES, "tokens": 24}, False)
+    size, corner = (512, 640), (0, 0)
+    numbers, away_numbers = pipeline._get_add_time_ids(
+        size, corner, size, 6.0, 2.5, size, corner, size, torch.float32, 10
+    )
+    prompts, away, texts, away_texts = encoded(pipeline, None)
+    told, told_away = ours(PROMPTS), ours.negative([None] * len(PROMPTS))
+    assert gap(told.tokens, prompts) < 1e-5 and gap(told_away.tokens, away) < 1e-5
+    assert gap(told.vector, told_to(pipeline.unet, texts, numbers)) < 1e-5
+    assert gap(told_away.vector, told_to(pipeline.unet, away_texts, away_numbers)) < 1e-5
+
+
+def differs(one: Condition, other: Condition) -> bool:
+    return any(not torch.equal(value, other.open_doors()[door]) for door, value in one.open_doors().items())
+
+
+def test_it_is_data(tmp_path: Path) -> None:
+    sdxl(tmp_path)
+    ours = ClipText.open(str(tmp_path / "model"), WAVES)
+    data = CONDITIONERS.dump(ours)
+    again = CONDITIONERS.load(data)
+    assert again == ours and isinstance(again, ClipText) and data["kind"] == "clip"
+    assert again.doors == ours.doors and "_towers" not in vars(again), "sizes are known without the weights"
+    assert not differs(again(PROMPTS), ours(PROMPTS))
+    assert again.fingerprint() == ours.fingerprint() == ClipText(ours.name, "sdxl", 40, 10).fingerprint()
+    assert differs(again.sized((64, 64))(PROMPTS), ours(PROMPTS))
+    assert again.sized((64, 64))._towers is again._towers, "weights are read once"
+
+
+def test_what_is_cut_is_said_and_prompts_are_read_as_they_are(tmp_path: Path) -> None:
+    sd(tmp_path)
+    ours = ClipText.open(str(tmp_path / "model"))
+    assert ours.cut("the cat") == "" and ours.cut("the " * (LENGTH - 2) + "cat 🐱") == "cat 🐱"
+    assert ours.read("a  🐱") == "a  🐱" and ours.read("\ud800") == "\ufffd"
+    assert differs(ours(["🐱"]), ours(["cat face"]))
+    with pytest.raises(InputError, match="in words, not by 3"):
+        ours([3])
+
+
+def test_bfloat16_is_near(tmp_path: Path) -> None:
+    sdxl(tmp_path)
+    ours = ClipText.open(str(tmp_path / "model"), WAVES)
+    exact = ours(PROMPTS)
+    near = ours.to("cpu", torch.bfloat16)(PROMPTS)
+    assert ours._towers[0].words.dtype == torch.bfloat16
+    assert exact.tokens is not None and near.tokens is not None and near.tokens.dtype == torch.float32
+    assert 0 < (near.tokens - exact.tokens).norm() / exact.tokens.norm() < 0.05
+
+
+def rewritten(place: str, change: Callable[[str], str]) -> Callable[[Path], object]:
+    return lambda root: (root / place).write_text(change((root / place).read_text()))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            rewritten("tokenizer/tokenizer.json", lambda old: old + "\n"),
+            "tokenizer.json.* changed since the system was",
+        ),
+        (
+            lambda root: text_model(seed=5).save_pretrained(root / "text_encoder"),
+            r"model.safetensors in .*text_encoder changed .* SHA-256 should be .*, and is [0-9a-f]{64}",
+        ),
+        (
+            lambda root: (root / "text_encoder" / "model.safetensors").rename(
+                root / "text_encoder" / "pytorch_model.bin"
+            ),
+            "pytorch_model.bin could run code and are not read: convert them",
+        ),
+        (lambda root: (root / "text_encoder" / "config.json").unlink(), "there is no config.json in it"),
+    ],
+)
+def test_what_is_not_as_it_was_is_refused(change: Callable[[Path], object], text: str, tmp_path: Path) -> None:
+    sd(tmp_path)
+    opened = ClipText.open(str(tmp_path / "model"))
+    change(tmp_path / "model")
+    with pytest.raises(FormatError, match=text):
+        ClipText(opened.name, "sd", 16, sha256=opened.sha256, tokenizer_sha256=opened.tokenizer_sha256)(["a cat"])
+
+
+def test_what_is_no_stable_diffusion_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sd(tmp_path)
+    name = str(tmp_path / "model")
+    with pytest.raises(FormatError, match="gives vectors of 16 for a token and 0 for a text, and 8 and 0 are said"):
+        ClipText(name, "sd", 8)(["a cat"])
+    (tmp_path / "model" / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(FormatError, match="holds no tokenizer: it should have vocab.json and merges.txt"):
+        ClipText.open(name)
+    with pytest.raises(FormatError, match="holds no text_encoder"):
+        ClipText.open(str(tmp_path / "vocabulary"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="there is no folder nobody/nothing, and the Hub gives no such model"):
+        ClipText.open("nobody/nothing")
+
+
+def test_a_tokenizer_with_more_pieces_than_the_encoder_is_refused(tmp_path: Path) -> None:
+    sd(tmp_path)
+    (tmp_path / "model" / "tokenizer").rename(tmp_path / "before")
+    merges = [f"{one} {other}" for one in "abcd" for other in "efgh"]
+    tokenizer_folder(tmp_path / "model" / "tokenizer", merges=merges)
+    with pytest.raises(FormatError, match="gives 530 numbers, and its text encoder knows 524: take both from the same"):
+        ClipText.open(str(tmp_path / "model"))(["a cat"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"family": "sd4"}, "family must be one of sd, sdxl, sdxl-refiner"),
+        ({"sha256": ("0", "1")}, "sd has 1 text encoders"),
+        ({"waves": 7}, "waves must be even"),
+        ({"size": (0, 8)}, "a size of 1 or more"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(wrong: dict[str, Any], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        ClipText(**{"name": "x", "family": "sd", "width": 16, **wrong})
