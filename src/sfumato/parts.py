@@ -17,7 +17,7 @@ from torch import nn
 
 from sfumato import loss, sample
 from sfumato.codec import Codec, Latent, Pixels
-from sfumato.condition import Conditioner, Labels, MiniLM, Nothing, Pretrained, Text, TextEncoder, TokenIds
+from sfumato.condition import ClipText, Conditioner, Labels, MiniLM, Nothing, Pretrained, Text, TextEncoder, TokenIds
 from sfumato.core import grid, parameterization, schedule
 from sfumato.errors import InputError, nearest
 from sfumato.loss import Loss, Times, Weight
@@ -221,7 +221,7 @@ AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQA
 CODECS = Kinds[Codec]("codec", {"pixels": Pixels, "latent": Latent})
 TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
 CONDITIONERS = Kinds[Conditioner](
-    "conditioner", {"nothing": Nothing, "labels": Labels, "text": Text, "token-ids": TokenIds}
+    "conditioner", {"nothing": Nothing, "labels": Labels, "text": Text, "token-ids": TokenIds, "clip": ClipText}
 )
 WEIGHTS = Kinds[Weight](
     "weight",
