@@ -64,7 +64,10 @@ class Labels:
         return Condition(vector=vector)
 
     def index(self, prompt: str | int) -> int:
-        """The index of a class: a whole number is one already, a text is a name first and then a number."""
+        """The index of a class: a whole number is one already, a text is a name first and then a number.
+
+        A class of several names, with commas between, is known by each; the first class of a name has it.
+        """
         if not isinstance(prompt, str | int) or isinstance(prompt, bool):
             raise InputError(f"a class is given by its name or its number, not by {prompt!r}")
         text = str(prompt).strip()
@@ -72,6 +75,9 @@ class Labels:
             for names, name in ((self.classes, prompt), ([c.lower() for c in self.classes], text.lower())):
                 if name in names:
                     return names.index(name)
+            for index, names in enumerate(self.classes):
+                if text.lower() in [name.strip().lower() for name in names.split(",")]:
+                    return index
         if text.isdecimal() and int(text) < len(self.classes):
             return int(text)
         raise InputError(f"there is no class '{prompt}' here; {nearest(text, self.classes)}")
