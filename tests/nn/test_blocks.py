@@ -1,6 +1,7 @@
 """The pieces: sinusoids by their formula, attention by its own, changes of size, norms of any width."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -41,11 +42,15 @@ def test_sinusoids_of_any_width(width: int) -> None:
         assert (found[:, -1] == 0).all()
 
 
-def test_diffusers_embeds_time_alike() -> None:
+@pytest.mark.parametrize("cosine_first", [False, True])
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("width", [64, 7])
+def test_diffusers_embeds_time_alike(cosine_first: bool, shift: int, width: int) -> None:
     embeddings = pytest.importorskip("diffusers.models.embeddings")
     times = torch.tensor([0.0, 1.0, 250.5, 999.0])
-    theirs = embeddings.get_timestep_embedding(times, 64, flip_sin_to_cos=False, downscale_freq_shift=1)
-    assert (sinusoidal(times, 64) - theirs).abs().max() < 1e-4
+    theirs = embeddings.get_timestep_embedding(times, width, cosine_first, shift)
+    found = sinusoidal(times, width, cosine_first=cosine_first, frequency_shift=shift)
+    assert (found - theirs).abs().max() < 1e-4
 
 
 def test_time_is_embedded_in_the_type_of_the_weights_but_counted_in_float32() -> None:
@@ -108,6 +113,27 @@ def test_down_halves_and_up_doubles() -> None:
     assert Down(1, learned=False)(x).tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
     assert Up(1, learned=False)(x[..., :1, :2]).tolist() == [[[[0, 0, 1, 1], [0, 0, 1, 1]]]]
     assert Down(1)(x).shape == (1, 1, 2, 2) and Up(1)(x).shape == (1, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("padding", "first"), [("both", 0), ("end", 1)])
+def test_a_border_at_the_end_moves_what_a_convolution_sees(padding: Literal["both", "end"], first: int) -> None:
+    """A kernel that takes the middle of its square sees the even places behind a border on all sides, else the odd."""
+    down = Down(1, padding=padding)
+    with torch.no_grad():
+        down.conv.weight.zero_()[..., 1, 1] = 1
+        down.conv.bias.zero_()
+        x = torch.arange(16.0).reshape(1, 1, 4, 4)
+        assert torch.equal(down(x), x[..., first::2, first::2])
+
+
+def test_attention_without_a_norm_sees_the_picture_as_it_is() -> None:
+    torch.manual_seed(0)
+    attention = Attention(16, 2, groups=0)
+    nn.init.normal_(attention.out.weight)
+    x = 3 + drawn(2, 16, 3, 4)
+    with torch.no_grad():
+        assert (attention(x) - attend(attention, x)).abs().max() < 1e-4
+        assert isinstance(attention.norm, nn.Identity)
 
 
 @pytest.mark.parametrize(("resample", "side"), [(None, 4), ("down", 2), ("up", 8)])
