@@ -1,5 +1,6 @@
 """Several processes on one training."""
 
+import json
 import os
 import socket
 import subprocess
@@ -7,16 +8,59 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from torch import Tensor
 
 from sfumato.files import read_tensors
 
-SETTINGS = ["network.width=16", "network.patch=1", "train.batch=8", "condition.dropout=0.3", "data.flip=true"]
+DIGITS = ["network.width=16", "network.patch=1", "train.batch=8", "condition.dropout=0.3", "data.flip=true"]
+CODEC = ["network.width=8", "network.patch=2", "network.multipliers=[1]", "network.latent=2", "train.batch=4"]
+LATENT = [
+    "data.size=[8,8]",
+    "data.flip=true",
+    f"codec.settings={json.dumps([*CODEC, 'train.steps=3', 'reconstruction.adversarial=0.1'])}",
+    "network.width=8",
+    "network.multipliers=[1]",
+    "network.blocks=1",
+    "network.attention=[0]",
+    "network.head_width=8",
+    "network.patch=1",
+    "train.batch=4",
+    "settings.steps=3",
+]
+READS = {
+    "text": ['condition.encoder={"kind":"waves"}'],
+    "learned": ["condition.kind=learned", "condition.width=8", "condition.layers=1", "condition.heads=2"],
+}
+WATCHED = f"""
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from condition.small_encoder import Waves
+from sfumato.cli import main
+from sfumato.condition import cache
+from sfumato.parts import TEXT_ENCODERS
+from sfumato.train import feed
+def watched(module, name):
+    make = getattr(module, name)
+    def made(*arguments):
+        with open(Path(sys.argv[sys.argv.index("--out") + 1]) / "made", "a") as file:
+            file.write(f"{{name}} by {{os.environ.get('RANK', '0')}}\\n")
+        time.sleep(1)  # long enough for a process that does not wait to begin as well
+        return make(*arguments)
+    setattr(module, name, made)
+watched(feed, "_encode")
+watched(cache, "_encoded")
+TEXT_ENCODERS.kinds["waves"] = Waves
+main()
+"""
+"""The command line, with an encoder of closed form; it writes down which process makes what all of them need."""
 
 
-def train(out: Path, processes: int) -> None:
-    """Four steps on the digits, by so many processes of one thread each."""
-    command = ["-m", "sfumato", "train", "digits", "--recipe", "digits", "--out", str(out), "--steps", "4"]
-    command += [word for setting in SETTINGS for word in ("--set", setting)]
+def train(out: Path, processes: int, data: str, recipe: str, settings: list[str], program: list[str]) -> None:
+    """Four steps by so many processes of one thread each."""
+    command = [*program, "train", data, "--recipe", recipe, "--out", str(out), "--steps", "4"]
+    command += [word for setting in settings for word in ("--set", setting)]
     if processes > 1:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -31,15 +75,43 @@ def train(out: Path, processes: int) -> None:
     assert done.stderr.count("4 steps made") == 1, "only the first process speaks"
 
 
+def newest(run: Path) -> dict[str, Tensor]:
+    return read_tensors(max((run / "checkpoints").iterdir()))[0]
+
+
+def gap(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
+    """The largest difference of two checkpoints, beside the largest number in its tensor or 0.01: some gradients are
+    but the rounding of zero."""
+    assert one.keys() == two.keys()
+    return max(float((one[name] - two[name]).abs().max() / one[name].abs().max().clamp_min(1e-2)) for name in one)
+
+
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    train(tmp_path / "one", 1)
-    train(tmp_path / "two", 2)
-    one, two = (
-        read_tensors(tmp_path / run / "checkpoints" / "step-000000004.safetensors")[0] for run in ("one", "two")
-    )
+    for processes in (1, 2):
+        train(tmp_path / str(processes), processes, "digits", "digits", DIGITS, ["-m", "sfumato"])
+    one, two = newest(tmp_path / "1"), newest(tmp_path / "2")
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-6
     assert any(float((one[name] - two[name]).abs().max()) > 0 for name in one), "the second process took no part"
+
+
+@pytest.mark.parametrize("reads", ["text", pytest.param("learned", marks=pytest.mark.release)])
+def test_two_processes_train_in_latents_what_one_does(reads: str, tmp_path: Path) -> None:
+    """Both stages. Latents and captions are made once, by the first process, while the second waits."""
+    data, program = tmp_path / "data", tmp_path / "watched.py"
+    data.mkdir()
+    program.write_text(WATCHED)
+    for i in range(8):
+        Image.linear_gradient("L").resize((8, 8)).rotate(40 * i).convert("RGB").save(data / f"{i}.png")
+        (data / f"{i}.txt").write_text(f"a {'cat dog house hat'.split()[i % 4]}")
+    settings = [*LATENT, *READS[reads]]
+    for processes in (1, 2):
+        train(tmp_path / str(processes), processes, str(data), "text-to-image", settings, [str(program)])
+        made = (tmp_path / str(processes) / "made").read_text().split("\n")
+        assert made == [*(["_encoded by 0"] if reads == "text" else []), "_encode by 0", ""]
+    one, two = tmp_path / "1", tmp_path / "2"
+    assert 0 < gap(newest(one / "autoencoder"), newest(two / "autoencoder")) <= 1e-4
+    assert 0 < gap(newest(one), newest(two)) <= 1e-4
 
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the launcher of processes is tested on POSIX systems")
