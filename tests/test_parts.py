@@ -12,6 +12,7 @@ from sfumato import sample
 from sfumato.codec import Latent, Pixels
 from sfumato.condition import Labels, MiniLM, Nothing, Pretrained, Text, TokenIds
 from sfumato.core import grid, schedule
+from sfumato.core.discrete import Discrete, Distilled
 from sfumato.core.parameterization import X0, Eps, Flow, Karras, Mean, Score, V
 from sfumato.errors import InputError
 from sfumato.loss import (
@@ -104,6 +105,8 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (SPACINGS, grid.LogSNR()),
     (SPACINGS, grid.AYS("sdxl")),
     (SPACINGS, grid.Explicit((999.0, 500.0, 0.5))),
+    (SPACINGS, Discrete("trailing", noise="karras", sigma_max=10.0, told="rounded")),
+    (SPACINGS, Distilled(of=25)),
     (SAMPLERS, Ancestral()),
     (SAMPLERS, Ancestral("large")),
     (SAMPLERS, Ancestral("learned")),
@@ -113,7 +116,11 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (SAMPLERS, sample.Heun(along="flow")),
     (SAMPLERS, sample.DPMSolver(order=3, eta=1.0)),
     (SAMPLERS, sample.DPMSolverS(eta=0.5)),
+    (SAMPLERS, sample.DPMSolver(form="heun", halved=True, lower_final=True)),
+    (SAMPLERS, sample.DPMSolverPairs(eta=1.0, form="heun", lower_final=True)),
+    (SAMPLERS, sample.LCM(scaling=5.0)),
     (SAMPLERS, sample.UniPC(order=3, b="bh1")),
+    (SAMPLERS, sample.UniPC(uncorrected=(0, 1), lower_final=True)),
     (SAMPLERS, sample.IPNDM(order=2)),
     (SAMPLERS, sample.PLMS(order=3)),
     (SAMPLERS, sample.LMS(order=1)),

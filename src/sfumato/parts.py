@@ -18,7 +18,7 @@ from torch import nn
 from sfumato import loss, sample
 from sfumato.codec import Codec, Latent, Pixels
 from sfumato.condition import ClipText, Conditioner, Labels, MiniLM, Nothing, Pretrained, Text, TextEncoder, TokenIds
-from sfumato.core import grid, parameterization, schedule
+from sfumato.core import discrete, grid, parameterization, schedule
 from sfumato.errors import InputError, nearest
 from sfumato.loss import Loss, Times, Weight
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
@@ -194,6 +194,8 @@ SPACINGS = Kinds[grid.Spacing](
         "logsnr": grid.LogSNR,
         "ays": grid.AYS,
         "explicit": grid.Explicit,
+        "discrete": discrete.Discrete,
+        "distilled": discrete.Distilled,
     },
 )
 SAMPLERS = Kinds[Sampler[Any]](
@@ -206,10 +208,12 @@ SAMPLERS = Kinds[Sampler[Any]](
         "heun": sample.Heun,
         "dpm++": sample.DPMSolver,
         "dpm++2s": sample.DPMSolverS,
+        "dpm++pairs": sample.DPMSolverPairs,
         "unipc": sample.UniPC,
         "ipndm": sample.IPNDM,
         "plms": sample.PLMS,
         "lms": sample.LMS,
+        "lcm": sample.LCM,
         "langevin": sample.Langevin,
         "annealed-langevin": sample.AnnealedLangevin,
         "predictor-corrector": sample.PredictorCorrector,

@@ -16,7 +16,7 @@ from sfumato import machine, system_file
 from sfumato.codec import Codec
 from sfumato.condition import Conditioner, Prompt, Text, TokenIds
 from sfumato.core.condition import Condition
-from sfumato.core.grid import Spacing, levels
+from sfumato.core.grid import Spacing, levels, spread
 from sfumato.core.noise import Noise
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import InputError
@@ -166,8 +166,7 @@ class System:
             prompts = [prompt for prompt, _ in part]
             noise = Noise([seed for _, seed in part])
             shape = self.codec.shape(chosen.size)
-            spread = float((grid[0].alpha ** 2 + grid[0].sigma ** 2).sqrt())  # of x_t, for data of unit variance
-            start = noise(*shape).to(self.device) * spread
+            start = noise(*shape).to(self.device) * spread(chosen.spacing, grid[0])
             watch = Watch(guided(prompts))
             condition = self.conditioner(prompts).to(self.device)
             for move, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):

@@ -19,16 +19,20 @@ class Estimate:
 
     `x_t` and `x0` are [b, *d]; `level` is where x_t stands. The other views follow from `x_t = alpha·x_0 + sigma·eps`.
     `between`, [b, *d] or None, is a learned variance: where that of a reverse step lies between its two bounds.
+    `kept`, [b, *d] or None, is the noise found before a guide changed x0, where that guide says that it stays.
     """
 
     x_t: Tensor
     level: Level
     x0: Tensor
     between: Tensor | None = None
+    kept: Tensor | None = None
 
     @property
     def eps(self) -> Tensor:
-        """The noise: `eps = (x_t − alpha·x_0)/sigma`."""
+        """The noise: `eps = (x_t − alpha·x_0)/sigma`, unless another is `kept`."""
+        if self.kept is not None:
+            return self.kept
         return (self.x_t - self._alpha * self.x0) / self._sigma
 
     @property
@@ -73,8 +77,8 @@ class Estimate:
     def rows(self, index: Tensor) -> "Estimate":
         """The estimate of some of the samples."""
         level = Level(*(value.expand(len(self.x_t))[index.cpu()] for value in self.level))
-        between = None if self.between is None else self.between[index]
-        return Estimate(self.x_t[index], level, self.x0[index], between)
+        between, kept = (None if one is None else one[index] for one in (self.between, self.kept))
+        return Estimate(self.x_t[index], level, self.x0[index], between, kept)
 
     @property
     def _alpha(self) -> Tensor:

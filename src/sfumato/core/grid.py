@@ -25,6 +25,22 @@ class Spacing(Protocol):
     def __call__(self, schedule: Schedule, steps: int) -> Tensor: ...
 
 
+@runtime_checkable
+class Walk(Protocol):
+    """A spacing that says the levels themselves: where the network is told another time than that of its level, or
+    the walk ends, or starts, in another way.
+
+    `start` "data" is noise of the variance of x_t for data of unit variance; "noise" is the noise of x_t alone.
+    """
+
+    @property
+    def start(self) -> Literal["data", "noise"]: ...
+
+    def walk(self, schedule: Schedule, steps: int) -> list[Level]:
+        """Schedule and number of steps → steps + 1 levels, of shape [1] each."""
+        ...
+
+
 @dataclass(frozen=True)
 class Uniform:
     """Evenly from the last time to the first, both visited."""
@@ -143,6 +159,8 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     most = schedule.T or MOST_STEPS
     if not 1 <= steps <= most:
         raise InputError(f"steps must be between 1 and {most:,} for this schedule, not {steps:,}")
+    if isinstance(spacing, Walk):
+        return spacing.walk(schedule, steps)
     times = spacing(schedule, steps)
     _check_falling(times, spacing)
     within = times.clamp(schedule.first, schedule.last)
@@ -156,6 +174,13 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
         within = _whole(within, schedule.T)
     visited = schedule(torch.cat([within, torch.tensor([schedule.clean], dtype=times.dtype)]))
     return [Level(*fields) for fields in zip(*(field.split(1) for field in visited), strict=True)]
+
+
+def spread(spacing: Spacing, first: Level) -> float:
+    """The standard deviation of the noise that a walk from the level `first` starts with."""
+    if isinstance(spacing, Walk) and spacing.start == "noise":
+        return float(first.sigma)
+    return float((first.alpha**2 + first.sigma**2).sqrt())
 
 
 def _stride(schedule: Schedule, steps: int) -> float:

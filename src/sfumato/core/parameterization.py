@@ -91,15 +91,16 @@ class Flow:
     """The network predicts the velocity `eps − x_0`: `x_0 = (x_t − sigma·F)/(alpha + sigma)`.
 
     (Rectified flow, arXiv:2209.03003, eq. 1; the denominator is 1 on its own schedule.) The network is told the time
-    `t`, or `sigma`, whatever the shift of the schedule: so it is in Stable Diffusion 3 and its kin.
+    `t`, or `sigma`, whatever the shift of the schedule: so it is in Stable Diffusion 3 and its kin, `scale` 1000 times.
     """
 
     told: Literal["t", "sigma"] = "t"
+    scale: float = 1.0
 
     def __call__(self, level: Level) -> Coefficients:
         total = level.alpha + level.sigma
         time = level.t if self.told == "t" else level.sigma
-        return Coefficients(1 / total, -level.sigma / total, torch.ones_like(level.t), time)
+        return Coefficients(1 / total, -level.sigma / total, torch.ones_like(level.t), self.scale * time)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,17 @@ from sfumato.guide.clip import Clip
 from sfumato.guide.free import ClassifierFree
 from sfumato.guide.inpaint import Inpaint
 from sfumato.guide.posterior import Posterior
+from sfumato.guide.threshold import Threshold
 from sfumato.guide.watch import Watch
 
-__all__ = ["Autoguidance", "Classifier", "ClassifierFree", "Clip", "Guide", "Inpaint", "Posterior", "Watch"]
+__all__ = [
+    "Autoguidance",
+    "Classifier",
+    "ClassifierFree",
+    "Clip",
+    "Guide",
+    "Inpaint",
+    "Posterior",
+    "Threshold",
+    "Watch",
+]

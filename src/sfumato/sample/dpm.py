@@ -9,6 +9,7 @@ where D is x_0 at first order (that is DDIM, or DDPM), and corrected by earlier 
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +19,11 @@ from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.driver import Stateless, Still
+from sfumato.sample.driver import Stateless, Still, left, made
 from sfumato.sample.moves import Past
+
+FEW = 15
+"""A walk of fewer moves than these is one of few, where `lower_final` counts."""
 
 State = tuple[Past, ...]
 """The steps before, the newest first: λ, and the x_0 found there."""
@@ -36,11 +40,19 @@ class DPMSolver:
     beyond what the estimates before say, most of all with order 3 and noise.
 
     3M here takes the second derivative of the estimates whole. The code released with the paper, and those after it,
-    take half of it, which leaves them at second order.
+    take half of it, which leaves them at second order; so does this with `halved`.
+
+    `form` is how 2M weighs the slope of the estimates: "midpoint" by `(1 − exp(−h))/2`, "heun" by the integral of the
+    line, `(exp(−h) − 1)/h + 1`. With `euler_final` the last move is of first order wherever it ends. With `lower_final`
+    it is so in walks of fewer than 15 moves, and the one before of second at most.
     """
 
     order: int = 2
     eta: float = 0.0
+    form: Literal["midpoint", "heun"] = "midpoint"
+    halved: bool = False
+    euler_final: bool = False
+    lower_final: bool = False
 
     @property
     def least(self) -> int:
@@ -54,17 +66,28 @@ class DPMSolver:
     ) -> tuple[Tensor, State]:
         if self.order not in (1, 2, 3):
             raise InputError(f"the order of dpm++ must be 1, 2 or 3, not {self.order}")
-        _check_eta(self.eta)
+        check_eta(self.eta)
+        check_form(self.form)
         x0 = denoiser(x, now).x0
         past = (Past(now.logsnr / 2, x0), *state[: self.order - 1])
+        used = past[: self._order(denoiser)]
         h = (then.logsnr - now.logsnr) / 2
-        mean, data, std = _weights(now, then, self.eta)
+        mean, data, std = weights(now, then, self.eta)
         x_s = like(mean, x) * x + like(data, x) * x0
-        if len(past) > 1 and bool(h.isfinite().any()):
-            x_s = x_s + self._correction(h, then, past)
+        if len(used) > 1 and bool(h.isfinite().any()):
+            x_s = x_s + self._correction(h, then, used)
         if bool((std > 0).any()):
             x_s = x_s + like(std, x) * noise.like(x)
         return x_s, past
+
+    def _order(self, denoiser: DenoiserLike) -> int:
+        """The order of this move, which may be lower at the end of a walk."""
+        done, to_go = made(denoiser), left(denoiser)
+        if done is None or to_go is None:
+            return self.order
+        if to_go == 1 and self.euler_final:
+            return 1
+        return min(self.order, to_go) if self.lower_final and done + to_go < FEW else self.order
 
     def _correction(self, h: Tensor, then: Level, past: State) -> Tensor:
         """What the earlier estimates add to the first-order step; nothing where h has no bound."""
@@ -74,12 +97,12 @@ class DPMSolver:
         h = torch.where(bounded, h, 0.0)
         slope_0 = like(h / (λ_0 - λ_1), x0_0) * (x0_0 - x0_1)  # 0 where λ_1 is that of pure noise
         if not rest:
-            return like(torch.where(bounded, then.alpha * -torch.expm1(-decay) / 2, 0.0), x0_0) * slope_0
+            return like(torch.where(bounded, then.alpha * slope_weight(decay, self.form), 0.0), x0_0) * slope_0
         (λ_2, x0_2) = rest[0]
         r_0, r_1 = (λ_0 - λ_1) / h, (λ_1 - λ_2) / h
         slope_1 = like(h / (λ_1 - λ_2), x0_0) * (x0_1 - x0_2)
         first = slope_0 + like(r_0 / (r_0 + r_1), x0_0).nan_to_num() * (slope_0 - slope_1)
-        second = like(2 / (r_0 + r_1), x0_0) * (slope_0 - slope_1)
+        second = like((1 if self.halved else 2) / (r_0 + r_1), x0_0) * (slope_0 - slope_1)
         φ_2 = torch.expm1(-decay) / decay + 1
         φ_3 = φ_2 / decay - 0.5
         φ_2, φ_3 = (torch.where(bounded, then.alpha * φ, 0.0) for φ in (φ_2, φ_3))
@@ -101,7 +124,7 @@ class DPMSolverS(Stateless):
         return 2  # the last move is of first order
 
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
-        _check_eta(self.eta)
+        check_eta(self.eta)
         var = self.eta**2 * posterior_variance(then, now)
         down = then._replace(sigma=(then.sigma**2 - var).clamp(min=0).sqrt())
         x0 = denoiser(x, now).x0
@@ -111,19 +134,19 @@ class DPMSolverS(Stateless):
             schedule = denoiser.schedule
             middle = schedule(schedule.inverse(torch.where(bounded, λ_0 + λ_1, now.logsnr)))
             middle = Level(*(torch.where(bounded, a, b) for a, b in zip(middle, now, strict=True)))
-            mean, data, _ = _weights(now, middle, 0.0)
+            mean, data, _ = weights(now, middle, 0.0)
             mean, data = torch.where(bounded, mean, 1.0), torch.where(bounded, data, 0.0)
             further = denoiser(like(mean, x) * x + like(data, x) * x0, middle).x0
             share = (λ_1 - λ_0) / (middle.logsnr - now.logsnr)  # 1 where the middle is in the middle
             x0 = x0 + like(torch.where(bounded, share, 0.0), x) * (further - x0)
-        mean, data, _ = _weights(now, down, 0.0)
+        mean, data, _ = weights(now, down, 0.0)
         x_s = like(mean, x) * x + like(data, x) * x0
         if bool((var > 0).any()):
             x_s = x_s + like(var.sqrt(), x) * noise.like(x)
         return x_s, None
 
 
-def _weights(now: Level, then: Level, eta: float) -> tuple[Tensor, Tensor, Tensor]:
+def weights(now: Level, then: Level, eta: float) -> tuple[Tensor, Tensor, Tensor]:
     """What x_t, the estimate of x_0 and fresh noise count for in the step, each [b]."""
     h = (then.logsnr - now.logsnr) / 2
     fresh = eta * h if eta else torch.zeros_like(h)  # not 0·∞
@@ -131,6 +154,16 @@ def _weights(now: Level, then: Level, eta: float) -> tuple[Tensor, Tensor, Tenso
     return mean, then.alpha * -torch.expm1(-h - fresh), then.sigma * (-torch.expm1(-2 * fresh)).sqrt()
 
 
-def _check_eta(eta: float) -> None:
+def slope_weight(decay: Tensor, form: str) -> Tensor:
+    """What the slope of the estimates counts for in a step of second order."""
+    return -torch.expm1(-decay) / 2 if form == "midpoint" else torch.expm1(-decay) / decay + 1
+
+
+def check_form(form: str) -> None:
+    if form not in ("midpoint", "heun"):
+        raise InputError(f"the form of dpm++ must be midpoint or heun, not {form}")
+
+
+def check_eta(eta: float) -> None:
     if not (math.isfinite(eta) and 0 <= eta <= 1):
         raise InputError(f"eta must lie between 0 (the ODE) and 1 (the SDE), not {eta}")

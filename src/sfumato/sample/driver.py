@@ -55,10 +55,13 @@ class Stateless:
 
 @dataclass(frozen=True)
 class Told:
-    """A denoiser with its condition, so that who asks need not know of it."""
+    """A denoiser with its condition, so that who asks need not know of it; and how far the walk is: `move` of `moves`
+    are made."""
 
     denoiser: DenoiserLike
     condition: Condition
+    move: int = 0
+    moves: int | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -66,6 +69,16 @@ class Told:
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
         return self.denoiser(x_t, level, self.condition)
+
+
+def made(denoiser: DenoiserLike) -> int | None:
+    """How many moves of the walk are made; None outside of one."""
+    return denoiser.move if isinstance(denoiser, Told) and denoiser.moves is not None else None
+
+
+def left(denoiser: DenoiserLike) -> int | None:
+    """How many moves of the walk are left, the present one among them; None outside of one."""
+    return denoiser.moves - denoiser.move if isinstance(denoiser, Told) and denoiser.moves is not None else None
 
 
 def sample(
@@ -85,15 +98,16 @@ def sample(
     check_steps(sampler, len(levels) - 1)
     if any(not bool((level.sigma > 0).all()) for level in levels[:-1]):
         raise InputError("a move cannot start from clean data (sigma 0): leave that level out, or put it last")
-    state, told = sampler.init(x), Told(denoiser, condition)
+    state, moves = sampler.init(x), len(levels) - 1
     for move, (now, then) in enumerate(pairwise(levels), start=1):
+        told = Told(denoiser, condition, move - 1, moves)
         with torch.no_grad():
             x, state = sampler.step(told, x, now, then, state, noise)
         if not bool(x.isfinite().all()):
             bad = [i for i, one in enumerate(x) if not bool(one.isfinite().all())]
             t = float(now.t.expand(len(x))[bad[0]])
             raise NonFiniteError(
-                f"move {move} of {len(levels) - 1} (from t = {t:g}) gave a number that is not finite,"
+                f"move {move} of {moves} (from t = {t:g}) gave a number that is not finite,"
                 f" in sample {bad[0]} and {len(bad) - 1} more of {len(x)}: try float32, or less guidance"
             )
         yield x

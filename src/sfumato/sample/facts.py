@@ -30,6 +30,7 @@ DPM = "DPM-Solver++, arXiv:2211.01095"
 UNIPC = "UniPC, arXiv:2302.04867"
 PNDM = "PNDM, arXiv:2202.09778"
 IPNDM = "iPNDM, arXiv:2204.13902"
+LCM = "latent consistency models, arXiv:2310.04378, algorithm 3"
 LMS = "Adams and Bashforth, 1883; as k-diffusion's lms"
 
 FACTS = {
@@ -50,6 +51,7 @@ FACTS = {
     "dpm++,order=3,eta=1": Facts(2, "k-diffusion's dpmpp_3m_sde", stochastic=True),
     "dpm++2s": Facts(2, DPM + ", algorithm 1 (2S)", evaluations=2, over=-1),
     "dpm++2s,eta=1": Facts(2, "k-diffusion's dpmpp_2s_ancestral", evaluations=2, over=-1, stochastic=True),
+    "dpm++pairs": Facts(2, DPM + ", algorithm 1 (2S), a move for each evaluation"),
     "unipc,order=1": Facts(2, UNIPC),
     "unipc": Facts(3, UNIPC),
     "unipc,order=3": Facts(4, UNIPC, cold=3),
@@ -67,6 +69,7 @@ FACTS = {
     "lms,order=2": Facts(2, LMS),
     "lms,order=3": Facts(3, LMS, cold=2),
     "lms": Facts(4, LMS, cold=2),
+    "lcm": Facts(None, LCM, stochastic=True),
     "langevin,size=1e-4": Facts(None, "NCSN, arXiv:1907.05600, eq. 4", over=1, stochastic=True),
     "annealed-langevin": Facts(None, "NCSN, algorithm 1", evaluations=100, over=1, stochastic=True),
     "predictor-corrector": Facts(None, "score SDE, arXiv:2011.13456", evaluations=2, over=-1, stochastic=True),

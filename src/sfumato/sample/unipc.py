@@ -10,6 +10,7 @@ from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
+from sfumato.sample.driver import left, made
 from sfumato.sample.moves import Past, solve_moments
 
 
@@ -32,10 +33,15 @@ class UniPC:
     Once x_0 is known at the new samples, the corrector improves the step that led to them, and the next starts there.
     The order of the walk is one above `order`, and no more than 3 from a cold start, whose first step has two estimates
     to go by; one evaluation a step. Steps onto clean data and from pure noise are of first order.
+
+    `uncorrected` are moves, counted from 0, that are left as they were predicted. With `lower_final` the order falls to
+    1 with the last move, one each.
     """
 
     order: int = 2
     b: Literal["bh1", "bh2"] = "bh2"
+    uncorrected: tuple[int, ...] = ()
+    lower_final: bool = False
 
     @property
     def least(self) -> int:
@@ -52,9 +58,10 @@ class UniPC:
         if self.b not in ("bh1", "bh2"):
             raise InputError(f"the b of unipc must be bh1 or bh2, not {self.b}")
         here = Past(now.logsnr / 2, denoiser(x, now).x0)
-        if state is not None:
+        if state is not None and (made(denoiser) or 0) - 1 not in self.uncorrected:
             x = self._move(state.x, state.level, now, state.past, here)
-        past = (here, *(state.past[: self.order - 1] if state is not None else ()))
+        order = min(self.order, left(denoiser) or self.order) if self.lower_final else self.order
+        past = (here, *(state.past[: order - 1] if state is not None else ()))
         return self._move(x, now, then, past, None), State(x, now, past)
 
     def _move(self, x: Tensor, now: Level, then: Level, past: tuple[Past, ...], new: Past | None) -> Tensor:

@@ -191,10 +191,12 @@ class AlphasCumprod(Table):
 class ZeroTerminal(Table):
     """Another table, `of`, rescaled to end in pure noise (arXiv:2305.08891, algorithm 1).
 
-    `alpha_t ← (alpha_t − alpha_{T−1})·alpha_0/(alpha_0 − alpha_{T−1})`: the first time stays, the last has alpha 0.
+    `alpha_t ← (alpha_t − alpha_{T−1})·alpha_0/(alpha_0 − alpha_{T−1})`: the first time stays, the last has alpha 0, or
+    `alpha² = remains`. Tools whose solvers divide by alpha leave it 2^−24.
     """
 
     of: Schedule
+    remains: float = 0.0
 
     @property
     def T(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -204,5 +206,9 @@ class ZeroTerminal(Table):
 
     def log_alpha2(self) -> Tensor:
         assert isinstance(self.of, Table)
+        if not 0 <= self.remains < 1:
+            raise InputError(f"what remains of the signal must be from 0 to below 1, not {self.remains}")
         alpha = _alpha(self.of.logsnr)
-        return 2 * ((alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])).log()
+        log_alpha2 = 2 * ((alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])).log()
+        log_alpha2[-1] = math.log(self.remains) if self.remains else -math.inf
+        return log_alpha2

@@ -1,0 +1,152 @@
+"""The grids of tools that walk a table of times: what time a network is told, and what noise it then sees."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sfumato.core.level import Level
+from sfumato.core.schedule import Schedule, Table
+from sfumato.core.schedule.protocol import preserving
+from sfumato.errors import InputError
+
+NEARLY = 1e-4
+"""So near to the whole time above, a time is cut to that: their tables are rounded to float32."""
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """The levels that diffusers' schedulers visit on a table (the names are arXiv:2305.08891's, table 2).
+
+    Times first: `times` "linspace" evenly from the last time to 0, with `whole` rounded; "leading" by whole strides up
+    from `offset`; "trailing" by even strides down from the last. With `open` one more is laid, and the lowest left out.
+    `most` counts the times of the table that are visited, from the first; None for all.
+
+    Then `σ = sigma/alpha`: `noise` "table" is that of each time, on a straight line in σ between whole ones; "karras"
+    (arXiv:2206.00364, eq. 5, rho 7), "exponential" (evenly in log σ) and "beta" (quantiles of the law Beta(0.6, 0.6),
+    arXiv:2407.12173) go between the ends of the times `visited` or of the whole `table`, or between `sigma_max` and
+    `sigma_min` where they are given. Of those, the network is `told` the time at which the table has that σ: as it is
+    ("exact"), "rounded", or "cut" to a whole one.
+
+    The walk ends `end` "clean", or with the noise of the "first" time left in. It starts from noise of the variance
+    of x_t for "data" of unit variance, or, `start` "noise", from the noise in x_t alone, as k-diffusion's do.
+    """
+
+    times: Literal["linspace", "leading", "trailing"] = "leading"
+    offset: int = 0
+    open: bool = False
+    whole: bool = True
+    most: int | None = None
+    noise: Literal["table", "karras", "exponential", "beta"] = "table"
+    ends: Literal["visited", "table"] = "visited"
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+    told: Literal["exact", "rounded", "cut"] = "exact"
+    end: Literal["clean", "first"] = "clean"
+    start: Literal["data", "noise"] = "data"
+
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        return torch.cat([level.t for level in self.walk(schedule, steps)[:-1]])
+
+    def walk(self, schedule: Schedule, steps: int) -> list[Level]:
+        if not isinstance(schedule, Table):
+            raise InputError(f"a discrete spacing is laid on a schedule of whole times, and {schedule} is none")
+        times = self._times(schedule, steps)
+        if bool(((times < schedule.first) | (times > schedule.last)).any()):
+            raise InputError(
+                f"{steps:,} steps of {self} leave the times [{schedule.first:g}, {schedule.last:g}] of this schedule:"
+                " take fewer, or no offset"
+            )
+        visited = self._visited(schedule, times)
+        if not bool((visited.logsnr.diff() > 0).all()):
+            raise InputError(f"{steps:,} steps of {self} do not all go to less noise: take fewer, or other ends")
+        clean = torch.tensor([schedule.clean], dtype=torch.float64)
+        last = schedule(clean if self.end == "clean" else clean * 0 + schedule.first)._replace(t=clean)
+        return [Level(*fields) for fields in zip(*(field.split(1) for field in visited), strict=True)] + [last]
+
+    def _times(self, schedule: Table, steps: int) -> Tensor:
+        """The times, [steps], falling."""
+        most = schedule.T if self.most is None else self.most
+        if self.times == "trailing":
+            return (most - schedule.T / steps * torch.arange(steps, dtype=torch.float64)).round() - 1
+        place = torch.arange(steps + self.open, dtype=torch.float64)
+        if self.times == "leading":
+            rising = most // len(place) * place + self.offset
+        else:
+            rising = place * ((most - 1) / max(len(place) - 1, 1))
+            rising = rising.round() if self.whole else rising
+        return rising.flip(0)[:steps]
+
+    def _visited(self, schedule: Table, times: Tensor) -> Level:
+        """The levels at the times, or those of the law of σ between their ends."""
+        if self.noise == "table" and bool((times == times.round()).all()):
+            return schedule(times)
+        table = torch.exp(-schedule.logsnr / 2)
+        below = times.floor().long()
+        above = (below + 1).clamp(max=schedule.T - 1)
+        σ = torch.lerp(table[below], table[above], times - below)
+        if not bool(σ.isfinite().all()):
+            raise InputError(
+                f"{self} needs sigma/alpha to have a bound, and pure noise has none: let some signal remain"
+            )
+        if self.noise == "table":
+            return preserving(times, -2 * σ.log())
+        ends = (σ[0], σ[-1]) if self.ends == "visited" else (table[-1], table[0])
+        high, low = (float(end if given is None else given) for end, given in zip(ends, self._given(), strict=True))
+        if not 0 < low < high < math.inf and len(times) > 1:
+            raise InputError(f"{self} needs 0 < sigma_min < sigma_max, and has {low:g} and {high:g}")
+        λ = -2 * _between(self.noise, high, low, len(times)).log()
+        t = schedule.inverse(λ)
+        if self.told != "exact":
+            t = t.round() if self.told == "rounded" else (t + NEARLY).floor()
+        return preserving(t, λ)
+
+    def _given(self) -> tuple[float | None, float | None]:
+        return self.sigma_max, self.sigma_min
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """Times among the `of` evenly laid ones that a consistency model was distilled at, from the last down, as evenly as
+    may be (latent consistency models, arXiv:2310.04378, section 4.3 and its code)."""
+
+    of: int = 50
+
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        if schedule.T is None or not 1 <= self.of <= schedule.T:
+            raise InputError(f"{self.of} times of distillation must lie on a table of as many or more, not {schedule}")
+        if steps > self.of:
+            raise InputError(
+                f"a model distilled at {self.of} times is drawn from in at most as many steps, not {steps}"
+            )
+        stride = schedule.T // self.of
+        place = (torch.arange(steps, dtype=torch.float64) * (self.of / steps)).floor()
+        return (self.of - place) * stride - 1
+
+
+def _between(law: str, high: float, low: float, steps: int) -> Tensor:
+    """`steps` falling values of σ."""
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    if law == "karras":
+        return (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
+    if law == "exponential":
+        return torch.exp(math.log(high) + ramp * (math.log(low) - math.log(high)))
+    return low + _beta_quantile(1 - ramp, 0.6) * (high - low)
+
+
+def _beta_quantile(p: Tensor, a: float) -> Tensor:
+    """The quantiles of Beta(a, a), by halving: its distribution is `x^a/B·∑_n (1−a)_n/n!·x^n/(a + n)` up to 1/2, and
+    symmetric."""
+    n = torch.arange(64, dtype=torch.float64)
+    rising = torch.lgamma(1 - a + n) - math.lgamma(1 - a) - torch.lgamma(n + 1)
+    terms = rising.exp() / (a + n) / math.exp(2 * math.lgamma(a) - math.lgamma(2 * a))
+    tail = torch.minimum(p, 1 - p)
+    low, high = torch.zeros_like(p), torch.full_like(p, 0.5)
+    for _ in range(80):
+        x = (low + high) / 2
+        less = (terms * x[:, None] ** (a + n)).sum(1) < tail
+        low, high = torch.where(less, x, low), torch.where(less, high, x)
+    x = torch.where(tail > 0, (low + high) / 2, 0.0)
+    return torch.where(p <= 0.5, x, 1 - x)

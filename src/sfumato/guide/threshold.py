@@ -1,0 +1,36 @@
+"""Dynamic thresholding: keeping the estimate where data can be, picture by picture."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from sfumato.core.condition import Condition
+from sfumato.core.estimate import Estimate
+from sfumato.core.level import Level, like
+from sfumato.denoise import DenoiserLike
+from sfumato.errors import InputError
+from sfumato.guide.base import Guide
+
+
+@dataclass(frozen=True)
+class Threshold(Guide):
+    """`x_0 ← clamp(x_0, −s, s)/s`, where s is the `ratio` quantile of |x_0| in each sample, from 1 to `most`
+    (Imagen, arXiv:2205.11487, section 2.3; the bound `most` is that of released code).
+
+    The noise is then what is left of x_t; or, with `keep_eps`, what it was before, as some tools have it for DDIM.
+    """
+
+    denoiser: DenoiserLike
+    ratio: float = 0.995
+    most: float = 1.0
+    keep_eps: bool = False
+
+    def __call__(self, x_t: torch.Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        if not (0 < self.ratio <= 1 and self.most >= 1):
+            raise InputError(
+                f"thresholding needs a ratio in (0, 1] and a bound of 1 or more, not {self.ratio}, {self.most}"
+            )
+        estimate = self.denoiser(x_t, level, condition)
+        s = like(torch.quantile(estimate.x0.flatten(1).abs(), self.ratio, dim=1).clamp(1, self.most), estimate.x0)
+        x0 = estimate.x0.clamp(-s, s) / s
+        return replace(estimate, x0=x0, kept=estimate.eps if self.keep_eps else estimate.kept)

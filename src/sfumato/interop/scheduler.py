@@ -1,0 +1,262 @@
+"""From diffusers' `scheduler_config.json` to how we draw; `scheduler_writer` goes back.
+
+Where a scheduler of theirs is at odds with its own paper, we do what is right; `exact` repeats what they do where that
+is cheap: that is the halved 3M of DPM-Solver++.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from sfumato.core.discrete import Discrete, Distilled
+from sfumato.core.grid import Karras as KarrasSpacing
+from sfumato.core.grid import LogSNR, Spacing, Uniform
+from sfumato.core.parameterization import X0, Eps, Flow, Karras, Parameterization, V
+from sfumato.core.schedule import (
+    EDM,
+    Betas,
+    Cosine,
+    Linear,
+    ScaledLinear,
+    Schedule,
+    Sigmoid,
+    Table,
+    ZeroTerminal,
+)
+from sfumato.core.schedule import Flow as FlowSchedule
+from sfumato.denoise import DenoiserLike
+from sfumato.errors import FormatError, InputError
+from sfumato.guide import Clip, Threshold
+from sfumato.interop.scheduler_options import read_options
+from sfumato.sample import (
+    DDIM,
+    LCM,
+    LMS,
+    PLMS,
+    Ancestral,
+    DPMSolver,
+    DPMSolverPairs,
+    Euler,
+    EulerAncestral,
+    Heun,
+    Sampler,
+    UniPC,
+)
+
+Options = Mapping[str, Any]
+REMAINS = 2.0**-24
+"""The alpha² that their solvers in sigma/alpha leave of a schedule that ends in pure noise."""
+PREDICTIONS: dict[str, Parameterization] = {"epsilon": Eps(), "sample": X0(), "v_prediction": V()}
+VARIANCES = {
+    "fixed_small": "small",
+    "fixed_small_log": "small",
+    "fixed_large": "large",
+    "learned_range": "learned",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a model is drawn from: its schedule and what it predicts, and the solver, spacing and number of steps.
+
+    The estimate of x_0 is held within `limit`, or by the ratio and bound of a dynamic `threshold`, where those are
+    given; with `keep_eps` the noise stays what it was before (`guide.Clip`, `guide.Threshold`).
+    """
+
+    schedule: Schedule
+    parameterization: Parameterization
+    sampler: Sampler[Any]
+    spacing: Spacing
+    steps: int = 50
+    limit: float | None = None
+    threshold: tuple[float, float] | None = None
+    keep_eps: bool = False
+
+    def around(self, denoiser: DenoiserLike) -> DenoiserLike:
+        """The denoiser in the guides that this needs: what `System.generate` takes as its `guide`."""
+        if self.threshold is not None:
+            return Threshold(denoiser, *self.threshold, keep_eps=self.keep_eps)
+        return denoiser if self.limit is None else Clip(denoiser, self.limit, self.keep_eps)
+
+
+def read(config: Mapping[str, Any], name: str = "scheduler_config.json", exact: bool = False) -> Drawing:
+    """How to draw as the scheduler that `config` describes does; with `exact`, its mistakes as well, where we can.
+
+    Raises `FormatError`, speaking of `name`, for a class, an option or a value that we do not know or do.
+    """
+    kind, options = read_options(config, name)
+    try:
+        drawing = READERS[kind](options, exact)
+        drawing.schedule(torch.tensor([drawing.schedule.clean]))  # a schedule that cannot be says so itself
+        return drawing
+    except InputError as error:
+        raise FormatError(f"{name}: {error}") from error
+
+
+def _ddpm(o: Options, exact: bool) -> Drawing:
+    return _drawing(o, Ancestral(VARIANCES[o["variance_type"]]), _whole(o), steps=1000)  # pyright: ignore[reportArgumentType]
+
+
+def _ddim(o: Options, exact: bool) -> Drawing:
+    return replace(_drawing(o, DDIM(), _whole(o)), keep_eps=o["clip_sample"] or o["thresholding"])
+
+
+def _pndm(o: Options, exact: bool) -> Drawing:
+    return _drawing(o, PLMS(), _whole(o))
+
+
+def _lms(o: Options, exact: bool) -> Drawing:
+    return _drawing(o, LMS(), _sigmas(o))
+
+
+def _euler(o: Options, exact: bool) -> Drawing:
+    shaped = _shape(o) != "table"
+    if o["interpolation_type"] == "log_linear" and not shaped:
+        raise InputError("interpolation_type log_linear tells the network other times than it visits: it is not done")
+    spacing = replace(_sigmas(o), end=_end(o), **_given(o, shaped))
+    if o["interpolation_type"] == "log_linear":
+        spacing = replace(spacing, ends="table")
+    return _drawing(o, Euler(), spacing, remains=REMAINS)
+
+
+def _euler_ancestral(o: Options, exact: bool) -> Drawing:
+    return _drawing(o, EulerAncestral(), _sigmas(o), remains=REMAINS)
+
+
+def _heun(o: Options, exact: bool) -> Drawing:
+    return _drawing(o, Heun(), _sigmas(o))
+
+
+def _dpm_multistep(o: Options, exact: bool) -> Drawing:
+    return _drawing(o, _dpm(o, exact), _solved(o), remains=REMAINS)
+
+
+def _dpm_singlestep(o: Options, exact: bool) -> Drawing:
+    eta = 1.0 if o["algorithm_type"].startswith("sde") else 0.0
+    sampler = DPMSolverPairs(eta, o["solver_type"], o["lower_order_final"])
+    spacing = _solved({**o, "timestep_spacing": "linspace", "steps_offset": 0, "use_lu_lambdas": False})
+    return _drawing(o, sampler if o["solver_order"] == 2 else DPMSolver(1, eta), spacing)
+
+
+def _unipc(o: Options, exact: bool) -> Drawing:
+    uncorrected = tuple(int(move) for move in o["disable_corrector"])
+    sampler = UniPC(o["solver_order"], o["solver_type"], uncorrected, o["lower_order_final"])
+    spacing = _solved({**o, "use_lu_lambdas": False, "lambda_min_clipped": None})
+    if spacing.noise == "karras":
+        spacing = replace(spacing, told="rounded")
+    return _drawing(o, sampler, replace(spacing, **_given(o, spacing.noise != "table")), remains=REMAINS)
+
+
+def _edm_euler(o: Options, exact: bool) -> Drawing:
+    spacing = KarrasSpacing(float(o["rho"])) if o["sigma_schedule"] == "karras" else LogSNR()
+    schedule = EDM(float(o["sigma_min"]), float(o["sigma_max"]))
+    return Drawing(schedule, Karras(float(o["sigma_data"])), Euler(), spacing, threshold=_threshold(o))
+
+
+def _edm_dpm(o: Options, exact: bool) -> Drawing:
+    return replace(_edm_euler(o, exact), sampler=_dpm(o, exact))
+
+
+def _flow(o: Options, exact: bool) -> Drawing:
+    T, shift = o["num_train_timesteps"], float(o["shift"])
+    first = shift / (T + shift - 1)  # the lowest σ is a shifted one, and they shift it again
+    return Drawing(FlowSchedule(shift, first), Flow("sigma", float(T)), Euler(), Uniform())
+
+
+def _lcm(o: Options, exact: bool) -> Drawing:
+    return _drawing(o, LCM(float(o["timestep_scaling"])), Distilled(o["original_inference_steps"]), steps=4)
+
+
+READERS: dict[str, Callable[[Options, bool], Drawing]] = {
+    "DDPMScheduler": _ddpm,
+    "DDIMScheduler": _ddim,
+    "PNDMScheduler": _pndm,
+    "LMSDiscreteScheduler": _lms,
+    "EulerDiscreteScheduler": _euler,
+    "EulerAncestralDiscreteScheduler": _euler_ancestral,
+    "HeunDiscreteScheduler": _heun,
+    "DPMSolverMultistepScheduler": _dpm_multistep,
+    "DPMSolverSinglestepScheduler": _dpm_singlestep,
+    "UniPCMultistepScheduler": _unipc,
+    "EDMEulerScheduler": _edm_euler,
+    "EDMDPMSolverMultistepScheduler": _edm_dpm,
+    "FlowMatchEulerDiscreteScheduler": _flow,
+    "LCMScheduler": _lcm,
+}
+
+
+def _drawing(o: Options, sampler: Sampler[Any], spacing: Spacing, steps: int = 50, remains: float = 0.0) -> Drawing:
+    """What all that walk a table have in common."""
+    schedule = _table(o, remains)
+    if isinstance(spacing, Discrete) and math.isfinite(low := o.get("lambda_min_clipped") or -math.inf):
+        if spacing.times == "trailing":
+            raise InputError("lambda_min_clipped with trailing times gives another number of steps than asked for")
+        spacing = replace(spacing, most=int((schedule.logsnr / 2 >= low).sum()))
+    limit = float(o["clip_sample_range"]) if o.get("clip_sample") else None
+    prediction = PREDICTIONS[o["prediction_type"]]
+    return Drawing(schedule, prediction, sampler, spacing, steps, limit, _threshold(o))
+
+
+def _table(o: Options, remains: float) -> Table:
+    T, start, end = o["num_train_timesteps"], float(o["beta_start"]), float(o["beta_end"])
+    if o["trained_betas"] is not None:
+        table: Table = Betas(tuple(float(beta) for beta in o["trained_betas"]))
+    elif o["beta_schedule"] == "squaredcos_cap_v2":
+        table = Cosine(T)
+    else:
+        laws = {"linear": Linear, "scaled_linear": ScaledLinear, "sigmoid": Sigmoid}
+        table = laws[o["beta_schedule"]](T, start, end)
+    return ZeroTerminal(table, remains) if o.get("rescale_betas_zero_snr") else table
+
+
+def _threshold(o: Options) -> tuple[float, float] | None:
+    if not o.get("thresholding"):
+        return None
+    return float(o["dynamic_thresholding_ratio"]), float(o["sample_max_value"])
+
+
+def _end(o: Options) -> Any:
+    return "first" if o["final_sigmas_type"] == "sigma_min" else "clean"
+
+
+def _whole(o: Options) -> Discrete:
+    """The times of what walks the table itself."""
+    end = "clean" if o.get("set_alpha_to_one", True) else "first"
+    return Discrete(o["timestep_spacing"], o["steps_offset"] if o["timestep_spacing"] == "leading" else 0, end=end)
+
+
+def _sigmas(o: Options) -> Discrete:
+    """The times of what walks σ = sigma/alpha, as k-diffusion does: they may be fractions."""
+    start = "data" if o["timestep_spacing"] == "leading" else "noise"
+    return replace(_whole(o), whole=False, noise=_shape(o), start=start)
+
+
+def _solved(o: Options) -> Discrete:
+    """The times of DPM-Solver and UniPC: whole ones, and the first is not among them."""
+    shape = "exponential" if o["use_lu_lambdas"] and not o["use_karras_sigmas"] else _shape(o)
+    rounded = o["use_karras_sigmas"] or o["use_lu_lambdas"]
+    told = "rounded" if rounded and o["beta_schedule"] != "squaredcos_cap_v2" else "cut"
+    told = "exact" if shape == "table" else told
+    return replace(_whole(o), open=True, noise=shape, ends="table", told=told, end=_end(o))  # pyright: ignore[reportArgumentType]
+
+
+def _shape(o: Options) -> Any:
+    """The law by which σ falls."""
+    wanted = [shape for shape in ("karras", "exponential", "beta") if o.get(f"use_{shape}_sigmas")]
+    if len(wanted) > 1:
+        raise InputError(f"σ can fall by one law, not by {' and '.join(wanted)}")
+    return wanted[0] if wanted else "table"
+
+
+def _given(o: Options, shaped: bool) -> dict[str, Any]:
+    """The ends of σ, where there is a law between them."""
+    return {key: float(o[key]) for key in ("sigma_min", "sigma_max") if shaped and o[key] is not None}
+
+
+def _dpm(o: Options, exact: bool) -> DPMSolver:
+    eta = 1.0 if o["algorithm_type"].startswith("sde") else 0.0
+    halved = exact and o["solver_order"] == 3
+    return DPMSolver(o["solver_order"], eta, o["solver_type"], halved, o["euler_at_final"], o["lower_order_final"])

@@ -1,0 +1,219 @@
+"""Diffusers' schedulers, run as they are in their own float32, beside what we make of their configurations.
+
+Both ask one network, in closed form: what it says depends on the time it is told, as that of a trained one does.
+"""
+
+import inspect
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sfumato.core.discrete import Discrete
+from sfumato.core.estimate import Estimate
+from sfumato.core.grid import Karras, Leading, Quadratic, Trailing, levels, spread
+from sfumato.core.level import Level
+from sfumato.core.noise import Noise
+from sfumato.core.parameterization import Eps, Flow, Score
+from sfumato.core.schedule import EDM, VP, Linear, ScaledLinear, ZeroTerminal
+from sfumato.core.schedule import Flow as FlowSchedule
+from sfumato.denoise import Denoiser
+from sfumato.errors import FormatError, InputError
+from sfumato.interop.scheduler import Drawing, read
+from sfumato.interop.scheduler_options import DEFAULTS
+from sfumato.interop.scheduler_writer import write
+from sfumato.oracle import Mixture
+from sfumato.parts import SAMPLERS, SCHEDULES, SPACINGS
+from sfumato.sample import DDIM, Ancestral, DPMSolver, Euler, Heun, sample
+
+diffusers = pytest.importorskip("diffusers")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # theirs, with numpy 2
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+BOUND = 1e-4
+SEEDS = (3, 4, 5)
+WEIGHTS = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+MEANS = torch.tensor([[1.5, 0.0], [-1.0, 1.0], [0.0, -1.5]], dtype=torch.float64)[:, :, None, None]
+STDS = torch.tensor([0.6, 0.7, 0.5], dtype=torch.float64)
+SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+ZERO = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+
+
+class Network(nn.Module):
+    """The exact answer for a mixture of Gaussians, at the noise that the told time stands for."""
+
+    def __init__(self, drawing: Drawing, says: str, twice: bool = False) -> None:
+        super().__init__()
+        self.drawing, self.says, self.twice = drawing, says, twice
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        level = self.level(time.double().reshape(-1)[:1])
+        x_t = x.double()
+        if self.says == "karras":
+            x_t = x_t * (level.sigma**2 + 0.25).sqrt()
+        estimate = Mixture(self.drawing.schedule, WEIGHTS, MEANS, STDS)(x_t, level)
+        said = self.said(estimate)
+        return torch.cat([said, torch.sin(3 * x_t)], 1).to(x.dtype) if self.twice else said.to(x.dtype)
+
+    def level(self, time: Tensor) -> Level:
+        if self.says == "karras":
+            return Level(time, torch.ones_like(time), torch.exp(4 * time))
+        if self.says == "flow":
+            return Level(time, 1 - time / 1000, time / 1000)
+        return self.drawing.schedule(time)
+
+    def said(self, estimate: Estimate) -> Tensor:
+        if self.says == "karras":
+            sigma = estimate.level.sigma
+            skip, out = 0.25 / (sigma**2 + 0.25), sigma * 0.5 / (sigma**2 + 0.25).sqrt()
+            return (estimate.x0 - skip * estimate.x_t) / out
+        return getattr(estimate, {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}.get(self.says, self.says))
+
+
+def theirs(config: dict[str, Any], network: Network, steps: int) -> Tensor:
+    """Their scheduler's walk, as their pipelines take it."""
+    options = {key: value for key, value in config.items() if key != "_class_name"}
+    scheduler = getattr(diffusers, config["_class_name"])(**options)
+    scheduler.set_timesteps(steps)
+    generators = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+    x = torch.cat([torch.randn(1, 2, 1, 1, generator=generator) for generator in generators])
+    x = x * getattr(scheduler, "init_noise_sigma", 1.0)
+    takes = "generator" in inspect.signature(scheduler.step).parameters
+    takes = takes and config["_class_name"] != "EulerDiscreteScheduler"
+    for t in scheduler.timesteps:
+        seen = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+        said = network(seen, t).detach()
+        if network.twice and config["_class_name"] != "DDPMScheduler":
+            said = said[:, :2]
+        x = scheduler.step(said, t, x, **({"generator": generators} if takes else {})).prev_sample
+    return x
+
+
+def ours(drawing: Drawing, network: Network, steps: int) -> Tensor:
+    noise = Noise(SEEDS)
+    path = levels(drawing.schedule, drawing.spacing, steps)
+    x = noise(2, 1, 1) * spread(drawing.spacing, path[0])
+    denoiser = drawing.around(Denoiser(network, drawing.schedule, drawing.parameterization))
+    *_, x = sample(denoiser, drawing.sampler, x, path, noise=noise)
+    return x / path[-1].alpha.float() if config_of(drawing) == "EulerDiscreteScheduler" else x
+
+
+def config_of(drawing: Drawing) -> str:
+    """Theirs end in x/alpha."""
+    return "EulerDiscreteScheduler" if isinstance(drawing.sampler, Euler) else ""
+
+
+def says(config: dict[str, Any]) -> str:
+    if config["_class_name"].startswith("EDM"):
+        return "karras"
+    return "flow" if config["_class_name"].startswith("Flow") else config.get("prediction_type", "epsilon")
+
+
+def of(name: str, *options: dict[str, Any], **more: Any) -> dict[str, Any]:
+    said: dict[str, Any] = {"_class_name": name + "Scheduler"}
+    for option in options:
+        said |= option
+    return said | more
+
+
+def grid(name: str, **options: list[Any]) -> list[dict[str, Any]]:
+    """SD's table with one option changed at a time."""
+    return [of(name, SD, {key: value}) for key, values in options.items() for value in values]
+
+
+SPACED: dict[str, list[Any]] = {"timestep_spacing": ["leading", "trailing", "linspace"]}
+TOLD: dict[str, list[Any]] = {"prediction_type": ["epsilon", "sample", "v_prediction"]}
+TABLES: list[dict[str, Any]] = [
+    {"beta_schedule": "linear"},
+    {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"},
+    {"trained_betas": [0.001 + 0.00002 * i for i in range(1000)]},
+]
+CLIPPED: list[dict[str, Any]] = [
+    {"clip_sample": True, "clip_sample_range": 0.8},
+    {"clip_sample": False, "thresholding": True, "dynamic_thresholding_ratio": 0.7, "sample_max_value": 1.3},
+]
+FREE = {"clip_sample": False}
+DPM, SINGLE, UNIPC = "DPMSolverMultistep", "DPMSolverSinglestep", "UniPCMultistep"
+LAWS: dict[str, list[Any]] = {f"use_{law}_sigmas": [True] for law in ("karras", "exponential", "beta")}
+SDE = {"algorithm_type": "sde-dpmsolver++"}
+CASES: list[dict[str, Any]] = [
+    *(of("DDPM", table, FREE, timestep_spacing="leading") for table in TABLES),
+    *(of("DDPM", SD, FREE, timestep_spacing=spacing) for spacing in SPACED["timestep_spacing"]),
+    *(of("DDPM", SD, FREE, prediction_type=told) for told in TOLD["prediction_type"]),
+    *(of("DDPM", clip) for clip in CLIPPED),
+    of("DDPM", FREE, beta_schedule="sigmoid"),
+    *(of("DDPM", FREE, variance_type=kind) for kind in ("fixed_small_log", "fixed_large", "learned_range")),
+    of("DDPM", FREE, ZERO, timestep_spacing="trailing"),
+    *(of("DDIM", table, FREE) for table in TABLES),
+    *(of("DDIM", SD, FREE, timestep_spacing=spacing) for spacing in ("leading", "trailing")),
+    *(of("DDIM", SD, FREE, prediction_type=told) for told in TOLD["prediction_type"]),
+    *(of("DDIM", clip) for clip in CLIPPED),
+    of("DDIM", SD, FREE, set_alpha_to_one=False, steps_offset=1),
+    of("DDIM", FREE, ZERO, timestep_spacing="trailing"),
+    of("PNDM", SD, skip_prk_steps=True, steps_offset=1),
+    of("PNDM", skip_prk_steps=True, set_alpha_to_one=True),
+    *(
+        case
+        for name in ("LMSDiscrete", "EulerDiscrete", "HeunDiscrete")
+        for case in (*grid(name, **SPACED, **TOLD, **LAWS), *(of(name, table) for table in TABLES[::2]))
+    ),
+    of("EulerDiscrete", SD, use_karras_sigmas=True, sigma_min=0.05, sigma_max=10.0),
+    of("EulerDiscrete", SD, use_karras_sigmas=True, interpolation_type="log_linear", timestep_spacing="leading"),
+    of("EulerDiscrete", SD, timestep_spacing="leading", steps_offset=1, final_sigmas_type="sigma_min"),
+    of("EulerDiscrete", SD, ZERO, timestep_spacing="trailing"),
+    *grid("EulerAncestralDiscrete", **SPACED, prediction_type=["v_prediction"]),
+    of("EulerAncestralDiscrete", SD, ZERO, timestep_spacing="trailing"),
+    of("HeunDiscrete", SD, CLIPPED[0]),
+    *(
+        case
+        for name in (DPM, UNIPC)
+        for case in (
+            *grid(name, **SPACED, **TOLD, **LAWS, solver_order=[1, 3]),
+            of(name, SD, final_sigmas_type="sigma_min"),
+            of(name, SD, final_sigmas_type="sigma_min", lower_order_final=False),
+            of(name, SD, ZERO, timestep_spacing="trailing"),
+            of(name, SD, thresholding=True, dynamic_thresholding_ratio=0.7, sample_max_value=1.3),
+        )
+    ),
+    *grid(DPM, solver_type=["heun"], use_lu_lambdas=[True], lambda_min_clipped=[-1.5], variance_type=["learned_range"]),
+    of(DPM, SD, solver_order=3, lower_order_final=False),
+    of(DPM, SD, final_sigmas_type="sigma_min", euler_at_final=True),
+    *(of(DPM, SD, SDE, {key: value}) for key, value in (("solver_order", 1), ("solver_order", 2), ("solver_type", "heun"))),
+    of(DPM, SD, SDE, use_karras_sigmas=True),
+    of(UNIPC, SD, solver_type="bh1", final_sigmas_type="sigma_min"),
+    of(UNIPC, SD, disable_corrector=[0, 1]),
+    of(UNIPC, SD, use_karras_sigmas=True, sigma_min=0.05, sigma_max=10.0),
+    *grid(SINGLE, **TOLD, **LAWS, solver_order=[1], solver_type=["heun"]),
+    of(SINGLE, SD, final_sigmas_type="sigma_min"),
+    of(SINGLE, SD, final_sigmas_type="sigma_min", lower_order_final=True),
+    of(SINGLE, SD, SDE, lower_order_final=True),
+    *(of("EDMEuler", {"sigma_schedule": law}) for law in ("karras", "exponential")),
+    of("EDMEuler", rho=5.0, sigma_min=0.01, sigma_max=20.0),
+    *(of("EDMDPMSolverMultistep", {"solver_order": order}) for order in (1, 2, 3)),
+    of("EDMDPMSolverMultistep", SDE, solver_type="heun"),
+    *(of("FlowMatchEulerDiscrete", {"shift": shift}) for shift in (1.0, 3.0)),
+    of("LCM"),
+    of("LCM", CLIPPED[0], prediction_type="v_prediction"),
+    of("LCM", original_inference_steps=100),
+]
+
+
+def spelled(config: dict[str, Any]) -> str:
+    said = {key: value for key, value in config.items() if key not in ("_class_name", *SD, "trained_betas")}
+    return config["_class_name"].removesuffix("Scheduler") + "".join(f",{key}={value}" for key, value in said.items())
+
+
+@pytest.mark.parametrize("steps", [10, 20])
+@pytest.mark.parametrize("config", CASES, ids=spelled)
+def test_the_same_seeds_give_the_same_pictures(config: dict[str, Any], steps: int) -> None:
+    drawing = read(config, exact=True)
+    network = Network(drawing, says(config), config.get("variance_type") == "learned_range")
+    found, wanted = ours(drawing, network, steps), theirs(config, network, steps)
+    assert wanted.isfinite().all()
+    assert (found - wanted).abs().max() < BOUND
