@@ -33,7 +33,15 @@ def awake(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("make", [kl, vq])
 @pytest.mark.parametrize(
-    "changes", [{}, {"patch": 4}, {"attention": False}, {"multipliers": (1, 2, 2)}, {"in_channels": 1}]
+    "changes",
+    [
+        {},
+        {"patch": 4},
+        {"attention": False},
+        {"multipliers": (1, 2, 2)},
+        {"in_channels": 1},
+        {"groups": 2, "attend": (1,)},
+    ],
 )
 def test_shapes_and_sizes(make: Any, changes: dict[str, Any]) -> None:
     network: Autoencoder = make(**changes)
@@ -131,6 +139,9 @@ def test_json_there_and_back(make: Any) -> None:
         ({"multipliers": ()}, "multipliers must be"),
         ({"blocks": 99}, "blocks must be from 1 to 16"),
         ({"patch": 0}, "patch must be from 1"),
+        ({"groups": 3}, "groups must divide the 8 channels of each level, and 3 do not"),
+        ({"groups": 0}, "groups must divide"),
+        ({"attend": (1, 2)}, "attend names level 2, but the levels are 0 to 1"),
     ],
 )
 def test_what_cannot_be_built(changes: dict[str, Any], match: str) -> None:
@@ -138,6 +149,8 @@ def test_what_cannot_be_built(changes: dict[str, Any], match: str) -> None:
         kl(**changes)
     with pytest.raises(InputError, match="codes must be from 2"):
         vq(codes=1)
+    with pytest.raises(InputError, match="hidden must be from 1 to 256, not 0"):
+        vq(hidden=0)
 
 
 def test_the_shape_of_stable_diffusion_is_its_own() -> None:

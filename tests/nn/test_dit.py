@@ -335,6 +335,11 @@ def test_a_size_of_nothing_is_refused() -> None:
         ({"vector": -1}, "vector must be from 0 to 1,048,576, not -1"),
         ({"tokens": -1}, "tokens must be from 0 to 1,048,576, not -1"),
         ({"image": 2**21}, "image must be from 0 to 1,048,576, not 2,097,152"),
+        ({"modulation": "single"}, "modulation must be 'shared' or 'block', not 'single'"),
+        ({"null": True}, "give vector as well"),
+        ({"base_size": 0}, "base_size must be from 1 to 65,536 .*, not 0 and 384"),
+        ({"base_size": 8, "width": 30, "head_width": 30}, "a multiple of 4, not 8 and 30"),
+        ({"mlp_eps": 0.0}, "mlp_eps must be above 0 and below 1, not 0.0"),
     ],
 )
 def test_a_network_that_cannot_be_built_says_why(arguments: dict[str, Any], said: str) -> None:
@@ -424,3 +429,37 @@ def test_diffusers_answers_alike_with_the_same_weights() -> None:
         assert wanted.std() > 0.05
         found = ours(x, t, vector=nn.functional.one_hot(labels, 3))
         assert gap(found, wanted) < 1e-4 * wanted.abs().max()
+
+
+AS_PUBLISHED: dict[str, Any] = {"modulation": "block", "qk_norm": False, "null": True, "vector": 3, "base_size": 4}
+
+
+def test_as_published_it_starts_at_zero_and_every_weight_learns() -> None:
+    x, t, vector = drawn(2, 3, 8, 8), torch.tensor([10.0, 700.0]), torch.tensor([[0.0, 1.0, 0.0], [0.0] * 3])
+    asleep = small(awake=False, **AS_PUBLISHED)
+    assert not asleep(x, t, vector=vector).any()
+    assert not any(block.modulate.weight.any() for block in asleep.blocks)  # pyright: ignore[reportAttributeAccessIssue]
+    network = small(**AS_PUBLISHED)
+    network(x, t, vector=vector).square().sum().backward()
+    unmoved = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not unmoved
+
+
+def test_no_class_is_told_by_a_column_of_its_own() -> None:
+    network = small(**AS_PUBLISHED)
+    x, t = drawn(1, 3, 8, 8), torch.tensor([10.0])
+    with torch.no_grad():
+        before = network(x, t, vector=torch.zeros(1, 3)), network(x, t, vector=torch.eye(3)[:1])
+        assert network.project is not None
+        network.project.weight[:, 3] += 1
+        after = network(x, t, vector=torch.zeros(1, 3)), network(x, t, vector=torch.eye(3)[:1])
+    assert gap(after[0], before[0]) > 1e-3 and torch.equal(after[1], before[1])
+
+
+def test_positions_are_scaled_to_the_size_trained_on() -> None:
+    """Two waves for a column and two for a row: of frequency 1 and 1/100."""
+    found = positions(3, 2, 8, base_size=6).reshape(3, 2, 8)
+    column, row = 1 * 6 / 2, 2 * 6 / 3
+    for at, waves in ((column, found[2, 1, :4]), (row, found[2, 1, 4:])):
+        wanted = [math.sin(at), math.sin(at / 100), math.cos(at), math.cos(at / 100)]
+        assert gap(waves, torch.tensor(wanted)) < 1e-6
