@@ -10,7 +10,7 @@ import torch
 
 from sfumato import sample
 from sfumato.codec import Latent, Pixels
-from sfumato.condition import Labels, MiniLM, Nothing, Pretrained, Text, TokenIds
+from sfumato.condition import ClipText, Labels, MiniLM, Nothing, Pretrained, Text, TokenIds
 from sfumato.core import grid, schedule
 from sfumato.core.discrete import Discrete, Distilled
 from sfumato.core.parameterization import X0, Eps, Flow, Karras, Mean, Score, V
@@ -133,6 +133,7 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (CONDITIONERS, Text()),
     (CONDITIONERS, Text(Pretrained("a/b", 8, 4, 77, "12ab", "34cd"), length=16, dropout=0.2)),
     (CONDITIONERS, TokenIds('{"version": "1.0"}', length=16, dropout=0.2)),
+    (CONDITIONERS, ClipText("a/b", "sdxl", 2048, 1280, True, (640, 512), sha256=("12", "ab"), dropout=0.2)),
     (TEXT_ENCODERS, MiniLM()),
     (TEXT_ENCODERS, Pretrained("a/b", 8, 4, 77)),
     *((WEIGHTS, Unit(view)) for view in ("eps", "x0", "v", "flow", "score")),
