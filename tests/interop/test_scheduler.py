@@ -184,7 +184,10 @@ CASES: list[dict[str, Any]] = [
     *grid(DPM, solver_type=["heun"], use_lu_lambdas=[True], lambda_min_clipped=[-1.5], variance_type=["learned_range"]),
     of(DPM, SD, solver_order=3, lower_order_final=False),
     of(DPM, SD, final_sigmas_type="sigma_min", euler_at_final=True),
-    *(of(DPM, SD, SDE, {key: value}) for key, value in (("solver_order", 1), ("solver_order", 2), ("solver_type", "heun"))),
+    *(
+        of(DPM, SD, SDE, {key: value})
+        for key, value in (("solver_order", 1), ("solver_order", 2), ("solver_type", "heun"))
+    ),
     of(DPM, SD, SDE, use_karras_sigmas=True),
     of(UNIPC, SD, solver_type="bh1", final_sigmas_type="sigma_min"),
     of(UNIPC, SD, disable_corrector=[0, 1]),
@@ -209,11 +212,161 @@ def spelled(config: dict[str, Any]) -> str:
     return config["_class_name"].removesuffix("Scheduler") + "".join(f",{key}={value}" for key, value in said.items())
 
 
-@pytest.mark.parametrize("steps", [10, 20])
-@pytest.mark.parametrize("config", CASES, ids=spelled)
+def walks() -> list[Any]:
+    """All in 10 steps; in 20 one of each class, and all of those that do otherwise in a walk of few."""
+    seen: set[str] = set()
+    found = []
+    for config in CASES:
+        name = config["_class_name"]
+        longer = name not in seen or "solver_order" in DEFAULTS[name]
+        seen.add(name)
+        found += [pytest.param(config, steps, id=f"{spelled(config)}-{steps}") for steps in (10, 20)[: 1 + longer]]
+    return found
+
+
+@pytest.mark.parametrize(("config", "steps"), walks())
 def test_the_same_seeds_give_the_same_pictures(config: dict[str, Any], steps: int) -> None:
     drawing = read(config, exact=True)
     network = Network(drawing, says(config), config.get("variance_type") == "learned_range")
     found, wanted = ours(drawing, network, steps), theirs(config, network, steps)
     assert wanted.isfinite().all()
     assert (found - wanted).abs().max() < BOUND
+
+
+def test_every_class_is_among_those_that_are_walked() -> None:
+    assert {config["_class_name"] for config in CASES} == DEFAULTS.keys()
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_the_defaults_are_theirs(name: str) -> None:
+    parameters = inspect.signature(getattr(diffusers, name).__init__).parameters
+    assert DEFAULTS[name] == {key: parameters[key].default for key in DEFAULTS[name]}
+    assert parameters.keys() - DEFAULTS[name].keys() <= {"self", "use_dynamic_shifting", "time_shift_type"}
+
+
+# Where theirs are at odds with their papers, ours are not ------------------------------------------------------------
+
+AT_ODDS = {
+    "ddim steps by T//steps, whatever the times are": of("DDIM", SD, FREE, timestep_spacing="linspace"),
+    "plms too": of("PNDM", SD, skip_prk_steps=True, timestep_spacing="linspace"),
+    "plms averages v of several times, and turns it to eps by one": of(
+        "PNDM", SD, skip_prk_steps=True, prediction_type="v_prediction"
+    ),
+    "the large variance is left in the picture": of(
+        "DDPM", FREE, variance_type="fixed_large", timestep_spacing="trailing"
+    ),
+    "unipc of bh1 cannot come onto clean data": of(UNIPC, SD, solver_type="bh1"),
+    "3M of the SDE has a sign wrong": of(DPM, SD, SDE, solver_order=3),
+    "3M takes half the second derivative": of(DPM, SD, solver_order=3),
+}
+
+
+@pytest.mark.parametrize("config", AT_ODDS.values(), ids=list(AT_ODDS))
+def test_where_theirs_are_at_odds(config: dict[str, Any]) -> None:
+    drawing = read(config)
+    network = Network(drawing, says(config))
+    found, wanted = ours(drawing, network, 20), theirs(config, network, 20)
+    assert found.isfinite().all()
+    assert not (found - wanted).abs().max() < 10 * BOUND
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({}, "None, which is not done here; known: DDIMScheduler, "),
+        (of("KDPM2Discrete"), "'KDPM2DiscreteScheduler', which is not done here; did you mean"),
+        (of("DEISMultistep"), "'DEISMultistepScheduler', which is not done here"),
+        (of("DDIM", clip_samples=True), "there is no option 'clip_samples' of schedulers; did you mean 'clip_sample'"),
+        (of("DDIM", beta_schedule="exp"), "beta_schedule of a DDIMScheduler can be 'linear', 'scaled_linear', "),
+        (of("DDIM", clip_sample=1), "clip_sample of a DDIMScheduler must be true or false, not 1"),
+        (
+            of("DDIM", num_train_timesteps=True),
+            "num_train_timesteps of a DDIMScheduler must be a whole number, not True",
+        ),
+        (of("DDIM", beta_start="a"), "beta_start of a DDIMScheduler must be a number, not 'a'"),
+        (of("DDIM", trained_betas=[0.1, "b"]), "trained_betas of a DDIMScheduler must be a list of numbers"),
+        (of("DDIM", trained_betas=[0.1, 1.5]), "scheduler_config.json: betas must lie between 0 and 1"),
+        (of("PNDM"), "skip_prk_steps of a PNDMScheduler can be True here, not False"),
+        (of("PNDM", skip_prk_steps=1), "skip_prk_steps of a PNDMScheduler can be True here, not 1"),
+        (of("PNDM", skip_prk_steps=True, prediction_type="sample"), "prediction_type of a PNDMScheduler can be"),
+        (of("DDPM", variance_type="learned"), "variance_type of a DDPMScheduler can be 'fixed_small'"),
+        (of("EulerDiscrete", interpolation_type="log_linear"), "log_linear tells the network other times"),
+        (of("EulerDiscrete", use_karras_sigmas=True, use_beta_sigmas=True), "by one law, not by karras and beta"),
+        (
+            of("EulerDiscrete", timestep_type="continuous"),
+            "timestep_type of a EulerDiscreteScheduler can be 'discrete'",
+        ),
+        (of(DPM, algorithm_type="dpmsolver"), "can be 'dpmsolver\\+\\+', 'sde-dpmsolver\\+\\+' here"),
+        (of(DPM, use_flow_sigmas=True), "use_flow_sigmas of a DPMSolverMultistepScheduler can be False here"),
+        (of(DPM, lambda_min_clipped=-5.1, timestep_spacing="trailing"), "lambda_min_clipped with trailing times"),
+        (of(SINGLE, solver_order=3), "solver_order of a DPMSolverSinglestepScheduler can be 1, 2 here, not 3"),
+        (of("FlowMatchEulerDiscrete", use_dynamic_shifting=True), "use_dynamic_shifting of a FlowMatch"),
+        (of("EDMEuler", prediction_type="v_prediction"), "prediction_type of a EDMEulerScheduler can be 'epsilon'"),
+    ],
+)
+def test_what_is_not_done_is_refused_by_name(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(FormatError, match=said):
+        read(config)
+
+
+def test_options_of_other_classes_are_passed_over() -> None:
+    """Stable Diffusion's own file says whether PNDM clips, which it never does."""
+    config = of("PNDM", SD, skip_prk_steps=True, clip_sample=True, _diffusers_version="0.6.0")
+    assert read(config) == read(of("PNDM", SD, skip_prk_steps=True))
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [config for config in CASES if "lambda_min_clipped" not in config], ids=spelled)
+def test_what_is_read_is_written_and_diffusers_takes_it(config: dict[str, Any]) -> None:
+    drawing = replace(read(config), steps=10)
+    written = json.loads(json.dumps(write(drawing)))
+    again = read(written)
+    assert replace(again, steps=10, spacing=drawing.spacing) == drawing
+    assert spread(again.spacing, (first := levels(drawing.schedule, again.spacing, 10)[0])) == spread(
+        drawing.spacing, first
+    )
+    scheduler = getattr(diffusers, written["_class_name"]).from_config(written)
+    assert {key: scheduler.config[key] for key in written if key in scheduler.config and key[0] != "_"} == {
+        key: value for key, value in written.items() if key in scheduler.config and key[0] != "_"
+    }
+
+
+@pytest.mark.parametrize("config", CASES[::3], ids=spelled)
+def test_the_parts_survive_json(config: dict[str, Any]) -> None:
+    drawing = read(config)
+    parts: Any = ((SCHEDULES, drawing.schedule), (SPACINGS, drawing.spacing), (SAMPLERS, drawing.sampler))
+    for kinds, part in parts:
+        assert kinds.load(json.loads(json.dumps(kinds.dump(part)))) == part
+
+
+def test_plain_spacings_are_written_too() -> None:
+    assert write(Drawing(Linear(), Eps(), DDIM(), Trailing(), 50))["timestep_spacing"] == "trailing"
+    assert write(Drawing(Linear(), Eps(), Ancestral(), Leading(), 50))["timestep_spacing"] == "leading"
+
+
+@pytest.mark.parametrize(
+    ("drawing", "said"),
+    [
+        (Drawing(VP(), Eps(), DDIM(), Trailing()), "no schedule like VP"),
+        (Drawing(EDM(), Eps(), Heun(), Karras()), "no Heun.* on this schedule: take Euler, DPMSolver"),
+        (Drawing(Linear(), Score(), DDIM(), Trailing()), "networks that predict eps, x0 or v, not Score"),
+        (Drawing(Linear(), Eps(), DDIM(eta=0.5), Trailing()), "no sampler DDIM\\(eta=0.5\\) with this"),
+        (Drawing(Linear(), Eps(), DDIM(), Quadratic()), "no spacing like Quadratic"),
+        (Drawing(Linear(), Eps(), Euler(), Trailing(), limit=1.0), "no limit 1.0 with this sampler"),
+        (Drawing(Linear(), Eps(), DPMSolver(eta=0.5), Trailing()), "no sampler DPMSolver"),
+        (Drawing(Linear(), Eps(), DPMSolver(), Leading()), "cannot visit the levels of Leading"),
+        (Drawing(ScaledLinear(), Eps(), DDIM(), Discrete(end="first", told="cut", noise="beta")), "cannot visit"),
+        (Drawing(ZeroTerminal(Linear()), Eps(), Euler(), Trailing()), "no schedule ZeroTerminal"),
+        (Drawing(FlowSchedule(), Flow("sigma", 1000.0), Euler(), Trailing()), "cannot visit the levels of Trailing"),
+        (Drawing(FlowSchedule(), Flow(), Euler(), Karras()), "no parameterization Flow.*told='t'"),
+    ],
+    ids=repr,
+)
+def test_what_has_no_equal_there_is_named(drawing: Drawing, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        write(drawing)

@@ -195,7 +195,7 @@ def _drawing(o: Options, sampler: Sampler[Any], spacing: Spacing, steps: int = 5
         if spacing.times == "trailing":
             raise InputError("lambda_min_clipped with trailing times gives another number of steps than asked for")
         spacing = replace(spacing, most=int((schedule.logsnr / 2 >= low).sum()))
-    limit = float(o["clip_sample_range"]) if o.get("clip_sample") else None
+    limit = float(o["clip_sample_range"]) if o.get("clip_sample") and not o.get("thresholding") else None
     prediction = PREDICTIONS[o["prediction_type"]]
     return Drawing(schedule, prediction, sampler, spacing, steps, limit, _threshold(o))
 

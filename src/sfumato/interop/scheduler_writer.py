@@ -62,7 +62,8 @@ def _proposed(drawing: Drawing) -> dict[str, Any]:
         if isinstance(drawing.parameterization, Karras):
             config["sigma_data"] = drawing.parameterization.sigma_data
     elif isinstance(schedule, FlowSchedule):
-        T = drawing.parameterization.scale if isinstance(drawing.parameterization, Flow) else 1000.0
+        T = drawing.parameterization.scale if isinstance(drawing.parameterization, Flow) else 1.0
+        T = T if T > 1 else 1000.0  # theirs tell the network sigma, T times
         return config | {"num_train_timesteps": int(T), "shift": schedule.shift}
     else:
         config |= _betas_of(schedule) | _times_of(drawing.spacing, sampler)

@@ -1,0 +1,126 @@
+"""The grids of tools that walk a table: times told, noise seen, ends and starts."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from sfumato.core.discrete import Discrete, Distilled, _beta_quantile
+from sfumato.core.grid import Leading, Trailing, Uniform, Walk, levels, spread
+from sfumato.core.schedule import VP, Linear, ScaledLinear, ZeroTerminal
+from sfumato.errors import InputError
+
+TABLE = ScaledLinear()
+
+
+def told(spacing: Discrete | Distilled, steps: int) -> list[float]:
+    return [level.t.item() for level in levels(TABLE, spacing, steps)[:-1]]
+
+
+def noises(spacing: Discrete, steps: int) -> list[float]:
+    return [(level.sigma / level.alpha).item() for level in levels(TABLE, spacing, steps)]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "wanted"),
+    [
+        (Discrete("leading"), [750, 500, 250, 0]),
+        (Discrete("leading", offset=1), [751, 501, 251, 1]),
+        (Discrete("leading", open=True), [800, 600, 400, 200]),
+        (Discrete("leading", most=900), [675, 450, 225, 0]),
+        (Discrete("trailing"), [999, 749, 499, 249]),
+        (Discrete("linspace"), [999, 666, 333, 0]),
+        (Discrete("linspace", open=True), [999, 749, 500, 250]),
+        (Discrete("linspace", open=True, whole=False), [999, 749.25, 499.5, 249.75]),
+        (Distilled(50), [999, 759, 499, 259]),
+    ],
+    ids=repr,
+)
+def test_the_times_of_four_steps(spacing: Discrete | Distilled, wanted: list[float]) -> None:
+    assert told(spacing, 4) == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "plain"), [("leading", Leading()), ("trailing", Trailing()), ("linspace", Uniform())]
+)
+def test_on_whole_times_it_is_the_plain_spacing(spacing: Any, plain: Any) -> None:
+    for here, there in zip(levels(TABLE, Discrete(spacing), 25), levels(TABLE, plain, 25), strict=True):
+        assert here == there
+
+
+@pytest.mark.parametrize("law", ["karras", "exponential", "beta"])
+def test_laws_of_noise_keep_to_their_ends(law: Any) -> None:
+    last, first = (torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).item() for t in (999.0, 0.0))
+    found = noises(Discrete("leading", noise=law, ends="table"), 9)
+    assert found[0] == pytest.approx(last) and found[-2] == pytest.approx(first) and found[-1] == 0
+    found = noises(Discrete(noise=law, sigma_max=10.0, sigma_min=0.1), 9)
+    assert found[0] == pytest.approx(10) and found[-2] == pytest.approx(0.1)
+    middle = {
+        "karras": ((10 ** (1 / 7) + 0.1 ** (1 / 7)) / 2) ** 7,
+        "exponential": 1.0,
+        "beta": 5.05,
+    }
+    assert found[4] == pytest.approx(middle[law])
+
+
+def test_the_network_is_told_the_time_of_the_noise() -> None:
+    at = Discrete(noise="exponential", sigma_max=10.0, sigma_min=0.1)
+    exact = told(at, 9)
+    assert exact == pytest.approx(
+        TABLE.inverse(torch.linspace(-2 * math.log(10), 2 * math.log(10), 9)).tolist(), abs=1e-4
+    )
+    assert told(Discrete(noise="exponential", sigma_max=10.0, sigma_min=0.1, told="rounded"), 9) == [
+        round(t) for t in exact
+    ]
+    assert told(Discrete(noise="exponential", sigma_max=10.0, sigma_min=0.1, told="cut"), 9) == [int(t) for t in exact]
+
+
+def test_between_whole_times_the_noise_lies_on_a_straight_line() -> None:
+    here, *_ = noises(Discrete("linspace", whole=False, most=1000), 3)[1:]
+    low, high = (torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).item() for t in (499.0, 500.0))
+    assert here == pytest.approx((low + high) / 2, rel=1e-12)
+
+
+def test_a_walk_may_leave_the_noise_of_the_first_time_in() -> None:
+    end = levels(TABLE, Discrete("leading", end="first"), 4)[-1]
+    assert end[1:] == TABLE(torch.zeros(1))[1:] and end.t.item() == TABLE.clean
+
+
+def test_a_walk_may_start_from_the_noise_alone() -> None:
+    first = TABLE(torch.tensor([999.0]))
+    assert spread(Discrete(), first) == pytest.approx(1.0) and spread(Trailing(), first) == pytest.approx(1.0)
+    assert spread(Discrete(start="noise"), first) == first.sigma.item()
+    assert isinstance(Discrete(), Walk) and not isinstance(Trailing(), Walk)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-6, 0.1, 0.25, 0.5, 0.8, 1.0])
+def test_quantiles_of_the_beta_law(p: float) -> None:
+    """Beta(1/2, 1/2) is the arcsine law, and Beta(1, 1) the uniform one."""
+    at = torch.tensor([p], dtype=torch.float64)
+    assert _beta_quantile(at, 0.5).item() == pytest.approx(math.sin(math.pi * p / 2) ** 2, abs=1e-12)
+    assert _beta_quantile(at, 0.999999).item() == pytest.approx(p, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "spacing", "steps", "said"),
+    [
+        (VP(), Discrete(), 4, "laid on a schedule of whole times"),
+        (TABLE, Discrete(offset=1), 1000, "leave the times"),
+        (ZeroTerminal(Linear()), Discrete("trailing", noise="karras"), 4, "pure noise has none"),
+        (TABLE, Discrete(noise="karras", sigma_max=0.1, sigma_min=1.0), 4, "0 < sigma_min < sigma_max"),
+        (VP(), Distilled(), 4, "on a table of as many or more"),
+        (TABLE, Distilled(10), 11, "in at most as many steps, not 11"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_laid_says_so(schedule: Any, spacing: Any, steps: int, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        levels(schedule, spacing, steps)
+
+
+def test_a_little_signal_may_remain_at_the_end() -> None:
+    schedule = ZeroTerminal(Linear(), remains=2.0**-24)
+    assert schedule(torch.tensor([999.0])).alpha.item() == pytest.approx(2.0**-12)
+    with pytest.raises(InputError, match="from 0 to below 1"):
+        ZeroTerminal(Linear(), remains=1.0)(torch.tensor([0.0]))
