@@ -421,6 +421,8 @@ def test_published_networks_have_their_names_and_shapes(model: str) -> None:
         (DDPM, {"center_input_sample": True}, "center_input_sample"),
         (DDPM, {"in_channels": "three"}, "in_channels"),
         (SD1, {"block_out_channels": []}, "block_out_channels"),
+        (SD1, {"block_out_channels": [32, 0]}, "block_out_channels should be at least 1"),
+        (SD1, {"block_out_channels": [97, 64]}, "multipliers must be 1 to 10 whole numbers from 1 to 64"),
         (SD1, {"only_cross_attention": True}, "only_cross_attention"),
         (SD1, {"encoder_hid_dim": 768}, "encoder_hid_dim"),
         (SD1, {"time_cond_proj_dim": 256}, "time_cond_proj_dim"),
@@ -443,6 +445,8 @@ def test_what_we_have_not_is_refused_by_name(base: dict[str, Any], options: dict
     ("arguments", "said"),
     [
         ({"patch": 2}, "no U-Net with patches of 2"),
+        ({"stem": 64}, "a stem of 64 channels before a level of 128"),
+        ({"multipliers": (2, 4)}, "a stem of 128 channels before a level of 256"),
         ({"time_scale": 1000.0}, "no U-Net with a time_scale of 1000"),
         ({"tokens": 5}, "tokens and no depth"),
         ({"bottom": "bare attention"}, "no scale_shift"),

@@ -146,13 +146,14 @@ def _groups(unet: UNet) -> int:
 
 def _check_writable(unet: UNet) -> None:
     """Raise an `InputError` for what neither of their classes has."""
-    tokens, bottom = bool(unet.tokens), unet.bottom
+    tokens, bottom, stem = bool(unet.tokens), unet.bottom, unet.stem or unet.width
     wrong = {
         f"patches of {unet.patch}": unet.patch != 1,
         f"a time_scale of {unet.time_scale}": unet.time_scale != 1,
         "depth and no tokens, or tokens and no depth": tokens != bool(unet.depth),
         "bare attention at the bottom and no scale_shift": bottom == "bare attention" and not unet.scale_shift,
         "tokens and a bottom of residual blocks alone": tokens and bottom == "residual",
+        f"a stem of {stem} channels before a level of {unet.widths[0]}": stem != unet.widths[0],
         "tokens and residual resampling": tokens and bool(unet.attention) and unet.resample == "residual",
         "a vector_mlp and no tokens": bool(unet.vector) and unet.vector_mlp and not tokens,
     }

@@ -1,6 +1,7 @@
 """What the U-Nets of diffusers take, as arguments of our `UNet`."""
 
 from collections.abc import Mapping, Sequence
+from math import gcd
 from typing import Any, Literal
 
 from pydantic import Field
@@ -36,18 +37,19 @@ class _Common(Options):
 
     def arguments(self) -> dict[str, Any]:
         """Those that follow alike from both."""
-        width = self.block_out_channels[0]
-        if width < 1 or self.time_embedding_dim not in (None, 4 * width):
+        first = self.block_out_channels[0]
+        if min(self.block_out_channels) < 1:
+            raise InputError(f"block_out_channels should be at least 1, not {list(self.block_out_channels)}")
+        if self.time_embedding_dim not in (None, 4 * first):
             raise InputError(
-                f"time_embedding_dim should be 4 times the first of block_out_channels, {width}, or null, not"
+                f"time_embedding_dim should be 4 times the first of block_out_channels, {first}, or null, not"
                 f" {self.time_embedding_dim}"
             )
         return {
             "in_channels": min(self.in_channels, self.out_channels),
             "image": max(self.in_channels - self.out_channels, 0),
             "out_channels": self.out_channels,
-            "width": width,
-            "multipliers": tuple(_ratio(channels, width) for channels in self.block_out_channels),
+            **_widths(self.block_out_channels),
             "dropout": self.dropout,
             "scale_shift": self.resnet_time_scale_shift == "scale_shift",
             "padding": "both" if self.downsample_padding else "end",
@@ -182,8 +184,14 @@ class Condition(_Common):
         return {"vector": self.projection_class_embeddings_input_dim, "vector_mlp": True}
 
 
-def _ratio(channels: int, width: int) -> int | float:
-    return channels / width if channels % width else channels // width
+def _widths(channels: Sequence[int]) -> dict[str, Any]:
+    """The channels of each level as multiples of the first or, where they are not, of what divides them all."""
+    width = gcd(*channels) if any(number % channels[0] for number in channels) else channels[0]
+    return {
+        "width": width,
+        "multipliers": tuple(number // width for number in channels),
+        "stem": None if width == channels[0] else channels[0],
+    }
 
 
 def _each(value: int | Sequence[int], levels: int) -> tuple[int, ...]:

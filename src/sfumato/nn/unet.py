@@ -35,7 +35,8 @@ class UNet(nn.Module):
     `width=320, multipliers=(1, 2, 4, 4), attention=(0, 1, 2), heads=(8,)*4, depth=(1,)*4, projection="convolution",
     tokens=768, cosine_first=True, frequency_shift=0`, with 4 channels in and out.
 
-    Norms are in `groups`, None leaving it to `norm`, and add `eps` to the variance. `padding` is that of `Down`, where
+    The first convolution gives `stem` channels, and time is written in as many sinusoids; None means `width`. Norms are
+    in `groups`, None leaving it to `norm`, and add `eps` to the variance. `padding` is that of `Down`, where
     resampling is plain; `cosine_first` and `frequency_shift` are those of `sinusoidal`.
 
     The four doors, each 0 when shut: `vector` joins the time embedding, by a linear layer or, with `vector_mlp`, by a
@@ -48,7 +49,7 @@ class UNet(nn.Module):
         in_channels: int = 3,
         out_channels: int = 3,
         width: int = 128,
-        multipliers: tuple[int | float, ...] = (1, 2, 2, 2),
+        multipliers: tuple[int, ...] = (1, 2, 2, 2),
         blocks: int = 2,
         attention: tuple[int, ...] = (1,),
         head_width: int | None = None,
@@ -60,6 +61,7 @@ class UNet(nn.Module):
         vector: int = 0,
         tokens: int = 0,
         image: int = 0,
+        stem: int | None = None,
         groups: int | None = None,
         eps: float = 1e-5,
         heads: tuple[int, ...] = (),
@@ -77,18 +79,19 @@ class UNet(nn.Module):
         self.blocks, self.attention, self.head_width, self.dropout = blocks, attention, head_width, dropout
         self.scale_shift, self.resample, self.patch, self.time_scale = scale_shift, resample, patch, time_scale
         self.vector, self.tokens, self.image = vector, tokens, image
-        self.groups, self.eps, self.heads, self.depth = groups, eps, heads, depth
+        self.stem, self.groups, self.eps, self.heads, self.depth = stem, groups, eps, heads, depth
         self.projection: Projection = projection
         self.padding: Padding = padding
         self.bottom, self.vector_mlp = bottom, vector_mlp
         self.cosine_first, self.frequency_shift = cosine_first, frequency_shift
         self._check()
 
-        self.time = TimeEmbedding(width, 4 * width, time_scale, cosine_first, frequency_shift)
+        c = stem or width
+        self.time = TimeEmbedding(c, self._told, time_scale, cosine_first, frequency_shift)
         self.project = self._project() if vector else None
-        self.enter = nn.Conv2d((in_channels + image) * patch**2, width, 3, padding=1)
+        self.enter = nn.Conv2d((in_channels + image) * patch**2, c, 3, padding=1)
 
-        c, skips = width, [width]
+        skips = [c]
         self.down = nn.ModuleList()
         for level, out in enumerate(self.widths):
             for _ in range(blocks):
@@ -158,7 +161,12 @@ class UNet(nn.Module):
     @property
     def widths(self) -> list[int]:
         """The channels of each level."""
-        return [round(self.width * multiplier) for multiplier in self.multipliers]
+        return [self.width * multiplier for multiplier in self.multipliers]
+
+    @property
+    def _told(self) -> int:
+        """The width of the vector that says the time and all that `vector` does."""
+        return 4 * (self.stem or self.width)
 
     def head_count(self, level: int) -> int:
         """The heads of the attention on this level, if it has any; the bottom has those of the last."""
@@ -172,8 +180,8 @@ class UNet(nn.Module):
 
     def _project(self) -> nn.Module:
         if self.vector_mlp:
-            return Perceptron(self.vector, 4 * self.width)
-        return nn.Linear(self.vector, 4 * self.width, bias=False)
+            return Perceptron(self.vector, self._told)
+        return nn.Linear(self.vector, self._told, bias=False)
 
     def _stage(self, channels: int, out: int, level: int, attend: bool, bare: bool = False) -> "Stage":
         residual = self._residual(channels, out)
@@ -195,9 +203,8 @@ class UNet(nn.Module):
         return Resize(plain, takes_embedding=False)
 
     def _residual(self, channels: int, out: int, resample: str | None = None) -> Residual:
-        embedding = 4 * self.width
         return Residual(
-            channels, out, embedding, self.dropout, self.scale_shift, resample, eps=self.eps, groups=self.groups
+            channels, out, self._told, self.dropout, self.scale_shift, resample, eps=self.eps, groups=self.groups
         )
 
     def _check(self) -> None:
@@ -221,13 +228,10 @@ class UNet(nn.Module):
 
     def _check_levels(self) -> None:
         if not 1 <= len(self.multipliers) <= 10 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
-            raise InputError(f"multipliers must be 1 to 10 numbers from 1 to 64, not {list(self.multipliers)}")
-        for level, (multiplier, channels) in enumerate(zip(self.multipliers, self.widths, strict=True)):
-            if abs(self.width * multiplier - channels) > 1e-6:
-                raise InputError(
-                    f"multipliers give level {level} {self.width * multiplier:g} channels: no whole number"
-                )
-        for channels in {self.width, *self.widths} if self.groups is not None else ():
+            raise InputError(f"multipliers must be 1 to 10 whole numbers from 1 to 64, not {list(self.multipliers)}")
+        if self.stem is not None and not 1 <= self.stem <= LARGEST["width"]:
+            raise InputError(f"stem must be from 1 to {LARGEST['width']:,}, not {self.stem:,}")
+        for channels in {self.stem or self.width, *self.widths} if self.groups is not None else ():
             if not self.groups or channels % self.groups:
                 raise InputError(f"groups must divide the channels of every level, and {self.groups} do not {channels}")
 
