@@ -88,12 +88,16 @@ def fill(
     theirs: Mapping[str, Tensor],
     name: str,
     dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
     ignored: Callable[[str], bool] = lambda key: False,
 ) -> None:
-    """Give `module`, which may be on the meta device, the weights that `theirs` holds, as `dtype`.
+    """Give `module`, which may be on the meta device, the weights that `theirs` holds, as `dtype` on `device`.
 
-    Tensors are taken from `theirs` one entry at a time. Raises `FormatError`, speaking of `name`, for keys that are
-    missing, keys that no entry names and that are not `ignored`, and shapes that do not fit.
+    Tensors are taken from `theirs` one entry at a time, and each is brought to its final form before the next: what is
+    in memory is the weights in use. Those of convolutions lie channels last.
+
+    Raises `FormatError`, speaking of `name`, for keys that are missing, keys that no entry names and that are not
+    `ignored`, and shapes that do not fit.
     """
     present = set(theirs)
     entries = [entry if present.isdisjoint(entry.before) else entry._replace(theirs=entry.before) for entry in entries]
@@ -119,7 +123,8 @@ def fill(
                 f"{name}: '{entry.theirs[0]}' should give a weight of {list(expected)}, by its configuration, and gives"
                 f" {list(tensor.shape)}"
             )
-        filled[entry.ours] = tensor if dtype is None else tensor.to(dtype)
+        layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+        filled[entry.ours] = tensor.to(device, dtype, memory_format=layout)
     module.load_state_dict(filled, assign=True)
 
 

@@ -1,7 +1,8 @@
-"""Weights on disk, each read when it is asked for."""
+"""Weights of other tools on disk: the files that hold them, and each read when it is asked for."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from torch import Tensor
 from sfumato import files
 from sfumato.errors import FormatError
 
+STEMS = ("diffusion_pytorch_model", "model")
+"""What files of weights are called, of diffusers and of transformers."""
+PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 HELD = 256 * 2**20
 """Bytes read from a file before it is mapped anew, so that what was read and dropped need not stay in memory."""
 
@@ -60,3 +64,55 @@ class Weights(Mapping[str, Tensor]):
                 number *= side
             counts[kind] += number
         return counts
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of the component in `folder`."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    chosen = choose(names)
+    if not chosen:
+        if pickled := sorted(name for name in names if name.endswith(PICKLED)):
+            raise FormatError(refusal(folder / pickled[0]))
+        raise FormatError(f"{folder} holds no weights in safetensors: copy or fetch it again")
+    index = next((name for name in chosen if name.endswith(".json")), None)
+    shards = [name for name in chosen if name != index]
+    if index is not None:
+        listed = files.read_json(folder / index).get("weight_map")
+        if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+            raise FormatError(f"{folder / index} holds no weight_map from names to files")
+        if absent := sorted(set(listed.values()) - set(names)):
+            raise FormatError(f"{folder / index} speaks of {absent[0]}, which is not there: copy or fetch it again")
+        shards = sorted(set(listed.values()))
+        found = {key: path.name for path in (folder / name for name in shards) for key in files.read_shapes(path)}
+        if wrong := sorted(key for key in found.keys() | listed.keys() if found.get(key) != listed.get(key)):
+            raise FormatError(f"{folder / index} and the shards disagree about '{wrong[0]}': copy or fetch it again")
+    return [folder / name for name in shards]
+
+
+def choose(names: Collection[str]) -> list[str]:
+    """Of the files in a folder, those with the weights: in full precision if they are there, else one variant.
+
+    One file, or the shards and their index.
+    """
+    for stem in STEMS:
+        variants = {""} | {
+            match[1]
+            for name in names
+            if (match := re.fullmatch(rf"{stem}(\.\w+)(?:-\d+-of-\d+)?\.safetensors", name)) is not None
+        }
+        for variant in sorted(variants, key=lambda variant: (variant != "", variant != ".fp16", variant)):
+            if (whole := f"{stem}{variant}.safetensors") in names:
+                return [whole]
+            if (index := f"{stem}.safetensors.index{variant}.json") in names:
+                shards = [n for n in names if re.fullmatch(rf"{stem}{re.escape(variant)}-\d+-of-\d+\.safetensors", n)]
+                return [index, *sorted(shards)]
+    return []
+
+
+def refusal(path: Path) -> str:
+    """Why a pickle is not read, and what to do."""
+    return (
+        f"{path} is a pickle, which can run code, and is not read. If you trust where it came from, convert it once,"
+        " with the tool that wrote it and on a machine that you can spare:"
+        " DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)"
+    )

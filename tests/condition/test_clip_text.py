@@ -233,7 +233,7 @@ def rewritten(place: str, change: Callable[[str], str]) -> Callable[[Path], obje
             lambda root: (root / "text_encoder" / "model.safetensors").rename(
                 root / "text_encoder" / "pytorch_model.bin"
             ),
-            "pytorch_model.bin could run code and are not read: convert them",
+            "pytorch_model.bin is a pickle, which can run code",
         ),
         (lambda root: (root / "text_encoder" / "config.json").unlink(), "there is no config.json in it"),
     ],

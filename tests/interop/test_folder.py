@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from sfumato.errors import DataError, FormatError
-from sfumato.interop.folder import choose, find, needed, read, weight_files
-from sfumato.interop.store import Weights
+from sfumato.interop.folder import find, needed, read
+from sfumato.store import Weights, choose, weight_files
 
 INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",

@@ -1,5 +1,6 @@
 """Prompts as Stable Diffusion reads them: by one or two of CLIP's text encoders."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sfumato import files
-from sfumato.condition.clip_checkpoint import WEIGHTS, read_tower, weights
+from sfumato.condition.clip_checkpoint import read_tower
 from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
 from sfumato.condition.label import Prompt
 from sfumato.condition.pretrained import check_files, digest
@@ -19,8 +20,11 @@ from sfumato.core.condition import Condition
 from sfumato.errors import DataError, FormatError, InputError
 from sfumato.nn.clip import ClipTower
 from sfumato.nn.embedding import sinusoidal
+from sfumato.store import weight_files
 
 INDEX = "model_index.json"
+PICKLES = ["*.bin", "*.pt", "*.ckpt", "*.msgpack", "*.h5", "*.onnx*"]
+"""What is not fetched: it is not read."""
 Family = Literal["sd", "sdxl", "sdxl-refiner"]
 TOWERS: dict[Family, tuple[str, ...]] = {
     "sd": ("text_encoder",),
@@ -78,8 +82,8 @@ class ClipText:
             )
 
     @classmethod
-    def open(cls, name: str, waves: int = 256) -> "ClipText":
-        """The text encoders in a folder or repository, with sizes and hashes as they are found.
+    def open(cls, name: str, waves: int = 256, pinned: bool = True) -> "ClipText":
+        """The text encoders in a folder or repository, with sizes and, if `pinned`, hashes as they are found.
 
         Raises `DataError` where it is not to be had, and `FormatError` where there are no such encoders in it.
         """
@@ -92,13 +96,20 @@ class ClipText:
                 f"{name} holds no text_encoder: give the folder of a Stable Diffusion, in the layout of diffusers"
             )
         unread = cls(name, family, 0)
-        return unread._but(
+        found = unread._but(
             width=sum(tower.width for tower in unread._towers),
             pooled=0 if family == "sd" else unread._towers[-1].pooled,
             zeros=family != "sd" and said.get("force_zeros_for_empty_prompt", True) is True,
             waves=waves,
-            sha256=tuple(digest(folder, _weights(folder)) for folder in unread._folders),
-            tokenizer_sha256=tuple(digest(folder, FILES) for folder in unread._tokenizer_folders),
+        )
+        return found.pinned() if pinned else found
+
+    def pinned(self) -> "ClipText":
+        """The same conditioner, which from now on takes no other weights and tokenizers than those there are."""
+        return self._but(
+            sha256=self.sha256 or tuple(digest(folder, _weights(folder)) for folder in self._folders),
+            tokenizer_sha256=self.tokenizer_sha256
+            or tuple(digest(folder, FILES) for folder in self._tokenizer_folders),
         )
 
     @property
@@ -216,7 +227,7 @@ class ClipText:
 
 
 def _weights(folder: Path) -> list[str]:
-    return [path.name for path in weights(folder)]
+    return [path.name for path in weight_files(folder)]
 
 
 def found_folder(name: str) -> Path:
@@ -225,10 +236,15 @@ def found_folder(name: str) -> Path:
         return place
     from huggingface_hub import snapshot_download
 
-    files_of_both = [f"tokenizer{which}/{file}" for which in ("", "_2") for file in FILES]
-    files_of_both += [f"text_encoder{which}/{file}" for which in ("", "_2") for file in ("config.json", *WEIGHTS[:2])]
+    wanted = [f"{part}{which}/*" for part in ("tokenizer", "text_encoder") for which in ("", "_2")]
+    here = False
+    with contextlib.suppress(Exception):  # not there, or only in part: by kinds of errors that change
+        place = Path(snapshot_download(name, local_files_only=True))
+        here = (place / INDEX).is_file()
     try:
-        return Path(snapshot_download(name, allow_patterns=[INDEX, *files_of_both]))
+        return (
+            place if here else Path(snapshot_download(name, allow_patterns=[INDEX, *wanted], ignore_patterns=PICKLES))
+        )
     except Exception as error:  # the network's own errors come in many kinds
         raise DataError(
             f"there is no folder {name}, and the Hub gives no such model ({type(error).__name__}): give a folder in the"

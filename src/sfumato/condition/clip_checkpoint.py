@@ -10,10 +10,9 @@ from sfumato import files
 from sfumato.errors import FormatError, InputError
 from sfumato.keys import Entry, fill, joined, layer, same
 from sfumato.nn.clip import ClipTower
+from sfumato.store import Weights, weight_files
 
 PLAIN, PROJECTED = CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
-WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.fp16.safetensors")
-"""Files of weights; the first of these that are there are read."""
 
 SIZES = {
     "vocabulary": "vocab_size",
@@ -115,28 +114,14 @@ def ignored(key: str) -> bool:
     return key.endswith("embeddings.position_ids")
 
 
-def read_tower(folder: Path) -> ClipTower:
-    """The text encoder in a folder, in float32, at rest and without gradients.
+def read_tower(folder: Path, dtype: torch.dtype = torch.float32) -> ClipTower:
+    """The text encoder in a folder, at rest and without gradients.
 
     Raises `FormatError` for a folder without config.json and safetensors, and for those that are no such encoder.
     """
-    paths = weights(folder)
-    with torch.device("meta"):
-        tower = read_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
-    tensors = {key: tensor for path in paths for key, tensor in files.read_tensors(path)[0].items()}
-    fill(tower, entries(tower), tensors, str(folder), torch.float32, ignored)
-    return tower.eval().requires_grad_(False)
-
-
-def weights(folder: Path) -> list[Path]:
-    """The files of weights in a folder, beside the configuration."""
     if not (folder / "config.json").is_file():
         raise FormatError(f"{folder} holds no text encoder: there is no config.json in it; copy the model again")
-    for name in WEIGHTS:
-        if found := sorted(folder.glob(name)):
-            return found
-    older = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "older weights, as pytorch_model.bin"
-    raise FormatError(
-        f"{folder} holds no model.safetensors; {older} could run code and are not read: convert them by"
-        " model.save_pretrained(folder, safe_serialization=True) of transformers, or take a version in safetensors"
-    )
+    with torch.device("meta"):
+        tower = read_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
+    fill(tower, entries(tower), Weights(weight_files(folder)), str(folder), dtype, ignored=ignored)
+    return tower.eval().requires_grad_(False)
