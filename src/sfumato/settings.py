@@ -1,8 +1,8 @@
 """How to draw: what a system is saved with, and what a call may change."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
+from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, ShapeError
+from sfumato.guide import Clip, Threshold
 from sfumato.parts import SAMPLERS, SPACINGS, part_field
 from sfumato.sample import DDIM, Sampler
 from sfumato.sample.driver import check_steps
@@ -26,10 +28,37 @@ MOST_SIDE = 16384
 
 
 @dataclass(frozen=True)
+class Bound:
+    """How the estimate of x_0 is held where data can be: within ±`limit`, or not at all if that is None; with a
+    `ratio`, by dynamic thresholding of at most `limit`. `keep_eps` is that of `guide.Clip` and `guide.Threshold`."""
+
+    limit: float | None = None
+    ratio: float | None = None
+    keep_eps: bool = False
+
+    def around(self, denoiser: DenoiserLike) -> DenoiserLike:
+        if self.limit is None:
+            return denoiser
+        if self.ratio is None:
+            return Clip(denoiser, self.limit, self.keep_eps)
+        return Threshold(denoiser, self.ratio, self.limit, self.keep_eps)
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What goes with a sampler: the spacing, and how x_0 is bounded."""
+
+    spacing: Spacing
+    bound: Bound | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """`size` is (width, height); `guidance` the scale of classifier-free guidance, 1 for none.
 
     `interval` and `rescale` say where it guides and how far contrast is brought back: see `guide.ClassifierFree`.
+    Without a `bound`, the codec's limit is taken. Who asks for a sampler whose kind is in `manners` gets what goes with
+    it: a system from another tool is then drawn from as there.
     """
 
     size: tuple[int, int]
@@ -39,9 +68,15 @@ class Settings:
     guidance: float = 1.0
     interval: tuple[float, float] | None = None
     rescale: float = 0.0
+    bound: Bound | None = None
+    manners: Mapping[str, Manner] = field(default_factory=dict)
 
     def dump(self) -> dict[str, Any]:
         """The settings as data, ready for JSON."""
+        manners = {
+            kind: {"spacing": SPACINGS.dump(manner.spacing), "bound": manner.bound and asdict(manner.bound)}
+            for kind, manner in self.manners.items()
+        }
         return {
             "size": list(self.size),
             "sampler": SAMPLERS.dump(self.sampler),
@@ -50,12 +85,17 @@ class Settings:
             "guidance": self.guidance,
             "interval": list(self.interval) if self.interval is not None else None,
             "rescale": self.rescale,
+            **({"bound": asdict(self.bound)} if self.bound is not None else {}),
+            **({"manners": manners} if manners else {}),
         }
 
     def but(self, **given: Any) -> "Settings":
         """These settings with those of `given` that are not None in their place. A sampler or spacing may be spelled:
         "ddim,eta=0.5"."""
-        return replace(self, **{name: _read(name, value) for name, value in given.items() if value is not None})
+        said = {name: _read(name, value) for name, value in given.items() if value is not None}
+        if "sampler" in said and (manner := self.manners.get(SAMPLERS.dump(said["sampler"])["kind"])) is not None:
+            said = {"spacing": manner.spacing, "bound": manner.bound} | said
+        return replace(self, **said)
 
     def check(self) -> None:
         """Raise an `InputError` for what is wrong in itself, whatever the system."""
@@ -74,12 +114,33 @@ class Settings:
                 raise InputError(f"interval must be two sigma/alpha with 0 ≤ low < high, not {self.interval!r}")
         if not isinstance(self.rescale, int | float) or not 0 <= self.rescale <= 1:
             raise InputError(f"rescale must lie between 0 (off) and 1, not {self.rescale!r}")
+        if self.bound is not None and self.bound.limit is not None and not self.bound.limit > 0:
+            raise InputError(f"the limit of x_0 must be above 0, not {self.bound.limit!r}")
 
 
-class SettingsTable(BaseModel):
-    """Settings as they stand in `system.json`."""
-
+class _Table(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class BoundTable(_Table):
+    limit: float | None = None
+    ratio: float | None = None
+    keep_eps: bool = False
+
+    def bound(self) -> Bound:
+        return Bound(self.limit, self.ratio, self.keep_eps)
+
+
+class MannerTable(_Table):
+    spacing: Annotated[Spacing, part_field(SPACINGS)]
+    bound: BoundTable | None = None
+
+    def manner(self) -> Manner:
+        return Manner(self.spacing, self.bound and self.bound.bound())
+
+
+class SettingsTable(_Table):
+    """Settings as they stand in `system.json`."""
 
     size: tuple[int, int]
     sampler: Annotated[Sampler[Any], part_field(SAMPLERS)]
@@ -88,9 +149,21 @@ class SettingsTable(BaseModel):
     guidance: float
     interval: tuple[float, float] | None = None
     rescale: float = 0.0
+    bound: BoundTable | None = None
+    manners: dict[str, MannerTable] = {}
 
     def settings(self) -> Settings:
-        return Settings(self.size, self.sampler, self.spacing, self.steps, self.guidance, self.interval, self.rescale)
+        return Settings(
+            self.size,
+            self.sampler,
+            self.spacing,
+            self.steps,
+            self.guidance,
+            self.interval,
+            self.rescale,
+            self.bound and self.bound.bound(),
+            {kind: table.manner() for kind, table in self.manners.items()},
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,17 +14,17 @@ from torch import Tensor
 
 from sfumato import machine, system_file
 from sfumato.codec import Codec
-from sfumato.condition import Conditioner, Prompt, Text, TokenIds
+from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
 from sfumato.core.condition import Condition
 from sfumato.core.grid import Spacing, levels, spread
 from sfumato.core.noise import Noise
 from sfumato.denoise import Denoiser, DenoiserLike
-from sfumato.errors import InputError
-from sfumato.guide import ClassifierFree, Clip, Watch
+from sfumato.errors import InputError, ShapeError
+from sfumato.guide import ClassifierFree, Watch
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.sample import Sampler, sample
 from sfumato.samples import Samples
-from sfumato.settings import Settings, Stub, listed, try_out, whole
+from sfumato.settings import Bound, Settings, Stub, listed, try_out, whole
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class System:
         interval: tuple[float, float] | None = None,
         rescale: float | None = None,
         negative: Prompt = None,
+        beside: Tensor | None = None,
         guide: Callable[[DenoiserLike], DenoiserLike] | None = None,
         batch: int | None = None,
     ) -> Samples:
@@ -91,6 +92,7 @@ class System:
             interval=interval,
             rescale=rescale,
             negative=negative,
+            beside=beside,
             guide=guide,
             batch=batch,
         )
@@ -110,6 +112,7 @@ class System:
         interval: tuple[float, float] | None = None,
         rescale: float | None = None,
         negative: Prompt = None,
+        beside: Tensor | None = None,
         guide: Callable[[DenoiserLike], DenoiserLike] | None = None,
         batch: int | None = None,
     ) -> Iterator[Frame]:
@@ -120,6 +123,8 @@ class System:
         - `size` (width, height), `sampler`, `spacing`, `steps`, `guidance`, `interval`, `rescale`: in place of the
           system's own settings. A sampler or spacing may be spelled: "ddim", "ddim,eta=0.5";
         - `negative`: a prompt to lead away from, in the place of the empty one, where guidance is on;
+        - `beside` [c, h, w]: channels that a network with the door `image` sees beside each sample, such as
+          `codec.within` makes of a picture and a mask;
         - `guide`: puts a guide of your own around the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`;
         - `batch`: how many are drawn at once; None fits it to their size.
         """
@@ -141,23 +146,30 @@ class System:
         if chosen.guidance == 1 and negative not in (None, ""):
             raise InputError("a negative prompt needs guidance, which is off at 1: give guidance=2 or so")
         self.check(chosen, prompted=bool(given) and len(given) < len(prompts) + 1)  # is an empty prompt asked as well?
-        self.conditioner([*prompts, negative])  # an unknown prompt stops here, before anything is drawn
+        self._check_beside(beside, chosen)
+        conditioner = self.conditioner
+        if isinstance(conditioner, ClipText):
+            conditioner = conditioner.sized(chosen.size)
+        conditioner([*prompts, negative])  # an unknown prompt stops here, before anything is drawn
+        tell = partial(self._condition, conditioner, beside)
         wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
-        around = partial(self._guided, chosen=chosen, negative=negative, guide=guide)
+        around = partial(self._guided, tell=tell, chosen=chosen, negative=negative, guide=guide)
         record = {} if negative is None else {"negative": negative}
         record |= {} if guide is None else {"guide": str(guide)}
-        return self._frames(wanted, chosen, around, record, batch or self.batch(chosen.size))
+        return self._frames(wanted, chosen, tell, around, record, batch or self.batch(chosen.size))
 
     def _frames(
         self,
         wanted: list[tuple[Prompt, int]],
         chosen: Settings,
+        tell: Callable[[Sequence[Prompt]], Condition],
         guided: Callable[[Sequence[Prompt]], DenoiserLike],
         extra: dict[str, Any],
         batch: int,
     ) -> Iterator[Frame]:
         grid = levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
         record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **chosen.dump(), **extra}
+        record.pop("manners", None)  # of samplers that were not asked for
         record["precision"] = str(next(self.denoiser.parameters()).dtype).removeprefix("torch.")
         batches = [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
         total = len(batches) * chosen.steps
@@ -168,7 +180,7 @@ class System:
             shape = self.codec.shape(chosen.size)
             start = noise(*shape).to(self.device) * spread(chosen.spacing, grid[0])
             watch = Watch(guided(prompts))
-            condition = self.conditioner(prompts).to(self.device)
+            condition = tell(prompts)
             for move, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):
                 assert watch.last is not None
                 samples = None
@@ -180,23 +192,45 @@ class System:
     def _guided(
         self,
         prompts: Sequence[Prompt],
+        tell: Callable[..., Condition],
         chosen: Settings,
         negative: Prompt,
         guide: Callable[[DenoiserLike], DenoiserLike] | None,
     ) -> DenoiserLike:
-        """The denoiser in its guides: classifier-free where there is a prompt, the caller's own, and clipping where the
-        codec is bounded."""
+        """The denoiser in its guides: classifier-free where there is a prompt, the caller's own, what bounds x_0."""
         denoiser: DenoiserLike = self.denoiser
         if chosen.guidance != 1 and any(prompt not in (None, "") for prompt in (*prompts, negative)):
-            null: Condition = self.conditioner([negative] * len(prompts)).to(self.device)
+            null = tell([negative] * len(prompts), negative=True)
             denoiser = ClassifierFree(denoiser, null, chosen.guidance, chosen.interval, chosen.rescale)
         if guide is not None:
             denoiser = guide(denoiser)
-        return denoiser if self.codec.limit is None else Clip(denoiser, self.codec.limit)
+        return (chosen.bound or Bound(self.codec.limit)).around(denoiser)
+
+    def _condition(
+        self, conditioner: Conditioner, beside: Tensor | None, prompts: Sequence[Prompt], negative: bool = False
+    ) -> Condition:
+        """What the denoiser is told of these prompts, or, `negative`, led away from."""
+        told = conditioner.negative(prompts) if negative and isinstance(conditioner, ClipText) else conditioner(prompts)
+        if beside is not None:
+            told = replace(told, image=beside.expand(len(prompts), *beside.shape))
+        return told.to(self.device)
+
+    def _check_beside(self, beside: Tensor | None, chosen: Settings) -> None:
+        """Raise a `ShapeError` unless there are the channels that the network sees beside a sample, of its size."""
+        wanted: int = getattr(self.denoiser.network, "image", 0)
+        shape = (wanted, *self.codec.shape(chosen.size)[1:]) if wanted else None
+        found = None if beside is None else tuple(beside.shape)
+        if found != shape:
+            wants = f"{list(shape)} beside each sample" if shape else "nothing beside a sample"
+            given = list(found) if found else "nothing"
+            raise ShapeError(
+                f"this system's network sees {wants}, and was given {given}; a picture and a mask become such channels"
+                " by system.codec.within(picture, mask)"
+            )
 
     def unread(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long to be read; "" if all of it is."""
-        return self.conditioner.cut(prompt) if isinstance(self.conditioner, Text | TokenIds) else ""
+        return self.conditioner.cut(prompt) if isinstance(self.conditioner, Text | TokenIds | ClipText) else ""
 
     def check(self, chosen: Settings, prompted: bool) -> None:
         """Raise an `InputError` for settings that this system cannot draw with; one for a size says which near by
@@ -230,7 +264,9 @@ class System:
         for part in self._parts().values():
             part.to(where, machine.dtype(machine.pick_precision(where, precision)))
             part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        if isinstance(self.conditioner, Text) and where.type != "cpu":  # there it is, and need not be read yet
+        if (
+            isinstance(self.conditioner, Text | ClipText) and where.type != "cpu"
+        ):  # it is there, and need not be read yet
             self.conditioner.to(where)
         self._weights = (known[0], self._state()) if known is not None else None
         return self
@@ -272,6 +308,8 @@ class System:
     def save(self, folder: str | Path, shard: int = system_file.SHARD) -> Path:
         """Write the system to `folder`: `system.json` and the weights it names, in files of at most `shard` bytes. A
         system there before stays whole until this one is."""
+        if isinstance(self.conditioner, ClipText):
+            self.conditioner = self.conditioner.pinned()
         digest = system_file.write(Path(folder), self.spec(), self._parts(), shard=shard)
         self._weights = (digest, self._state())
         return Path(folder)

@@ -99,7 +99,7 @@ def ours(drawing: Drawing, network: Network, steps: int) -> Tensor:
     noise = Noise(SEEDS)
     path = levels(drawing.schedule, drawing.spacing, steps)
     x = noise(2, 1, 1) * spread(drawing.spacing, path[0])
-    denoiser = drawing.around(Denoiser(network, drawing.schedule, drawing.parameterization))
+    denoiser = drawing.bound.around(Denoiser(network, drawing.schedule, drawing.parameterization))
     *_, x = sample(denoiser, drawing.sampler, x, path, noise=noise)
     return x / path[-1].alpha.float() if config_of(drawing) == "EulerDiscreteScheduler" else x
 

@@ -2,9 +2,10 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from sfumato.codec.tiles import tiled
-from sfumato.errors import InputError
+from sfumato.errors import InputError, ShapeError
 from sfumato.nn.autoencoder import Autoencoder
 
 
@@ -61,6 +62,23 @@ class Latent(nn.Module):
         if max(z.shape[-2:]) * factor > self.whole:
             return tiled(lambda part: self.network.decode(part).float(), z, 1, factor).clamp_(-1, 1)
         return self.network.decode(z).float().clamp(-1, 1)
+
+    def within(self, picture: Tensor, mask: Tensor) -> Tensor:
+        """What a network that paints within a picture sees beside its sample: [1 + channels, h/f, w/f].
+
+        `picture` [colours, h, w] in [−1, 1]; `mask` [h, w], above a half where new is wanted. The mask, at the latents'
+        size, then the latents of the picture with the middle of the range there (Stable Diffusion's inpainting
+        checkpoints, after arXiv:2112.10752, section 4.5).
+        """
+        if picture.ndim != 3 or len(picture) != self.colours or mask.shape != picture.shape[1:]:
+            raise ShapeError(
+                f"a picture [{self.colours}, h, w] and a mask [h, w] are wanted, not {list(picture.shape)} and"
+                f" {list(mask.shape)}"
+            )
+        wanted = (mask > 0.5).float()
+        latents = self.encode((picture * (1 - wanted))[None])[0]
+        small = interpolate(wanted[None, None], size=latents.shape[-2:])[0].to(latents)
+        return torch.cat([small, latents])
 
     def _like_weights(self, x: Tensor) -> Tensor:
         """On the device and in the type of the weights."""

@@ -98,6 +98,11 @@ def _component(root: Path, name: str, kind: str) -> Component:
 # The Hub -----------------------------------------------------------------------------------------------------------
 
 
+def is_name(where: str | Path) -> bool:
+    """Whether this is the name of a repository on the Hub, and no folder."""
+    return not Path(where).exists() and HUB.fullmatch(str(where)) is not None
+
+
 def find(where: str | Path) -> Path:
     """The folder `where`, or that of the Hub's repository of that name in the cache, filled if need be."""
     folder = Path(where)
@@ -105,7 +110,7 @@ def find(where: str | Path) -> Path:
         if not is_checkpoint(folder):
             raise FormatError(f"{folder} holds no {INDEX}: it is no checkpoint of diffusers")
         return folder
-    if folder.exists() or not HUB.fullmatch(str(where)):
+    if folder.exists() or not is_name(where):
         raise DataError(f"{where} is neither a folder nor the name of a repository on the Hub, as OWNER/NAME")
     from huggingface_hub import list_repo_files, snapshot_download
 

@@ -27,9 +27,7 @@ from sfumato.core.schedule import (
     ZeroTerminal,
 )
 from sfumato.core.schedule import Flow as FlowSchedule
-from sfumato.denoise import DenoiserLike
 from sfumato.errors import FormatError, InputError
-from sfumato.guide import Clip, Threshold
 from sfumato.interop.scheduler_options import read_options
 from sfumato.sample import (
     DDIM,
@@ -45,6 +43,7 @@ from sfumato.sample import (
     Sampler,
     UniPC,
 )
+from sfumato.settings import Bound
 
 Options = Mapping[str, Any]
 REMAINS = 2.0**-24
@@ -60,26 +59,15 @@ VARIANCES = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a model is drawn from: its schedule and what it predicts, and the solver, spacing and number of steps.
-
-    The estimate of x_0 is held within `limit`, or by the ratio and bound of a dynamic `threshold`, where those are
-    given; with `keep_eps` the noise stays what it was before (`guide.Clip`, `guide.Threshold`).
-    """
+    """How a model is drawn from: its schedule, what it predicts, the solver, spacing and number of steps, and how the
+    estimate of x_0 is bounded."""
 
     schedule: Schedule
     parameterization: Parameterization
     sampler: Sampler[Any]
     spacing: Spacing
     steps: int = 50
-    limit: float | None = None
-    threshold: tuple[float, float] | None = None
-    keep_eps: bool = False
-
-    def around(self, denoiser: DenoiserLike) -> DenoiserLike:
-        """The denoiser in the guides that this needs: what `System.generate` takes as its `guide`."""
-        if self.threshold is not None:
-            return Threshold(denoiser, *self.threshold, keep_eps=self.keep_eps)
-        return denoiser if self.limit is None else Clip(denoiser, self.limit, self.keep_eps)
+    bound: Bound = Bound()
 
 
 def read(config: Mapping[str, Any], name: str = "scheduler_config.json", exact: bool = False) -> Drawing:
@@ -101,7 +89,8 @@ def _ddpm(o: Options, exact: bool) -> Drawing:
 
 
 def _ddim(o: Options, exact: bool) -> Drawing:
-    return replace(_drawing(o, DDIM(), _whole(o)), keep_eps=o["clip_sample"] or o["thresholding"])
+    drawing = _drawing(o, DDIM(), _whole(o))
+    return replace(drawing, bound=replace(drawing.bound, keep_eps=drawing.bound.limit is not None))
 
 
 def _pndm(o: Options, exact: bool) -> Drawing:
@@ -153,7 +142,7 @@ def _unipc(o: Options, exact: bool) -> Drawing:
 def _edm_euler(o: Options, exact: bool) -> Drawing:
     spacing = KarrasSpacing(float(o["rho"])) if o["sigma_schedule"] == "karras" else LogSNR()
     schedule = EDM(float(o["sigma_min"]), float(o["sigma_max"]))
-    return Drawing(schedule, Karras(float(o["sigma_data"])), Euler(), spacing, threshold=_threshold(o))
+    return Drawing(schedule, Karras(float(o["sigma_data"])), Euler(), spacing, bound=_bound(o))
 
 
 def _edm_dpm(o: Options, exact: bool) -> Drawing:
@@ -195,9 +184,7 @@ def _drawing(o: Options, sampler: Sampler[Any], spacing: Spacing, steps: int = 5
         if spacing.times == "trailing":
             raise InputError("lambda_min_clipped with trailing times gives another number of steps than asked for")
         spacing = replace(spacing, most=int((schedule.logsnr / 2 >= low).sum()))
-    limit = float(o["clip_sample_range"]) if o.get("clip_sample") and not o.get("thresholding") else None
-    prediction = PREDICTIONS[o["prediction_type"]]
-    return Drawing(schedule, prediction, sampler, spacing, steps, limit, _threshold(o))
+    return Drawing(schedule, PREDICTIONS[o["prediction_type"]], sampler, spacing, steps, _bound(o))
 
 
 def _table(o: Options, remains: float) -> Table:
@@ -212,10 +199,10 @@ def _table(o: Options, remains: float) -> Table:
     return ZeroTerminal(table, remains) if o.get("rescale_betas_zero_snr") else table
 
 
-def _threshold(o: Options) -> tuple[float, float] | None:
-    if not o.get("thresholding"):
-        return None
-    return float(o["dynamic_thresholding_ratio"]), float(o["sample_max_value"])
+def _bound(o: Options) -> Bound:
+    if o.get("thresholding"):
+        return Bound(float(o["sample_max_value"]), float(o["dynamic_thresholding_ratio"]))
+    return Bound(float(o["clip_sample_range"])) if o.get("clip_sample") else Bound()
 
 
 def _end(o: Options) -> Any:

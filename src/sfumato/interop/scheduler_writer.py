@@ -35,7 +35,7 @@ def write(drawing: Drawing) -> dict[str, Any]:
     """
     config = _proposed(drawing)
     back = read(config, exact=isinstance(drawing.sampler, DPMSolver) and drawing.sampler.halved)
-    for part in ("schedule", "parameterization", "sampler", "limit", "threshold", "keep_eps"):
+    for part in ("schedule", "parameterization", "sampler", "bound"):
         ours, theirs = getattr(drawing, part), getattr(back, part)
         if ours != theirs:
             raise InputError(f"diffusers has no {part} {ours!r} with this sampler; the nearest there is {theirs!r}")
@@ -171,9 +171,9 @@ def _dpm_of(sampler: DPMSolver | DPMSolverPairs) -> dict[str, Any]:
 
 def _held(drawing: Drawing) -> dict[str, Any]:
     """What keeps the estimate of x_0 where data can be."""
-    if drawing.threshold is not None:
-        ratio, most = drawing.threshold
-        return {"thresholding": True, "dynamic_thresholding_ratio": ratio, "sample_max_value": most}
-    if drawing.limit is not None:
-        return {"clip_sample": True, "clip_sample_range": drawing.limit}
+    bound = drawing.bound
+    if bound.ratio is not None:
+        return {"thresholding": True, "dynamic_thresholding_ratio": bound.ratio, "sample_max_value": bound.limit}
+    if bound.limit is not None:
+        return {"clip_sample": True, "clip_sample_range": bound.limit}
     return {"clip_sample": False} if type(drawing.sampler) in (Ancestral, DDIM, Heun, LCM) else {}

@@ -1,0 +1,190 @@
+"""From a checkpoint of diffusers to a System."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sfumato import machine
+from sfumato.codec import Codec, Latent, Pixels
+from sfumato.condition import ClipText, Conditioner, Labels, Nothing
+from sfumato.core.grid import AYS
+from sfumato.denoise import Denoiser
+from sfumato.errors import FormatError, nearest
+from sfumato.interop import autoencoder, dit, folder, scheduler, unet
+from sfumato.interop.folder import Checkpoint, Component
+from sfumato.keys import Entry, fill
+from sfumato.nn.dit import DiT
+from sfumato.nn.unet import UNet
+from sfumato.sample import LCM, DPMSolver, EulerAncestral
+from sfumato.settings import Manner, Settings
+from sfumato.system import System
+
+NETWORKS: dict[str, Any] = {
+    "UNet2DModel": unet,
+    "UNet2DConditionModel": unet,
+    "DiTTransformer2DModel": dit,
+    "Transformer2DModel": dit,
+}
+"""Which module reads the network of each class."""
+THEIRS = {
+    "ddpm": "DDPMScheduler",
+    "ddim": "DDIMScheduler",
+    "plms": "PNDMScheduler",
+    "lms": "LMSDiscreteScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler-ancestral": "EulerAncestralDiscreteScheduler",
+    "heun": "HeunDiscreteScheduler",
+    "dpm++": "DPMSolverMultistepScheduler",
+    "dpm++pairs": "DPMSolverSinglestepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "lcm": "LCMScheduler",
+}
+"""The scheduler there that each of our samplers is."""
+GUIDANCE = {"sd": 7.5, "sdxl": 5.0, "sdxl-refiner": 5.0}
+CLASS_GUIDANCE = 4.0
+"""What diffusers' pipelines guide by, unless told."""
+STEPS = 16
+INTERVAL = (0.28, 5.42)
+"""Between which sigma/alpha guidance helps: arXiv:2404.07724, section 4, for Stable Diffusion XL."""
+
+
+def load(where: str | Path, device: str | None = None, precision: str | None = None) -> System:
+    """The system in a folder of diffusers, or in the Hub's repository of that name.
+
+    It is drawn from by our own settings, which need fewer steps; whoever asks for a sampler gets the times and the
+    bounds that diffusers' scheduler of that name has with this checkpoint, and with the same steps and guidance the
+    same pictures.
+
+    Weights go tensor by tensor to the device and the precision: the best there are, unless told. Raises `DataError`
+    where there is no such folder or repository, and `FormatError` for what is damaged, or not known here.
+    """
+    checkpoint = folder.read(where)
+    on = machine.pick_device(device)
+    dtype = machine.dtype(machine.pick_precision(on, precision))
+    drawing = _drawing(checkpoint)
+    with torch.device("meta"):
+        network, codec = _network(checkpoint), _codec(checkpoint)
+    conditioner = _conditioner(checkpoint, network)
+    _check_fit(checkpoint, network, codec, conditioner)
+    source = checkpoint.component("unet", "transformer")
+    _fill(network, NETWORKS[source.kind].entries(network), source, on, dtype)
+    if isinstance(codec, Latent):
+        _fill(codec, autoencoder.entries(codec), checkpoint.component("vae", "vqvae"), on, dtype)
+    denoiser = Denoiser(network, drawing.schedule, drawing.parameterization)
+    settings = _settings(checkpoint, drawing, codec, conditioner)
+    about = {"from": checkpoint.where, "pipeline": checkpoint.pipeline}
+    return System(codec, conditioner, denoiser, settings, about).to(device, precision)
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------
+
+
+def _network(checkpoint: Checkpoint) -> UNet | DiT:
+    component = checkpoint.component("unet", "transformer")
+    if component.kind not in NETWORKS:
+        raise FormatError(
+            f"{checkpoint.where}: its {component.name} is a {component.kind}, which is not read here;"
+            f" {nearest(component.kind, NETWORKS)}"
+        )
+    return NETWORKS[component.kind].read_config({"_class_name": component.kind, **component.config}, _name(component))
+
+
+def _codec(checkpoint: Checkpoint) -> Codec:
+    if not {"vae", "vqvae"} & checkpoint.components.keys():
+        said = checkpoint.component("unet", "transformer").config
+        channels = said.get("in_channels")
+        if channels not in (1, 3):
+            raise FormatError(f"{checkpoint.where} has no autoencoder, and its network draws {channels} channels")
+        return Pixels(channels)
+    component = checkpoint.component("vae", "vqvae")
+    return autoencoder.read_config({"_class_name": component.kind, **component.config}, _name(component))
+
+
+def _conditioner(checkpoint: Checkpoint, network: UNet | DiT) -> Conditioner:
+    if {"text_encoder", "text_encoder_2"} & checkpoint.components.keys():
+        config = checkpoint.component("unet", "transformer").config
+        where = checkpoint.where if folder.is_name(checkpoint.where) else str(checkpoint.folder)
+        return ClipText.open(where, waves=config.get("addition_time_embed_dim") or 256, pinned=False)
+    if not network.vector:
+        return Nothing()
+    classes = dit.classes(checkpoint.said, network.vector, checkpoint.where)
+    return Labels(classes, dropout=0.1 if isinstance(network, DiT) and network.null else 0.0)
+
+
+def _check_fit(checkpoint: Checkpoint, network: UNet | DiT, codec: Codec, conditioner: Conditioner) -> None:
+    """Raise a `FormatError` unless the components are of one system."""
+    wanted = {"in_channels": codec.channels, "tokens": 0, "vector": 0} | conditioner.doors
+    for name, width in wanted.items():
+        if (found := getattr(network, name)) != width:
+            raise FormatError(
+                f"{checkpoint.where}: its network has {found} for {name}, and its other components {width}: they are"
+                " not of one checkpoint"
+            )
+    if network.image not in (0, codec.channels + 1):
+        raise FormatError(
+            f"{checkpoint.where}: its network sees {network.image} channels beside a sample, and known are a mask and"
+            f" the {codec.channels} of a picture"
+        )
+
+
+def _drawing(checkpoint: Checkpoint) -> scheduler.Drawing:
+    component = checkpoint.component("scheduler")
+    return scheduler.read({**component.config, "_class_name": component.kind}, _name(component))
+
+
+def _settings(checkpoint: Checkpoint, drawing: scheduler.Drawing, codec: Codec, conditioner: Conditioner) -> Settings:
+    component = checkpoint.component("unet", "transformer")
+    side = unet.sample_size(component.config, _name(component)) or 64
+    height, width = (side, side) if isinstance(side, int) else side
+    factor = codec.network.factor if isinstance(codec, Latent) else 1
+    guidance = 1.0
+    if isinstance(conditioner, ClipText):
+        guidance = GUIDANCE[conditioner.family]
+    elif isinstance(conditioner, Labels) and conditioner.dropout:
+        guidance = CLASS_GUIDANCE
+    theirs = Settings(
+        (width * factor, height * factor),
+        drawing.sampler,
+        drawing.spacing,
+        drawing.steps,
+        guidance,
+        bound=drawing.bound,
+        manners=_manners(checkpoint),
+    )
+    config = checkpoint.component("scheduler").config
+    distilled = isinstance(drawing.sampler, LCM) or (
+        isinstance(drawing.sampler, EulerAncestral) and config.get("timestep_spacing") == "trailing"
+    )
+    if distilled:  # they were taught to draw so, in a few steps, with the guidance inside
+        return theirs.but(steps=4, guidance=1.0)
+    if isinstance(conditioner, ClipText):
+        model = "sd15" if conditioner.family == "sd" else "sdxl"
+        return theirs.but(sampler=DPMSolver(2), spacing=AYS(model), steps=STEPS, interval=INTERVAL)
+    return theirs
+
+
+def _manners(checkpoint: Checkpoint) -> dict[str, Manner]:
+    """What diffusers' schedulers do with this checkpoint, by the kind of our sampler."""
+    component, found = checkpoint.component("scheduler"), {}
+    for kind, name in THEIRS.items():
+        try:
+            drawing = scheduler.read({**component.config, "_class_name": name}, _name(component))
+        except FormatError:
+            continue  # this one cannot be told what the checkpoint's own is
+        found[kind] = Manner(drawing.spacing, drawing.bound)
+    return found
+
+
+# Weights --------------------------------------------------------------------------------------------------------------
+
+
+def _fill(
+    module: nn.Module, entries: list[Entry], component: Component, device: torch.device, dtype: torch.dtype
+) -> None:
+    fill(module, entries, component.weights(), _name(component), dtype, device)
+
+
+def _name(component: Component) -> str:
+    return str(component.folder)
