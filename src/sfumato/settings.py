@@ -46,7 +46,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Manner:
-    """What goes with a sampler: the spacing, and how x_0 is bounded."""
+    """What goes with a sampler: the spacing, and how x_0 is bounded; guidance is then everywhere."""
 
     spacing: Spacing
     bound: Bound | None = None
@@ -94,7 +94,7 @@ class Settings:
         "ddim,eta=0.5"."""
         said = {name: _read(name, value) for name, value in given.items() if value is not None}
         if "sampler" in said and (manner := self.manners.get(SAMPLERS.dump(said["sampler"])["kind"])) is not None:
-            said = {"spacing": manner.spacing, "bound": manner.bound} | said
+            said = {"spacing": manner.spacing, "bound": manner.bound, "interval": None} | said
         return replace(self, **said)
 
     def check(self) -> None:

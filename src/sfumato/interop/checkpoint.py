@@ -129,9 +129,15 @@ def _check_fit(checkpoint: Checkpoint, network: UNet | DiT, codec: Codec, condit
         )
 
 
-def _drawing(checkpoint: Checkpoint) -> scheduler.Drawing:
+def _drawing(checkpoint: Checkpoint, kind: str | None = None) -> scheduler.Drawing:
+    """How the checkpoint is drawn from there, by its own scheduler or one of another class."""
     component = checkpoint.component("scheduler")
-    return scheduler.read({**component.config, "_class_name": component.kind}, _name(component))
+    config = {**component.config, "_class_name": kind or component.kind}
+    if kind == "PNDMScheduler":
+        config["skip_prk_steps"] = True  # without its costly start it is PLMS, as every Stable Diffusion has it
+    if checkpoint.pipeline.startswith("StableDiffusion") and "XL" not in checkpoint.pipeline:
+        config |= {"clip_sample": False, "steps_offset": 1}  # which their pipelines put into older configurations
+    return scheduler.read(config, _name(component))
 
 
 def _settings(checkpoint: Checkpoint, drawing: scheduler.Drawing, codec: Codec, conditioner: Conditioner) -> Settings:
@@ -167,10 +173,10 @@ def _settings(checkpoint: Checkpoint, drawing: scheduler.Drawing, codec: Codec, 
 
 def _manners(checkpoint: Checkpoint) -> dict[str, Manner]:
     """What diffusers' schedulers do with this checkpoint, by the kind of our sampler."""
-    component, found = checkpoint.component("scheduler"), {}
+    found = {}
     for kind, name in THEIRS.items():
         try:
-            drawing = scheduler.read({**component.config, "_class_name": name}, _name(component))
+            drawing = _drawing(checkpoint, name)
         except FormatError:
             continue  # this one cannot be told what the checkpoint's own is
         found[kind] = Manner(drawing.spacing, drawing.bound)
