@@ -18,8 +18,8 @@ FLOORS = [
     ["core"],
     ["denoise", "oracle", "loss", "likelihood", "sample", "guide"],
     ["codec", "condition"],
-    ["parts", "machine", "samples", "settings", "system", "system_file", "classifier", "cascade", "library"],
-    ["data", "train", "evaluate", "edit", "tune", "interop"],
+    ["parts", "machine", "samples", "settings", "system", "system_file", "classifier", "cascade"],
+    ["data", "train", "evaluate", "edit", "tune", "interop", "library"],
     ["recipes", "models"],
     ["cli", "serve"],
 ]

@@ -4,14 +4,20 @@ from importlib.resources import files as resources
 from pathlib import Path
 
 from sfumato.errors import InputError, nearest
+from sfumato.interop import folder
 from sfumato.system import System
 
 
 def load(where: str | Path, device: str | None = None, precision: str | None = None) -> System:
-    """The system of that name that ships, or in the folder `where`, or in the folder of a training run.
+    """The system of that name that ships, or in the folder `where`: one of ours, that of a training run, or one of
+    diffusers, which may also be the name of a repository on the Hub.
 
     Device and precision are the best that the machine has, unless told: see `System.to`.
     """
+    if folder.is_checkpoint(Path(where)) or (str(where) not in shipped() and folder.is_name(where)):
+        from sfumato.interop import checkpoint  # much to import, for those alone who need it
+
+        return checkpoint.load(where, device, precision)
     return System.load(find(where), device, precision)
 
 

@@ -28,6 +28,7 @@ from sfumato.interop.scheduler_writer import write
 from sfumato.oracle import Mixture
 from sfumato.parts import SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import DDIM, Ancestral, DPMSolver, Euler, Heun, sample
+from sfumato.settings import Bound
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [
@@ -357,7 +358,7 @@ def test_plain_spacings_are_written_too() -> None:
         (Drawing(Linear(), Score(), DDIM(), Trailing()), "networks that predict eps, x0 or v, not Score"),
         (Drawing(Linear(), Eps(), DDIM(eta=0.5), Trailing()), "no sampler DDIM\\(eta=0.5\\) with this"),
         (Drawing(Linear(), Eps(), DDIM(), Quadratic()), "no spacing like Quadratic"),
-        (Drawing(Linear(), Eps(), Euler(), Trailing(), limit=1.0), "no limit 1.0 with this sampler"),
+        (Drawing(Linear(), Eps(), Euler(), Trailing(), bound=Bound(1.0)), "no bound Bound.*with this sampler"),
         (Drawing(Linear(), Eps(), DPMSolver(eta=0.5), Trailing()), "no sampler DPMSolver"),
         (Drawing(Linear(), Eps(), DPMSolver(), Leading()), "cannot visit the levels of Leading"),
         (Drawing(ScaledLinear(), Eps(), DDIM(), Discrete(end="first", told="cut", noise="beta")), "cannot visit"),

@@ -1,15 +1,25 @@
 """`sfumato generate`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sfumato import System
 
 
 def generate(
     model: Annotated[
         str,
-        typer.Option("--model", "-m", help="The folder of a system or of a run.", metavar="DIR"),
+        typer.Option(
+            "--model",
+            "-m",
+            help="The folder of a system, a run or a checkpoint of diffusers, or a name on the Hub.",
+            metavar="DIR",
+        ),
     ],
     prompt: Annotated[str | None, typer.Argument(help="What to draw; nothing for anything.")] = None,
     number: Annotated[int, typer.Option("-n", help="How many pictures.")] = 1,
@@ -25,6 +35,8 @@ def generate(
     ] = None,
     rescale: Annotated[float | None, typer.Option(help="Take back contrast that guidance adds: 0 to 1.")] = None,
     negative: Annotated[str | None, typer.Option(help="A prompt to lead away from, by guidance.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture to paint within, with --mask.", metavar="FILE")] = None,
+    mask: Annotated[Path | None, typer.Option(help="White where there is to be something new.", metavar="FILE")] = None,
     classifier: Annotated[
         Path | None, typer.Option(help="A trained classifier to guide with, towards --toward.", metavar="DIR")
     ] = None,
@@ -57,6 +69,11 @@ def generate(
         from sfumato.classifier import NoisyClassifier
 
         guide = NoisyClassifier.load(classifier, device, precision).toward(toward, push)
+    if (image is None) != (mask is None):
+        raise InputError("--image and --mask go together: the picture, and white where there is to be something new")
+    beside = None
+    if image is not None and mask is not None:
+        beside = _within(system, image, mask, _size(size) or system.settings.size)
     frames = system.stream(
         prompt,
         seeds=range(seed, seed + number),
@@ -67,6 +84,7 @@ def generate(
         interval=_interval(interval),
         rescale=rescale,
         negative=negative,
+        beside=beside,
         guide=guide,
         size=_size(size),
     )
@@ -83,6 +101,26 @@ def generate(
             if frame.samples is not None:
                 for path in frame.samples.save(out):
                     print(path)
+
+
+def _within(system: "System", image: Path, mask: Path, size: tuple[int, int]) -> "Tensor":
+    """What a network that paints within a picture sees of it; a network that does not is a `ShapeError` later on."""
+    import torch
+
+    from sfumato.codec import Latent
+    from sfumato.data.decode import decode
+    from sfumato.data.transform import to_array
+    from sfumato.errors import DataError, InputError
+
+    def read(path: Path, channels: int) -> "Tensor":
+        if not path.is_file():
+            raise DataError(f"there is no picture {path}")
+        array = to_array(decode(path.read_bytes(), str(path)), size=size, channels=channels)
+        return torch.from_numpy(array).float() / 255
+
+    if not isinstance(system.codec, Latent):
+        raise InputError("this system does not paint within pictures: leave --image and --mask out")
+    return system.codec.within(read(image, system.codec.colours) * 2 - 1, read(mask, 1)[0])
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

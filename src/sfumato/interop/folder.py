@@ -99,8 +99,8 @@ def _component(root: Path, name: str, kind: str) -> Component:
 
 
 def is_name(where: str | Path) -> bool:
-    """Whether this is the name of a repository on the Hub, and no folder."""
-    return not Path(where).exists() and HUB.fullmatch(str(where)) is not None
+    """Whether this reads as the name of a repository on the Hub, and not as a folder that may be missing."""
+    return not Path(where).parent.is_dir() and HUB.fullmatch(str(where)) is not None
 
 
 def find(where: str | Path) -> Path:
