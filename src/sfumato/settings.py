@@ -46,8 +46,10 @@ class Bound:
 
 @dataclass(frozen=True)
 class Manner:
-    """What goes with a sampler: the spacing, and how x_0 is bounded; guidance is then everywhere."""
+    """What goes with a sampler that is asked for: its own settings, if none were said, the spacing, and how x_0 is
+    bounded; guidance is then everywhere."""
 
+    sampler: Sampler[Any]
     spacing: Spacing
     bound: Bound | None = None
 
@@ -74,7 +76,11 @@ class Settings:
     def dump(self) -> dict[str, Any]:
         """The settings as data, ready for JSON."""
         manners = {
-            kind: {"spacing": SPACINGS.dump(manner.spacing), "bound": manner.bound and asdict(manner.bound)}
+            kind: {
+                "sampler": SAMPLERS.dump(manner.sampler),
+                "spacing": SPACINGS.dump(manner.spacing),
+                "bound": manner.bound and asdict(manner.bound),
+            }
             for kind, manner in self.manners.items()
         }
         return {
@@ -95,6 +101,8 @@ class Settings:
         said = {name: _read(name, value) for name, value in given.items() if value is not None}
         if "sampler" in said and (manner := self.manners.get(SAMPLERS.dump(said["sampler"])["kind"])) is not None:
             said = {"spacing": manner.spacing, "bound": manner.bound, "interval": None} | said
+            if isinstance(given["sampler"], str) and given["sampler"] in self.manners:  # its kind alone
+                said["sampler"] = manner.sampler
         return replace(self, **said)
 
     def check(self) -> None:
@@ -132,11 +140,12 @@ class BoundTable(_Table):
 
 
 class MannerTable(_Table):
+    sampler: Annotated[Sampler[Any], part_field(SAMPLERS)]
     spacing: Annotated[Spacing, part_field(SPACINGS)]
     bound: BoundTable | None = None
 
     def manner(self) -> Manner:
-        return Manner(self.spacing, self.bound and self.bound.bound())
+        return Manner(self.sampler, self.spacing, self.bound and self.bound.bound())
 
 
 class SettingsTable(_Table):

@@ -1,5 +1,6 @@
 """Small checkpoints of each family, with random weights, made by the classes of diffusers and transformers."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,27 @@ def dit() -> Any:
     for block in network.transformer_blocks:
         block.norm1.emb.load_state_dict(first)
     return DiTPipeline(network, kl(), DDIMScheduler(clip_sample=False))
+
+
+@torch.no_grad()
+def by_hand(pipe: Any, scheduler: Any, steps: int, seed: int) -> torch.Tensor:
+    """A picture [1, c, h, w] in [0, 1] of a pipeline without text, by the loop that diffusers' documentation shows.
+
+    Their own pipelines are made for their first schedulers: they scale the first noise before its steps are known, or
+    not at all, and draw later noise from elsewhere.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    network = getattr(pipe, "transformer", None) or pipe.unet
+    codec = getattr(pipe, "vae", None) or getattr(pipe, "vqvae", None)
+    side, channels = network.config.sample_size, network.config.in_channels
+    scheduler.set_timesteps(steps)
+    x = torch.randn(1, channels, side, side, generator=generator) * scheduler.init_noise_sigma
+    more: dict[str, Any] = {"class_labels": torch.tensor([1])} if hasattr(pipe, "transformer") else {}
+    takes = inspect.signature(scheduler.step).parameters
+    noise = {"generator": generator} if "generator" in takes else {}
+    for t in scheduler.timesteps:
+        told = t.reshape(1) if more else t
+        out = network(scheduler.scale_model_input(x, t), told, **more).sample[:, :channels]
+        x = scheduler.step(out, t, x, **noise).prev_sample
+    x = x if codec is None else codec.decode(x / codec.config.scaling_factor).sample
+    return (x / 2 + 0.5).clamp(0, 1)

@@ -129,6 +129,19 @@ def test_prompts_draw_the_same_in_every_size(
     assert furthest(found, theirs) <= BOUND
 
 
+@pytest.mark.parametrize("sampler", [kind for kind in THEIRS if kind != "lcm"])
+@pytest.mark.parametrize("family", ["ddpm", "ldm-vq", "ldm-kl", "dit"])
+def test_what_has_no_prompt_is_drawn_the_same_with_every_sampler(
+    opened: Callable[[str], Opened], family: str, sampler: str
+) -> None:
+    one = opened(family)
+    more = {"skip_prk_steps": True} if sampler == "plms" else {}
+    scheduler = getattr(diffusers, THEIRS[sampler]).from_config(one.pipe.scheduler.config, **more)
+    theirs = pipelines.by_hand(one.pipe, scheduler, 6, SEED)
+    found = ours(one.system, 1 if family == "dit" else None, sampler=sampler, steps=6, guidance=1.0)
+    assert furthest(found, theirs) <= BOUND
+
+
 @pytest.mark.parametrize("family", ["ldm-vq", "ldm-kl"])
 def test_latents_without_a_prompt_are_drawn_the_same(opened: Callable[[str], Opened], family: str) -> None:
     one = opened(family)

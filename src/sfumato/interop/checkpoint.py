@@ -179,7 +179,7 @@ def _manners(checkpoint: Checkpoint) -> dict[str, Manner]:
             drawing = _drawing(checkpoint, name)
         except FormatError:
             continue  # this one cannot be told what the checkpoint's own is
-        found[kind] = Manner(drawing.spacing, drawing.bound)
+        found[kind] = Manner(drawing.sampler, drawing.spacing, drawing.bound)
     return found
 
 

@@ -185,10 +185,12 @@ DONE: dict[str, tuple[Any, ...]] = {
     "sigma_schedule": ("karras", "exponential"),
 }
 """What we do of an option, where that is not all."""
+VARIANCES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range")
 OF_CLASS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("PNDMScheduler", "prediction_type"): ("epsilon", "v_prediction"),
-    ("DPMSolverMultistepScheduler", "variance_type"): (None, "learned", "learned_range"),
-    ("DPMSolverSinglestepScheduler", "variance_type"): (None, "learned", "learned_range"),
+    # of these, two take the variance off what a network gives, and the others mean nothing to a solver
+    ("DPMSolverMultistepScheduler", "variance_type"): VARIANCES,
+    ("DPMSolverSinglestepScheduler", "variance_type"): VARIANCES,
     ("DPMSolverSinglestepScheduler", "solver_order"): (1, 2),
     ("UniPCMultistepScheduler", "solver_type"): ("bh1", "bh2"),
     ("EDMEulerScheduler", "prediction_type"): ("epsilon",),
