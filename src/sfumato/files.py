@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,30 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside `path` to write into; it becomes `path`, which is not there yet or is empty, when the block
+    ends well, and is removed with all that is in it when not.
+
+    Raises `StorageError` as `replacing` does.
+    """
+    path = path.absolute()
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        with contextlib.suppress(FileNotFoundError):
+            path.rmdir()
+        os.replace(beside, path)
+        _flush_folder(path.parent)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
@@ -109,15 +133,23 @@ def parse_json(data: bytes, name: str) -> dict[str, Any]:
     return value
 
 
-def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[str, Any] | None = None) -> None:
+def write_tensors(
+    path: Path,
+    tensors: "Mapping[str, Tensor]",
+    about: Mapping[str, Any] | None = None,
+    plain: Mapping[str, str] | None = None,
+) -> None:
     """Write tensors as safetensors, with `about` as JSON in the header, beside a hash of the tensors: the same content
-    gives the same bytes."""
+    gives the same bytes. `plain` is put into the header as it is, for other tools."""
     from safetensors.torch import save_file
 
     ready = _ready(tensors)
-    metadata = None
+    metadata = dict(plain) if plain is not None else None
     if about is not None:
-        metadata = {"sfumato": json.dumps({"about": about, "sha256": _content(ready)}, sort_keys=True)}
+        metadata = {
+            **(plain or {}),
+            "sfumato": json.dumps({"about": about, "sha256": content_sha256(ready)}, sort_keys=True),
+        }
     with replacing(path) as beside:
         try:
             save_file(ready, beside, metadata=metadata)
@@ -137,12 +169,12 @@ def tensors_sha256(tensors: "Mapping[str, Tensor]") -> str:
     return hashlib.sha256(save(_ready(tensors))).hexdigest()
 
 
-def _content(tensors: "Mapping[str, Tensor]") -> str:
-    """A SHA-256 over names, types, shapes and numbers."""
+def content_sha256(tensors: "Mapping[str, Tensor]", names: Collection[str] | None = None) -> str:
+    """A SHA-256 over names, types, shapes and numbers: of all tensors, or of those of these names."""
     import torch
 
     digest = hashlib.sha256()
-    for name in sorted(tensors):
+    for name in sorted(tensors if names is None else names):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
@@ -169,7 +201,7 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     if said is None:
         return tensors, {}
     note = parse_json(said.encode(), f"the header of {path}")
-    if note.get("sha256") != _content(tensors) or not isinstance(note.get("about"), dict):
+    if note.get("sha256") != content_sha256(tensors) or not isinstance(note.get("about"), dict):
         raise FormatError(f"{path} is damaged: its numbers do not match their hash; restore it from a copy")
     return tensors, note["about"]
 

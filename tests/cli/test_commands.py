@@ -16,8 +16,17 @@ import pytest
 from PIL import Image
 from program import SMALL, Sfumato
 
+from sfumato.codec import Pixels
+from sfumato.condition import Nothing
+from sfumato.core.parameterization import Eps
+from sfumato.core.schedule import Linear
+from sfumato.denoise import Denoiser
 from sfumato.errors import Stopped
+from sfumato.nn.unet import UNet
+from sfumato.sample import DDIM
 from sfumato.samples import png, read_record
+from sfumato.settings import Settings
+from sfumato.system import System
 from sfumato.system_file import FORMAT
 from sfumato.train import train
 
@@ -226,6 +235,19 @@ def test_export_halves_a_system(sfumato: Sfumato, run: Path, tmp_path: Path) -> 
     assert "BF16" in sfumato("inspect", "bfloat16").out
 
 
+def test_export_writes_a_folder_of_diffusers_and_says_what_differs(sfumato: Sfumato, tmp_path: Path) -> None:
+    network = UNet(width=8, multipliers=(1, 2), blocks=1, groups=8)
+    settings = Settings((8, 8), DDIM(), steps=10)
+    System(Pixels(), Nothing(), Denoiser(network, Linear(), Eps()), settings).save(tmp_path / "system")
+    said = sfumato("export", "system", "--to", "diffusers", "--out", "there")
+    assert said.code == 0, said.err
+    first, *notes = said.out.splitlines()
+    assert re.match(r"there: \d+\.\d MB in float32$", first) and all(note.startswith("note: ") for note in notes)
+    assert "use_clipped_model_output=True" in notes[0] and "num_inference_steps=10" in notes[1]
+    assert {path.name for path in (tmp_path / "there").iterdir()} == {"model_index.json", "scheduler", "unet"}
+    assert sfumato("generate", "--model", "there", "--steps", 2, *PLACE).code == 0
+
+
 # Train ----------------------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +333,14 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "nothing to export": (("export", "none", "--out", "new"), "there is no folder none"),
     "precision to export": (("export", "RUN", "--out", "new", "--precision", "half"), "precision must be float32 or"),
     "tiny files": (("export", "RUN", "--out", "new", "--megabytes", "0"), "--megabytes must be at least 1, not 0$"),
+    "layout to export": (
+        ("export", "RUN", "--out", "new", "--to", "torch"),
+        "--to cannot be 'torch'; known: diffusers",
+    ),
+    "nothing like it": (
+        ("export", "RUN", "--out", "new", "--to", "diffusers"),
+        "diffusers has no pipeline with a UNet told by Labels, in pixels; it has them for",
+    ),
     "nothing to inspect": (("inspect", "none"), "there is no none$"),
     "no record": (("inspect", "FOREIGN"), "carries no record of Sfumato's"),
     "no picture": (("inspect", "DATA"), "cannot be read as a PNG"),

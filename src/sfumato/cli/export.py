@@ -5,23 +5,37 @@ from typing import Annotated
 
 import typer
 
+LAYOUTS = ("sfumato", "diffusers")
+
 
 def export(
-    model: Annotated[str, typer.Argument(help="The folder of a system or of a run.")],
+    model: Annotated[str, typer.Argument(help="The folder of a system, a run or a checkpoint of diffusers.")],
     out: Annotated[Path, typer.Option(help="The folder for the copy.", metavar="DIR")],
+    to: Annotated[str, typer.Option(help="Whose layout: sfumato or diffusers.")] = "sfumato",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16, which takes half the space.")] = "float32",
     megabytes: Annotated[int, typer.Option(help="The most that a file of weights may hold, in MB.")] = 4096,
 ) -> None:
-    """Write a system to a folder of its own, to be shared or shipped."""
+    """Write a system to a folder of its own, to be shared, shipped or opened by diffusers."""
     from sfumato import load
-    from sfumato.errors import InputError
+    from sfumato.errors import InputError, nearest
     from sfumato.files import check_writable
 
+    if to not in LAYOUTS:
+        raise InputError(f"--to cannot be '{to}'; {nearest(to, LAYOUTS)}")
     if megabytes < 1:
         raise InputError(f"--megabytes must be at least 1, not {megabytes}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty: choose a new folder with --out")
     check_writable(out)
-    load(model, "cpu", precision).save(out, shard=megabytes * 10**6)
-    size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
+    system = load(model, "cpu", precision)
+    notes: tuple[str, ...] = ()
+    if to == "diffusers":
+        from sfumato.interop.write import write  # much to import, for those alone who need it
+
+        notes = write(system, out, megabytes * 10**6)
+    else:
+        system.save(out, shard=megabytes * 10**6)
+    size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
     print(f"{out}: {size / 1e6:.1f} MB in {precision}")
+    for note in notes:
+        print(f"note: {note}")

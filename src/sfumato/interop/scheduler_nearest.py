@@ -1,0 +1,135 @@
+"""The scheduler of diffusers that a system is exported with: its own way of drawing, or the nearest that there is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from typing import Any
+
+from sfumato.core.grid import levels
+from sfumato.core.schedule import EDM, Table
+from sfumato.errors import FormatError, InputError
+from sfumato.interop.checkpoint import THEIRS
+from sfumato.interop.scheduler import Drawing, read
+from sfumato.interop.scheduler_writer import write
+from sfumato.parts import SAMPLERS
+from sfumato.sample import DDIM, PLMS, Ancestral, DPMSolver, DPMSolverPairs, Sampler, UniPC
+from sfumato.settings import Bound
+from sfumato.system import System
+
+TEXT = "StableDiffusion"
+"""What the names of pipelines that read prompts begin with."""
+PIXELS = (Ancestral, DDIM)
+STILL = (DDIM, PLMS, DPMSolver, DPMSolverPairs, UniPC)
+"""Samplers that need neither noise on the way nor another start than noise of unit variance: those pipelines that read
+no prompts give them neither, but for DDPM's."""
+
+
+STRIDING = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A scheduler's configuration, and, where it does not draw as the system does, what is different."""
+
+    config: dict[str, Any]
+    difference: str = ""
+
+
+def nearest(system: System, pipeline: str) -> Found:
+    """The scheduler for `pipeline` that draws as the system does or, where diffusers has none, the nearest whose
+    schedule and prediction are the same: the same sampler in the manner that diffusers has of it with this checkpoint,
+    or by trailing times; else DDIM.
+
+    Raises `InputError` for a schedule or a prediction that diffusers does not have with this pipeline.
+    """
+    denoiser, settings = system.denoiser, system.settings
+    fits = isinstance(denoiser.schedule, Table) or (isinstance(denoiser.schedule, EDM) and pipeline.startswith(TEXT))
+    if not fits:
+        raise InputError(f"{pipeline} of diffusers walks no schedule like {denoiser.schedule}")
+    bound = settings.bound or Bound(system.codec.limit)
+    own = Drawing(
+        denoiser.schedule, denoiser.parameterization, settings.sampler, settings.spacing, settings.steps, bound
+    )
+    problem: Exception | None = None
+    for drawing in _candidates(own, system, learned=_learns(system)):
+        try:
+            _check_sampler(drawing.sampler, pipeline, _learns(system))
+            config = _written(drawing, pipeline)
+            return Found(config, " ".join(filter(None, (_difference(own, drawing), _limping(config, drawing)))))
+        except (InputError, FormatError) as error:
+            problem = error
+    raise InputError(f"diffusers cannot draw from this system: {problem}")
+
+
+def _learns(system: System) -> bool:
+    """Whether the network gives a variance as well."""
+    return getattr(system.denoiser.network, "out_channels", 0) == 2 * system.codec.channels
+
+
+def _candidates(own: Drawing, system: System, learned: bool) -> Iterator[Drawing]:
+    """Ways to draw, the nearest first."""
+    last: Sampler[Any] = Ancestral("learned") if learned else DDIM()
+    for sampler in dict.fromkeys((own.sampler, last, DDIM())):
+        same = replace(own, sampler=sampler)
+        kind = SAMPLERS.dump(sampler)["kind"]
+        ways = [same]
+        if (manner := system.settings.manners.get(kind)) is not None:
+            ways.append(replace(same, spacing=manner.spacing, bound=manner.bound or own.bound))
+        elif kind in THEIRS:
+            options = {"_class_name": THEIRS[kind], "timestep_spacing": "trailing"}
+            ways.append(replace(same, spacing=read(options).spacing))
+        for way, other in product(ways, (False, True)):
+            keep = way.bound.keep_eps != other
+            yield replace(way, bound=replace(way.bound, keep_eps=keep))
+
+
+def _check_sampler(sampler: Sampler[Any], pipeline: str, learned: bool) -> None:
+    """Raise an `InputError` for a sampler that their pipeline cannot walk with."""
+    if pipeline.startswith(TEXT):
+        return
+    known = PIXELS if pipeline in ("DDPMPipeline", "DDIMPipeline") else STILL
+    noisy = known is STILL and getattr(sampler, "eta", 0)
+    if type(sampler) not in known or noisy:
+        raise InputError(f"{pipeline} walks with {', '.join(one.__name__ for one in known)}, not with {sampler}")
+    if known is PIXELS and learned != (sampler == Ancestral("learned")):
+        raise InputError(f"{pipeline} needs a network that gives a variance to draw by it, and one that gives none")
+
+
+def _written(drawing: Drawing, pipeline: str) -> dict[str, Any]:
+    """The scheduler's configuration, such that the pipeline leaves it as it is."""
+    config = write(drawing)
+    if config.get("timestep_spacing") == "linspace" and (uneven := _limping(config, drawing)):
+        raise InputError(uneven)
+    if not pipeline.startswith(TEXT) or "XL" in pipeline:
+        return config
+    later = config | {"steps_offset": 1}  # Stable Diffusion's own sets both, whatever is said
+    if config.get("clip_sample") or read(later).spacing != read(config).spacing:
+        raise InputError(f"{pipeline} begins its times at 1 and does not clip, whatever its scheduler says")
+    return later
+
+
+def _limping(config: dict[str, Any], drawing: Drawing) -> str:
+    """What to know of a scheduler that takes strides of T/steps, rounded down, where its own times are not so far
+    apart; "" of any other."""
+    if config["_class_name"] not in STRIDING or drawing.schedule.T is None:
+        return ""
+    stride = drawing.schedule.T // drawing.steps
+    times = [float(level.t) for level in levels(drawing.schedule, drawing.spacing, drawing.steps)[:-1]]
+    if {now - then for now, then in pairwise(times)} <= {stride}:
+        return ""
+    return (
+        f"{config['_class_name']} of diffusers takes strides of {stride} times whatever it visits, so that pictures of"
+        f" {drawing.steps} steps differ a little: take a number of steps that divides {drawing.schedule.T}"
+    )
+
+
+def _difference(own: Drawing, other: Drawing) -> str:
+    """What another way of drawing changes, in words."""
+    if own == other:
+        return ""
+    if replace(own, bound=other.bound) == other:
+        return "diffusers keeps eps where it clips, unless DDIMPipeline is told use_clipped_model_output=True"
+    return (
+        f"diffusers cannot draw by {own.sampler} with {own.spacing}: the scheduler there is {other.sampler} with"
+        f" {other.spacing}"
+    )
