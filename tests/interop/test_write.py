@@ -225,15 +225,16 @@ def test_the_published_ddpm_is_written(tmp_path: Path) -> None:
     assert furthest(ours(system), there) <= BOUND
 
 
-def test_strides_that_are_not_those_of_the_times_are_said(tmp_path: Path) -> None:
-    system = made(pixels(), sampler=Ancestral("large"), spacing=Uniform(), steps=10)
-    made_known = plan(system)  # theirs would stride by 100 between times that are 111 apart
-    assert made_known.parts["scheduler"].config == {
-        **made_known.parts["scheduler"].config,  # pyright: ignore
-        "timestep_spacing": "trailing",
-    }
-    assert "cannot draw by Ancestral" in made_known.notes[0] and "differ a little" not in made_known.notes[0]
-    system.settings = system.settings.but(spacing="trailing", steps=7)
+def test_what_their_schedulers_do_wrong_is_kept_out_or_said() -> None:
+    # theirs would stride by 100 between times that are 111 apart, and add noise to clean data after a last time of 99
+    for spacing in ("uniform", "trailing"):
+        system = made(pixels(), sampler=Ancestral("large"), steps=10)
+        system.settings = system.settings.but(spacing=spacing)
+        found = plan(system)
+        config = found.parts["scheduler"].config or {}
+        assert (config["_class_name"], config["timestep_spacing"]) == ("DDPMScheduler", "leading")
+        assert "cannot draw by Ancestral" in found.notes[0]
+    system = made(pixels(), sampler=DDIM(), steps=7)
     assert "take a number of steps that divides 1000" in plan(system).notes[0]
 
 
@@ -257,7 +258,7 @@ def test_a_learned_variance_is_drawn_by(tmp_path: Path) -> None:
     system.denoiser.network.leave[2].weight.data *= 0.1  # pyright: ignore  # or the variances leave all bounds
     assert "Ancestral(variance='learned')" in write(system, tmp_path / "out")[0]
     there = theirs(opened_there(tmp_path / "out"), batch_size=1, num_inference_steps=10, generator=seeded()[0])
-    assert furthest(ours(system, sampler="ddpm,variance=learned"), there) <= BOUND
+    assert furthest(ours(system, sampler="ddpm,variance=learned", spacing="leading"), there) <= BOUND
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])

@@ -38,7 +38,7 @@ class Found:
 def nearest(system: System, pipeline: str) -> Found:
     """The scheduler for `pipeline` that draws as the system does or, where diffusers has none, the nearest whose
     schedule and prediction are the same: the same sampler in the manner that diffusers has of it with this checkpoint,
-    or by trailing times; else DDIM.
+    or by trailing (DDPM: leading) times; else DDIM.
 
     Raises `InputError` for a schedule or a prediction that diffusers does not have with this pipeline.
     """
@@ -76,7 +76,8 @@ def _candidates(own: Drawing, system: System, learned: bool) -> Iterator[Drawing
         if (manner := system.settings.manners.get(kind)) is not None:
             ways.append(replace(same, spacing=manner.spacing, bound=manner.bound or own.bound))
         elif kind in THEIRS:
-            options = {"_class_name": THEIRS[kind], "timestep_spacing": "trailing"}
+            times = "leading" if kind == "ddpm" else "trailing"  # the one that it has without a mistake
+            options = {"_class_name": THEIRS[kind], "timestep_spacing": times}
             ways.append(replace(same, spacing=read(options).spacing))
         for way, other in product(ways, (False, True)):
             keep = way.bound.keep_eps != other
@@ -100,6 +101,8 @@ def _written(drawing: Drawing, pipeline: str) -> dict[str, Any]:
     config = write(drawing)
     if config.get("timestep_spacing") == "linspace" and (uneven := _limping(config, drawing)):
         raise InputError(uneven)
+    if isinstance(drawing.sampler, Ancestral) and drawing.sampler.variance != "small" and _last_time(drawing) > 0:
+        raise InputError("DDPMScheduler of diffusers adds noise to clean data unless the last time that it visits is 0")
     if not pipeline.startswith(TEXT) or "XL" in pipeline:
         return config
     later = config | {"steps_offset": 1}  # Stable Diffusion's own sets both, whatever is said
@@ -121,6 +124,10 @@ def _limping(config: dict[str, Any], drawing: Drawing) -> str:
         f"{config['_class_name']} of diffusers takes strides of {stride} times whatever it visits, so that pictures of"
         f" {drawing.steps} steps differ a little: take a number of steps that divides {drawing.schedule.T}"
     )
+
+
+def _last_time(drawing: Drawing) -> float:
+    return float(levels(drawing.schedule, drawing.spacing, drawing.steps)[-2].t)
 
 
 def _difference(own: Drawing, other: Drawing) -> str:
