@@ -320,6 +320,15 @@ def test_what_has_no_equal_is_named_before_anything_is_written(case: str, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_tokenizer_that_fills_up_by_another_rule_is_not_copied(tmp_path: Path) -> None:
+    pipelines.stable_diffusion(tmp_path / "made").save_pretrained(tmp_path / "saved")
+    system = load(tmp_path / "saved", "cpu", "float32")
+    assert isinstance(system.conditioner, ClipText)
+    system.conditioner._tokenizers[0].pad = 0
+    with pytest.raises(InputError, match="filled up by another piece"):
+        write(system, tmp_path / "out")
+
+
 # Files ----------------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from sfumato.codec import Latent
 from sfumato.condition import ClipText, Labels, Nothing
 from sfumato.condition import clip_checkpoint as clip
 from sfumato.condition.clip import TOWERS
-from sfumato.condition.clip_tokenizer import FILES
+from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
 from sfumato.errors import InputError
 from sfumato.interop import autoencoder, dit, unet
 from sfumato.interop.folder import INDEX
@@ -236,6 +236,11 @@ def _texts(conditioner: ClipText) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     encoders = zip(TOWERS[conditioner.family], conditioner._towers, conditioner._tokenizers, strict=True)
     for name, tower, tokenizer in encoders:
+        if ClipTokenizer(tokenizer.folder).pad != tokenizer.pad:
+            raise InputError(
+                f"texts are filled up by another piece than the tokenizer in {tokenizer.folder} says, which is what"
+                " would be copied: open the system with a folder of diffusers for its configuration"
+            )
         config = clip.write_config(tower)
         parts[name] = Part("transformers", config["architectures"][0], config, tower, clip.entries(tower))
         copied = [tokenizer.folder / file for file in FILES if (tokenizer.folder / file).is_file()]
