@@ -82,6 +82,14 @@ def repeated(entry: Entry, others: Sequence[str]) -> Entry:
     return Entry(entry.ours, names, read, lambda tensor: [one.clone() for one in [*entry.write(tensor)] * len(names)])
 
 
+def renamed(entries: Iterable[Entry], name: Callable[[str], str]) -> list[Entry]:
+    """The same entries for files that call a weight `name` of what these call it."""
+    return [
+        entry._replace(theirs=tuple(map(name, entry.theirs)), before=tuple(map(name, entry.before)))
+        for entry in entries
+    ]
+
+
 def fill(
     module: nn.Module,
     entries: Iterable[Entry],
@@ -103,12 +111,12 @@ def fill(
     entries = [entry if present.isdisjoint(entry.before) else entry._replace(theirs=entry.before) for entry in entries]
     wanted = {key for entry in entries for key in entry.theirs}
     if absent := sorted(wanted - present):
-        raise FormatError(f"{name} is not whole: {_some(absent)} missing from its weights")
+        raise FormatError(f"{name} is not whole: {some(absent)} missing from its weights")
     if unknown := sorted(key for key in present - wanted if not ignored(key)):
-        raise FormatError(f"{name} holds {_some(unknown)}, which its configuration does not speak of")
+        raise FormatError(f"{name} holds {some(unknown)}, which its configuration does not speak of")
     state = dict(module.state_dict(keep_vars=True))
     if astray := sorted(state.keys() ^ {entry.ours for entry in entries}):
-        raise InputError(f"the map of names for a {type(module).__name__} is wrong about {_some(astray)}")
+        raise InputError(f"the map of names for a {type(module).__name__} is wrong about {some(astray)}")
     filled: dict[str, Tensor] = {}
     for entry in entries:
         try:
@@ -135,7 +143,7 @@ def emptied(module: nn.Module, entries: Iterable[Entry]) -> Iterator[tuple[str, 
         yield from zip(entry.theirs, entry.write(state[entry.ours]), strict=True)
 
 
-def _some(keys: Sequence[str]) -> str:
+def some(keys: Sequence[str]) -> str:
     """Names in a few words."""
     more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
     return ", ".join(f"'{key}'" for key in keys[:3]) + more

@@ -3,22 +3,44 @@
 from importlib.resources import files as resources
 from pathlib import Path
 
-from sfumato.errors import InputError, nearest
+from sfumato.condition.clip_file import is_single
+from sfumato.errors import FormatError, InputError, nearest
 from sfumato.interop import folder
+from sfumato.store import PICKLED, refusal
 from sfumato.system import System
 
 
-def load(where: str | Path, device: str | None = None, precision: str | None = None) -> System:
+def load(
+    where: str | Path,
+    device: str | None = None,
+    precision: str | None = None,
+    config: str | Path | None = None,
+    prediction: str | None = None,
+) -> System:
     """The system of that name that ships, or in the folder `where`: one of ours, that of a training run, or one of
-    diffusers, which may also be the name of a repository on the Hub.
+    diffusers, which may also be the name of a repository on the Hub; or in a single file of Stable Diffusion, whose
+    `config` and `prediction` may be told: see `interop/single_file.py`.
 
     Device and precision are the best that the machine has, unless told: see `System.to`.
     """
+    refuse_pickle(Path(where))
+    if is_single(where):
+        from sfumato.interop import checkpoint, single_file
+
+        return checkpoint.opened(single_file.read(where, config, prediction), device, precision)
+    if config is not None or prediction is not None:
+        raise InputError(f"config and prediction are told of a single .safetensors file, which {where} is not")
     if folder.is_checkpoint(Path(where)) or (str(where) not in shipped() and folder.is_name(where)):
         from sfumato.interop import checkpoint  # much to import, for those alone who need it
 
         return checkpoint.load(where, device, precision)
     return System.load(find(where), device, precision)
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raise a `FormatError` for the name of a pickle, whether or not there is one: nothing is read."""
+    if path.suffix.lower() in PICKLED and not path.is_dir():
+        raise FormatError(refusal(path, "StableDiffusionPipeline.from_single_file(FILE)"))
 
 
 def find(where: str | Path) -> Path:

@@ -49,6 +49,9 @@ class Weights(Mapping[str, Tensor]):
             del self._open[path]
         return tensor
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._places  # a Mapping's own would read the tensor
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
@@ -109,10 +112,10 @@ def choose(names: Collection[str]) -> list[str]:
     return []
 
 
-def refusal(path: Path) -> str:
-    """Why a pickle is not read, and what to do."""
+def refusal(path: Path, opened: str = "DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False)") -> str:
+    """Why a pickle is not read, and what to do: `opened` is how the tool that wrote it reads it."""
     return (
         f"{path} is a pickle, which can run code, and is not read. If you trust where it came from, convert it once,"
         " with the tool that wrote it and on a machine that you can spare:"
-        " DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)"
+        f" {opened}.save_pretrained(NEW_FOLDER)"
     )

@@ -137,6 +137,7 @@ def test_what_is_needed_of_a_repository() -> None:
         "a/b/c.json",
     ]
     assert needed(names) == [
+        "README.md",
         "model_index.json",
         "tokenizer/merges.txt",
         "tokenizer/vocab.json",

@@ -17,7 +17,7 @@ def generate(
         typer.Option(
             "--model",
             "-m",
-            help="The folder of a system, a run or a checkpoint of diffusers, or a name on the Hub.",
+            help="The folder of a system, a run or a checkpoint of diffusers, a name on the Hub, or a single file.",
             metavar="DIR",
         ),
     ],
@@ -44,6 +44,9 @@ def generate(
         str | None, typer.Option(help="The class that the classifier guides to.", metavar="CLASS")
     ] = None,
     push: Annotated[float, typer.Option(help="Scale of the classifier's guidance; 0 is off.")] = 1.0,
+    prediction: Annotated[
+        str | None, typer.Option(help="What the network of a single file gives, where it does not say: eps or v.")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Width and height, as 64x64.", metavar="WxH")] = None,
     out: Annotated[Path, typer.Option(help="The folder for the pictures.", metavar="DIR")] = Path("out"),
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
@@ -63,7 +66,7 @@ def generate(
     check_writable(out)
     if (classifier is None) != (toward is None):
         raise InputError("--classifier and --toward go together: the classifier's folder, and the class to draw")
-    system = load(model, device, precision)
+    system = load(model, device, precision, prediction=prediction)
     guide = None
     if classifier is not None and toward is not None:
         from sfumato.classifier import NoisyClassifier

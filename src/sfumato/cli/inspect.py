@@ -9,16 +9,36 @@ import typer
 
 
 def inspect(
-    what: Annotated[Path, typer.Argument(help="A picture that Sfumato drew, or the folder of a system or run.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A picture that Sfumato drew; the folder of a system, a run or a checkpoint of diffusers; a name on"
+            " the Hub; a single file of Stable Diffusion."
+        ),
+    ],
 ) -> None:
-    """Say what made a picture, or what is in a system."""
+    """Say what made a picture, or what is in a system, without loading its weights."""
     from sfumato.cli.table import show
-    from sfumato.errors import FormatError
 
-    if not what.exists():
-        raise FormatError(f"there is no {what}")
-    facts = _system(what) if what.is_dir() else _picture(what)
-    show((name, _plain(value)) for name, value in facts)
+    show((name, _plain(value)) for name, value in _facts(what))
+
+
+def _facts(what: str) -> list[tuple[str, Any]]:
+    from sfumato.condition.clip_file import is_single
+    from sfumato.errors import FormatError
+    from sfumato.interop import folder
+    from sfumato.interop.inspect import describe
+    from sfumato.library import refuse_pickle, shipped
+
+    where = Path(what)
+    refuse_pickle(where)
+    if is_single(what) or folder.is_checkpoint(where):
+        return describe(what)
+    if where.exists() or what in shipped():
+        return _picture(where) if where.is_file() else _system(where)
+    if folder.is_name(what):
+        return describe(what)
+    raise FormatError(f"there is no {what}")
 
 
 def _picture(path: Path) -> list[tuple[str, Any]]:

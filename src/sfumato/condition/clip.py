@@ -1,37 +1,24 @@
 """Prompts as Stable Diffusion reads them: by one or two of CLIP's text encoders."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sfumato import files
-from sfumato.condition.clip_checkpoint import read_tower
-from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
+from sfumato.condition import clip_file
+from sfumato.condition.clip_source import TOWERS, Family, Folders, Source, family_in, found_folder
+from sfumato.condition.clip_tokenizer import ClipTokenizer
 from sfumato.condition.label import Prompt
-from sfumato.condition.pretrained import check_files, digest
 from sfumato.condition.reading import as_text
 from sfumato.core.condition import Condition
-from sfumato.errors import DataError, FormatError, InputError
+from sfumato.errors import FormatError, InputError
 from sfumato.nn.clip import ClipTower
 from sfumato.nn.embedding import sinusoidal
-from sfumato.store import weight_files
 
-INDEX = "model_index.json"
-PICKLES = ["*.bin", "*.pt", "*.ckpt", "*.msgpack", "*.h5", "*.onnx*"]
-"""What is not fetched: it is not read."""
-Family = Literal["sd", "sdxl", "sdxl-refiner"]
-TOWERS: dict[Family, tuple[str, ...]] = {
-    "sd": ("text_encoder",),
-    "sdxl": ("text_encoder", "text_encoder_2"),
-    "sdxl-refiner": ("text_encoder_2",),
-}
-"""The folders of the text encoders that each family reads by; those of their tokenizers are named likewise."""
 SKIP = 1
 """SDXL reads the states before the last layer."""
 
@@ -40,7 +27,9 @@ SKIP = 1
 class ClipText:
     """A prompt as the states that CLIP's text encoders give for it, all of them attended to, padding and all.
 
-    `name` is a folder, or a repository of the Hub, in the layout of diffusers; `ClipText.open` fills in the rest:
+    `name` is a folder, or a repository of the Hub, in the layout of diffusers, or a single file in the original layout;
+    of the latter, `config` is the folder with configurations and tokenizers, "" for those that were published (see
+    `condition/clip_file.py`). `ClipText.open` fills in the rest:
 
     - `sd` (Stable Diffusion 1 and 2, arXiv:2112.10752, section 3.3): the last states [b, 77, width] of one encoder;
     - `sdxl` (arXiv:2307.01952, sections 2.1 and 2.2): through `tokens` the states of two encoders before their last
@@ -67,6 +56,7 @@ class ClipText:
     sha256: tuple[str, ...] = ()
     tokenizer_sha256: tuple[str, ...] = ()
     dropout: float = 0.1
+    config: str = ""
 
     def __post_init__(self) -> None:
         if self.family not in TOWERS:
@@ -82,24 +72,20 @@ class ClipText:
             )
 
     @classmethod
-    def open(cls, name: str, waves: int = 256, pinned: bool = True) -> "ClipText":
-        """The text encoders in a folder or repository, with sizes and, if `pinned`, hashes as they are found.
+    def open(cls, name: str, waves: int = 256, pinned: bool = True, config: str = "") -> "ClipText":
+        """The text encoders in a folder, repository or file, with sizes and, if `pinned`, hashes as they are found.
 
         Raises `DataError` where it is not to be had, and `FormatError` where there are no such encoders in it.
         """
-        root = found_folder(name)
-        said = files.read_json(root / INDEX) if (root / INDEX).is_file() else {}
-        here = tuple(tower for tower in TOWERS["sdxl"] if said.get(tower) != [None, None] and (root / tower).is_dir())
-        family: Family | None = next((family for family, towers in TOWERS.items() if towers == here), None)
-        if family is None:
-            raise FormatError(
-                f"{name} holds no text_encoder: give the folder of a Stable Diffusion, in the layout of diffusers"
-            )
-        unread = cls(name, family, 0)
+        if clip_file.is_single(name):
+            family, zeros = clip_file.family_in(Path(name), config)
+        else:
+            family, zeros = family_in(found_folder(name), name)
+        unread = cls(name, family, 0, config=config)
         found = unread._but(
             width=sum(tower.width for tower in unread._towers),
             pooled=0 if family == "sd" else unread._towers[-1].pooled,
-            zeros=family != "sd" and said.get("force_zeros_for_empty_prompt", True) is True,
+            zeros=zeros,
             waves=waves,
         )
         return found.pinned() if pinned else found
@@ -107,9 +93,8 @@ class ClipText:
     def pinned(self) -> "ClipText":
         """The same conditioner, which from now on takes no other weights and tokenizers than those there are."""
         return self._but(
-            sha256=self.sha256 or tuple(digest(folder, _weights(folder)) for folder in self._folders),
-            tokenizer_sha256=self.tokenizer_sha256
-            or tuple(digest(folder, FILES) for folder in self._tokenizer_folders),
+            sha256=self.sha256 or self._source.digests(),
+            tokenizer_sha256=self.tokenizer_sha256 or self._source.tokenizer_digests(),
         )
 
     @property
@@ -140,8 +125,8 @@ class ClipText:
 
     def fingerprint(self) -> str:
         """A line that changes whenever what is told of a text may."""
-        weights = self.sha256 or [digest(folder, _weights(folder)) for folder in self._folders]
-        tokenizers = self.tokenizer_sha256 or [digest(folder, FILES) for folder in self._tokenizer_folders]
+        weights = self.sha256 or self._source.digests()
+        tokenizers = self.tokenizer_sha256 or self._source.tokenizer_digests()
         return " ".join(["clip", self.family, *weights, *tokenizers])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "ClipText":
@@ -202,51 +187,14 @@ class ClipText:
 
     @cached_property
     def _towers(self) -> tuple[ClipTower, ...]:
-        for folder, sha256 in zip(self._folders, self.sha256 or [None] * len(self._folders), strict=True):
-            check_files(folder, _weights(folder), sha256)
-        return tuple(read_tower(folder) for folder in self._folders)
+        return self._source.towers(self.sha256)
 
     @cached_property
     def _tokenizers(self) -> tuple[ClipTokenizer, ...]:
-        folders = self._tokenizer_folders
-        for folder, sha256 in zip(folders, self.tokenizer_sha256 or [None] * len(folders), strict=True):
-            check_files(folder, FILES, sha256)
-        return tuple(ClipTokenizer(folder) for folder in folders)
-
-    @property
-    def _folders(self) -> list[Path]:
-        return [self._root / tower for tower in TOWERS[self.family]]
-
-    @property
-    def _tokenizer_folders(self) -> list[Path]:
-        return [self._root / tower.replace("text_encoder", "tokenizer") for tower in TOWERS[self.family]]
+        return self._source.tokenizers(self.tokenizer_sha256)
 
     @cached_property
-    def _root(self) -> Path:
-        return found_folder(self.name)
-
-
-def _weights(folder: Path) -> list[str]:
-    return [path.name for path in weight_files(folder)]
-
-
-def found_folder(name: str) -> Path:
-    """The folder of that name, or that of the Hub's repository of that name in the cache, filled if need be."""
-    if (place := Path(name)).is_dir():
-        return place
-    from huggingface_hub import snapshot_download
-
-    wanted = [f"{part}{which}/*" for part in ("tokenizer", "text_encoder") for which in ("", "_2")]
-    here = False
-    with contextlib.suppress(Exception):  # not there, or only in part: by kinds of errors that change
-        place = Path(snapshot_download(name, local_files_only=True))
-        here = (place / INDEX).is_file()
-    try:
-        return (
-            place if here else Path(snapshot_download(name, allow_patterns=[INDEX, *wanted], ignore_patterns=PICKLES))
-        )
-    except Exception as error:  # the network's own errors come in many kinds
-        raise DataError(
-            f"there is no folder {name}, and the Hub gives no such model ({type(error).__name__}): give a folder in the"
-            " layout of diffusers, or the name of a repository while the Hub can be reached"
-        ) from error
+    def _source(self) -> Source:
+        if clip_file.is_single(self.name):
+            return clip_file.SingleFile(Path(self.name), self.config)
+        return Folders(found_folder(self.name), self.family)

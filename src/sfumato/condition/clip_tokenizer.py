@@ -28,12 +28,12 @@ class ClipTokenizer:
 
     Small letters, single spaces, and byte-pair encoding of each word with a sign for its end (CLIP, arXiv:2103.00020,
     section 2.4), by the same rules as the tokenizer of that name in transformers: marks that are written out in a text
-    count as marks, and so does the piece for padding.
+    count as marks, and so does the piece for padding: `pad`, or the folder's own.
 
     Raises `FormatError` for a folder that holds no such tokenizer.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pad: str | None = None) -> None:
         self.folder = folder
         config = _json(folder / CONFIG)
         if (kind := config.get("tokenizer_class", CLASSES[0])) not in CLASSES:
@@ -43,7 +43,7 @@ class ClipTokenizer:
             raise FormatError(f"{folder / CONFIG}: model_max_length should be 3 or more, not {longest!r}")
         self.length = int(min(longest, 2**14))
         """The most that is read, marks and all, as the folder has it."""
-        marks, added = _added(folder, config)
+        marks, added = _added(folder, config, pad)
         backend = _backend(folder, marks, added)
         self._tokenizer, self.vocabulary = Tokenizer(backend), max(backend.get_vocab().values()) + 1
         self.pad: int = backend.token_to_id(marks["pad_token"])
@@ -89,7 +89,7 @@ def _lines(path: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#version")]
 
 
-def _added(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+def _added(folder: Path, config: Mapping[str, Any], pad: str | None) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """The mark for each part that one plays, and what is said of pieces that are found in a text before it is taken
     apart, in the order in which they are added.
 
@@ -108,6 +108,7 @@ def _added(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, str], lis
         decoder = _numbered({number: {"content": piece, "special": piece in named} for piece, number in new}, folder)
         whole = list(_json(folder / WHOLE).get("added_tokens") or ())
         decoder |= _numbered({_part(token, "id"): token for token in whole}, folder)
+    said |= {"pad_token": pad} if pad else {}
     marks = {part: _content(value, folder) for part, value in said.items()}
     known = {_content(token, folder) for token in decoder.values()}
     in_order = [decoder[number] for number in sorted(decoder)]

@@ -9,6 +9,7 @@ from torch import nn
 from sfumato import machine
 from sfumato.codec import Codec, Latent, Pixels
 from sfumato.condition import ClipText, Conditioner, Labels, Nothing
+from sfumato.condition.clip_source import TOWERS, Family
 from sfumato.core.grid import AYS
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, nearest
@@ -60,7 +61,11 @@ def load(where: str | Path, device: str | None = None, precision: str | None = N
     Weights go tensor by tensor to the device and the precision: the best there are, unless told. Raises `DataError`
     where there is no such folder or repository, and `FormatError` for what is damaged, or not known here.
     """
-    checkpoint = folder.read(where)
+    return opened(folder.read(where), device, precision)
+
+
+def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | None = None) -> System:
+    """The system that a checkpoint holds: see `load`."""
     on = machine.pick_device(device)
     dtype = machine.dtype(machine.pick_precision(on, precision))
     drawing = _drawing(checkpoint)
@@ -76,6 +81,17 @@ def load(where: str | Path, device: str | None = None, precision: str | None = N
     settings = _settings(checkpoint, drawing, codec, conditioner)
     about = {"from": checkpoint.where, "pipeline": checkpoint.pipeline}
     return System(codec, conditioner, denoiser, settings, about).to(device, precision)
+
+
+def plan(checkpoint: Checkpoint) -> tuple[scheduler.Drawing, Settings]:
+    """How the checkpoint is drawn from there, and what `opened` would draw with here; by its configurations alone."""
+    drawing = _drawing(checkpoint)
+    with torch.device("meta"):
+        network, codec = _network(checkpoint), _codec(checkpoint)
+    here = tuple(tower for tower in TOWERS["sdxl"] if tower in checkpoint.components)
+    family: Family | None = next((family for family, towers in TOWERS.items() if towers == here), None)
+    conditioner = ClipText(checkpoint.where, family, 0) if family else _conditioner(checkpoint, network)
+    return drawing, _settings(checkpoint, drawing, codec, conditioner)
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------
@@ -106,7 +122,8 @@ def _conditioner(checkpoint: Checkpoint, network: UNet | DiT) -> Conditioner:
     if {"text_encoder", "text_encoder_2"} & checkpoint.components.keys():
         config = checkpoint.component("unet", "transformer").config
         where = checkpoint.where if folder.is_name(checkpoint.where) else str(checkpoint.folder)
-        return ClipText.open(where, waves=config.get("addition_time_embed_dim") or 256, pinned=False)
+        waves = config.get("addition_time_embed_dim") or 256
+        return ClipText.open(where, waves=waves, pinned=False, config=checkpoint.config)
     if not network.vector:
         return Nothing()
     classes = dit.classes(checkpoint.said, network.vector, checkpoint.where)
@@ -189,7 +206,8 @@ def _manners(checkpoint: Checkpoint) -> dict[str, Manner]:
 def _fill(
     module: nn.Module, entries: list[Entry], component: Component, device: torch.device, dtype: torch.dtype
 ) -> None:
-    fill(module, entries, component.weights(), _name(component), dtype, device)
+    names = component.entries(entries)
+    fill(module, names, component.weights(), _name(component), dtype, device, component.ignored)
 
 
 def _name(component: Component) -> str:

@@ -8,10 +8,13 @@ from typing import Any
 
 from sfumato import files
 from sfumato.errors import DataError, FormatError
+from sfumato.keys import Entry
 from sfumato.store import Weights, choose, weight_files
 
 INDEX = "model_index.json"
 CONFIGS = ("config.json", "scheduler_config.json")
+CARD = "README.md"
+"""Which says the licence."""
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
 UNUSED = ("safety_checker", "feature_extractor", "watermark", "image_encoder")
 """Components that draw nothing."""
@@ -30,16 +33,28 @@ class Component:
         """Its weights. Raises `FormatError` where they are pickled, incomplete or missing."""
         return Weights(weight_files(self.folder))
 
+    def entries(self, entries: list[Entry]) -> list[Entry]:
+        """The map of a network's names, by the names in these weights."""
+        return entries
+
+    def ignored(self, key: str) -> bool:
+        """Whether a weight of that name is none of this component's."""
+        return False
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of components. `pipeline` is the class that they were saved from, `said` all of `model_index.json`."""
+    """A folder of components. `pipeline` is the class that they were saved from, `said` all of `model_index.json`.
+
+    Where it is a single file, `folder` is that file, and `config` the folder that it was told to be read by, if any.
+    """
 
     where: str
     folder: Path
     pipeline: str
     components: Mapping[str, Component]
     said: Mapping[str, Any]
+    config: str = ""
 
     def component(self, *names: str) -> Component:
         """The first of these that there is."""
@@ -56,9 +71,10 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / INDEX).is_file()
 
 
-def read(where: str | Path) -> Checkpoint:
-    """The checkpoint in the folder `where`, or in the Hub's repository of that name; no weights are read yet."""
-    folder = find(where)
+def read(where: str | Path, fetch: bool = True) -> Checkpoint:
+    """The checkpoint in the folder `where`, or in the Hub's repository of that name, which is fetched if need be and
+    may be; no weights are read yet."""
+    folder = find(where, fetch)
     said = files.read_json(folder / INDEX)
     pipeline = said.get("_class_name")
     if not isinstance(pipeline, str):
@@ -103,7 +119,7 @@ def is_name(where: str | Path) -> bool:
     return not Path(where).parent.is_dir() and HUB.fullmatch(str(where)) is not None
 
 
-def find(where: str | Path) -> Path:
+def find(where: str | Path, fetch: bool = True) -> Path:
     """The folder `where`, or that of the Hub's repository of that name in the cache, filled if need be."""
     folder = Path(where)
     if folder.is_dir():
@@ -120,6 +136,10 @@ def find(where: str | Path) -> Path:
         return kept
     except Exception:  # not there, or only in part: the library tells the two apart by kinds that change
         pass
+    if not fetch:
+        raise DataError(
+            f"there is no folder {where}, and it is not in the Hub's cache: fetch it, by `hf download {where}`"
+        )
     try:
         wanted = needed(list_repo_files(str(where)))
         return Path(snapshot_download(str(where), allow_patterns=wanted))
@@ -143,5 +163,6 @@ def needed(names: Collection[str]) -> list[str]:
         if place in UNUSED:
             continue
         tables = [base for base in bases if base.endswith((".json", "merges.txt")) and ".index" not in base]
+        tables += [base for base in bases if base == CARD and not place]
         wanted += [f"{place}/{base}" if place else base for base in (*tables, *choose(bases))]
     return sorted(wanted)

@@ -1,11 +1,7 @@
-"""The names of weights in the original layout of Stable Diffusion's single files, from those that diffusers gives."""
+"""The names of weights in the original layout of Stable Diffusion's single files, from those that diffusers gives.
+Those of its text encoders are in `condition/open_clip.py`."""
 
 import re
-from collections.abc import Iterator, Mapping
-
-from torch import Tensor
-
-from sfumato.errors import FormatError
 
 RESNET = {
     "norm1": "in_layers.0",
@@ -77,84 +73,3 @@ def autoencoder(name: str, levels: int) -> str:
     for theirs, original in AUTOENCODER.items():
         name = name.replace(f".{theirs}.", f".{original}.")
     return name
-
-
-OPEN_CLIP_LAYERS = {
-    "ln_1": "layer_norm1",
-    "ln_2": "layer_norm2",
-    "attn.out_proj": "self_attn.out_proj",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-}
-OPEN_CLIP = {
-    "positional_embedding": "text_model.embeddings.position_embedding.weight",
-    "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
-    "ln_final.weight": "text_model.final_layer_norm.weight",
-    "ln_final.bias": "text_model.final_layer_norm.bias",
-}
-
-
-class Renamed(Mapping[str, Tensor]):
-    """The tensors of `weights` whose names begin with `prefix`, each under the name that `names` gives it: from
-    diffusers' name to the original. What no name speaks of keeps its own."""
-
-    def __init__(self, weights: Mapping[str, Tensor], prefix: str, names: Mapping[str, str]) -> None:
-        self._weights = weights
-        inside = {key.removeprefix(prefix): key for key in weights if key.startswith(prefix)}
-        self._places = {name: inside.pop(original) for name, original in names.items() if original in inside}
-        self._places |= inside
-
-    def __getitem__(self, key: str) -> Tensor:
-        return self._weights[self._places[key]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-
-class OpenCLIP(Mapping[str, Tensor]):
-    """A text tower of open_clip below `prefix`, under the names of transformers' `CLIPTextModelWithProjection`.
-
-    Its blocks keep query, key and value in one matrix, and the projection is the transpose of theirs. The blocks from
-    `layers` on, which Stable Diffusion 2 does not use, are left out.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor], prefix: str, layers: int, projects: bool) -> None:
-        self._weights = weights
-        self._places: dict[str, tuple[str, int | None]] = {}
-        for key in weights:
-            if key.startswith(prefix):
-                self._place(key, key.removeprefix(prefix), layers, projects)
-
-    def _place(self, key: str, name: str, layers: int, projects: bool) -> None:
-        if name in OPEN_CLIP:
-            self._places[OPEN_CLIP[name]] = key, None
-        elif name == "text_projection":
-            if projects:
-                self._places["text_projection.weight"] = key, None
-        elif (block := re.fullmatch(r"transformer\.resblocks\.(\d+)\.(.*?)[._](weight|bias)", name)) is not None:
-            if int(block[1]) >= layers:
-                return
-            place = f"text_model.encoder.layers.{block[1]}"
-            if block[2] == "attn.in_proj":
-                for part, letter in enumerate("qkv"):
-                    self._places[f"{place}.self_attn.{letter}_proj.{block[3]}"] = key, part
-            else:
-                self._places[f"{place}.{OPEN_CLIP_LAYERS.get(block[2], block[2])}.{block[3]}"] = key, None
-        elif name != "logit_scale":
-            raise FormatError(f"'{key}' is no weight of a text tower of open_clip that Sfumato knows")
-
-    def __getitem__(self, key: str) -> Tensor:
-        place, part = self._places[key]
-        tensor = self._weights[place]
-        if part is not None:
-            return tensor.chunk(3)[part]
-        return tensor.T if key == "text_projection.weight" else tensor
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)

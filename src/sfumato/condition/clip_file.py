@@ -1,0 +1,192 @@
+"""CLIP's text encoders inside a single file of Stable Diffusion, in its original layout."""
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from sfumato import files
+from sfumato.condition import clip_checkpoint, open_clip
+from sfumato.condition.clip_checkpoint import PLAIN, PROJECTED
+from sfumato.condition.clip_source import TOWERS, Family, tokenizer_name
+from sfumato.condition.clip_source import family_in as family_of_folder
+from sfumato.condition.clip_tokenizer import FILES, MERGES, VOCABULARY, WHOLE, ClipTokenizer
+from sfumato.condition.pretrained import digest
+from sfumato.errors import DataError, FormatError
+from sfumato.keys import fill, renamed
+from sfumato.nn.clip import ClipTower
+from sfumato.store import Weights
+
+SUFFIX = ".safetensors"
+CLIP = "openai/clip-vit-large-patch14"
+"""Whose tokenizer all of them read by; no file holds it."""
+
+CLIP_L: dict[str, Any] = {
+    "architectures": [PLAIN],
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "eos_token_id": 2,
+}
+OPEN_CLIP_H: dict[str, Any] = {
+    "architectures": [PLAIN],
+    "hidden_size": 1024,
+    "num_hidden_layers": 23,  # of 24
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "hidden_act": "gelu",
+    "eos_token_id": 2,
+}
+OPEN_CLIP_G: dict[str, Any] = {
+    "architectures": [PROJECTED],
+    "hidden_size": 1280,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 20,
+    "intermediate_size": 5120,
+    "hidden_act": "gelu",
+    "projection_dim": 1280,
+    "eos_token_id": 2,
+}
+
+
+class Place(NamedTuple):
+    """A text encoder in a file: what its names begin with, and its configuration as it was published."""
+
+    prefix: str
+    config: dict[str, Any]
+
+    @property
+    def open(self) -> bool:
+        """Whether its names are those of open_clip, and not of transformers."""
+        return self.prefix.endswith(".model.")
+
+
+LAYOUTS: tuple[tuple[Family, tuple[Place, ...]], ...] = (
+    ("sd", (Place("cond_stage_model.transformer.", CLIP_L),)),
+    ("sd", (Place("cond_stage_model.model.", OPEN_CLIP_H),)),
+    (
+        "sdxl",
+        (Place("conditioner.embedders.0.transformer.", CLIP_L), Place("conditioner.embedders.1.model.", OPEN_CLIP_G)),
+    ),
+    ("sdxl-refiner", (Place("conditioner.embedders.0.model.", OPEN_CLIP_G),)),
+)
+"""Stable Diffusion 1, 2, XL and its refiner."""
+
+
+def is_single(name: str | Path) -> bool:
+    """Whether this is the name of a file of weights, and not of a folder or a repository."""
+    return str(name).lower().endswith(SUFFIX) and not Path(name).is_dir()
+
+
+def layout(names: Collection[str], where: str) -> tuple[Family, tuple[Place, ...]]:
+    """Which text encoders these weights hold. Raises `FormatError` for none that are known."""
+    for family, places in LAYOUTS:
+        if all(any(name.startswith(place.prefix) for name in names) for place in places):
+            return family, places
+    known = ", ".join(f"'{place.prefix}…'" for _, places in LAYOUTS for place in places)
+    raise FormatError(f"{where} holds no text encoder of Stable Diffusion ({known}): take a file that holds the whole")
+
+
+def family_in(path: Path, config: str) -> tuple[Family, bool]:
+    """The family of the text encoders in a file, and whether it tells no prompt by zeros."""
+    family, _ = layout(files.read_shapes(path), str(path))
+    return family, family_of_folder(Path(config), config)[1] if config else family == "sdxl"
+
+
+class SingleFile:
+    """The text encoders in the file `path`, and tokenizers from elsewhere.
+
+    Where there is a `config`, configurations and tokenizers are those of this folder, in the layout of diffusers. Else
+    they are the published ones: the tokenizer is that of CLIP, from a folder `tokenizer` beside the file or from the
+    Hub, and open_clip's encoders have texts filled up by their own rule.
+    """
+
+    def __init__(self, path: Path, config: str = "") -> None:
+        if not path.is_file():
+            raise DataError(
+                f"there is no file {path}, which holds the text encoder: put it back, or open the model anew"
+            )
+        self.path, self.config = path, config
+        self.weights = Weights([path])
+        family, self.places = layout(self.weights, str(path))
+        self.names = TOWERS[family]
+
+    def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]:
+        if sha256:
+            _check(f"the text encoders in {self.path}", self.digests(), sha256)
+        return tuple(self._tower(place, name) for place, name in zip(self.places, self.names, strict=True))
+
+    def tokenizers(self, sha256: Sequence[str] = ()) -> tuple[ClipTokenizer, ...]:
+        if sha256:
+            _check(f"the tokenizers of {self.path}", self.tokenizer_digests(), sha256)
+        pads = [open_clip.PAD if place.open and not self.config else None for place in self.places]
+        return tuple(ClipTokenizer(folder, pad) for folder, pad in zip(self._tokenizer_folders, pads, strict=True))
+
+    def digests(self) -> tuple[str, ...]:
+        """Those of the encoders' own weights: the rest of the file is read and hashed elsewhere."""
+        return tuple(
+            files.content_sha256(self.weights, [name for name in self.weights if name.startswith(place.prefix)])
+            for place in self.places
+        )
+
+    def tokenizer_digests(self) -> tuple[str, ...]:
+        return tuple(digest(folder, FILES) for folder in self._tokenizer_folders)
+
+    def _tower(self, place: Place, name: str) -> ClipTower:
+        said, where = place.config, f"{self.path}: '{place.prefix}…'"
+        if self.config:
+            where = str(Path(self.config) / name / "config.json")
+            said = files.read_json(Path(where))
+        with torch.device("meta"):
+            tower = clip_checkpoint.read_config(said, where)
+        if place.open:
+            entries = open_clip.entries(tower, place.prefix)
+        else:
+            entries = renamed(clip_checkpoint.entries(tower), f"{place.prefix}{{}}".format)
+
+        def ignored(key: str) -> bool:
+            own = key.removeprefix(place.prefix)
+            return own == key or (open_clip.ignored(tower, own) if place.open else clip_checkpoint.ignored(own))
+
+        fill(tower, entries, self.weights, str(self.path), torch.float32, ignored=ignored)
+        return tower.eval().requires_grad_(False)
+
+    @cached_property
+    def _tokenizer_folders(self) -> list[Path]:
+        if self.config:
+            return [Path(self.config) / tokenizer_name(tower) for tower in self.names]
+        return [self._tokenizer()] * len(self.places)
+
+    def _tokenizer(self) -> Path:
+        """The folder of CLIP's tokenizer."""
+        beside = self.path.parent / "tokenizer"
+        if beside.is_dir():
+            return beside
+        from huggingface_hub import snapshot_download
+
+        reason = ""
+        for cached in (True, False):
+            try:
+                place = Path(snapshot_download(CLIP, allow_patterns=[*FILES], local_files_only=cached))
+            except Exception as error:  # not there, or not to be had: by kinds of errors that change
+                reason = type(error).__name__
+                continue
+            if (place / WHOLE).is_file() or all((place / name).is_file() for name in (VOCABULARY, MERGES)):
+                return place
+        raise DataError(
+            f"{self.path} holds no tokenizer; it reads by that of {CLIP}, which is neither in the folder {beside} nor"
+            f" in the Hub's cache, and the Hub cannot be asked ({reason}): fetch it where there is a network, by `hf"
+            f" download {CLIP} {VOCABULARY} {MERGES}`, or put these two files into {beside}"
+        )
+
+
+def _check(what: str, found: tuple[str, ...], expected: Sequence[str]) -> None:
+    """Raise a `FormatError` unless the hashes are those that are expected."""
+    if found != tuple(expected):
+        raise FormatError(
+            f"{what} changed since the system was made: the SHA-256 should be {', '.join(expected)}, and is"
+            f" {', '.join(found)}; take the version that it was made with"
+        )

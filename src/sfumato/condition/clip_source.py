@@ -1,0 +1,102 @@
+"""Where CLIP's text encoders and tokenizers come from: folders, here or on the Hub. `clip_file` reads single files."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from sfumato import files
+from sfumato.condition.clip_checkpoint import read_tower
+from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
+from sfumato.condition.pretrained import check_files, digest
+from sfumato.errors import DataError, FormatError
+from sfumato.nn.clip import ClipTower
+from sfumato.store import weight_files
+
+INDEX = "model_index.json"
+PICKLES = ["*.bin", "*.pt", "*.ckpt", "*.msgpack", "*.h5", "*.onnx*"]
+"""What is not fetched: it is not read."""
+Family = Literal["sd", "sdxl", "sdxl-refiner"]
+TOWERS: dict[Family, tuple[str, ...]] = {
+    "sd": ("text_encoder",),
+    "sdxl": ("text_encoder", "text_encoder_2"),
+    "sdxl-refiner": ("text_encoder_2",),
+}
+"""The folders of the text encoders that each family reads by; those of their tokenizers are named likewise."""
+
+
+class Source(Protocol):
+    """What text encoders are read from. Hashes are one for each encoder; where any are given, others are refused."""
+
+    def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]: ...
+    def tokenizers(self, sha256: Sequence[str] = ()) -> tuple[ClipTokenizer, ...]: ...
+    def digests(self) -> tuple[str, ...]: ...
+    def tokenizer_digests(self) -> tuple[str, ...]: ...
+
+
+class Folders:
+    """The text encoders and tokenizers of a family, each in its folder below `root`."""
+
+    def __init__(self, root: Path, family: Family) -> None:
+        self.folders = [root / tower for tower in TOWERS[family]]
+        self.tokenizer_folders = [root / tokenizer_name(tower) for tower in TOWERS[family]]
+
+    def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]:
+        for folder, expected in zip(self.folders, sha256 or [None] * len(self.folders), strict=True):
+            check_files(folder, _weights(folder), expected)
+        return tuple(read_tower(folder) for folder in self.folders)
+
+    def tokenizers(self, sha256: Sequence[str] = ()) -> tuple[ClipTokenizer, ...]:
+        folders = self.tokenizer_folders
+        for folder, expected in zip(folders, sha256 or [None] * len(folders), strict=True):
+            check_files(folder, FILES, expected)
+        return tuple(ClipTokenizer(folder) for folder in folders)
+
+    def digests(self) -> tuple[str, ...]:
+        return tuple(digest(folder, _weights(folder)) for folder in self.folders)
+
+    def tokenizer_digests(self) -> tuple[str, ...]:
+        return tuple(digest(folder, FILES) for folder in self.tokenizer_folders)
+
+
+def family_in(root: Path, name: str) -> tuple[Family, bool]:
+    """The family of the text encoders below `root`, and whether it tells no prompt by zeros."""
+    said = files.read_json(root / INDEX) if (root / INDEX).is_file() else {}
+    here = tuple(tower for tower in TOWERS["sdxl"] if said.get(tower) != [None, None] and (root / tower).is_dir())
+    family: Family | None = next((family for family, towers in TOWERS.items() if towers == here), None)
+    if family is None:
+        raise FormatError(
+            f"{name} holds no text_encoder: give the folder of a Stable Diffusion, in the layout of diffusers"
+        )
+    return family, family != "sd" and said.get("force_zeros_for_empty_prompt", True) is True
+
+
+def tokenizer_name(tower: str) -> str:
+    """The folder of an encoder's tokenizer."""
+    return tower.replace("text_encoder", "tokenizer")
+
+
+def _weights(folder: Path) -> list[str]:
+    return [path.name for path in weight_files(folder)]
+
+
+def found_folder(name: str) -> Path:
+    """The folder of that name, or that of the Hub's repository of that name in the cache, filled if need be."""
+    if (place := Path(name)).is_dir():
+        return place
+    from huggingface_hub import snapshot_download
+
+    wanted = [f"{part}{which}/*" for part in ("tokenizer", "text_encoder") for which in ("", "_2")]
+    here = False
+    with contextlib.suppress(Exception):  # not there, or only in part: by kinds of errors that change
+        place = Path(snapshot_download(name, local_files_only=True))
+        here = (place / INDEX).is_file()
+    try:
+        return (
+            place if here else Path(snapshot_download(name, allow_patterns=[INDEX, *wanted], ignore_patterns=PICKLES))
+        )
+    except Exception as error:  # the network's own errors come in many kinds
+        raise DataError(
+            f"there is no folder {name}, and the Hub gives no such model ({type(error).__name__}): give a folder in the"
+            " layout of diffusers, or the name of a repository while the Hub can be reached"
+        ) from error

@@ -1,0 +1,100 @@
+"""What is in a checkpoint of another tool, from configurations and headers alone."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from sfumato import files
+from sfumato.condition.clip_file import is_single
+from sfumato.core.grid import Spacing
+from sfumato.errors import FormatError
+from sfumato.interop import checkpoint, folder, single_file
+from sfumato.interop.folder import CARD, Checkpoint, Component
+from sfumato.parts import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, SPACINGS
+from sfumato.sample import Sampler
+
+BITS = {"BOOL": 8, "F4": 4}
+"""Of types whose names do not say how many; F16, BF16, I64, F8_E4M3 … do."""
+MOST_CARD = 2**20
+SAID = ("prediction_type", "beta_schedule", "beta_start", "beta_end", "timestep_spacing", "steps_offset")
+"""Of a scheduler's configuration, what people ask for."""
+
+
+def describe(where: str | Path) -> list[tuple[str, Any]]:
+    """Names of facts and what they are, for a folder in the layout of diffusers, the name of a repository on the Hub
+    that is in the cache, or a single file: components, how the checkpoint says that it is drawn from and how it is
+    drawn from here, its licence.
+
+    Raises `DataError` where there is none, and `FormatError` for what is damaged. What is whole and not known here is
+    described as far as it goes.
+    """
+    found = single_file.read(where) if is_single(where) else folder.read(where, fetch=False)
+    facts: list[tuple[str, Any]] = [("checkpoint", str(found.folder)), ("pipeline", found.pipeline)]
+    facts += [(name, component_line(one)) for name, one in found.components.items() if not _weightless(name)]
+    if "scheduler" in found.components:
+        said = found.component("scheduler")
+        given = [f"{key} {said.config[key]}" for key in SAID if said.config.get(key) is not None]
+        facts.append(("scheduler", ", ".join([said.kind, *given])))
+    try:
+        facts += _drawn(found)
+    except FormatError as error:
+        facts.append(("not opened", str(error)))
+    return [*facts, ("licence", licence(found.folder) or "not said")]
+
+
+def component_line(component: Component) -> str:
+    """Class, number of parameters, types and bytes of a component, by the headers of its files."""
+    names = component.weights().shapes
+    kinds: Counter[str] = Counter()
+    for name, (kind, shape) in names.items():
+        if not component.ignored(name):
+            kinds[kind] += prod(shape)
+    size = sum(count * _bits(kind) / 8 for kind, count in kinds.items())
+    types = ", ".join(sorted(kind for kind, count in kinds.items() if count))
+    return f"{component.kind}, {sum(kinds.values()) / 1e6:,.2f}M parameters, {types}, {size / 1e6:,.1f} MB"
+
+
+def licence(place: Path) -> str | None:
+    """What a card beside the weights, or the header of a single file, says of the licence."""
+    if place.is_file():
+        said = files.read_header(place).get("__metadata__", {}).get("modelspec.license")
+        if said:
+            return said
+        place = place.parent
+    if not (place / CARD).is_file():
+        return None
+    with open(place / CARD, "rb") as file:
+        card = file.read(MOST_CARD).decode(errors="replace")
+    front = re.match(r"---\r?\n(.*?)\r?\n---", card, re.DOTALL)
+    line = re.search(r"^license:[ \t]*(\S.*?)\s*$", front[1], re.MULTILINE) if front else None
+    return line[1].strip("'\"") if line else None
+
+
+def _weightless(name: str) -> bool:
+    return name == "scheduler" or name.startswith("tokenizer")
+
+
+def _bits(kind: str) -> int:
+    """How many bits a number of this type has."""
+    digits = re.search(r"\d+", kind)
+    return BITS.get(kind) or (int(digits[0]) if digits else 8)
+
+
+def _drawn(found: Checkpoint) -> Iterator[tuple[str, Any]]:
+    """How it is drawn from here: schedule, prediction and settings."""
+    drawing, settings = checkpoint.plan(found)
+    yield "schedule", SCHEDULES.dump(drawing.schedule)
+    yield "prediction", PARAMETERIZATIONS.dump(drawing.parameterization)
+    yield "there", _walk(drawing.sampler, drawing.spacing, drawing.steps)
+    yield "here", _walk(settings.sampler, settings.spacing, settings.steps)
+    yield "size", list(settings.size)
+    yield "guidance", settings.guidance
+    if settings.interval is not None:
+        yield "interval", list(settings.interval)
+
+
+def _walk(sampler: Sampler[Any], spacing: Spacing, steps: int) -> dict[str, Any]:
+    return {"sampler": SAMPLERS.dump(sampler), "spacing": SPACINGS.dump(spacing), "steps": steps}
