@@ -95,7 +95,7 @@ class Diffusers:
     def picture(self, side: int, steps: int | None) -> Any:
         asked: dict[str, Any] = {}
         if steps is not None:
-            self.pipe.scheduler = self._ddim.from_config(self.pipe.scheduler.config)
+            self._by_ddim()
             asked = {"num_inference_steps": steps, "guidance_scale": GUIDANCE}
         dice = self._torch.Generator("cpu").manual_seed(SEED)
         images = self.pipe(PROMPT, height=side, width=side, generator=dice, output_type="np", **asked).images
@@ -108,10 +108,14 @@ class Diffusers:
             stamps.stamp()
             return told
 
-        self.pipe.scheduler = self._ddim.from_config(self.pipe.scheduler.config)
+        self._by_ddim()
         asked: dict[str, Any] = {"num_inference_steps": steps + 1, "guidance_scale": GUIDANCE}
         self.pipe(PROMPT, height=side, width=side, output_type="latent", callback_on_step_end=stamp, **asked)
         return stamps.between()
+
+    def _by_ddim(self) -> None:
+        """DDIM without a bound on x_0, as their pipeline has it when it is made with that scheduler."""
+        self.pipe.scheduler = self._ddim.from_config(self.pipe.scheduler.config, clip_sample=False)
 
     def defaults(self) -> str:
         return f"50 steps of {type(self.pipe.scheduler).__name__}, guidance 7.5"

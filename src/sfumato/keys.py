@@ -102,7 +102,8 @@ def fill(
     """Give `module`, which may be on the meta device, the weights that `theirs` holds, as `dtype` on `device`.
 
     Tensors are taken from `theirs` one entry at a time, and each is brought to its final form before the next: what is
-    in memory is the weights in use. Those of convolutions lie channels last.
+    in memory is the weights in use. Those of convolutions come first, and lie channels last where they are copied:
+    `System` copies the others when it first draws, and what they were mapped from holds nothing else then.
 
     Raises `FormatError`, speaking of `name`, for keys that are missing, keys that no entry names and that are not
     `ignored`, and shapes that do not fit.
@@ -118,7 +119,7 @@ def fill(
     if astray := sorted(state.keys() ^ {entry.ours for entry in entries}):
         raise InputError(f"the map of names for a {type(module).__name__} is wrong about {some(astray)}")
     filled: dict[str, Tensor] = {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: state[entry.ours].ndim != 4):
         try:
             tensor = entry.read([theirs[key] for key in entry.theirs])
         except (RuntimeError, IndexError) as error:
@@ -131,7 +132,8 @@ def fill(
                 f"{name}: '{entry.theirs[0]}' should give a weight of {list(expected)}, by its configuration, and gives"
                 f" {list(tensor.shape)}"
             )
-        layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+        copied = tensor.dtype != (dtype or tensor.dtype) or tensor.device != (device or tensor.device)
+        layout = torch.channels_last if tensor.ndim == 4 and copied else torch.preserve_format
         filled[entry.ours] = tensor.to(device, dtype, memory_format=layout)
     module.load_state_dict(filled, assign=True)
 

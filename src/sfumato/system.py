@@ -60,6 +60,7 @@ class System:
         self.codec, self.conditioner, self.denoiser, self.settings = codec, conditioner, denoiser, settings
         self.about = about or {}
         self._weights: tuple[str, object] | None = None
+        self._laid_out = False
 
     # Drawing ----------------------------------------------------------------------------------------------------------
 
@@ -174,6 +175,7 @@ class System:
         batches = [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
         total = len(batches) * chosen.steps
         self.denoiser.eval()
+        self._lay_out()
         for nth, part in enumerate(batches):
             prompts = [prompt for prompt, _ in part]
             noise = Noise([seed for _, seed in part])
@@ -260,16 +262,28 @@ class System:
     def to(self, device: str | torch.device | None = None, precision: str | None = None) -> "System":
         """Move to a device and a precision (float32 or bfloat16); None picks the best that the machine has."""
         where = machine.pick_device(str(device) if device is not None else None)
-        known = self._weights if self._weights is not None and self._weights[1] == self._state() else None
+        known = self._known()
         for part in self._parts().values():
             part.to(where, machine.dtype(machine.pick_precision(where, precision)))
-            part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if (
             isinstance(self.conditioner, Text | ClipText) and where.type != "cpu"
         ):  # it is there, and need not be read yet
             self.conditioner.to(where)
-        self._weights = (known[0], self._state()) if known is not None else None
+        self.declare(known)
+        self._laid_out = False
+        self._lay_out()
         return self
+
+    def _lay_out(self) -> None:
+        """The weights of convolutions channels last, which is fastest. A system from another tool is so only when it
+        first draws: until then its weights are where they were mapped from, and loading takes no time."""
+        if self._laid_out:
+            return
+        known = self._known()
+        for part in self._parts().values():
+            part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.declare(known)
+        self._laid_out = True
 
     # Saving and loading -----------------------------------------------------------------------------------------------
 
@@ -291,10 +305,18 @@ class System:
 
         The precision is not part of it: a system is the same one in bfloat16.
         """
-        if self._weights is None or self._weights[1] != self._state():
-            self._weights = (system_file.digest(self._parts()), self._state())
-        said = json.dumps(self.spec(), sort_keys=True) + self._weights[0]
+        if (known := self._known()) is None:
+            self.declare(known := system_file.digest(self._parts()))
+        said = json.dumps(self.spec(), sort_keys=True) + known
         return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+    def declare(self, digest: str | None) -> None:
+        """Say what digest the weights have as they are now, whose own is not made then; None for not known."""
+        self._weights = (digest, self._state()) if digest is not None else None
+
+    def _known(self) -> str | None:
+        """The digest of the weights, if it is known."""
+        return self._weights[0] if self._weights is not None and self._weights[1] == self._state() else None
 
     def _state(self) -> object:
         """Changes whenever a weight is written to: torch counts the writes."""
@@ -311,7 +333,7 @@ class System:
         if isinstance(self.conditioner, ClipText):
             self.conditioner = self.conditioner.pinned()
         digest = system_file.write(Path(folder), self.spec(), self._parts(), shard=shard)
-        self._weights = (digest, self._state())
+        self.declare(digest)
         return Path(folder)
 
     @staticmethod
@@ -323,5 +345,5 @@ class System:
         said, codec, network = system_file.read(Path(folder))
         denoiser = Denoiser(network, said.schedule, said.parameterization)
         system = System(codec, said.conditioner, denoiser, said.settings.settings(), said.about)
-        system._weights = (said.digest, system._state())
+        system.declare(said.digest)
         return system.to(device, precision)

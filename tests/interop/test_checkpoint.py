@@ -255,6 +255,31 @@ def test_an_opened_system_is_saved_as_ours(opened: Callable[[str], Opened], fami
         assert torch.equal(one, other)
 
 
+def test_weights_stay_in_their_files_until_they_are_drawn_with(opened: Callable[[str], Opened]) -> None:
+    system = load(opened("sd1").folder, "cpu", "float32")
+    weight = next(weight for weight in system.denoiser.parameters() if weight.ndim == 4)
+    before, where = system.fingerprint(), weight.data_ptr()
+    assert weight.is_contiguous()
+    first = system.generate(PROMPTS[0], steps=3).tensor
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert weight.data_ptr() != where
+    assert system.fingerprint() == before
+    assert torch.equal(first, system.generate(PROMPTS[0], steps=3).tensor)
+
+
+def test_a_fingerprint_is_of_the_weights_and_not_of_the_precision(
+    opened: Callable[[str], Opened], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(opened("sd1").folder, tmp_path / "copy")
+    known = load(folder, "cpu", "float32").fingerprint()
+    assert load(folder, "cpu", "bfloat16").fingerprint() == known
+    file = folder / "text_encoder" / "model.safetensors"
+    kept = file.read_bytes()
+    file.unlink()  # what is mapped stays as it was
+    file.write_bytes(kept[:-8000] + bytes(8000))
+    assert load(folder, "cpu", "float32").fingerprint() != known
+
+
 def test_bfloat16_is_close(opened: Callable[[str], Opened]) -> None:
     system = load(opened("sd1").folder, "cpu", "bfloat16")
     assert next(system.denoiser.parameters()).dtype == torch.bfloat16

@@ -213,3 +213,20 @@ def test_no_folder_and_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("huggingface_hub.list_repo_files", unreachable)
     with pytest.raises(DataError, match="hf download someone/something"):
         find("someone/something")
+
+
+def test_a_sample_of_the_weights_tells_models_apart(tmp_path: Path) -> None:
+    one = {"a": torch.randn(300), "b": torch.randn(2, 3), "c": torch.zeros(0)}
+
+    def sampled(tensors: dict[str, torch.Tensor], **names: str) -> str:
+        for name in set(names.values()) or {"x"}:
+            own = {key: value for key, value in tensors.items() if names.get(key, "x") == name}
+            save_file(own, tmp_path / f"{name}.safetensors")
+        return Weights([tmp_path / f"{name}.safetensors" for name in sorted(set(names.values()) or {"x"})]).sampled()
+
+    known = sampled(one)
+    assert sampled(one) == known
+    assert sampled(one, a="x", b="y", c="y") == known  # shards make no difference
+    changed = [{**one, "a": one["a"] + 1}, {**one, "b": one["b"].T.contiguous()}, {"a": one["a"], "b": one["b"]}]
+    changed.append({**one, "b": one["b"] * 1.001})
+    assert len({known, *map(sampled, changed)}) == 5

@@ -1,5 +1,6 @@
 """From a checkpoint of diffusers to a System."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ THEIRS = {
 GUIDANCE = {"sd": 7.5, "sdxl": 5.0, "sdxl-refiner": 5.0}
 CLASS_GUIDANCE = 4.0
 """What diffusers' pipelines guide by, unless told."""
+WEIGHTY = ("unet", "transformer", "vae", "vqvae", "text_encoder", "text_encoder_2")
+"""Components that have weights."""
 STEPS = 16
 INTERVAL = (0.28, 5.42)
 """Between which sigma/alpha guidance helps: arXiv:2404.07724, section 4, for Stable Diffusion XL."""
@@ -80,7 +83,11 @@ def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | N
     denoiser = Denoiser(network, drawing.schedule, drawing.parameterization)
     settings = _settings(checkpoint, drawing, codec, conditioner)
     about = {"from": checkpoint.where, "pipeline": checkpoint.pipeline}
-    return System(codec, conditioner, denoiser, settings, about).to(device, precision)
+    system = System(codec, conditioner, denoiser, settings, about)
+    if on.type != "cpu":
+        system.to(device, precision)  # the text encoders as well
+    system.declare(_digest(checkpoint))
+    return system
 
 
 def plan(checkpoint: Checkpoint) -> tuple[scheduler.Drawing, Settings]:
@@ -208,6 +215,16 @@ def _fill(
 ) -> None:
     names = component.entries(entries)
     fill(module, names, component.weights(), _name(component), dtype, device, component.ignored)
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    """What tells the weights of this checkpoint from others', for `System.fingerprint`: not of every number, of which
+    there are gigabytes."""
+    weighty = [part for name, part in sorted(checkpoint.components.items()) if name in WEIGHTY]
+    if checkpoint.folder.is_file():
+        weighty = weighty[-1:]  # it holds all of them
+    said = [f"{part.name} {part.weights().sampled()}" for part in weighty]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
 def _name(component: Component) -> str:
