@@ -67,7 +67,7 @@ MEANING = {
     "network.depth": "blocks of a transformer at each level, as in Stable Diffusion; plain attention when left out",
     "network.projection": "how those begin and end: `linear`, or `convolution` of one place",
     "network.padding": "where halving pads: on `both` sides, or at the `end`",
-    "network.bottom": "what is at the lowest level: `attention`, `bare attention` (no norm), `residual` blocks, or `none`",
+    "network.bottom": "at the lowest level: `attention`, `bare attention` (no norm), `residual` blocks, or `none`",
     "network.cosine_first": "cosines before sines in the embedding of time",
     "network.frequency_shift": "1: the last of its frequencies is 1/10,000 of the first; 0: the one after it would be",
     "network.vector_mlp": "a perceptron of two layers takes the condition's vector in, not one linear layer",
