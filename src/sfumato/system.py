@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import machine, system_file
+from sfumato import files, machine, system_file
 from sfumato.codec import Codec
 from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
 from sfumato.core.condition import Condition
@@ -157,6 +157,7 @@ class System:
         around = partial(self._guided, tell=tell, chosen=chosen, negative=negative, guide=guide)
         record = {} if negative is None else {"negative": negative}
         record |= {} if guide is None else {"guide": str(guide)}
+        record |= {} if beside is None else {"beside": files.tensors_sha256({"beside": beside})}
         return self._frames(wanted, chosen, tell, around, record, batch or self.batch(chosen.size))
 
     def _frames(
@@ -265,9 +266,7 @@ class System:
         known = self._known()
         for part in self._parts().values():
             part.to(where, machine.dtype(machine.pick_precision(where, precision)))
-        if (
-            isinstance(self.conditioner, Text | ClipText) and where.type != "cpu"
-        ):  # it is there, and need not be read yet
+        if where.type != "cpu" and isinstance(self.conditioner, Text | ClipText):  # on the CPU it need not be read yet
             self.conditioner.to(where)
         self.declare(known)
         self._laid_out = False

@@ -92,8 +92,6 @@ def with_scheduler(pipe: Any, name: str | None) -> Any:
 @pytest.mark.parametrize("sampler", [kind for kind in THEIRS if kind != "lcm"])
 @pytest.mark.parametrize("family", TEXT)
 def test_prompts_draw_the_same_with_every_sampler(opened: Callable[[str], Opened], family: str, sampler: str) -> None:
-    if (family, sampler) == ("sd2", "plms"):
-        pytest.skip("theirs averages v over several times and reads it by one, which is a mistake")
     one = opened(family)
     pipe = with_scheduler(one.pipe, THEIRS[sampler])
     pipe.set_progress_bar_config(disable=True)
@@ -101,7 +99,10 @@ def test_prompts_draw_the_same_with_every_sampler(opened: Callable[[str], Opened
         PROMPTS, num_inference_steps=6, guidance_scale=4.0, generator=seeded(2), height=16, width=16, output_type="pt"
     ).images
     found = ours(one.system, PROMPTS, sampler=sampler, steps=6, guidance=4.0, interval=None, size=(16, 16))
-    assert furthest(found, theirs) <= BOUND
+    if (family, sampler) == ("sd2", "plms"):  # theirs averages v over several times and reads it by one: a mistake
+        assert 1e-3 < furthest(found, theirs) < 0.5
+    else:
+        assert furthest(found, theirs) <= BOUND
 
 
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
@@ -197,6 +198,8 @@ def test_the_inside_of_a_picture_is_drawn_the_same(
     beside = one.system.codec.within(picture, mask)
     found = ours(one.system, PROMPTS[1], sampler="plms", steps=5, guidance=7.5, size=(16, 16), beside=beside)
     assert furthest(found, theirs) <= BOUND
+    kept = [one.system.generate(PROMPTS[1], steps=3, beside=b).records[0]["beside"] for b in (beside, beside + 1)]
+    assert kept[0] != kept[1], "the record says what was beside"
     with pytest.raises(ShapeError, match=r"sees \[5, 8, 8\] beside each sample, and was given nothing"):
         one.system.generate(PROMPTS[0], size=(16, 16))
 

@@ -210,7 +210,7 @@ def test_no_folder_and_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError("no network")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
-    monkeypatch.setattr("huggingface_hub.list_repo_files", unreachable)
+    monkeypatch.setattr("huggingface_hub.model_info", unreachable)
     with pytest.raises(DataError, match="hf download someone/something"):
         find("someone/something")
 

@@ -94,7 +94,7 @@ def test_a_name_that_is_not_in_the_cache_is_not_fetched(monkeypatch: pytest.Monk
     def fetched(*args: Any, **more: Any) -> None:
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr("huggingface_hub.list_repo_files", fetched)
+    monkeypatch.setattr("huggingface_hub.model_info", fetched)
     with pytest.raises(DataError, match="not in the Hub's cache: fetch it, by `hf download nobody/nothing`"):
         describe("nobody/nothing")
     assert folder.is_name("nobody/nothing")

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from math import gcd
 from typing import Any, Literal
 
-from torch import Tensor
-
 from sfumato.codec import Latent
 from sfumato.errors import InputError
+from sfumato.interop.blocks import attention, residual
 from sfumato.interop.options import Options, class_name, options, refused
-from sfumato.keys import Entry, joined, layer, same
+from sfumato.keys import Entry, layer, same
 from sfumato.nn.attention import Attention
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.blocks import Residual
@@ -226,38 +225,7 @@ def _middle_names(network: Autoencoder) -> list[str]:
 def _stage(ours: str, theirs: str, stage: Any) -> list[Entry]:
     """The entries of one stage: a residual block, attention, or a change of size."""
     if isinstance(stage, Attention):
-        return _attention(ours, theirs)
-    if not isinstance(stage, Residual):
-        return layer(f"{ours}.conv", f"{theirs}.conv")
-    pairs = [("norm1", "norm1"), ("conv1", "conv1"), ("norm2", "norm2"), ("conv2", "conv2")]
-    if len(list(stage.skip.parameters())):
-        pairs.append(("skip", "conv_shortcut"))
-    return [entry for mine, other in pairs for entry in layer(f"{ours}.{mine}", f"{theirs}.{other}")]
-
-
-def _attention(ours: str, theirs: str) -> list[Entry]:
-    """Attention, by today's names and those of before, when its layers could be convolutions of one place."""
-    now = [
-        *layer(f"{ours}.query", f"{theirs}.to_q"),
-        *joined(f"{ours}.key_value", [f"{theirs}.to_k", f"{theirs}.to_v"]),
-        *layer(f"{ours}.out", f"{theirs}.to_out.0"),
-    ]
-    return [*layer(f"{ours}.norm", f"{theirs}.group_norm"), *(_also_before(entry) for entry in now)]
-
-
-BEFORE = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-
-
-def _also_before(entry: Entry) -> Entry:
-    def old(name: str) -> str:
-        layer_name, _, kind = name.rpartition(".")
-        place, now = next((layer_name.removesuffix(now), now) for now in BEFORE if layer_name.endswith(f".{now}"))
-        return f"{place}{BEFORE[now]}.{kind}"
-
-    def flat(tensor: Tensor) -> Tensor:
-        return tensor.reshape(tensor.shape[:2]) if tensor.ndim == 4 else tensor
-
-    return entry._replace(
-        read=lambda tensors: entry.read([flat(tensor) for tensor in tensors]),
-        before=tuple(old(name) for name in entry.theirs),
-    )
+        return attention(stage, ours, theirs)
+    if isinstance(stage, Residual):
+        return residual(stage, ours, theirs)
+    return layer(f"{ours}.conv", f"{theirs}.conv")

@@ -128,7 +128,7 @@ def find(where: str | Path, fetch: bool = True) -> Path:
         return folder
     if folder.exists() or not is_name(where):
         raise DataError(f"{where} is neither a folder nor the name of a repository on the Hub, as OWNER/NAME")
-    from huggingface_hub import list_repo_files, snapshot_download
+    from huggingface_hub import model_info, snapshot_download
 
     try:
         kept = Path(snapshot_download(str(where), local_files_only=True))
@@ -141,7 +141,8 @@ def find(where: str | Path, fetch: bool = True) -> Path:
             f"there is no folder {where}, and it is not in the Hub's cache: fetch it, by `hf download {where}`"
         )
     try:
-        wanted = needed(list_repo_files(str(where)))
+        listed = model_info(str(where)).siblings or []  # which, unlike a listing, does not try again for half a minute
+        wanted = needed([file.rfilename for file in listed])
         return Path(snapshot_download(str(where), allow_patterns=wanted))
     except Exception as error:  # the network's own errors come in many kinds
         raise DataError(
