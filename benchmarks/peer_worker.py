@@ -52,7 +52,7 @@ class Sfumato:
 
     def weights(self) -> int:
         parts = self.system._parts().values()
-        towers = self.system.conditioner._towers  # pyright: ignore
+        towers = self.system.conditioner.towers  # pyright: ignore
         return sum(weight.nbytes for part in (*parts, *towers) for weight in part.state_dict().values())
 
     def picture(self, side: int, steps: int | None) -> Any:

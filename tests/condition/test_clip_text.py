@@ -15,14 +15,16 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusers.utils import logging
+from safetensors.torch import load_file, save_file
 from small_clip import END, LENGTH, stirred, text_model, tokenizer_folder
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from sfumato.condition import ClipText
+from sfumato.condition import ClipText, clip_tokenizer
 from sfumato.core.condition import Condition
 from sfumato.errors import DataError, FormatError, InputError
 from sfumato.parts import CONDITIONERS
+from sfumato.store import Weights
 
 PROMPTS = ["A cat's hat!", "", "the cat in the hat, " * 3, "🐱 猫"]
 WAVES = 8
@@ -187,11 +189,27 @@ def test_it_is_data(tmp_path: Path) -> None:
     data = CONDITIONERS.dump(ours)
     again = CONDITIONERS.load(data)
     assert again == ours and isinstance(again, ClipText) and data["kind"] == "clip"
-    assert again.doors == ours.doors and "_towers" not in vars(again), "sizes are known without the weights"
+    assert again.doors == ours.doors and "towers" not in vars(again._encoders), "sizes are known without the weights"
     assert not differs(again(PROMPTS), ours(PROMPTS))
     assert again.fingerprint() == ours.fingerprint() == ClipText(ours.name, "sdxl", 40, 10).fingerprint()
     assert differs(again.sized((64, 64))(PROMPTS), ours(PROMPTS))
-    assert again.sized((64, 64))._towers is again._towers, "weights are read once"
+    assert again.sized((64, 64)).towers is again.towers, "weights are read once"
+
+
+def test_opening_checks_all_shapes_and_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdxl(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Weights, "__getitem__", lambda *_: pytest.fail("a weight is read"))
+        patch.setattr(clip_tokenizer, "_backend", lambda *_: pytest.fail("a tokenizer is built"))
+        ours = ClipText.open(str(tmp_path / "model"), WAVES, pinned=False)
+        assert ours.doors == {"vector": 10 + 6 * WAVES, "tokens": 40}
+    assert ours.towers[0].words.device.type == "cpu" and ours.cut("the cat") == ""
+    path = tmp_path / "model" / "text_encoder" / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("final_layer_norm.bias"))
+    save_file({**weights, name: torch.zeros(3)}, path)
+    with pytest.raises(FormatError, match=r"final_layer_norm.bias' should give a weight of \[16\].* gives \[3\]"):
+        ClipText.open(str(tmp_path / "model"), WAVES, pinned=False)
 
 
 def test_what_is_cut_is_said_and_prompts_are_read_as_they_are(tmp_path: Path) -> None:
@@ -209,7 +227,7 @@ def test_bfloat16_is_near(tmp_path: Path) -> None:
     ours = ClipText.open(str(tmp_path / "model"), WAVES)
     exact = ours(PROMPTS)
     near = ours.to("cpu", torch.bfloat16)(PROMPTS)
-    assert ours._towers[0].words.dtype == torch.bfloat16
+    assert ours.towers[0].words.dtype == torch.bfloat16
     assert exact.tokens is not None and near.tokens is not None and near.tokens.dtype == torch.float32
     assert 0 < (near.tokens - exact.tokens).norm() / exact.tokens.norm() < 0.05
 

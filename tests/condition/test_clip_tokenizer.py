@@ -170,7 +170,7 @@ def test_folders_that_hold_no_such_tokenizer_are_refused(
     else:
         (folder / file).write_text(content)
     with pytest.raises(FormatError, match=text):
-        ClipTokenizer(folder)
+        ClipTokenizer(folder).ids("the cat", 8)
 
 
 def test_small_and_real_vocabularies_are_laid_out_alike() -> None:

@@ -115,7 +115,7 @@ def test_what_was_opened_is_written_with_the_same_weights(back: Callable[[str], 
     again = load(one.folder, "cpu", "float32")
     pairs = list(zip(again._parts().values(), one.system._parts().values(), strict=True))
     if isinstance(again.conditioner, ClipText) and isinstance(one.system.conditioner, ClipText):
-        pairs += zip(again.conditioner._towers, one.system.conditioner._towers, strict=True)
+        pairs += zip(again.conditioner.towers, one.system.conditioner.towers, strict=True)
     assert all(same(here.state_dict(), there.state_dict()) for here, there in pairs)
     assert again.settings.size == one.system.settings.size
     assert again.denoiser.schedule == one.system.denoiser.schedule
@@ -324,7 +324,7 @@ def test_a_tokenizer_that_fills_up_by_another_rule_is_not_copied(tmp_path: Path)
     pipelines.stable_diffusion(tmp_path / "made").save_pretrained(tmp_path / "saved")
     system = load(tmp_path / "saved", "cpu", "float32")
     assert isinstance(system.conditioner, ClipText)
-    system.conditioner._tokenizers[0].pad = 0
+    system.conditioner.tokenizers[0].pad = 0
     with pytest.raises(InputError, match="filled up by another piece"):
         write(system, tmp_path / "out")
 

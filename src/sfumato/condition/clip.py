@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sfumato.condition import clip_file
-from sfumato.condition.clip_source import TOWERS, Family, Folders, Source, family_in, found_folder
+from sfumato.condition.clip_source import TOWERS, Encoders, Family, Folders, Source, family_in, found_folder
 from sfumato.condition.clip_tokenizer import ClipTokenizer
 from sfumato.condition.label import Prompt
 from sfumato.condition.reading import as_text
@@ -82,9 +82,11 @@ class ClipText:
         else:
             family, zeros = family_in(found_folder(name), name)
         unread = cls(name, family, 0, config=config)
+        towers = unread._encoders.source.outlines()
+        unread.tokenizers  # noqa: B018 - a folder without them is refused now
         found = unread._but(
-            width=sum(tower.width for tower in unread._towers),
-            pooled=0 if family == "sd" else unread._towers[-1].pooled,
+            width=sum(tower.width for tower in towers),
+            pooled=0 if family == "sd" else towers[-1].pooled,
             zeros=zeros,
             waves=waves,
         )
@@ -92,10 +94,23 @@ class ClipText:
 
     def pinned(self) -> "ClipText":
         """The same conditioner, which from now on takes no other weights and tokenizers than those there are."""
-        return self._but(
-            sha256=self.sha256 or self._source.digests(),
-            tokenizer_sha256=self.tokenizer_sha256 or self._source.tokenizer_digests(),
+        source = self._encoders.source
+        found = self._but(
+            sha256=self.sha256 or source.digests(), tokenizer_sha256=self.tokenizer_sha256 or source.tokenizer_digests()
         )
+        if "towers" not in vars(self._encoders):  # what is still to be read is held to the hashes
+            vars(found)["_encoders"] = Encoders(source, found.sha256, found.tokenizer_sha256)
+        return found
+
+    @property
+    def towers(self) -> tuple[ClipTower, ...]:
+        """The text encoders, read when they are first asked for."""
+        return self._encoders.towers
+
+    @property
+    def tokenizers(self) -> tuple[ClipTokenizer, ...]:
+        """Their tokenizers, likewise."""
+        return self._encoders.tokenizers
 
     @property
     def doors(self) -> dict[str, int]:
@@ -121,17 +136,17 @@ class ClipText:
 
     def cut(self, prompt: Prompt) -> str:
         """The end of the prompt that is lost, because no more than 77 tokens are read; "" if nothing is."""
-        return self._tokenizers[0].cut(self.read(prompt), min(one.length for one in self._tokenizers))
+        return self.tokenizers[0].cut(self.read(prompt), min(one.length for one in self.tokenizers))
 
     def fingerprint(self) -> str:
         """A line that changes whenever what is told of a text may."""
-        weights = self.sha256 or self._source.digests()
-        tokenizers = self.tokenizer_sha256 or self._source.tokenizer_digests()
+        weights = self.sha256 or self._encoders.source.digests()
+        tokenizers = self.tokenizer_sha256 or self._encoders.source.tokenizer_digests()
         return " ".join(["clip", self.family, *weights, *tokenizers])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "ClipText":
         """The same conditioner, its encoders on `device` and with weights of `dtype`; what it tells stays float32."""
-        for tower in self._towers:
+        for tower in self.towers:
             tower.to(device, dtype)
         return self
 
@@ -160,9 +175,9 @@ class ClipText:
     def _encoded(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Texts → states [b, length, width] and the last encoder's vectors of whole texts [b, pooled], in float32."""
         skip = None if self.family == "sd" else SKIP
-        length = min(one.length for one in (*self._towers, *self._tokenizers))
+        length = min(one.length for one in (*self.towers, *self.tokenizers))
         states, pooled = [], torch.empty(0)
-        for tower, tokenizer in zip(self._towers, self._tokenizers, strict=True):
+        for tower, tokenizer in zip(self.towers, self.tokenizers, strict=True):
             if tokenizer.vocabulary > tower.vocabulary:
                 raise FormatError(
                     f"{tokenizer.folder} gives {tokenizer.vocabulary:,} numbers, and its text encoder knows"
@@ -171,7 +186,7 @@ class ClipText:
             ids = [tokenizer.ids(text, length) for text in texts]
             given, pooled = tower(torch.tensor(ids, device=tower.words.device), skip)
             states.append(given.float())
-        found = sum(tower.width for tower in self._towers), 0 if self.family == "sd" else pooled.shape[1]
+        found = sum(tower.width for tower in self.towers), 0 if self.family == "sd" else pooled.shape[1]
         if found != (said := (self.width, self.pooled)):
             raise FormatError(
                 f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {said[0]} and"
@@ -180,21 +195,17 @@ class ClipText:
         return torch.cat(states, dim=2), pooled.float()
 
     def _but(self, **changes: Any) -> "ClipText":
-        """The same with other arguments, and without reading encoders again."""
+        """The same with other arguments, and the same encoders: whichever reads them first, they are read once."""
         other = replace(self, **changes)
-        vars(other).update(_towers=self._towers, _tokenizers=self._tokenizers)
+        vars(other)["_encoders"] = self._encoders
         return other
 
     @cached_property
-    def _towers(self) -> tuple[ClipTower, ...]:
-        return self._source.towers(self.sha256)
-
-    @cached_property
-    def _tokenizers(self) -> tuple[ClipTokenizer, ...]:
-        return self._source.tokenizers(self.tokenizer_sha256)
-
-    @cached_property
-    def _source(self) -> Source:
-        if clip_file.is_single(self.name):
-            return clip_file.SingleFile(Path(self.name), self.config)
-        return Folders(found_folder(self.name), self.family)
+    def _encoders(self) -> Encoders:
+        single = clip_file.is_single(self.name)
+        source: Source = (
+            clip_file.SingleFile(Path(self.name), self.config)
+            if single
+            else Folders(found_folder(self.name), self.family)
+        )
+        return Encoders(source, self.sha256, self.tokenizer_sha256)

@@ -1,10 +1,11 @@
 """CLIP's text encoder in the folders of transformers: its configuration, the names of its weights, its files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sfumato import files
 from sfumato.errors import FormatError, InputError
@@ -119,9 +120,20 @@ def read_tower(folder: Path, dtype: torch.dtype = torch.float32) -> ClipTower:
 
     Raises `FormatError` for a folder without config.json and safetensors, and for those that are no such encoder.
     """
+    return _filled(folder, lambda weights: weights, dtype)
+
+
+def outline_tower(folder: Path) -> ClipTower:
+    """The same on the meta device: refused for the same reasons, and no weight is read."""
+    return _filled(folder, Weights.outline)
+
+
+def _filled(
+    folder: Path, taken: Callable[[Weights], Mapping[str, Tensor]], dtype: torch.dtype | None = None
+) -> ClipTower:
     if not (folder / "config.json").is_file():
         raise FormatError(f"{folder} holds no text encoder: there is no config.json in it; copy the model again")
     with torch.device("meta"):
         tower = read_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
-    fill(tower, entries(tower), Weights(weight_files(folder)), str(folder), dtype, ignored=ignored)
+    fill(tower, entries(tower), taken(Weights(weight_files(folder))), str(folder), dtype, ignored=ignored)
     return tower.eval().requires_grad_(False)

@@ -1,11 +1,12 @@
 """CLIP's text encoders inside a single file of Stable Diffusion, in its original layout."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from sfumato import files
 from sfumato.condition import clip_checkpoint, open_clip
@@ -114,10 +115,13 @@ class SingleFile:
         family, self.places = layout(self.weights, str(path))
         self.names = TOWERS[family]
 
+    def outlines(self) -> tuple[ClipTower, ...]:
+        return self._filled(self.weights.outline())
+
     def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]:
         if sha256:
             _check(f"the text encoders in {self.path}", self.digests(), sha256)
-        return tuple(self._tower(place, name) for place, name in zip(self.places, self.names, strict=True))
+        return self._filled(self.weights)
 
     def tokenizers(self, sha256: Sequence[str] = ()) -> tuple[ClipTokenizer, ...]:
         if sha256:
@@ -135,7 +139,11 @@ class SingleFile:
     def tokenizer_digests(self) -> tuple[str, ...]:
         return tuple(digest(folder, FILES) for folder in self._tokenizer_folders)
 
-    def _tower(self, place: Place, name: str) -> ClipTower:
+    def _filled(self, weights: Mapping[str, Tensor]) -> tuple[ClipTower, ...]:
+        named = zip(self.places, self.names, strict=True)
+        return tuple(self._tower(place, name, weights) for place, name in named)
+
+    def _tower(self, place: Place, name: str, weights: Mapping[str, Tensor]) -> ClipTower:
         said, where = place.config, f"{self.path}: '{place.prefix}…'"
         if self.config:
             where = str(Path(self.config) / name / "config.json")
@@ -151,7 +159,7 @@ class SingleFile:
             own = key.removeprefix(place.prefix)
             return own == key or (open_clip.ignored(tower, own) if place.open else clip_checkpoint.ignored(own))
 
-        fill(tower, entries, self.weights, str(self.path), torch.float32, ignored=ignored)
+        fill(tower, entries, weights, str(self.path), torch.float32, ignored=ignored)
         return tower.eval().requires_grad_(False)
 
     @cached_property

@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
 from sfumato import files
-from sfumato.condition.clip_checkpoint import read_tower
+from sfumato.condition.clip_checkpoint import outline_tower, read_tower
 from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
 from sfumato.condition.pretrained import check_files, digest
 from sfumato.errors import DataError, FormatError
@@ -28,10 +30,31 @@ TOWERS: dict[Family, tuple[str, ...]] = {
 class Source(Protocol):
     """What text encoders are read from. Hashes are one for each encoder; where any are given, others are refused."""
 
+    def outlines(self) -> tuple[ClipTower, ...]:
+        """The text encoders on the meta device, by what is said of their weights; none is read."""
+        ...
+
     def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]: ...
     def tokenizers(self, sha256: Sequence[str] = ()) -> tuple[ClipTokenizer, ...]: ...
     def digests(self) -> tuple[str, ...]: ...
     def tokenizer_digests(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The text encoders and tokenizers of a source, read when they are first asked for, and then kept."""
+
+    source: Source
+    sha256: Sequence[str] = ()
+    tokenizer_sha256: Sequence[str] = ()
+
+    @cached_property
+    def towers(self) -> tuple[ClipTower, ...]:
+        return self.source.towers(self.sha256)
+
+    @cached_property
+    def tokenizers(self) -> tuple[ClipTokenizer, ...]:
+        return self.source.tokenizers(self.tokenizer_sha256)
 
 
 class Folders:
@@ -40,6 +63,9 @@ class Folders:
     def __init__(self, root: Path, family: Family) -> None:
         self.folders = [root / tower for tower in TOWERS[family]]
         self.tokenizer_folders = [root / tokenizer_name(tower) for tower in TOWERS[family]]
+
+    def outlines(self) -> tuple[ClipTower, ...]:
+        return tuple(outline_tower(folder) for folder in self.folders)
 
     def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]:
         for folder, expected in zip(self.folders, sha256 or [None] * len(self.folders), strict=True):

@@ -1,6 +1,7 @@
 """CLIP's tokenizer, from the folder that diffusers and transformers keep it in."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class ClipTokenizer:
     section 2.4), by the same rules as the tokenizer of that name in transformers: marks that are written out in a text
     count as marks, and so does the piece for padding: `pad`, or the folder's own.
 
-    Raises `FormatError` for a folder that holds no such tokenizer.
+    Raises `FormatError` for a folder that holds no such tokenizer; what is wrong with its pieces is seen when they are
+    first needed.
     """
 
     def __init__(self, folder: Path, pad: str | None = None) -> None:
@@ -43,10 +45,22 @@ class ClipTokenizer:
             raise FormatError(f"{folder / CONFIG}: model_max_length should be 3 or more, not {longest!r}")
         self.length = int(min(longest, 2**14))
         """The most that is read, marks and all, as the folder has it."""
-        marks, added = _added(folder, config, pad)
-        backend = _backend(folder, marks, added)
-        self._tokenizer, self.vocabulary = Tokenizer(backend), max(backend.get_vocab().values()) + 1
-        self.pad: int = backend.token_to_id(marks["pad_token"])
+        self._marks, self._added = _added(folder, config, pad)
+        if not _holds_pieces(folder):
+            raise FormatError(
+                f"{folder} holds no tokenizer: it should have {VOCABULARY} and {MERGES}, or {WHOLE}; copy them from the"
+                " model's repository"
+            )
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """How many pieces it knows."""
+        return max(self._backend.get_vocab().values()) + 1
+
+    @cached_property
+    def pad(self) -> int:
+        """The piece that fills up."""
+        return self._backend.token_to_id(self._marks["pad_token"])
 
     def ids(self, text: str, length: int) -> list[int]:
         """The text as `length` numbers; what is beyond is left out, but for the end mark."""
@@ -56,6 +70,14 @@ class ClipTokenizer:
     def cut(self, text: str, length: int) -> str:
         """The end of the text that `ids` leaves out; "" if nothing is."""
         return self._tokenizer.cut(text, length)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer(self._backend)
+
+    @cached_property
+    def _backend(self) -> Any:
+        return _backend(self.folder, self._marks, self._added)  # which takes longer than opening all weights does
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -69,12 +91,11 @@ def _pieces(folder: Path) -> tuple[Any, Any]:
         if not isinstance(model, dict) or model.get("end_of_word_suffix") != ENDING:
             raise FormatError(f"{folder / WHOLE} is no tokenizer of CLIP: its words should end in {ENDING}")
         return model.get("vocab"), model.get("merges")
-    if (folder / VOCABULARY).is_file() and (folder / MERGES).is_file():
-        return files.read_json(folder / VOCABULARY), _lines(folder / MERGES)
-    raise FormatError(
-        f"{folder} holds no tokenizer: it should have {VOCABULARY} and {MERGES}, or {WHOLE}; copy them from the model's"
-        " repository"
-    )
+    return files.read_json(folder / VOCABULARY), _lines(folder / MERGES)
+
+
+def _holds_pieces(folder: Path) -> bool:
+    return (folder / WHOLE).is_file() or all((folder / name).is_file() for name in (VOCABULARY, MERGES))
 
 
 def _lines(path: Path) -> list[str]:

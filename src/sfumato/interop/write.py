@@ -234,7 +234,7 @@ def _scaled_alone(codec: Latent) -> Latent:
 def _texts(conditioner: ClipText) -> dict[str, Part]:
     """The text encoders and their tokenizers."""
     parts: dict[str, Part] = {}
-    encoders = zip(TOWERS[conditioner.family], conditioner._towers, conditioner._tokenizers, strict=True)
+    encoders = zip(TOWERS[conditioner.family], conditioner.towers, conditioner.tokenizers, strict=True)
     for name, tower, tokenizer in encoders:
         if ClipTokenizer(tokenizer.folder).pad != tokenizer.pad:
             raise InputError(
