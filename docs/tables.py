@@ -59,6 +59,7 @@ MEANING = {
     "network.dropout": "the share of activations that training drops",
     "network.scale_shift": "time scales and shifts the activations (ADM), instead of being added to them (DDPM)",
     "network.resample": "`plain`, or `residual`: sizes change inside residual blocks (ADM)",
+    "network.positions": "how many frequencies each place is told by where it lies; 0: it is not told",
     "network.patch": "the side of the square of pixels that is one place of the network: 2 is a quarter of the work",
     "network.stem": "channels of the first convolution, where they are not those of the first level",
     "network.groups": "groups of each normalisation; by the width when left out",

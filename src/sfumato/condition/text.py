@@ -1,7 +1,7 @@
 """Conditions for texts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -19,8 +19,9 @@ SHORTEST = 4
 class Text:
     """A text in any words, as the vectors that `encoder` gives for it.
 
-    The vector of the whole text goes through the door `vector`, those of its tokens, at most `length`, through
-    `tokens`. The empty prompt is the encoding of "". A prompt is read as `read` gives it, and ends where `cut` begins.
+    The vector of the whole text, scaled to a mean square of 1, the size that networks expect, goes through the door
+    `vector`, those of its tokens, at most `length`, through `tokens`. The empty prompt is the encoding of "". A prompt
+    is read as `read` gives it, and ends where `cut` begins.
     """
 
     encoder: TextEncoder = MiniLM()
@@ -41,6 +42,9 @@ class Text:
         texts = [self.read(prompt) for prompt in prompts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}  # each text is encoded once
         encoded = self.encoder([self.encoder.tokenizer.ids(text, self.length) for text in places])
+        assert encoded.vector is not None
+        size = encoded.vector.square().mean(1, keepdim=True).sqrt()
+        encoded = replace(encoded, vector=encoded.vector / size.clamp(min=1e-6))
         rows = torch.tensor([places[text] for text in texts])
         return encoded.map(lambda value: value[rows.to(value.device)])
 
@@ -54,7 +58,7 @@ class Text:
 
     def fingerprint(self) -> str:
         """A line that changes whenever the vectors for a text, as `read`, may."""
-        return f"{self.encoder.fingerprint()} length {self.length}"
+        return f"{self.encoder.fingerprint()} length {self.length} scaled"
 
     def to(self, device: torch.device | str) -> "Text":
         """The same conditioner, its encoder on `device`."""
