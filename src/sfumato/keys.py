@@ -108,13 +108,7 @@ def fill(
     Raises `FormatError`, speaking of `name`, for keys that are missing, keys that no entry names and that are not
     `ignored`, and shapes that do not fit.
     """
-    present = set(theirs)
-    entries = [entry if present.isdisjoint(entry.before) else entry._replace(theirs=entry.before) for entry in entries]
-    wanted = {key for entry in entries for key in entry.theirs}
-    if absent := sorted(wanted - present):
-        raise FormatError(f"{name} is not whole: {some(absent)} missing from its weights")
-    if unknown := sorted(key for key in present - wanted if not ignored(key)):
-        raise FormatError(f"{name} holds {some(unknown)}, which its configuration does not speak of")
+    entries = _found(entries, set(theirs), name, ignored)
     state = dict(module.state_dict(keep_vars=True))
     if astray := sorted(state.keys() ^ {entry.ours for entry in entries}):
         raise InputError(f"the map of names for a {type(module).__name__} is wrong about {some(astray)}")
@@ -136,6 +130,32 @@ def fill(
         layout = torch.channels_last if tensor.ndim == 4 and copied else torch.preserve_format
         filled[entry.ours] = tensor.to(device, dtype, memory_format=layout)
     module.load_state_dict(filled, assign=True)
+
+
+def check(
+    module: nn.Module,
+    entries: Iterable[Entry],
+    theirs: Mapping[str, Sequence[int]],
+    name: str,
+    ignored: Callable[[str], bool] = lambda key: False,
+) -> None:
+    """Whether `fill` would take weights of these names and shapes: raises what it does, and nothing is read."""
+    state = module.state_dict()
+    for entry in _found(entries, set(theirs), name, ignored):
+        for key, weight in zip(entry.theirs, entry.write(state[entry.ours]), strict=True):
+            if (found := list(theirs[key])) != (expected := list(weight.shape)):
+                raise FormatError(f"{name}: '{key}' should be {expected}, by its configuration, and is {found}")
+
+
+def _found(entries: Iterable[Entry], present: set[str], name: str, ignored: Callable[[str], bool]) -> list[Entry]:
+    """The entries by the names that are `present`, which must be all that are needed and no others."""
+    entries = [entry if present.isdisjoint(entry.before) else entry._replace(theirs=entry.before) for entry in entries]
+    wanted = {key for entry in entries for key in entry.theirs}
+    if absent := sorted(wanted - present):
+        raise FormatError(f"{name} is not whole: {some(absent)} missing from its weights")
+    if unknown := sorted(key for key in present - wanted if not ignored(key)):
+        raise FormatError(f"{name} holds {some(unknown)}, which its configuration does not speak of")
+    return entries
 
 
 def emptied(module: nn.Module, entries: Iterable[Entry]) -> Iterator[tuple[str, Tensor]]:

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -63,10 +62,6 @@ class Weights(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._places)
-
-    def outline(self) -> dict[str, Tensor]:
-        """As many tensors of the same shapes on the meta device: names and shapes are checked by them, unread."""
-        return {key: torch.empty(shape, device="meta") for key, (_, shape) in self.shapes.items()}
 
     def sampled(self) -> str:
         """A SHA-256 over the names, types and shapes, and over a few numbers of each tensor: it tells models apart

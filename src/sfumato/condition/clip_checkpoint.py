@@ -1,15 +1,14 @@
 """CLIP's text encoder in the folders of transformers: its configuration, the names of its weights, its files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sfumato import files
 from sfumato.errors import FormatError, InputError
-from sfumato.keys import Entry, fill, joined, layer, same
+from sfumato.keys import Entry, check, fill, joined, layer, same
 from sfumato.nn.clip import ClipTower
 from sfumato.store import Weights, weight_files
 
@@ -120,20 +119,17 @@ def read_tower(folder: Path, dtype: torch.dtype = torch.float32) -> ClipTower:
 
     Raises `FormatError` for a folder without config.json and safetensors, and for those that are no such encoder.
     """
-    return _filled(folder, lambda weights: weights, dtype)
+    tower = outline_tower(folder)
+    fill(tower, entries(tower), Weights(weight_files(folder)), str(folder), dtype, ignored=ignored)
+    return tower.eval().requires_grad_(False)
 
 
 def outline_tower(folder: Path) -> ClipTower:
     """The same on the meta device: refused for the same reasons, and no weight is read."""
-    return _filled(folder, Weights.outline)
-
-
-def _filled(
-    folder: Path, taken: Callable[[Weights], Mapping[str, Tensor]], dtype: torch.dtype | None = None
-) -> ClipTower:
     if not (folder / "config.json").is_file():
         raise FormatError(f"{folder} holds no text encoder: there is no config.json in it; copy the model again")
     with torch.device("meta"):
         tower = read_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
-    fill(tower, entries(tower), taken(Weights(weight_files(folder))), str(folder), dtype, ignored=ignored)
-    return tower.eval().requires_grad_(False)
+    shapes = {key: shape for key, (_, shape) in Weights(weight_files(folder)).shapes.items()}
+    check(tower, entries(tower), shapes, str(folder), ignored)
+    return tower

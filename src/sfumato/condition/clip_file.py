@@ -1,12 +1,11 @@
 """CLIP's text encoders inside a single file of Stable Diffusion, in its original layout."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from sfumato import files
 from sfumato.condition import clip_checkpoint, open_clip
@@ -16,7 +15,7 @@ from sfumato.condition.clip_source import family_in as family_of_folder
 from sfumato.condition.clip_tokenizer import FILES, MERGES, VOCABULARY, WHOLE, ClipTokenizer
 from sfumato.condition.pretrained import digest
 from sfumato.errors import DataError, FormatError
-from sfumato.keys import fill, renamed
+from sfumato.keys import Entry, check, fill, renamed
 from sfumato.nn.clip import ClipTower
 from sfumato.store import Weights
 
@@ -116,12 +115,21 @@ class SingleFile:
         self.names = TOWERS[family]
 
     def outlines(self) -> tuple[ClipTower, ...]:
-        return self._filled(self.weights.outline())
+        shapes = {key: shape for key, (_, shape) in self.weights.shapes.items()}
+        found = []
+        for tower, entries, ignored in self._plans():
+            check(tower, entries, shapes, str(self.path), ignored)
+            found.append(tower)
+        return tuple(found)
 
     def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]:
         if sha256:
             _check(f"the text encoders in {self.path}", self.digests(), sha256)
-        return self._filled(self.weights)
+        found = []
+        for tower, entries, ignored in self._plans():
+            fill(tower, entries, self.weights, str(self.path), torch.float32, ignored=ignored)
+            found.append(tower.eval().requires_grad_(False))
+        return tuple(found)
 
     def tokenizers(self, sha256: Sequence[str] = ()) -> tuple[ClipTokenizer, ...]:
         if sha256:
@@ -139,11 +147,12 @@ class SingleFile:
     def tokenizer_digests(self) -> tuple[str, ...]:
         return tuple(digest(folder, FILES) for folder in self._tokenizer_folders)
 
-    def _filled(self, weights: Mapping[str, Tensor]) -> tuple[ClipTower, ...]:
-        named = zip(self.places, self.names, strict=True)
-        return tuple(self._tower(place, name, weights) for place, name in named)
+    def _plans(self) -> Iterator[tuple[ClipTower, list[Entry], Callable[[str], bool]]]:
+        """Each text encoder, on the meta device, the names of its weights, and which names are not its own."""
+        for place, name in zip(self.places, self.names, strict=True):
+            yield self._plan(place, name)
 
-    def _tower(self, place: Place, name: str, weights: Mapping[str, Tensor]) -> ClipTower:
+    def _plan(self, place: Place, name: str) -> tuple[ClipTower, list[Entry], Callable[[str], bool]]:
         said, where = place.config, f"{self.path}: '{place.prefix}…'"
         if self.config:
             where = str(Path(self.config) / name / "config.json")
@@ -159,8 +168,7 @@ class SingleFile:
             own = key.removeprefix(place.prefix)
             return own == key or (open_clip.ignored(tower, own) if place.open else clip_checkpoint.ignored(own))
 
-        fill(tower, entries, weights, str(self.path), torch.float32, ignored=ignored)
-        return tower.eval().requires_grad_(False)
+        return tower, entries, ignored
 
     @cached_property
     def _tokenizer_folders(self) -> list[Path]:
