@@ -275,11 +275,12 @@ class System:
 
     def _lay_out(self) -> None:
         """The weights of convolutions channels last, which is fastest. A system from another tool is so only when it
-        first draws: until then its weights are where they were mapped from, and loading takes no time."""
+        first draws: until then its weights are where they were mapped from, and loading takes no time. On the CPU the
+        codec's stay there, where the operating system can drop them while they are idle and memory is short."""
         if self._laid_out:
             return
         known = self._known()
-        for part in self._parts().values():
+        for part in [self.denoiser] if self.device.type == "cpu" else self._parts().values():
             part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.declare(known)
         self._laid_out = True

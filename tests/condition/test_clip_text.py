@@ -20,7 +20,7 @@ from small_clip import END, LENGTH, stirred, text_model, tokenizer_folder
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from sfumato.condition import ClipText, clip_tokenizer
+from sfumato.condition import ClipText, clip, clip_tokenizer
 from sfumato.core.condition import Condition
 from sfumato.errors import DataError, FormatError, InputError
 from sfumato.parts import CONDITIONERS
@@ -220,6 +220,23 @@ def test_what_is_cut_is_said_and_prompts_are_read_as_they_are(tmp_path: Path) ->
     assert differs(ours(["🐱"]), ours(["cat face"]))
     with pytest.raises(InputError, match="in words, not by 3"):
         ours([3])
+
+
+def test_each_text_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdxl(tmp_path)
+    ours = ClipText.open(str(tmp_path / "model"), WAVES)
+    wanted, seen = ours(PROMPTS), []
+    monkeypatch.setattr(ClipText, "_encoded", lambda _, texts: seen.extend(texts))
+    assert not differs(ours(PROMPTS), wanted) and not differs(ours.sized((64, 64)).sized(ours.size)(PROMPTS), wanted)
+    assert not seen
+    monkeypatch.undo()
+    many = [f"cat {nth}" for nth in range(clip.RECENT)]
+    alone = ours(many[-1:])
+    told = ours([*PROMPTS, *many])
+    assert told.tokens is not None and alone.tokens is not None and wanted.tokens is not None
+    assert gap(told.tokens[-1], alone.tokens[0]) < 1e-5 and gap(told.tokens[: len(PROMPTS)], wanted.tokens) < 1e-5
+    assert len(ours._encoders.recent) == clip.RECENT, "and no more are remembered"
+    assert not differs(ours(PROMPTS), ClipText.open(ours.name, WAVES)(PROMPTS)), "what was forgotten is encoded anew"
 
 
 def test_bfloat16_is_near(tmp_path: Path) -> None:

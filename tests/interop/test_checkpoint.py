@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sfumato.codec import Latent
 from sfumato.errors import FormatError, InputError, ShapeError
 from sfumato.interop.checkpoint import THEIRS, load
 from sfumato.system import System
@@ -268,6 +269,14 @@ def test_weights_stay_in_their_files_until_they_are_drawn_with(opened: Callable[
     assert weight.data_ptr() != where
     assert system.fingerprint() == before
     assert torch.equal(first, system.generate(PROMPTS[0], steps=3).tensor)
+
+
+def test_a_codec_stays_mapped_since_it_is_mostly_idle(opened: Callable[[str], Opened]) -> None:
+    system = load(opened("sd1").folder, "cpu", "float32")
+    assert isinstance(system.codec, Latent)
+    before = [weight.data_ptr() for weight in system.codec.network.parameters()]
+    system.generate(PROMPTS[0], steps=3)
+    assert [weight.data_ptr() for weight in system.codec.network.parameters()] == before
 
 
 def test_a_fingerprint_is_of_the_weights_and_not_of_the_precision(

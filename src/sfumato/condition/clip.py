@@ -21,6 +21,8 @@ from sfumato.nn.embedding import sinusoidal
 
 SKIP = 1
 """SDXL reads the states before the last layer."""
+RECENT = 64
+"""How many texts are remembered with their states: a prompt, and the empty one, are asked for at each picture."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +150,13 @@ class ClipText:
         """The same conditioner, its encoders on `device` and with weights of `dtype`; what it tells stays float32."""
         for tower in self.towers:
             tower.to(device, dtype)
+        self._encoders.recent.clear()
         return self
 
     def _told(self, prompts: Sequence[Prompt], score: float) -> Condition:
         texts = [self.read(prompt) for prompt in prompts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}  # each text is encoded once
-        states, pooled = self._encoded(list(places))
+        states, pooled = self._remembered(list(places))
         rows = torch.tensor([places[text] for text in texts], device=states.device)
         states, pooled = states[rows], pooled[rows]
         if self.zeros:
@@ -170,6 +173,17 @@ class ClipText:
         width, height = self.size
         last = (score,) if self.family == "sdxl-refiner" else (height, width)
         return tuple(map(float, (height, width, *self.crop, *last)))
+
+    def _remembered(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """What `_encoded` gives; each text is encoded once, as long as it is among the last `RECENT`."""
+        recent = self._encoders.recent
+        if new := [text for text in texts if text not in recent]:
+            recent |= dict(zip(new, zip(*self._encoded(new), strict=True), strict=True))
+        rows = [recent[text] for text in texts]
+        for text in list(recent)[:-RECENT]:
+            del recent[text]
+        states, pooled = zip(*rows, strict=True)
+        return torch.stack(states), torch.stack(pooled)
 
     @torch.no_grad()
     def _encoded(self, texts: list[str]) -> tuple[Tensor, Tensor]:

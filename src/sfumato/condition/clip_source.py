@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
+
+from torch import Tensor
 
 from sfumato import files
 from sfumato.condition.clip_checkpoint import outline_tower, read_tower
@@ -42,11 +44,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Encoders:
-    """The text encoders and tokenizers of a source, read when they are first asked for, and then kept."""
+    """The text encoders and tokenizers of a source, read when they are first asked for, and then kept; and what they
+    gave for the texts of late, by text: the states of one [length, width], and its vector [pooled]."""
 
     source: Source
     sha256: Sequence[str] = ()
     tokenizer_sha256: Sequence[str] = ()
+    recent: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False)
 
     @cached_property
     def towers(self) -> tuple[ClipTower, ...]:

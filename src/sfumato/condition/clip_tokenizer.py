@@ -32,7 +32,7 @@ class ClipTokenizer:
     count as marks, and so does the piece for padding: `pad`, or the folder's own.
 
     Raises `FormatError` for a folder that holds no such tokenizer; what is wrong with its pieces is seen when they are
-    first needed.
+    first needed, since reading them takes longer than opening all weights does.
     """
 
     def __init__(self, folder: Path, pad: str | None = None) -> None:
@@ -45,7 +45,7 @@ class ClipTokenizer:
             raise FormatError(f"{folder / CONFIG}: model_max_length should be 3 or more, not {longest!r}")
         self.length = int(min(longest, 2**14))
         """The most that is read, marks and all, as the folder has it."""
-        self._marks, self._added = _added(folder, config, pad)
+        self._config, self._filler = config, pad
         if not _holds_pieces(folder):
             raise FormatError(
                 f"{folder} holds no tokenizer: it should have {VOCABULARY} and {MERGES}, or {WHOLE}; copy them from the"
@@ -60,7 +60,7 @@ class ClipTokenizer:
     @cached_property
     def pad(self) -> int:
         """The piece that fills up."""
-        return self._backend.token_to_id(self._marks["pad_token"])
+        return self._backend.token_to_id(self._added[0]["pad_token"])
 
     def ids(self, text: str, length: int) -> list[int]:
         """The text as `length` numbers; what is beyond is left out, but for the end mark."""
@@ -77,7 +77,11 @@ class ClipTokenizer:
 
     @cached_property
     def _backend(self) -> Any:
-        return _backend(self.folder, self._marks, self._added)  # which takes longer than opening all weights does
+        return _backend(self.folder, *self._added)
+
+    @cached_property
+    def _added(self) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        return _added(self.folder, self._config, self._filler)
 
 
 def _json(path: Path) -> dict[str, Any]:
