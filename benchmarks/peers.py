@@ -8,7 +8,7 @@ as it comes, but that `step` and `memory` draw with DDIM at guidance 7.5 on both
   of one step is drawn, since weights that were only mapped into memory have then been read;
 - memory: the most that opening, and a picture of two steps, add to a process, beside the weights in use;
 - step: seconds of a guided step, both halves; in float32, and in bfloat16 where the machine is fast in it;
-- picture: seconds of a picture at each side's own defaults;
+- picture: seconds of a picture at each side's own defaults, in half as many rounds;
 - exact: the largest difference of the same picture: 20 steps of DDIM, guidance 7.5, small, values in [0, 1].
 """
 
@@ -131,7 +131,7 @@ def step(measure: Measure, rounds: int, precisions: Sequence[str]) -> Iterator[R
 
 
 def picture(measure: Measure, rounds: int, precisions: Sequence[str]) -> Iterator[Row]:
-    found = measure("picture", rounds)
+    found = measure("picture", rounds // 2)  # it takes minutes, in which much noise evens out
     yield compared("picture: at the defaults, s", found, "picture")
     yield "picture: the defaults", *(found[side]["defaults"] for side in SIDES), ""
 

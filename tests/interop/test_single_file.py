@@ -212,6 +212,10 @@ def test_what_the_network_gives_is_told_said_or_guessed(tmp_path: Path) -> None:
     sides = [single_file.read(plain, prediction=word).component("unet").config["sample_size"] for word in ("eps", "v")]
     assert sides == [64, 96]
     assert single_file.read(inside).pipeline == "StableDiffusionInpaintPipeline"
+    both = {**full("xl"), "v_pred": ("F32", [0]), "ztsnr": ("F32", [0])}
+    ends = single_file.read(single_files.sparse(tmp_path / "ends.safetensors", both))
+    assert parameterization(ends) == V() and ends.component("scheduler").config["rescale_betas_zero_snr"] is True
+    assert "rescale_betas_zero_snr" not in single_file.read(marked).component("scheduler").config
     with pytest.raises(InputError, match="eps, epsilon, v, v_prediction, not 'x0'"):
         single_file.read(plain, prediction="x0")
 

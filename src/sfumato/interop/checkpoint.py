@@ -49,7 +49,8 @@ CLASS_GUIDANCE = 4.0
 """What diffusers' pipelines guide by, unless told."""
 WEIGHTY = ("unet", "transformer", "vae", "vqvae", "text_encoder", "text_encoder_2")
 """Components that have weights."""
-STEPS = 16
+STEPS = 10
+"""For so many the schedule was published: arXiv:2404.14507."""
 INTERVAL = (0.28, 5.42)
 """Between which sigma/alpha guidance helps: arXiv:2404.07724, section 4, for Stable Diffusion XL."""
 
