@@ -148,7 +148,8 @@ class UNet(nn.Module):
 
         x = pixel_unshuffle(x, self.patch)
         if self.positions:
-            where = positions(*x.shape[-2:], self.positions).to(x)
+            height, width = x.shape[-2:]
+            where = positions(height, width, self.positions).to(x)
             x = torch.cat([x, where.expand(len(x), -1, -1, -1)], dim=1)
         h = self.enter(x.contiguous(memory_format=torch.channels_last))
         skips = [h]
