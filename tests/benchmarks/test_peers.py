@@ -70,7 +70,7 @@ def test_all_parts(peers: ModuleType, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_sides_take_turns(peers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes = Processes()
     monkeypatch.setattr(peers, "python", processes)
-    peers.main(["--folder", str(tmp_path / "sd"), "--tiny", "--rounds", "2", "--parts", "picture"])
+    peers.main(["--folder", str(tmp_path / "sd"), "--tiny", "--rounds", "4", "--parts", "picture"])
     done = [(task["side"], task["part"]) for task in processes.tasks]
     ours, theirs = ("Sfumato", "picture"), ("diffusers", "picture")
     assert done == [("Sfumato", "about"), ours, theirs, theirs, ours, ours, theirs]

@@ -51,7 +51,7 @@ def test_a_folder_is_described(saved: tuple[Any, Path]) -> None:
     assert facts["prediction"] == {"kind": "eps"} and facts["schedule"]["kind"] == "scaled-linear"
     assert (facts["size"], facts["guidance"], facts["licence"]) == ([16, 16], 7.5, "not said")
     assert facts["there"]["sampler"]["kind"] == "plms" and facts["here"]["sampler"]["kind"] == "dpm++"
-    assert facts["here"]["spacing"]["kind"] == "ays" and facts["here"]["steps"] == 16
+    assert facts["here"]["spacing"]["kind"] == "ays" and facts["here"]["steps"] == 10
 
 
 def test_a_network_that_is_not_known_is_described_as_far_as_it_goes(saved: tuple[Any, Path], tmp_path: Path) -> None:
