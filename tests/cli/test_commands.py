@@ -325,7 +325,6 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "last seed": (("generate", "cat", "-n", "2", "--seed", str(2**63 - 1), *MODEL), "a seed must be a whole number"),
     "number": (("generate", "cat", "-n", "0", *MODEL), "-n must be from 1 to 100,000, not 0$"),
     "size": (("generate", "cat", "--size", "8by8", *MODEL), "--size wants WIDTHxHEIGHT, as in 64x64, not '8by8'$"),
-    "size that does not fit": (("generate", "--size", "9x8", *MODEL), "the nearest that fits is 8×8$"),
     "size zero": (("generate", "--size", "0x8", *MODEL), "size must be"),
     "device": (("generate", "--model", "RUN", "--device", "abacus"), "device 'abacus' is not to be had here"),
     "precision": (("generate", "--model", "RUN", "--precision", "half"), "precision must be float32 or bfloat16"),

@@ -157,6 +157,20 @@ def test_the_same_weights_give_the_same_numbers(family: str) -> None:
     assert (found - wanted).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("size", [(13, 7), (9, 10)])
+@pytest.mark.parametrize("family", [name for name, said in FAMILIES.items() if "cross_attention_dim" in said])
+@torch.no_grad()
+def test_odd_sizes_give_the_same_numbers(family: str, size: tuple[int, int]) -> None:
+    network = theirs(FAMILIES[family])
+    x, t, told, doors = called(FAMILIES[family])
+    x = nn.functional.interpolate(x, size)
+    doors |= {"image": x[:, -doors["image"].shape[1] :]} if "image" in doors else {}
+    wanted = network(x, t, **told).sample
+    found = opened(network)(x[:, : x.shape[1] - doors.get("image", x[:, :0]).shape[1]], t, **doors)
+    assert found.shape[2:] == size and wanted.std() > 0.1
+    assert (found - wanted).abs().max() < 1e-5
+
+
 @each
 def test_what_is_written_is_what_was_read(family: str) -> None:
     network = theirs(FAMILIES[family])

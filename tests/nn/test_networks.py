@@ -153,10 +153,12 @@ def test_a_door_of_another_width_is_named(door: str, shape: tuple[int, ...], bui
 @pytest.mark.parametrize(
     ("build", "arguments", "multiple", "size", "nearest"),
     [
-        (unet, {"multipliers": (1, 2)}, 2, (9, 8), "8×8"),
-        (unet, {"multipliers": (1, 2, 2)}, 4, (30, 45), "32×44"),
-        (unet, {"multipliers": (1, 2, 2, 2)}, 8, (1, 28), "8×32"),
-        (unet, {"multipliers": (1, 2), "patch": 4}, 8, (26, 17), "24×16"),
+        (unet, {"multipliers": (1, 2), "resample": "residual"}, 2, (9, 8), "8×8"),
+        (unet, {"multipliers": (1, 2, 2), "resample": "residual"}, 4, (30, 45), "32×44"),
+        (unet, {"multipliers": (1, 2, 2, 2), "resample": "residual"}, 8, (1, 28), "8×32"),
+        (unet, {"multipliers": (1, 2), "patch": 4, "resample": "residual"}, 8, (26, 17), "24×16"),
+        (unet, {"multipliers": (1, 2), "patch": 4}, 4, (27, 17), "28×16"),
+        (unet, {"multipliers": (1, 2)}, 1, (0, 7), "1×7"),
         (dit, {"patch": 2}, 2, (9, 8), "8×8"),
         (dit, {"patch": 4}, 4, (30, 45), "32×44"),
         (dit, {"patch": 8}, 8, (1, 28), "8×32"),

@@ -82,7 +82,7 @@ def test_around_it_is_the_network_with_a_door_for_numbers() -> None:
     assert (both.in_channels, both.out_channels, both.vector, both.tokens, both.image) == (1, 1, 0, 1, 0)
     both.check_size(8, 6)
     with pytest.raises(ShapeError, match="the nearest that fits"):
-        both.check_size(7, 8)
+        both.check_size(0, 8)
 
 
 @pytest.mark.parametrize(("vector", "tokens"), [(0, 0), (0, 6), (6, 8)])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sfumato.errors import InputError
+from sfumato.errors import InputError, ShapeError
 from sfumato.nn.embedding import positions
 from sfumato.nn.unet import Stage, UNet
 
@@ -71,6 +71,20 @@ def test_places_are_told_by_waves_across_the_picture() -> None:
         assert (waves[:, row, column] - math.sqrt(2) * torch.tensor(wanted)).abs().max() < 1e-6
     assert gap(positions(64, 64, 3).square().mean((1, 2)), torch.ones(12)) < 1e-3, "of the size of what networks see"
     assert gap(positions(24, 8, 2)[:, 1::3], positions(8, 8, 2)) < 1e-6, "in any size"
+
+
+@pytest.mark.parametrize("padding", ["both", "end"])
+@pytest.mark.parametrize("size", [(5, 7), (9, 4), (6, 13)])
+def test_odd_sizes_are_halved_and_doubled_again(size: tuple[int, int], padding: str) -> None:
+    network = small(multipliers=(1, 2, 2), padding=padding, attention=(0,))
+    out = network(drawn(2, 3, *size), torch.tensor([3.0, 8.0]))
+    assert out.shape == (2, 3, *size) and out.std((2, 3)).min() > 1e-3
+
+
+def test_halved_without_a_border_nothing_would_be_left() -> None:
+    network = small(multipliers=(1, 2, 2), padding="end")
+    with pytest.raises(ShapeError, match="multiple of 1 and 4 or more; the nearest that fits is 4×9$"):
+        network(torch.zeros(1, 3, 9, 3), torch.tensor([3.0]))
 
 
 def test_with_positions_alike_places_are_told_apart() -> None:

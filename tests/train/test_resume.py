@@ -320,7 +320,10 @@ def test_a_budget_that_is_none_is_refused(budget: dict[str, Any], text: str, dat
             ["network.patch=2", "data.size=[9,8]"],
             "a picture of 9×8 does not fit a U-Net of .*: .* the nearest that fits is 8×8$",
         ),
-        (["network.multipliers=[1,1,1,1,1]"], "a picture of 8×8 does not fit a U-Net of 5 levels: .* is 16×16$"),
+        (
+            ["network.multipliers=[1,1,1,1,1]", "network.resample=residual"],
+            "a picture of 8×8 does not fit a U-Net of 5 levels: .* is 16×16$",
+        ),
         (["data.background=[0,0,256]"], r"background: expected \(red, green, blue\), each 0 to 255"),
         (["settings.steps=2000"], "steps must be between 1 and 1,000 for this schedule, not 2,000$"),
         (["schedule.max_beta=2"], "betas must lie between 0 and 1"),

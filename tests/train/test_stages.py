@@ -207,7 +207,7 @@ def test_a_codec_may_come_from_another_run(data: Path, tmp_path: Path) -> None:
         (['codec.settings=["data.flip=true"]'], "codec.settings cannot set data.flip=true"),
         (["condition.kind=learned", "condition.heads=3"], "3 heads do not divide the width 256"),
         (["condition.dropout=0.0"], "never saw an empty prompt"),
-        (["network.multipliers=[1,1,1,1]"], "does not fit a U-Net of 4 levels"),
+        (["network.multipliers=[1,1,1,1]", "network.resample=residual"], "does not fit a U-Net of 4 levels"),
         (["data.backgrounds=['blakc']".replace("'", '"')], "'blakc' is not the name of a colour"),
         (['data.backgrounds=["black"]', "data.channels=1"], "want data.channels=3"),
         (["condition.length=41"], "length must be from 4 to 40"),

@@ -44,14 +44,15 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Twice the size, each element repeated, then, if `learned`, a convolution."""
+    """Twice the size, or the `size` that is given, each element repeated, then, if `learned`, a convolution."""
 
     def __init__(self, channels: int, learned: bool = True) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1) if learned else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        height, width = size or (2 * x.shape[-2], 2 * x.shape[-1])
+        return self.conv(nn.functional.interpolate(x, (height, width), mode="nearest"))
 
 
 class Residual(nn.Module):

@@ -160,14 +160,16 @@ class UNet(nn.Module):
             h = stage(h, embedding, tokens, mask)
         for stage in self.up:
             if isinstance(stage, Stage):
-                h = torch.cat([h, skips.pop()], dim=1)
-            h = stage(h, embedding, tokens, mask)
+                h = stage(torch.cat([h, skips.pop()], dim=1), embedding, tokens, mask)
+            else:
+                h = stage(h, embedding, size=skips[-1].shape[-2:])
         return pixel_shuffle(self.leave(h), self.patch)
 
     @property
     def multiple(self) -> int:
-        """What each side of a picture must be a multiple of."""
-        return self.patch * 2 ** (len(self.multipliers) - 1)
+        """What each side of a picture must be a multiple of: odd levels are halved and doubled as well, but not within
+        residual blocks."""
+        return self.patch * (2**self._last if self.resample == "residual" else 1)
 
     @property
     def widths(self) -> list[int]:
@@ -273,11 +275,14 @@ class UNet(nn.Module):
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `ShapeError` unless the levels divide the size; it says which size near by they do."""
-        if height < 1 or width < 1 or height % self.multiple or width % self.multiple:
-            near = [max(round(side / self.multiple), 1) * self.multiple for side in (width, height)]
+        # halved without a border at the left, a single place would leave nothing
+        least = self.patch * 2**self._last if self.padding == "end" else self.multiple
+        if height < least or width < least or height % self.multiple or width % self.multiple:
+            near = [max(round(side / self.multiple) * self.multiple, least) for side in (width, height)]
+            smallest = f" and {least} or more" if least > self.multiple else ""
             raise ShapeError(
                 f"a picture of {width}×{height} does not fit a U-Net of {len(self.multipliers)} levels: each side must"
-                f" be a multiple of {self.multiple}; the nearest that fits is {near[0]}×{near[1]}"
+                f" be a multiple of {self.multiple}{smallest}; the nearest that fits is {near[0]}×{near[1]}"
             )
 
 
@@ -310,5 +315,14 @@ class Resize(nn.Module):
         super().__init__()
         self.change, self.takes_embedding = change, takes_embedding
 
-    def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
-        return self.change(x, embedding) if self.takes_embedding else self.change(x)
+    def forward(
+        self,
+        x: Tensor,
+        embedding: Tensor,
+        tokens: Tensor | None = None,
+        mask: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        if self.takes_embedding:
+            return self.change(x, embedding)
+        return self.change(x, size) if isinstance(self.change, Up) else self.change(x)
