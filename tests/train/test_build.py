@@ -58,7 +58,7 @@ def test_labels_are_taken_where_there_are_classes_and_the_recipe_wants_them(data
     ("settings", "kind", "text"),
     [
         (
-            ["network.multipliers=[1,1,1,1,1]"],
+            ["network.multipliers=[1,1,1,1,1]", "network.resample=residual"],
             ShapeError,
             "each side must be a multiple of 16; the nearest that fits is",
         ),
