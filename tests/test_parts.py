@@ -34,6 +34,7 @@ from sfumato.loss import (
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
+from sfumato.nn.layout import Layout, WithLayout
 from sfumato.nn.text import TextTransformer, WithText
 from sfumato.nn.unet import UNet
 from sfumato.parts import (
@@ -202,6 +203,16 @@ def test_a_network_that_reads_survives_json_with_what_it_reads_by() -> None:
     assert again.state_dict().keys() == network.state_dict().keys()
 
 
+def test_a_network_with_a_layout_survives_json_with_it() -> None:
+    with torch.device("meta"):
+        unet = UNet(width=8, multipliers=(1,), attention=(), vector=4, image=3)
+        network = WithLayout(unet, Layout(4, 3, side=2, width=8, time_scale=10.0))
+        data = NETWORKS.dump(network)
+        again = NETWORKS.load(through_json(data))
+    assert isinstance(again, WithLayout) and NETWORKS.dump(again) == data
+    assert again.state_dict().keys() == network.state_dict().keys()
+
+
 @pytest.mark.parametrize(("kind", "arguments"), BUILT)
 def test_every_network_survives_json(kind: type, arguments: dict[str, Any]) -> None:
     kinds = AUTOENCODERS if issubclass(kind, Autoencoder) else NETWORKS
@@ -217,7 +228,11 @@ def test_every_network_survives_json(kind: type, arguments: dict[str, Any]) -> N
 
 
 def test_every_known_kind_is_among_those_tested() -> None:
-    tested = {(kinds.part, type(value)) for kinds, value in VALUES} | {("codec", Latent), ("network", WithText)}
+    tested = {(kinds.part, type(value)) for kinds, value in VALUES} | {
+        ("codec", Latent),
+        ("network", WithText),
+        ("network", WithLayout),
+    }
     tested |= {("autoencoder" if issubclass(kind, Autoencoder) else "network", kind) for kind, _ in BUILT}
     assert tested == {(kinds.part, known) for kinds in ALL for known in kinds.kinds.values()}
 

@@ -24,6 +24,7 @@ from sfumato.loss import Loss, Times, Weight
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
+from sfumato.nn.layout import Layout, WithLayout
 from sfumato.nn.text import TextTransformer, WithText
 from sfumato.nn.unet import UNet
 from sfumato.sample import Sampler
@@ -219,7 +220,10 @@ SAMPLERS = Kinds[Sampler[Any]](
         "predictor-corrector": sample.PredictorCorrector,
     },
 )
-NETWORKS = Kinds[Any]("network", {"unet": UNet, "dit": DiT, "encoder": Encoder, "with-text": WithText})
+NETWORKS = Kinds[Any](
+    "network", {"unet": UNet, "dit": DiT, "encoder": Encoder, "with-text": WithText, "with-layout": WithLayout}
+)
+LAYOUTS = Kinds[Layout]("layout", {"dense": Layout})
 TEXT_NETWORKS = Kinds[TextTransformer]("text network", {"transformer": TextTransformer})
 AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder})
 CODECS = Kinds[Codec]("codec", {"pixels": Pixels, "latent": Latent})
@@ -261,6 +265,7 @@ KINDS: dict[Any, Kinds[Any]] = {
     schedule.Schedule: SCHEDULES,
     nn.Module: NETWORKS,
     TextTransformer: TEXT_NETWORKS,
+    Layout: LAYOUTS,
     Autoencoder: AUTOENCODERS,
     TextEncoder: TEXT_ENCODERS,
     Sampler[Any]: SAMPLERS,

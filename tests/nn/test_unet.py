@@ -1,6 +1,5 @@
 """The U-Net: its size and shape, what its levels hear and attend to, what it refuses; the rest is in test_networks."""
 
-import itertools
 import math
 from typing import Any
 
@@ -9,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.embedding import positions
 from sfumato.nn.unet import Stage, UNet
 
 SMALL: dict[str, Any] = {"width": 40, "multipliers": (1, 2), "blocks": 1, "attention": (1,)}
@@ -22,7 +20,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "latent": {"depth": (1, 2), "heads": (4, 2), "attention": (0, 1), "cosine_first": True, "vector_mlp": True},
     "converted": {"depth": (1, 1), "heads": (4, 2), "projection": "convolution", "padding": "end", "groups": 8},
     "bare": {"bottom": "bare attention", "scale_shift": True, "frequency_shift": 0.0, "stem": 24},
-    "placed": {"patch": 2, "positions": 3},
     "single": {"multipliers": (1,), "attention": ()},
 }
 
@@ -60,19 +57,6 @@ def gap(one: Tensor, other: Tensor) -> float:
     return (one - other).abs().max().item()
 
 
-def test_places_are_told_by_waves_across_the_picture() -> None:
-    waves = positions(2, 3, 2)
-    u = {2: [-0.5, 0.5], 3: [-2 / 3, 0, 2 / 3]}
-    for row, column in itertools.product(range(2), range(3)):
-        y, x = u[2][row], u[3][column]
-        angles = [math.pi / 2 * f * v for v in (y, x) for f in (1, 2)]
-        first, second = angles[:2], angles[2:]
-        wanted = [f(a) for part in (first, second) for f in (math.sin, math.cos) for a in part]
-        assert (waves[:, row, column] - math.sqrt(2) * torch.tensor(wanted)).abs().max() < 1e-6
-    assert gap(positions(64, 64, 3).square().mean((1, 2)), torch.ones(12)) < 1e-3, "of the size of what networks see"
-    assert gap(positions(24, 8, 2)[:, 1::3], positions(8, 8, 2)) < 1e-6, "in any size"
-
-
 @pytest.mark.parametrize("padding", ["both", "end"])
 @pytest.mark.parametrize("size", [(5, 7), (9, 4), (6, 13)])
 def test_odd_sizes_are_halved_and_doubled_again(size: tuple[int, int], padding: str) -> None:
@@ -85,13 +69,6 @@ def test_halved_without_a_border_nothing_would_be_left() -> None:
     network = small(multipliers=(1, 2, 2), padding="end")
     with pytest.raises(ShapeError, match="multiple of 1 and 4 or more; the nearest that fits is 4×9$"):
         network(torch.zeros(1, 3, 9, 3), torch.tensor([3.0]))
-
-
-def test_with_positions_alike_places_are_told_apart() -> None:
-    x, time = torch.zeros(1, 3, 64, 64), torch.tensor([0.5])
-    lost, placed = (small("single", positions=count)(x, time)[..., 16:-16, 16:-16] for count in (0, 2))
-    assert (lost - lost[..., :1, :1]).abs().max() < 1e-5, "away from the border"
-    assert placed.std((2, 3)).min() > 1e-3
 
 
 def test_the_default_is_the_network_of_ddpm_on_cifar_10() -> None:
@@ -169,7 +146,7 @@ def test_a_network_that_cannot_be_built_says_why(arguments: dict[str, Any], said
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"vector": -1}, {"tokens": -1}, {"image": -3}, {"head_width": -8}, {"positions": 17}],
+    [{"vector": -1}, {"tokens": -1}, {"image": -3}, {"head_width": -8}],
 )
 def test_every_argument_that_cannot_be_is_an_input_error(arguments: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(arguments))):

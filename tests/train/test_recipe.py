@@ -88,7 +88,7 @@ WRONG = [
     ("[network]\nkind = 'unet'\nwidth = nan", r"^'network\.unet\.width': .*not nan$"),
     ("[network]\nkind = 'unet'\nwidth = 0", "width must be from 1 to 8,192, not 0$"),
     ("[network]\nkind = 'unet'\nattention = [9]", "attention names level 9, but the levels are 0 to 3$"),
-    ("[network]\nwidth = 8", "network should be a table with a kind; known kinds: unet, dit, encoder, with-text$"),
+    ("[network]\nwidth = 8", "should be a table with a kind; known kinds: unet, dit, encoder, with-text, with-layout$"),
     ("about = 5", "^'about': input should be a valid string, not 5$"),
     ("about = 2026-01-01", "holds a value that is no number, text, list or table"),
     ("[train]\nbatch = 8\naccumulate = 3", r"train\.accumulate \(3\) must divide train\.batch \(8\) evenly$"),

@@ -149,7 +149,6 @@ def _check_writable(unet: UNet) -> None:
     tokens, bottom, stem = bool(unet.tokens), unet.bottom, unet.stem or unet.width
     wrong = {
         f"patches of {unet.patch}": unet.patch != 1,
-        "positions": unet.positions > 0,
         f"a time_scale of {unet.time_scale}": unet.time_scale != 1,
         "depth and no tokens, or tokens and no depth": tokens != bool(unet.depth),
         "bare attention at the bottom and no scale_shift": bottom == "bare attention" and not unet.scale_shift,

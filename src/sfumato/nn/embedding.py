@@ -23,21 +23,6 @@ def sinusoidal(
     return nn.functional.pad(torch.cat(waves, dim=1), (0, width % 2))
 
 
-def positions(height: int, width: int, count: int) -> Tensor:
-    """Where each place of a picture lies: float32 [4·count, height, width].
-
-    `√2 [sin(a), cos(a)]`, `a = π/2 · 2^k · u` for k below `count` and both coordinates u, from −1 to 1 between the
-    borders: Fourier features (arXiv:2006.10739) of places, which are the same in any size of a picture.
-    """
-    waves = []
-    for axis, side in enumerate((height, width)):
-        u = (2 * torch.arange(side) + 1) / side - 1
-        angle = math.pi / 2 * 2.0 ** torch.arange(count)[:, None] * u
-        along = torch.cat([angle.sin(), angle.cos()])
-        waves.append(along[:, None if axis else slice(None), slice(None) if axis else None].expand(-1, height, width))
-    return math.sqrt(2) * torch.cat(waves)
-
-
 class Perceptron(nn.Module):
     """Two linear layers with a SiLU between them: [b, width] → [b, out]."""
 

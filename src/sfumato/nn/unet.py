@@ -10,7 +10,7 @@ from sfumato.errors import InputError, ShapeError
 from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Down, Padding, Residual, Up, norm, zero
 from sfumato.nn.doors import check_doors
-from sfumato.nn.embedding import Perceptron, TimeEmbedding, positions
+from sfumato.nn.embedding import Perceptron, TimeEmbedding
 from sfumato.nn.transformer import Projection, SpatialTransformer
 
 LARGEST = {"in_channels": 4096, "out_channels": 4096, "width": 8192, "blocks": 16, "patch": 64}
@@ -34,10 +34,6 @@ class UNet(nn.Module):
     DDPM is the default. ADM is `scale_shift=True, resample="residual", head_width=64`. Stable Diffusion 1 is
     `width=320, multipliers=(1, 2, 4, 4), attention=(0, 1, 2), heads=(8,)*4, depth=(1,)*4, projection="convolution",
     tokens=768, cosine_first=True, frequency_shift=0`, with 4 channels in and out.
-
-    A convolution does not know where it is. With `positions` n, the waves of `nn/embedding.py: positions` at n
-    frequencies are set beside the input: what a network draws from noise and a prompt alone is then laid out from the
-    first, where all pictures of a kind are laid out alike.
 
     The first convolution gives `stem` channels, and time is written in as many sinusoids; None means `width`. Norms are
     in `groups`, None leaving it to `norm`, and add `eps` to the variance. `padding` is that of `Down`, where
@@ -76,7 +72,6 @@ class UNet(nn.Module):
         cosine_first: bool = False,
         frequency_shift: float = 1.0,
         vector_mlp: bool = False,
-        positions: int = 0,
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -89,13 +84,12 @@ class UNet(nn.Module):
         self.padding: Padding = padding
         self.bottom, self.vector_mlp = bottom, vector_mlp
         self.cosine_first, self.frequency_shift = cosine_first, frequency_shift
-        self.positions = positions
         self._check()
 
         c = stem or width
         self.time = TimeEmbedding(c, self._told, time_scale, cosine_first, frequency_shift)
         self.project = self._project() if vector else None
-        self.enter = nn.Conv2d((in_channels + image) * patch**2 + 4 * positions, c, 3, padding=1)
+        self.enter = nn.Conv2d((in_channels + image) * patch**2, c, 3, padding=1)
 
         skips = [c]
         self.down = nn.ModuleList()
@@ -146,12 +140,7 @@ class UNet(nn.Module):
         if tokens is not None:
             tokens = tokens.to(x.dtype)
 
-        x = pixel_unshuffle(x, self.patch)
-        if self.positions:
-            height, width = x.shape[-2:]
-            where = positions(height, width, self.positions).to(x)
-            x = torch.cat([x, where.expand(len(x), -1, -1, -1)], dim=1)
-        h = self.enter(x.contiguous(memory_format=torch.channels_last))
+        h = self.enter(pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
         skips = [h]
         for stage in self.down:
             h = stage(h, embedding, tokens, mask)
@@ -225,8 +214,6 @@ class UNet(nn.Module):
             value = getattr(self, name)
             if not 1 <= value <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}")
-        if not 0 <= self.positions <= 16:
-            raise InputError(f"positions must be from 0 to 16, not {self.positions}")
         for name in ("vector", "tokens", "image"):
             if not 0 <= getattr(self, name) <= 2**20:
                 raise InputError(f"{name} must be from 0 to {2**20:,}, not {getattr(self, name):,}")

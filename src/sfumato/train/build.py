@@ -12,6 +12,7 @@ from sfumato.data.prepare import Pictures
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
 from sfumato.nn.autoencoder import Autoencoder
+from sfumato.nn.layout import Layout, WithLayout
 from sfumato.nn.text import TextTransformer, WithText
 from sfumato.parts import AUTOENCODERS, NETWORKS
 from sfumato.settings import Settings
@@ -41,16 +42,18 @@ def check_build(recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: C
 
 
 def _network(recipe: Recipe, codec: Codec, conditioner: Conditioner) -> nn.Module:
-    """The network, and around it what reads, if that is learned."""
+    """The network, and around it what draws a layout, if one is wanted, and what reads, if that is learned."""
     own = recipe.condition
     reads = isinstance(conditioner, TokenIds)
-    given: dict[str, Any] = {
-        "in_channels": codec.channels,
-        "out_channels": codec.channels * (2 if recipe.variance == "learned" else 1),
-        **({"vector": own.width, "tokens": own.width} if reads else conditioner.doors),
-    }
+    doors = {"vector": own.width, "tokens": own.width} if reads else conditioner.doors
+    channels = codec.channels * (2 if recipe.variance == "learned" else 1)
+    laid_out = own.layout > 0 and "vector" in doors
+    given = {"in_channels": codec.channels, "out_channels": channels, **doors}
     _not_said(recipe, given)
-    network = NETWORKS.load(recipe.network, **given)
+    network = NETWORKS.load(recipe.network, **given, **({"image": channels} if laid_out else {}))
+    if laid_out:
+        layout = Layout(doors["vector"], channels, own.layout, time_scale=network.time_scale)
+        network = WithLayout(network, layout)
     if not reads:
         return network
     return WithText(network, TextTransformer(conditioner.vocabulary, own.width, own.layers, own.heads, own.length))

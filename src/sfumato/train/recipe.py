@@ -80,7 +80,8 @@ def _encoder(data: Any) -> TextEncoder:
 class ConditionRecipe(Table):
     """What the network is told. "auto" is labels where the data has classes; `dropout` of samples are told nothing.
     "text" is captions, read by `encoder`, of which `length` tokens count; "learned" is captions that a transformer of
-    `layers` layers learns to read with the network, in up to `vocabulary` pieces that are fitted to them."""
+    `layers` layers learns to read with the network, in up to `vocabulary` pieces that are fitted to them. With a
+    `layout`, so many places a side, the network is shown what dense layers draw of its vector (`nn/layout.py`)."""
 
     kind: Literal["auto", "labels", "nothing", "text", "learned"] = "auto"
     dropout: Share = 0.1
@@ -90,6 +91,7 @@ class ConditionRecipe(Table):
     width: Count = 256
     layers: Count = 4
     heads: Count = 4
+    layout: Annotated[int, Field(ge=0, le=1024)] = 0
 
 
 class ReconstructionRecipe(Table):

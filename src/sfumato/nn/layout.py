@@ -1,0 +1,90 @@
+"""What a condition says of the whole picture at once, before a network looks at any of it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, silu
+
+from sfumato.errors import InputError
+from sfumato.nn.blocks import zero
+from sfumato.nn.embedding import sinusoidal
+
+WAVES = 64
+"""Sines and cosines that time is written in for the gate."""
+
+
+class Layout(nn.Module):
+    """Vectors [b, vector] and times [b] → maps [b, channels, h, w] and gates [b, channels, 1, 1].
+
+    A map is drawn by three linear layers, the inner ones of `width`, on side×side places, and spread linearly over
+    h×w. It starts at zero. A gate for each channel is a linear function of sinusoids of `time_scale`·t, and starts at
+    1.
+    """
+
+    def __init__(self, vector: int, channels: int, side: int, width: int = 1024, time_scale: float = 1.0) -> None:
+        super().__init__()
+        if min(vector, channels, side, width) < 1 or max(vector, channels, side, width) > 2**16:
+            raise InputError(
+                "a layout's vector, channels, side and width must be from 1 to 65,536, not"
+                f" {vector:,}, {channels:,}, {side:,} and {width:,}"
+            )
+        self.vector, self.channels, self.side, self.width, self.time_scale = vector, channels, side, width, time_scale
+        self.enter, self.inner = nn.Linear(vector, width), nn.Linear(width, width)
+        self.leave = zero(nn.Linear(width, channels * side**2))
+        self.gate = zero(nn.Linear(WAVES, channels))
+        nn.init.ones_(self.gate.bias)
+
+    def forward(self, vector: Tensor, time: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        dtype = self.enter.weight.dtype
+        h = silu(self.inner(silu(self.enter(vector.to(dtype)))))
+        drawn = self.leave(h).unflatten(1, (self.channels, self.side, self.side))
+        if (height, width) != (self.side, self.side):
+            drawn = interpolate(drawn, size=(height, width), mode="bilinear")
+        gate = self.gate(sinusoidal(self.time_scale * time, WAVES).to(dtype))
+        return drawn, gate[:, :, None, None]
+
+
+class WithLayout(nn.Module):
+    """`network`, shown what `layout` draws of its `vector`: both are trained as one.
+
+    `F(x, t, [image, m], c) + g(t)·m`, with m the map of the vector and g its gate: the map is set beside what the
+    network is shown through its door `image`, and added to what it gives. At pure noise the best answer is the mean of
+    all pictures that the condition allows, a function of the condition alone; dense layers learn it from a few
+    thousand pictures, where convolutions, which do not know where they are, need many times that. The network is left
+    with the rest. To all around it, it is the network with a door `image` narrower by the layout's channels.
+    """
+
+    def __init__(self, network: nn.Module, layout: Layout) -> None:
+        super().__init__()
+        self.network, self.layout = network, layout
+        inner: Any = network
+        for name, expected in (("vector", layout.vector), ("out_channels", layout.channels)):
+            if (found := getattr(inner, name, 0)) != expected:
+                raise InputError(f"the network's {name} should be {expected}, as the layout has it, not {found}")
+        if getattr(inner, "image", 0) < layout.channels:
+            raise InputError(
+                f"the network's image should be {layout.channels} or more, the layout's channels, not"
+                f" {getattr(inner, 'image', 0)}"
+            )
+        self.in_channels: int = inner.in_channels
+        self.out_channels: int = inner.out_channels
+        self.vector: int = inner.vector
+        self.tokens: int = inner.tokens
+        self.image: int = inner.image - layout.channels
+
+    def forward(
+        self, x: Tensor, time: Tensor, *, vector: Tensor | None = None, image: Tensor | None = None, **told: Any
+    ) -> Tensor:
+        """x [b, in_channels, h, w], time [b]; the doors as the network has them."""
+        if vector is None or vector.shape[-1] != self.vector:
+            got = "nothing" if vector is None else f"{vector.shape[-1]}"
+            raise InputError(f"this network is told {self.vector} numbers through `vector`, and was told {got}")
+        drawn, gate = self.layout(vector, time, *x.shape[-2:])
+        shown = drawn if image is None else torch.cat([image.to(drawn.dtype), drawn], dim=1)
+        return self.network(x, time, vector=vector, image=shown, **told) + gate * drawn
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise a `ShapeError` unless the network takes samples of this size."""
+        inner: Any = self.network
+        inner.check_size(height, width)
