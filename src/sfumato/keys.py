@@ -135,15 +135,15 @@ def fill(
 def check(
     module: nn.Module,
     entries: Iterable[Entry],
-    theirs: Mapping[str, Sequence[int]],
+    theirs: Mapping[str, tuple[str, Sequence[int]]],
     name: str,
     ignored: Callable[[str], bool] = lambda key: False,
 ) -> None:
-    """Whether `fill` would take weights of these names and shapes: raises what it does, and nothing is read."""
+    """Whether `fill` would take weights of these names, types and shapes: raises what it does, and nothing is read."""
     state = module.state_dict()
     for entry in _found(entries, set(theirs), name, ignored):
         for key, weight in zip(entry.theirs, entry.write(state[entry.ours]), strict=True):
-            if (found := list(theirs[key])) != (expected := list(weight.shape)):
+            if (found := list(theirs[key][1])) != (expected := list(weight.shape)):
                 raise FormatError(f"{name}: '{key}' should be {expected}, by its configuration, and is {found}")
 
 

@@ -85,7 +85,7 @@ class ClipText:
             family, zeros = family_in(found_folder(name), name)
         unread = cls(name, family, 0, config=config)
         towers = unread._encoders.source.outlines()
-        unread.tokenizers  # noqa: B018 - a folder without them is refused now
+        unread._encoders.source.tokenizers()  # a folder without them is refused now
         found = unread._but(
             width=sum(tower.width for tower in towers),
             pooled=0 if family == "sd" else towers[-1].pooled,
@@ -177,12 +177,14 @@ class ClipText:
     def _remembered(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """What `_encoded` gives; each text is encoded once, as long as it is among the last `RECENT`."""
         recent = self._encoders.recent
-        if new := [text for text in texts if text not in recent]:
-            recent |= dict(zip(new, zip(*self._encoded(new), strict=True), strict=True))
-        rows = [recent[text] for text in texts]
+        known = {text: told for text in texts if (told := recent.get(text))}
+        if new := [text for text in texts if text not in known]:
+            for text, *rows in zip(new, *self._encoded(new), strict=True):
+                known[text] = tuple(row.clone() for row in rows)  # a row of a batch would keep all of it
+            recent |= known
         for text in list(recent)[:-RECENT]:
-            del recent[text]
-        states, pooled = zip(*rows, strict=True)
+            recent.pop(text, None)  # another thread may have been here
+        states, pooled = zip(*(known[text] for text in texts), strict=True)
         return torch.stack(states), torch.stack(pooled)
 
     @torch.no_grad()

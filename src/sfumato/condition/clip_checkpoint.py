@@ -119,17 +119,22 @@ def read_tower(folder: Path, dtype: torch.dtype = torch.float32) -> ClipTower:
 
     Raises `FormatError` for a folder without config.json and safetensors, and for those that are no such encoder.
     """
-    tower = outline_tower(folder)
-    fill(tower, entries(tower), Weights(weight_files(folder)), str(folder), dtype, ignored=ignored)
+    tower, weights = _outline(folder)
+    fill(tower, entries(tower), weights, str(folder), dtype, ignored=ignored)
     return tower.eval().requires_grad_(False)
 
 
 def outline_tower(folder: Path) -> ClipTower:
     """The same on the meta device: refused for the same reasons, and no weight is read."""
+    tower, weights = _outline(folder)
+    check(tower, entries(tower), weights.shapes, str(folder), ignored)
+    return tower
+
+
+def _outline(folder: Path) -> tuple[ClipTower, Weights]:
+    """The text encoder that the configuration in a folder describes, and the weights beside it, unread."""
     if not (folder / "config.json").is_file():
         raise FormatError(f"{folder} holds no text encoder: there is no config.json in it; copy the model again")
     with torch.device("meta"):
         tower = read_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
-    shapes = {key: shape for key, (_, shape) in Weights(weight_files(folder)).shapes.items()}
-    check(tower, entries(tower), shapes, str(folder), ignored)
-    return tower
+    return tower, Weights(weight_files(folder))

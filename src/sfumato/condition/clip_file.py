@@ -115,10 +115,9 @@ class SingleFile:
         self.names = TOWERS[family]
 
     def outlines(self) -> tuple[ClipTower, ...]:
-        shapes = {key: shape for key, (_, shape) in self.weights.shapes.items()}
         found = []
         for tower, entries, ignored in self._plans():
-            check(tower, entries, shapes, str(self.path), ignored)
+            check(tower, entries, self.weights.shapes, str(self.path), ignored)
             found.append(tower)
         return tuple(found)
 
