@@ -153,9 +153,8 @@ def compared(what: str, found: Figures, key: str, unit: dict[str, float] | None 
     return what, f"{ours:.3g}", f"{theirs:.3g}", f"{theirs / ours:.2f}" if ours else ""
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], heads: Row = ("what", *SIDES, "diffusers ÷ Sfumato")) -> str:
     """A markdown table with its columns lined up."""
-    heads = "what", *SIDES, "diffusers ÷ Sfumato"
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = (heads, ["-" * width for width in widths], *rows)
     return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)

@@ -36,13 +36,16 @@ class Layout(nn.Module):
         nn.init.ones_(self.gate.bias)
 
     def forward(self, vector: Tensor, time: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        dtype = self.enter.weight.dtype
-        h = silu(self.inner(silu(self.enter(vector.to(dtype)))))
-        drawn = self.leave(h).unflatten(1, (self.channels, self.side, self.side))
+        drawn = self.draw(vector)
         if (height, width) != (self.side, self.side):
             drawn = interpolate(drawn, size=(height, width), mode="bilinear")
-        gate = self.gate(sinusoidal(self.time_scale * time, WAVES).to(dtype))
+        gate = self.gate(sinusoidal(self.time_scale * time, WAVES).to(drawn.dtype))
         return drawn, gate[:, :, None, None]
+
+    def draw(self, vector: Tensor) -> Tensor:
+        """The maps on their own places: [b, channels, side, side]."""
+        h = silu(self.inner(silu(self.enter(vector.to(self.enter.weight.dtype)))))
+        return self.leave(h).unflatten(1, (self.channels, self.side, self.side))
 
 
 class WithLayout(nn.Module):

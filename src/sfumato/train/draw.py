@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sfumato.condition import Prompt
 from sfumato.data.order import indices
 from sfumato.train.feed import Feed
 
@@ -57,6 +58,12 @@ class Batches(Dataset[Batch]):
         noise = torch.cat([torch.randn(1, *self.shape, generator=stream) for stream in streams])
         view = (view * self.feed.views).long()
         return Batch(self.feed.samples(index, view), u, noise, index, view, drop < self.dropout, pick)
+
+
+def prompts(feed: Feed, batch: Batch) -> list[Prompt]:
+    """What each sample of a batch is told; None where its condition is dropped."""
+    seen = zip(*(part.tolist() for part in (batch.sample, batch.view, batch.dropped, batch.pick)), strict=True)
+    return [None if dropped else feed.prompt(i, view, pick) for i, view, dropped, pick in seen]
 
 
 def mix(*numbers: int) -> int:

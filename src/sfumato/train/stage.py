@@ -15,10 +15,12 @@ from sfumato.data.prepare import Pictures
 from sfumato.errors import FormatError, InputError
 from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import CODECS
+from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import Autoencoding
 from sfumato.train.build import build, build_autoencoder, build_classifier, build_conditioner, check_build, colours
 from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key, latents_size
+from sfumato.train.layout import fit_layout
 from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
 from sfumato.train.plan import check_disk, disk_needed
@@ -74,7 +76,10 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
         with first():
             cache = _latents(plain, codec, place)
             feed = LatentFeed(plain, codec, cache, partial(monitor.preparing, what="encoding pictures"))
-    return Denoising(recipe, build(recipe, pictures, codec, conditioner), feed, answering)
+    task = Denoising(recipe, build(recipe, pictures, codec, conditioner), feed, answering)
+    if checkpoint.made(place.folder / "checkpoints") < 0:  # else it is in there
+        fit_layout(task, place.device, partial(monitor.preparing, what="fitting the layout"))
+    return task
 
 
 def kept(folder: Path) -> int:

@@ -17,7 +17,7 @@ from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped
 from sfumato.loss import Remembers
 from sfumato.samples import png
 from sfumato.train import checkpoint, ema
-from sfumato.train.draw import Batch, Batches, mix
+from sfumato.train.draw import Batch, Batches, mix, prompts
 from sfumato.train.log import Log
 from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
@@ -175,12 +175,11 @@ class Trainer:
         device = self.place.device
         x_0 = batch.x_0.to(device, non_blocking=True)
         noise = batch.noise.to(device, non_blocking=True)
-        seen = zip(*(part.tolist() for part in (batch.sample, batch.view, batch.dropped, batch.pick)), strict=True)
-        prompts = [None if drop else self.work.feed.prompt(i, view, pick) for i, view, drop, pick in seen]
-        question = self.work.question(x_0, noise, t, prompts)
+        asked = prompts(self.work.feed, batch)
+        question = self.work.question(x_0, noise, t, asked)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16"):
             answer = self.model(*question)
-        return self.work.loss(answer, x_0, prompts)
+        return self.work.loss(answer, x_0, asked)
 
     # Keeping and showing ----------------------------------------------------------------------------------------------
 
