@@ -11,6 +11,7 @@ from sfumato.errors import InputError, ShapeError
 from sfumato.nn.dit import DiT
 from sfumato.nn.embedding import sinusoidal
 from sfumato.nn.layout import WAVES, Layout, WithLayout
+from sfumato.nn.text import TextTransformer, WithText
 from sfumato.nn.unet import UNet
 
 TIME = torch.tensor([0.2, 0.9])
@@ -62,6 +63,19 @@ def test_the_network_is_shown_the_map_and_it_is_added_by_its_gate(more: int) -> 
     wanted = both.network(x, TIME, vector=vector, image=torch.cat([image, shown], 1), **told) + gate * shown
     assert (both(x, TIME, vector=vector, image=image if more else None, **told) - wanted).abs().max() < 1e-6
     assert (both(x, TIME, vector=-vector, image=image if more else None, **told) - wanted).abs().max() > 1e-2
+
+
+@torch.no_grad()
+def test_it_may_be_told_by_what_reads() -> None:
+    """A text that is learned to be read gives its vector too: the wrappers compose."""
+    text = TextTransformer(7, 8, 1, 2, 5)
+    both = stirred(WithText(WithLayout(inside(vector=8, tokens=8), Layout(8, 2, side=4)), text))
+    ids, mask = torch.tensor([[1, 5, 3], [1, 2, 0]])[..., None], torch.ones(2, 3, dtype=torch.bool)
+    x = drawn(2, 2, 8, 8)
+    found = both(x, TIME, tokens=ids, mask=mask)
+    states = text(ids[..., 0], mask)
+    wanted = both.network(x, TIME, vector=states.mean(1), tokens=states, mask=mask)
+    assert found.shape == x.shape and (found - wanted).abs().max() < 1e-5
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ def work(*settings: str, side: int = 8) -> tuple[Denoising, WithLayout]:
 
 @pytest.fixture(autouse=True)
 def passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "PASSES", 100)
+    monkeypatch.setattr(layout, "PASSES", 30)
 
 
 def pooled(x: Tensor, side: int) -> Tensor:
@@ -49,7 +49,8 @@ def pooled(x: Tensor, side: int) -> Tensor:
 
 
 @pytest.mark.parametrize("side", [8, 4])
-def test_a_map_is_the_mean_of_what_its_condition_allows(side: int) -> None:
+def test_a_map_is_the_mean_of_what_its_condition_allows(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "PASSES", 100)
     task, network = work("condition.dropout=0.2", side=side)
     layout.fit_layout(task, CPU)
     x = torch.from_numpy(pictures().pixels).float() / 127.5 - 1
@@ -118,7 +119,7 @@ def test_progress_is_told_and_numbers_that_are_not_finite_are_refused() -> None:
     task, _ = work()
     told: list[tuple[int, int]] = []
     layout.fit_layout(task, CPU, lambda done, of: told.append((done, of)))
-    assert told[0] == (64, 100 * 64) and told[-1] == (100 * 64, 100 * 64)
+    assert told[0] == (64, 30 * 64) and told[-1] == (30 * 64, 30 * 64)
     task.feed = replace_samples(task.feed)
     with pytest.raises(NonFiniteError, match="the error of the layout at step 0 is not finite"):
         layout.fit_layout(task, CPU)
