@@ -59,6 +59,8 @@ def loss(log: list[tuple[float, int, float, float]], end: float) -> float:
     if not log or log[-1][0] < 0.95 * end:
         sys.exit(f"error: a run ends after {log[-1][0] if log else 0:.0f} s, and {end:.0f} s are compared")
     some = [(steps, mean) for seconds, steps, mean, _ in log if 0.75 * end < seconds <= end]
+    if not some:
+        sys.exit(f"error: a run made no step between {0.75 * end:.0f} s and {end:.0f} s")
     return sum(steps * mean for steps, mean in some) / sum(steps for steps, _ in some)
 
 
