@@ -102,6 +102,11 @@ def write(folder: Path, merges: Path | None) -> None:
 
     torch.manual_seed(0)
     words = tokenizer(folder / "tokenizer", merges)
+    decoder: dict[str, Any] = {
+        "block_out_channels": (32, 64, 64, 128),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }
     text: dict[str, Any] = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
     parts: dict[str, Any] = {
         "unet": UNet2DConditionModel(
@@ -114,14 +119,7 @@ def write(folder: Path, merges: Path | None) -> None:
             attention_head_dim=6,
             cross_attention_dim=384,
         ),
-        "vae": AutoencoderKL(
-            latent_channels=6,
-            block_out_channels=(32, 64, 64, 128),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=1,
-            sample_size=128,
-        ),
+        "vae": AutoencoderKL(latent_channels=6, layers_per_block=1, sample_size=128, **decoder),
         "text_encoder": CLIPTextModel(
             CLIPTextConfig(vocab_size=words, num_attention_heads=12, projection_dim=384, eos_token_id=words - 1, **text)
         ),

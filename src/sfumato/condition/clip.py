@@ -179,8 +179,8 @@ class ClipText:
         recent = self._encoders.recent
         known = {text: told for text in texts if (told := recent.get(text))}
         if new := [text for text in texts if text not in known]:
-            for text, *rows in zip(new, *self._encoded(new), strict=True):
-                known[text] = tuple(row.clone() for row in rows)  # a row of a batch would keep all of it
+            for text, states, pooled in zip(new, *self._encoded(new), strict=True):
+                known[text] = states.clone(), pooled.clone()  # a row of a batch would keep all of it
             recent |= known
         for text in list(recent)[:-RECENT]:
             recent.pop(text, None)  # another thread may have been here

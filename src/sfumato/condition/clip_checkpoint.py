@@ -126,15 +126,16 @@ def read_tower(folder: Path, dtype: torch.dtype = torch.float32) -> ClipTower:
 
 def outline_tower(folder: Path) -> ClipTower:
     """The same on the meta device: refused for the same reasons, and no weight is read."""
-    tower, weights = _outline(folder)
-    check(tower, entries(tower), weights.shapes, str(folder), ignored)
-    return tower
+    return _outline(folder)[0]
 
 
 def _outline(folder: Path) -> tuple[ClipTower, Weights]:
-    """The text encoder that the configuration in a folder describes, and the weights beside it, unread."""
+    """The text encoder that the configuration in a folder describes, and the weights beside it, which fit and are
+    unread."""
     if not (folder / "config.json").is_file():
         raise FormatError(f"{folder} holds no text encoder: there is no config.json in it; copy the model again")
     with torch.device("meta"):
         tower = read_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
-    return tower, Weights(weight_files(folder))
+    weights = Weights(weight_files(folder))
+    check(tower, entries(tower), weights.shapes, str(folder), ignored)
+    return tower, weights
