@@ -139,7 +139,7 @@ def check(
     name: str,
     ignored: Callable[[str], bool] = lambda key: False,
 ) -> None:
-    """Whether `fill` would take weights of these names, types and shapes: raises what it does, and nothing is read."""
+    """Whether `fill` would take weights of these names and shapes, whatever their types: raises what it does."""
     state = module.state_dict()
     for entry in _found(entries, set(theirs), name, ignored):
         for key, weight in zip(entry.theirs, entry.write(state[entry.ours]), strict=True):

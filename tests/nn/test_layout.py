@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor, nn
+from stirring import stirred
+from torch import Tensor
 from torch.nn.functional import interpolate, one_hot, silu
 
 from sfumato.errors import InputError, ShapeError
@@ -20,15 +21,6 @@ TIME = torch.tensor([0.2, 0.9])
 def inside(**arguments: int) -> UNet:
     given = {"vector": 5, "tokens": 4, "image": 2, **arguments}
     return UNet(2, 2, width=8, multipliers=(1, 2), blocks=1, attention=(), **given)
-
-
-def stirred(module: nn.Module) -> nn.Module:
-    """The module with no weight at the value it would start from."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return module
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from stirring import stirred
+from torch import Tensor
 
 from sfumato.errors import InputError, ShapeError
 from sfumato.nn.text import TextTransformer, WithText
@@ -15,15 +16,6 @@ from sfumato.nn.unet import UNet
 
 IDS = torch.tensor([[1, 5, 3, 2], [1, 2, 0, 0]])
 MASK = torch.tensor([[True] * 4, [True, True, False, False]])
-
-
-def stirred(module: nn.Module) -> nn.Module:
-    """The module with no weight at the value it would start from."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return module
 
 
 def network(vector: int = 8, tokens: int = 8) -> UNet:

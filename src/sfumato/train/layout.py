@@ -23,7 +23,7 @@ def fit_layout(
     """Fit the layout of the work's network, if it has one that can be asked by itself: `min_m E|x_0 − m(c)|²`.
 
     The mean of x_0 under a condition is the best answer at pure noise. Regression on what is told finds it in a minute
-    or two, a hundred times as many samples a second as through the network, which then begins where all is laid out.
+    or two, many times as many samples a second as through the network, which then begins where all is laid out.
     Adam, its rate falling to zero; a function of the recipe's seed. Gates start where the map is the estimate at the
     last level: `x_0 = skip·x_t + out·F` with `F = m/out`. Raises `NonFiniteError`.
     """
@@ -44,7 +44,10 @@ def fit_layout(
         drawn = layout.draw(told.to(device))[:, : wanted.shape[1]]  # what lies beyond is a learned variance
         loss = (drawn - wanted).square().mean()
         if not bool(loss.isfinite()):
-            raise NonFiniteError(f"the error of the layout at step {step} is not finite: are there such samples?")
+            raise NonFiniteError(
+                f"the error of the layout at step {step} is not finite: samples and what is told of them should be"
+                " finite, so train the codec again, or leave condition.layout out"
+            )
         for group in optimizer.param_groups:
             group["lr"] = RATE * (1 - step / steps)
         optimizer.zero_grad()
