@@ -26,7 +26,9 @@ MEANING = {
     "codec.fit": "the recipe that fits the autoencoder, on the same pictures, before all else",
     "codec.settings": "what is laid over that recipe, as with `--set`",
     "codec.share": "its share of the `--minutes`",
-    "codec.use": "the folder of a codec, or of a run with one, to take in its place",
+    "codec.use": "the folder of a codec, or of a run with one, to take in its place; where an autoencoder is fitted:"
+    " the one whose decoder alone is trained on",
+    "reconstruction.noise": "what is decoded has noise of up to so many of the latents' standard deviations",
     "reconstruction.edges": "the weight of the error of differences between neighbours",
     "reconstruction.tones": "the weight of the error of the means of 8×8 squares",
     "reconstruction.penalty": "the weight of what latents cost: a divergence (`kl`), the distance to the codes (`vq`)",

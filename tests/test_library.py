@@ -1,5 +1,6 @@
 """Finding a system by what people call it; and what a machine is found to have."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,13 @@ import torch
 
 import sfumato
 from sfumato import library, machine
-from sfumato.codec import Pixels
+from sfumato.codec import Latent, Pixels
 from sfumato.condition import Nothing
 from sfumato.core.parameterization import X0
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
+from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.unet import UNet
 from sfumato.settings import Settings
 from sfumato.system import System
@@ -55,6 +57,24 @@ def test_a_run_whose_system_is_damaged_says_so(run: Path) -> None:
     (run / "system" / "system.json").write_text("{}")
     with pytest.raises(FormatError, match="is in format None"):
         sfumato.load(run)
+
+
+def test_a_codec_takes_over_from_the_one_that_it_was_trained_on_from(run: Path) -> None:
+    torch.manual_seed(0)
+    codec = Latent(KLAutoencoder(1, 1, width=8, multipliers=(1,), blocks=1), (0.5,), (2.0,))
+    told = copy.deepcopy(codec)
+    with torch.no_grad():
+        next(told.network.decoder.parameters()).add_(1.0)
+    system = sfumato.load(run, "cpu", "float32")
+    latent = System(codec, system.conditioner, system.denoiser, system.settings, {"told": 1})
+    taken = library.with_codec(latent, told)
+    assert taken.codec is told and taken.denoiser is system.denoiser and taken.about == {"told": 1}
+    assert taken.fingerprint() != latent.fingerprint()
+    with pytest.raises(InputError, match="the system draws in pixels: no codec of latents can take over"):
+        library.with_codec(system, told)
+    told.shift = (0.0,)
+    with pytest.raises(InputError, match="the two codecs have other latents"):
+        library.with_codec(latent, told)
 
 
 # The machine ----------------------------------------------------------------------------------------------------------

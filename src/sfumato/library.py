@@ -3,9 +3,12 @@
 from importlib.resources import files as resources
 from pathlib import Path
 
+from sfumato import system_file
+from sfumato.codec import Latent
 from sfumato.condition.clip_file import is_single
 from sfumato.errors import FormatError, InputError, nearest
 from sfumato.interop import folder
+from sfumato.parts import CODECS
 from sfumato.store import PICKLED, refusal
 from sfumato.system import System
 
@@ -35,6 +38,27 @@ def load(
 
         return checkpoint.load(where, device, precision)
     return System.load(find(where), device, precision)
+
+
+def load_codec(where: str | Path) -> Latent:
+    """The codec in a folder, or in the folder of a run; it must be one of latents."""
+    found, _ = system_file.read_codec(codec_folder(Path(where)))
+    if not isinstance(found, Latent):
+        raise FormatError(f"the codec in {where} is {CODECS.dump(found)['kind']}, not latent")
+    return found
+
+
+def codec_folder(where: Path) -> Path:
+    """The folder of a codec: `where`, or the one in a run's folder."""
+    return where / "codec" if (where / "codec").is_dir() else where
+
+
+def with_codec(system: System, codec: Latent) -> System:
+    """The system, with a codec that was trained on from its own: `codec.use` in a recipe that fits an autoencoder."""
+    if not isinstance(system.codec, Latent):
+        raise InputError(f"the system draws in {CODECS.dump(system.codec)['kind']}: no codec of latents can take over")
+    system.codec.check_like(codec)
+    return System(codec, system.conditioner, system.denoiser, system.settings, system.about)
 
 
 def refuse_pickle(path: Path) -> None:

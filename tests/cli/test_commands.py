@@ -332,6 +332,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "nothing to export": (("export", "none", "--out", "new"), "there is no folder none"),
     "precision to export": (("export", "RUN", "--out", "new", "--precision", "half"), "precision must be float32 or"),
     "tiny files": (("export", "RUN", "--out", "new", "--megabytes", "0"), "--megabytes must be at least 1, not 0$"),
+    "no codec to export": (
+        ("export", "RUN", "--out", "new", "--codec", "none"),
+        "none holds no codec: there is no codec.json in it$",
+    ),
     "layout to export": (
         ("export", "RUN", "--out", "new", "--to", "torch"),
         "--to cannot be 'torch'; known: diffusers",

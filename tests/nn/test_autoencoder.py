@@ -79,6 +79,49 @@ def test_noise_moves_latents_by_their_own_spread() -> None:
     assert (made - network.decode(mean)).abs().max() > 1e-3
 
 
+def test_what_is_decoded_has_noise_of_so_many_standard_deviations_of_the_latents() -> None:
+    network = kl()
+    awake(network)
+    x, noise = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)
+    mean, logvar = network.moments(x)
+    own = mean.transpose(0, 1).flatten(1).std(1)  # of each channel, over the batch
+    for level in (torch.zeros(2), torch.tensor([0.3, 2.0])):
+        std = (logvar.exp() + (level[:, None] * own).square()[:, :, None, None]).sqrt()
+        made, penalty = network(x, noise, level)
+        assert (made - network.decode(mean + std * noise)).abs().max() <= 1e-5
+        assert torch.equal(penalty, network(x, noise).penalty), "what the latents cost is as before"
+
+
+def test_codes_are_decoded_by_what_noisy_latents_are_nearest_to() -> None:
+    network = vq()
+    awake(network)
+    x, noise, level = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4), torch.tensor([0.3, 2.0])
+    z = network.encode(x)
+    own = z.transpose(0, 1).flatten(1).std(1)
+    noised = z + (level[:, None] * own)[:, :, None, None] * noise
+    assert not torch.equal(network.nearest(z), network.nearest(noised))
+    made, penalty = network(x, noise, level)
+    assert (made - network.decode(noised)).abs().max() <= 1e-5
+    assert torch.equal(penalty, network(x, noise).penalty)
+
+
+@pytest.mark.parametrize("make", [kl, vq])
+def test_what_decides_the_latents_is_known(make: Any) -> None:
+    network, x = make(), torch.randn(2, 3, 8, 8)
+    awake(network)
+    z, way_in = network.encode(x), network.way_in()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name not in way_in:
+                parameter.add_(1.0)
+        assert torch.equal(network.encode(x), z)
+        for parameter in way_in.values():
+            before = parameter.clone()
+            parameter.add_(torch.randn_like(parameter))
+            assert not torch.equal(network.encode(x), z)
+            parameter.copy_(before)
+
+
 def test_a_place_is_rounded_to_the_nearest_code() -> None:
     network = vq()
     awake(network)

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato import system_file
+from sfumato import library, system_file
 from sfumato.codec import Latent
 from sfumato.data import Pictures
-from sfumato.errors import InputError
+from sfumato.errors import FormatError, InputError
 from sfumato.loss.reconstruction import absolute, edges, tones
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.train import train
 from sfumato.train.autoencode import Autoencoding, FittedCodec
 from sfumato.train.feed import PictureFeed
-from sfumato.train.recipe import ReconstructionRecipe
+from sfumato.train.recipe import Recipe, ReconstructionRecipe
 from train.small_runs import newest, pictures_file, tensors
 
 SMALL = {"width": 8, "multipliers": (1, 2), "blocks": 1, "latent": 2, "attention": False}
@@ -40,7 +40,9 @@ def feed(n: int = 12) -> PictureFeed:
 
 def work(**changes: Any) -> Autoencoding:
     torch.manual_seed(0)
-    return Autoencoding(ReconstructionRecipe(**changes), KLAutoencoder(**SMALL), feed())
+    return Autoencoding(
+        Recipe(task="autoencode", reconstruction=ReconstructionRecipe(**changes)), KLAutoencoder(**SMALL), feed()
+    )
 
 
 def asked(own: Autoencoding) -> tuple[Tensor, Any]:
@@ -131,3 +133,53 @@ def test_the_loss_falls(tmp_path: Path) -> None:
         psnr.append(about["psnr of pictures trained on"])
     assert isinstance(fitted, FittedCodec)
     assert psnr[1] > psnr[0] + 2, psnr
+
+
+def fitted(data: Path, out: Path, *settings: str, **options: Any) -> Path:
+    """The folder of a run that fits a small codec, in two steps."""
+    chosen = {"steps": 2, "recipe": "autoencoder", "settings": [*SETTINGS, *settings], "precision": "float32"} | options
+    train(data, out=out, device="cpu", **chosen)
+    return out
+
+
+@pytest.mark.parametrize("network", ["kl", "vq"])
+def test_a_codec_that_is_taken_up_learns_to_decode_and_keeps_its_latents(network: str, tmp_path: Path) -> None:
+    data = pictures_file(tmp_path / "data.npz", labels=[])
+    kind = f"network.kind={network}"
+    first = library.load_codec(fitted(data, tmp_path / "first", kind))
+    on = (kind, f'codec.use="{tmp_path / "first"}"', "reconstruction.noise=0.4", "optimizer.weight_decay=0.1")
+    second = library.load_codec(fitted(data, tmp_path / "second", *on))
+
+    pictures = torch.rand(4, 1, 8, 8) * 2 - 1
+    latents = first.encode(pictures)
+    assert torch.equal(second.encode(pictures), latents)
+    assert not torch.equal(second.decode(latents), first.decode(latents))
+    first.check_like(second)
+    other = library.load_codec(fitted(data, tmp_path / "other", kind, "train.seed=1"))
+    with pytest.raises(InputError, match="the two codecs have other latents: only one that was trained on from the"):
+        first.check_like(other)
+
+    fitted(data, tmp_path / "halved", *on, steps=1)
+    fitted(data, tmp_path / "halved", recipe=None, settings=(), resume=True)
+    whole, halved = (tensors(newest(tmp_path / name)) for name in ("second", "halved"))
+    assert whole.keys() == halved.keys() and all(torch.equal(whole[name], halved[name]) for name in whole)
+
+
+def test_a_codec_of_another_shape_is_not_taken_up(tmp_path: Path) -> None:
+    data = pictures_file(tmp_path / "data.npz", labels=[])
+    first = fitted(data, tmp_path / "first")
+    for setting, message in (
+        (f'codec.use="{first}"', "is of another shape than the recipe's: network.latent: 2 → 3"),
+        (f'codec.use="{tmp_path / "none"}"', "none"),
+    ):
+        with pytest.raises((InputError, FormatError), match=message):
+            fitted(data, tmp_path / "second", setting, "network.latent=3")
+        assert not (tmp_path / "second").exists()
+
+
+def test_noise_before_the_decoder_is_of_many_strengths() -> None:
+    own = work(noise=0.5)
+    x, noise, t = torch.zeros(3, 3, 8, 8), torch.randn(3, 2, 4, 4), torch.tensor([0.0, 499.5, 999.0])
+    *_, level = own.question(x, noise, t, [None] * 3)
+    assert torch.equal(level, torch.tensor([0.0, 0.25, 0.5]))
+    assert len(work().question(x, noise, t, [None] * 3)) == 2

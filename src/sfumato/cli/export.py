@@ -13,10 +13,14 @@ def export(
     out: Annotated[Path, typer.Option(help="The folder for the copy.", metavar="DIR")],
     to: Annotated[str, typer.Option(help="Whose layout: sfumato or diffusers.")] = "sfumato",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16, which takes half the space.")] = "float32",
+    codec: Annotated[
+        str | None,
+        typer.Option(help="A codec that was trained on from the system's own.", metavar="DIR"),
+    ] = None,
     megabytes: Annotated[int, typer.Option(help="The most that a file of weights may hold, in MB.")] = 4096,
 ) -> None:
     """Write a system to a folder of its own, to be shared, shipped or opened by diffusers."""
-    from sfumato import load
+    from sfumato import library
     from sfumato.errors import InputError, nearest
     from sfumato.files import check_writable
 
@@ -27,7 +31,9 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty: choose a new folder with --out")
     check_writable(out)
-    system = load(model, "cpu", precision)
+    system = library.load(model, "cpu", precision if codec is None else "float32")
+    if codec is not None:
+        system = library.with_codec(system, library.load_codec(codec)).to("cpu", precision)
     notes: tuple[str, ...] = ()
     if to == "diffusers":
         from sfumato.interop.write import write  # much to import, for those alone who need it

@@ -38,6 +38,13 @@ class Latent(nn.Module):
     def channels(self) -> int:
         return self.network.latent
 
+    def check_like(self, other: "Latent") -> None:
+        """Raise an `InputError` unless `other` gives every picture the same latents, so that it may decode these."""
+        ours, theirs = self.network.way_in(), other.network.way_in()
+        same = ours.keys() == theirs.keys() and (self.shift, self.scale) == (other.shift, other.scale)
+        if not same or not all(torch.equal(ours[name].float(), theirs[name].float()) for name in ours):
+            raise InputError("the two codecs have other latents: only one that was trained on from the first will do")
+
     def shape(self, size: tuple[int, int]) -> tuple[int, ...]:
         """The shape of the sample behind a picture of `size` (width, height); a `ShapeError` for one that does not
         fit."""

@@ -37,6 +37,8 @@ class Autoencoder(nn.Module):
     where a layer of its own leads to the latents; None means as many as these.
     """
 
+    INWARD: tuple[str, ...]
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -82,9 +84,17 @@ class Autoencoder(nn.Module):
         """Latents → pictures, not clamped."""
         raise NotImplementedError
 
-    def forward(self, pictures: Tensor, noise: Tensor) -> Reconstruction:
-        """Pictures there and back, as training sees them; `noise` is standard normal, like the latents."""
+    def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Reconstruction:
+        """Pictures there and back, as training sees them; `noise` is standard normal, like the latents.
+
+        With a `level` [b], what is decoded has noise of so many of the latents' own standard deviations, taken over the
+        batch: a decoder so trained forgives what a denoiser leaves (RAE, arXiv:2510.11690, noise-augmented decoding).
+        """
         raise NotImplementedError
+
+    def way_in(self) -> dict[str, nn.Parameter]:
+        """The parameters that decide what the latents of a picture are."""
+        return {name: own for name, own in self.named_parameters() if name.partition(".")[0] in self.INWARD}
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `ShapeError` unless the levels divide the size; it says which size near by they do."""
@@ -119,6 +129,8 @@ class KLAutoencoder(Autoencoder):
     Between encoder and latents, and between these and the decoder, stands a linear layer of each place: the first if
     `quant`, the second if `post_quant`. Stable Diffusion 3 has neither.
     """
+
+    INWARD = ("encoder", "to_moments")
 
     def __init__(
         self,
@@ -155,9 +167,12 @@ class KLAutoencoder(Autoencoder):
     def decode(self, latents: Tensor) -> Tensor:
         return self.decoder(self.from_latent(latents))
 
-    def forward(self, pictures: Tensor, noise: Tensor) -> Reconstruction:
+    def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Reconstruction:
         mean, logvar = (part.float() for part in self.moments(pictures))
-        z = mean + (logvar / 2).exp() * noise
+        std = (logvar / 2).exp()
+        if level is not None:
+            std = (std**2 + _noised(level, mean) ** 2).sqrt()
+        z = mean + std * noise
         divergence = (mean**2 + logvar.exp() - 1 - logvar) / 2
         return Reconstruction(self.decode(z), divergence.flatten(1).mean(1))
 
@@ -169,6 +184,8 @@ class VQAutoencoder(Autoencoder):
     `|sg(z) − e_k|² + commitment·|z − sg(e_k)|²` an element (VQ-VAE, arXiv:1711.00937, eq. 3). What is diffused is z,
     before it is rounded: the decoder rounds (arXiv:2112.10752, section 3.1).
     """
+
+    INWARD = ("encoder", "to_codes")
 
     def __init__(
         self,
@@ -217,12 +234,18 @@ class VQAutoencoder(Autoencoder):
     def decode(self, latents: Tensor) -> Tensor:
         return self.decoder(self.from_latent(self.round(latents)))
 
-    def forward(self, pictures: Tensor, noise: Tensor) -> Reconstruction:
+    def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Reconstruction:
         z = self.encode(pictures).float()
         rounded = self.round(z).float()
         penalty = (z.detach() - rounded) ** 2 + self.commitment * (z - rounded.detach()) ** 2
-        through = z + (rounded - z).detach()
+        shown = rounded if level is None else self.round(z + _noised(level, z) * noise).float()
+        through = z + (shown - z).detach()
         return Reconstruction(self.decoder(self.from_latent(through)), penalty.flatten(1).mean(1))
+
+
+def _noised(level: Tensor, z: Tensor) -> Tensor:
+    """`level` [b] in units of each channel's standard deviation in a batch of latents z [b, c, h, w]: [b, c, 1, 1]."""
+    return level[:, None, None, None] * z.detach().std((0, 2, 3), keepdim=True)
 
 
 class _Encoder(nn.Module):

@@ -19,7 +19,7 @@ from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import CODECS
 from sfumato.samples import sheet, to_image
 from sfumato.train.feed import Feed
-from sfumato.train.recipe import ReconstructionRecipe
+from sfumato.train.recipe import Recipe
 from sfumato.train.work import Sheet
 
 MEASURED = 256
@@ -44,8 +44,8 @@ class Apprentice(nn.Module):
         super().__init__()
         self.autoencoder, self.critic = autoencoder, critic
 
-    def forward(self, pictures: Tensor, noise: Tensor) -> Answer:
-        made, penalty = self.autoencoder(pictures, noise)
+    def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Answer:
+        made, penalty = self.autoencoder(pictures, noise, level)
         if self.critic is None:
             return Answer(made, penalty)
         # both sides of the game in one pass: the critic's loss does not reach the autoencoder, nor the other way round
@@ -61,31 +61,45 @@ class Model(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: Tensor, noise: Tensor) -> Answer:
-        return self.network(pictures, noise)
+    def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Answer:
+        return self.network(pictures, noise, level)
 
 
 class Autoencoding:
-    """A codec: the network learns to draw again what it sees, by way of latents."""
+    """A codec: the network learns to draw again what it sees, by way of latents.
+
+    `given` is a codec that goes on learning: its latents stay what they are, and only its decoder learns.
+    """
 
     name = "codec"
     dropout = 0.0
 
     def __init__(
-        self, recipe: ReconstructionRecipe, network: Autoencoder, feed: Feed, eye: MobileNet | None = None
+        self,
+        recipe: Recipe,
+        network: Autoencoder,
+        feed: Feed,
+        eye: MobileNet | None = None,
+        given: Latent | None = None,
     ) -> None:
-        self.recipe, self.feed, self.eye = recipe, feed, eye
-        critic = Critic(network.in_channels) if recipe.adversarial else None
+        self.recipe, self.feed, self.eye, self.given = recipe, feed, eye, given
+        if given is not None:
+            network.load_state_dict(given.network.state_dict())
+            for parameter in network.way_in().values():
+                parameter.requires_grad_(False)
+        critic = Critic(network.in_channels) if recipe.reconstruction.adversarial else None
         self.model = Model(Apprentice(network, critic))
         height, width = feed.pictures.pixels.shape[2:]
         self.shape = Latent(network).shape((width, height))
 
-    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
-        return x_0, noise
+    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Tensor, ...]:
+        if not (most := self.recipe.reconstruction.noise):
+            return x_0, noise
+        return x_0, noise, (most * t / self.recipe.schedule.last).to(noise)
 
     def loss(self, answer: Any, x_0: Tensor, prompts: Sequence[Prompt]) -> Tensor:
         """`|x − y| + edges·… + tones·… + penalty·… + perceptual·… + adversarial·…`, each weighed as the recipe says."""
-        own, made = self.recipe, answer.pictures.float()
+        own, made = self.recipe.reconstruction, answer.pictures.float()
         total = absolute(made, x_0) + own.penalty * answer.penalty.float()
         total = total + own.edges * edges(made, x_0) + own.tones * tones(made, x_0)
         if self.eye is not None:
@@ -96,7 +110,7 @@ class Autoencoding:
 
     def product(self, network: nn.Module) -> "FittedCodec":
         assert isinstance(network, Apprentice)
-        return FittedCodec(network.autoencoder, self._some(MEASURED))
+        return FittedCodec(network.autoencoder, self._some(MEASURED), self.given)
 
     def sheet(self, product: "FittedCodec") -> Sheet:
         """Pictures, and below each what became of it."""
@@ -116,10 +130,11 @@ class Autoencoding:
 
 
 class FittedCodec:
-    """An autoencoder, and pictures by which to measure the statistics of its latents."""
+    """An autoencoder, and pictures by which to measure the statistics of its latents, unless those of a codec that was
+    `given` stand."""
 
-    def __init__(self, network: Autoencoder, pictures: Tensor) -> None:
-        self.network, self.pictures = network, pictures
+    def __init__(self, network: Autoencoder, pictures: Tensor, given: Latent | None = None) -> None:
+        self.network, self.pictures, self.given = network, pictures, given
         self.about: dict[str, Any] = {}
 
     @property
@@ -133,6 +148,8 @@ class FittedCodec:
     @torch.no_grad()
     def codec(self) -> Latent:
         """The codec, which brings each channel of the latents to zero mean and unit variance."""
+        if self.given is not None:
+            return Latent(self.network, self.given.shift, self.given.scale)
         z = torch.cat([self.network.encode(part.to(self.device)).float() for part in self._parts()])
         mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp_min(1e-6)
         return Latent(self.network, tuple(mean.tolist()), tuple((1 / std).tolist()))

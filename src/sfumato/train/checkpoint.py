@@ -69,7 +69,7 @@ def load(
     step = about["step"]
     parts = {"network": dict(network.state_dict()), "average": dict(average.state_dict())}
     if step > 0:
-        parts |= {moment: dict(network.named_parameters()) for moment in MOMENTS}
+        parts |= {moment: learning(network) for moment in MOMENTS}
     for part, wanted in parts.items():
         for name, like in wanted.items():
             value = tensors.get(f"{part}.{name}")
@@ -84,7 +84,7 @@ def load(
     network.load_state_dict(_part(tensors, "network"))
     average.load_state_dict(_part(tensors, "average"))
     if step > 0:
-        for name, parameter in network.named_parameters():
+        for name, parameter in learning(network).items():
             state: dict[str, Any] = {"step": torch.tensor(float(step))}
             for moment in MOMENTS:
                 state[moment] = (
@@ -94,6 +94,11 @@ def load(
                 )
             optimizer.state[parameter] = state
     return step, kept
+
+
+def learning(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that learn, by their names."""
+    return {name: own for name, own in network.named_parameters() if own.requires_grad}
 
 
 def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

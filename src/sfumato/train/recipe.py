@@ -61,7 +61,8 @@ class DataRecipe(Table):
 class CodecRecipe(Table):
     """The space to diffuse in: pixels, or the latents of an autoencoder. That is fitted first, on the same pictures by
     the recipe `fit`, with `settings` laid over it, in the `share` of the minutes that there are; or it is the one in
-    the folder `use`."""
+    the folder `use`. A recipe that fits an autoencoder goes on with the one in `use`, whose decoder alone then learns.
+    """
 
     kind: Literal["pixels", "latent"] = "pixels"
     fit: str = "autoencoder"
@@ -96,8 +97,10 @@ class ConditionRecipe(Table):
 
 class ReconstructionRecipe(Table):
     """What an autoencoder learns by: the absolute error, and so much of other terms. `features` is the file of the
-    network in whose features `perceptual` is measured."""
+    network in whose features `perceptual` is measured. What is decoded has noise of up to `noise` of the latents' own
+    standard deviations."""
 
+    noise: Annotated[float, Field(ge=0, le=2)] = 0.0
     edges: Weighing = 0.5
     tones: Weighing = 1.0
     penalty: Weighing = 1e-4

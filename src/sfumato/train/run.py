@@ -137,6 +137,8 @@ def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -
             raise ResumeError(f"{folder} has its tokenizer already: condition.vocabulary cannot be changed any more")
     if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / RECORD).exists():
         check_codec(recipe)
+    if recipe.task == "autoencode" and recipe.codec.use is not None:
+        check_codec(recipe)
 
 
 def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Pictures, place: Place, monitor: Monitor) -> None:

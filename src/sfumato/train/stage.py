@@ -12,9 +12,11 @@ from sfumato import files, system_file
 from sfumato.codec import Codec, Latent, Pixels
 from sfumato.condition import Conditioner, Labels, Remembered, Text, TokenIds, captions_size
 from sfumato.data.prepare import Pictures
-from sfumato.errors import FormatError, InputError
+from sfumato.errors import InputError
+from sfumato.library import codec_folder, load_codec
+from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.mobilenet import MobileNet
-from sfumato.parts import CODECS
+from sfumato.parts import AUTOENCODERS
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import Autoencoding
@@ -47,8 +49,10 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
     if recipe.task == "classify":
         return Classifying(recipe, build_classifier(recipe, pictures), _feed(recipe, pictures, "labels"))
     if recipe.task == "autoencode":
-        network = build_autoencoder(recipe, pictures)
-        return Autoencoding(recipe.reconstruction, network, _feed(recipe, pictures, None), _eye(recipe))
+        network, given = build_autoencoder(recipe, pictures), None
+        if recipe.codec.use is not None:
+            given = _like(network, Path(recipe.codec.use))
+        return Autoencoding(recipe, network, _feed(recipe, pictures, None), _eye(recipe), given)
     conditioner = build_conditioner(recipe.condition, pictures, _tokenizer(place.folder))
     prompts = None if not conditioner.doors else "labels" if isinstance(conditioner, Labels) else "text"
     feed: Feed
@@ -152,13 +156,13 @@ def _codec(recipe: Recipe, pictures: Pictures, place: Place) -> Codec | None:
     folder = place.folder / CODEC
     if not (folder / system_file.CODEC).exists():
         return None
-    return read_latent(folder).requires_grad_(False).to(place.device)
+    return load_codec(folder).requires_grad_(False).to(place.device)
 
 
 def _coming(recipe: Recipe, pictures: Pictures) -> Latent:
     """The codec that the recipe takes over, or one of the shape of that which it fits."""
     if recipe.codec.use is not None:
-        codec = read_latent(Path(recipe.codec.use))
+        codec = load_codec(recipe.codec.use)
         if codec.colours != colours(pictures):
             raise InputError(f"the codec is for {codec.colours} channels, and the pictures have {colours(pictures)}")
         return codec
@@ -170,7 +174,7 @@ def _coming(recipe: Recipe, pictures: Pictures) -> Latent:
 def check_codec(recipe: Recipe) -> None:
     """Raise an error if the codec of a recipe can neither be taken over nor be fitted."""
     if recipe.codec.use is not None:
-        read_latent(Path(recipe.codec.use))
+        load_codec(recipe.codec.use)
     else:
         _eye(fitting(recipe))
 
@@ -185,26 +189,22 @@ def fitting(recipe: Recipe) -> Recipe:
     return recipes.check(own.dump() | {"data": recipe.data.model_dump(mode="json")})
 
 
-def read_latent(source: Path) -> Latent:
-    """The codec in a folder, or in the folder of a run; it must be one of latents."""
-    codec, _ = system_file.read_codec(_codec_folder(source))
-    if not isinstance(codec, Latent):
-        raise FormatError(f"the codec in {source} is {CODECS.dump(codec)['kind']}, not latent")
+def _like(network: Autoencoder, source: Path) -> Latent:
+    """The codec in a folder, or in the folder of a run, if its network is shaped like this one."""
+    codec = load_codec(source)
+    own, theirs = AUTOENCODERS.dump(network), AUTOENCODERS.dump(codec.network)
+    if changes := recipes.differences(theirs, own, "network"):
+        raise InputError(f"the codec in {source} is of another shape than the recipe's: {'; '.join(changes)}")
     return codec
 
 
 def copy_codec(source: Path, target: Path) -> None:
     """Copy a codec, or that of a run: what names the weights comes last, so that it comes whole."""
-    spec = system_file.read_spec(_codec_folder(source), system_file.CODEC)
+    spec = system_file.read_spec(codec_folder(source), system_file.CODEC)
     del spec["weights"], spec["digest"]
-    system_file.write(target, spec, {CODEC: read_latent(source)}, system_file.CODEC)
+    system_file.write(target, spec, {CODEC: load_codec(source)}, system_file.CODEC)
 
 
 def codec_digest(folder: Path) -> str:
     """A hash of the codec that a run has."""
     return system_file.read_spec(folder / CODEC, system_file.CODEC)["digest"]
-
-
-def _codec_folder(source: Path) -> Path:
-    """The folder of a codec: `source`, or the one in a run's folder."""
-    return source / CODEC if (source / CODEC).is_dir() else source
