@@ -8,6 +8,8 @@ pictures of the three files:
 
 - caption: the share of drawn pictures whose nearest real picture carries the very caption asked for; one of the five
   nearest; and style, the share whose nearest is in the style asked for;
+- probe: the share whose style, told by a linear probe of the training pictures' features, is the one asked for. It can
+  tell near twins in two styles apart, which are one another's nearest;
 - Fréchet: the distance of the drawn pictures from the real ones of their set; only sets of one size compare;
 - to training: cosine distances to the nearest training picture. Copies would lie nearer than held-out real pictures do.
 
@@ -35,6 +37,7 @@ from sfumato.codec import Pixels
 from sfumato.data.decode import decode
 from sfumato.data.transform import to_array
 from sfumato.errors import DataError, InputError, SfumatoError
+from sfumato.evaluate import probe
 from sfumato.evaluate.distance import frechet
 from sfumato.evaluate.features import features
 from sfumato.evaluate.neighbours import nearest, retrieval, spread
@@ -65,6 +68,25 @@ class Gallery:
     rows: dict[str, range]
 
 
+@dataclass(frozen=True)
+class Judge:
+    """The gallery, the features [n, d] of its pictures, and a probe that tells styles by those of the training ones."""
+
+    gallery: Gallery
+    real: Tensor
+    tells: probe.Probe
+
+    @classmethod
+    def of(cls, gallery: Gallery, real: Tensor) -> "Judge":
+        seen = gallery.rows[SEEN]
+        return cls(gallery, real, probe.fit(real[seen.start : seen.stop], gallery.styles[seen.start : seen.stop]))
+
+    @property
+    def training(self) -> Tensor:
+        """The features of the training pictures, which the gallery begins with."""
+        return self.real[self.gallery.rows[SEEN].start : self.gallery.rows[SEEN].stop]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     given = options().parse_args(arguments)
     for path in (given.markdown, given.json, given.sheet):
@@ -84,11 +106,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     drawn = draw(system, asked, given.seed, settings).split([len(places) for places in sets.values()])
     drawn = dict(zip(sets, drawn, strict=True))
     seen = {name: see(pictures, eye, name) for name, pictures in drawn.items()}
+    judge = Judge.of(gallery, real)
     result = {
         "system": system.fingerprint(),
         "settings": system.settings.but(**settings).dump(),
         "seed": given.seed,
-        "sets": {name: figures(system, eye, gallery, real, seen[name], sets[name], others) for name in sets},
+        "sets": {name: figures(system, eye, judge, seen[name], sets[name], others) for name in sets},
         "codec": quality(system, gallery),
     }
 
@@ -213,35 +236,33 @@ def progress(things: Sequence[T], what: str) -> Iterable[T]:
 
 
 def figures(
-    system: System, eye: MobileNet, gallery: Gallery, real: Tensor, seen: Tensor, places: list[int], others: list[int]
+    system: System, eye: MobileNet, judge: Judge, seen: Tensor, places: list[int], others: list[int]
 ) -> dict[str, dict[str, Any]]:
     """What the features say of one set: of the pictures `seen`, and of the real ones that they are beside."""
-    found = {DRAWN: figure(seen, real, gallery, places, real[places])}
+    real = judge.real
+    found = {DRAWN: figure(seen, judge, places, real[places])}
     if not isinstance(system.codec, Pixels):
-        rebuilt = see(whole(through(system, gallery.pictures[places])), eye, CODEC)
-        found[CODEC] = figure(rebuilt, real, gallery, places, real[places])
+        rebuilt = see(whole(through(system, judge.gallery.pictures[places])), eye, CODEC)
+        found[CODEC] = figure(rebuilt, judge, places, real[places])
     like = real[others[: len(places)]] if len(others) >= len(places) else None
-    found[REAL] = figure(real[places], real, gallery, places, like, places)
+    found[REAL] = figure(real[places], judge, places, like, places)
     return found
 
 
 def figure(
-    drawn: Tensor,
-    real: Tensor,
-    gallery: Gallery,
-    places: list[int],
-    like: Tensor | None,
-    itself: list[int] | None = None,
+    drawn: Tensor, judge: Judge, places: list[int], like: Tensor | None, itself: list[int] | None = None
 ) -> dict[str, Any]:
     """What the features of `drawn` say, asked for what the gallery shows at `places`; `like` is what they should be
     distributed as, and `itself` are places in the gallery that each may not find."""
+    gallery, training = judge.gallery, judge.training
     captions, styles = ([texts[place] for place in places] for texts in (gallery.captions, gallery.styles))
     own = None if itself is None else torch.tensor(itself)
-    training = real[gallery.rows[SEEN].start : gallery.rows[SEEN].stop]  # which the gallery begins with
     in_training = None if own is None else torch.where(own < len(training), own, -1)
+    told = [said == style for said, style in zip(judge.tells(drawn), styles, strict=True)]
     return {
         "pictures": len(places),
-        **retrieval(drawn, real, captions, gallery.captions, styles, gallery.styles, own)._asdict(),
+        **retrieval(drawn, judge.real, captions, gallery.captions, styles, gallery.styles, own)._asdict(),
+        "probe": sum(told) / len(told),
         "frechet": None if like is None else frechet(drawn, like),
         "to_training": spread(nearest(drawn, training, 1, in_training).distance)._asdict(),
     }
@@ -263,10 +284,10 @@ def markdown(result: dict[str, Any]) -> str:
     how = f"{chosen['sampler']['kind']} along {chosen['spacing']['kind']}, {chosen['steps']} steps"
     drawn = f"{width}×{height}, {how}, guidance {chosen['guidance']}, seeds from {result['seed']} on"
     head = f"System `{result['system']}`: {drawn}."
-    rows = [["asked", "pictures", "n", "caption", "of five", "style", "Fréchet", "to training: 5 %", "median"]]
+    rows = [["asked", "pictures", "n", "caption", "of five", "style", "probe", "Fréchet", "to training: 5 %", "median"]]
     for name, kinds in result["sets"].items():
         for kind, found in kinds.items():
-            shares = (f"{found[share]:.1%}" for share in ("top1", "top5", "style"))
+            shares = (f"{found[share]:.1%}" for share in ("top1", "top5", "style", "probe"))
             distance = "" if found["frechet"] is None else f"{found['frechet']:.1f}"
             near = (f"{found['to_training'][point]:.4f}" for point in ("low", "median"))
             rows.append([name, kind, str(found["pictures"]), *shares, distance, *near])

@@ -133,9 +133,11 @@ def test_a_system_that_draws_what_it_is_asked(
     assert list(found["sets"]) == ["seen captions", "held-out pairs", "held-out captions"]
     for kinds in found["sets"].values():
         assert list(kinds) == ["drawn", "real, without itself"]
-        assert (kinds["drawn"]["top1"], kinds["drawn"]["top5"], kinds["drawn"]["style"]) == (1, 1, 1)
+        assert [kinds["drawn"][share] for share in ("top1", "top5", "style")] == [1, 1, 1]
+        assert kinds["drawn"]["probe"] == kinds["real, without itself"]["probe"], "they are the same pictures"
         assert kinds["drawn"]["frechet"] == pytest.approx(0, abs=1e-6)
     seen, pairs, captions = found["sets"].values()
+    assert seen["drawn"]["probe"] == 1
     assert [kinds["drawn"]["pictures"] for kinds in (seen, pairs, captions)] == [5, 2, 2]
     assert seen["drawn"]["to_training"]["mean"] == pytest.approx(0, abs=1e-6), "they are copies"
     assert pairs["drawn"]["to_training"] == pairs["real, without itself"]["to_training"]
@@ -148,7 +150,7 @@ def test_a_system_that_draws_what_it_is_asked(
     report = (data / "out.md").read_text()
     assert report.startswith(f"# The card\n\n{card.MARK}\n\nSystem `0123456789ab`: 16×16, ")
     assert "9 steps, guidance 3.0, seeds from 7 on." in report and "before" not in report
-    assert "| held-out pairs | drawn | 2 | 100.0% | 100.0% | 100.0% | 0.0 |" in report
+    assert "| held-out captions | drawn | 2 | 100.0% | 100.0% | 100.0% | 100.0% | 0.0 |" in report
     assert report.partition(card.MARK)[2].strip() == capsys.readouterr().out.strip()
 
 
@@ -156,7 +158,7 @@ def test_a_system_that_draws_one_thing_only(card: ModuleType, data: Path, monkey
     found = measured(card, data, Painter(wrong=True), monkeypatch, "--shown", "1")
     _, pairs, captions = (kinds["drawn"] for kinds in found["sets"].values())
     assert (pairs["top1"], pairs["style"]) == (0.5, 0.5)  # a flat cat, asked for a 3d cat and a flat dog
-    assert (captions["top1"], captions["style"]) == (0, 0.5)
+    assert (captions["top1"], captions["style"], captions["probe"]) == (0, 0.5, 0.5)
     assert captions["frechet"] > 0.1
     with Image.open(data / "out.png") as page:
         assert page.size == (4 * 208 + 8, 3 * (30 + 132) + 8)
