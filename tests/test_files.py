@@ -213,6 +213,12 @@ def tensors() -> dict[str, torch.Tensor]:
     }
 
 
+def test_tensors_can_be_read_by_whoever_may_read_a_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    files.write_tensors(tmp_path / "tensors.safetensors", {"a": torch.zeros(2)})
+    assert (tmp_path / "tensors.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
     about = {"step": 3, "name": "ö", "of": [1, 2]}
     files.write_tensors(tmp_path / "x.safetensors", tensors(), about)

@@ -151,8 +151,11 @@ def write_tensors(
             "sfumato": json.dumps({"about": about, "sha256": content_sha256(ready)}, sort_keys=True),
         }
     with replacing(path) as beside:
+        beside.touch()
+        mode = beside.stat().st_mode  # as any new file has it: safetensors makes one that its owner alone can read
         try:
             save_file(ready, beside, metadata=metadata)
+            beside.chmod(mode)
         except OSError:
             raise
         except Exception as error:  # safetensors reports a full disk as its own error, without an errno
