@@ -90,6 +90,7 @@ MEANING = {
     "optimizer.learning_rate": "of AdamW, once warmed up",
     "optimizer.betas": "how long AdamW remembers gradients and their squares",
     "optimizer.weight_decay": "AdamW's pull of the weights towards zero",
+    "optimizer.decay": "after so many steps the rate falls, as one over the square root of the steps; never, if 0",
     "optimizer.warmup": "steps over which the rate rises to `learning_rate`",
     "optimizer.clip": "the norm that the gradient of a step is held to",
     "train.batch": "pictures a step",

@@ -315,3 +315,9 @@ def test_heun_along_sigma_is_refused_where_the_walk_begins_in_pure_noise() -> No
 
 def test_a_classifier_may_be_trained_on_any_schedule() -> None:
     assert load("classifier", ['schedule={"kind":"flow"}']).task == "classify"
+
+
+def test_a_rate_that_does_not_fall_stays() -> None:
+    own = load("ddpm").optimizer
+    assert own.decay == 0
+    assert [own.rate(step) for step in (own.warmup, 10 * own.warmup)] == [own.learning_rate] * 2

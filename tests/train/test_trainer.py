@@ -85,9 +85,12 @@ def test_a_part_of_a_batch_weighs_as_a_sample_does(data: Path, tmp_path: Path) -
     assert max(float(a.abs().max()) for a in gradients[0]) > 1e-3
 
 
-def test_the_rate_rises_and_gradients_are_clipped(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_rises_and_falls_and_gradients_are_clipped(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rates, norms = [], []
-    own = trainer(data, tmp_path, "optimizer.warmup=4", "optimizer.learning_rate=1e-3", "optimizer.clip=0.01")
+    settings = ("optimizer.warmup=3", "optimizer.learning_rate=1e-3", "optimizer.decay=4", "optimizer.clip=0.01")
+    own = trainer(data, tmp_path, *settings)
     step = own.optimizer.step
 
     def look(*args: Any) -> Any:
@@ -97,7 +100,7 @@ def test_the_rate_rises_and_gradients_are_clipped(data: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(own.optimizer, "step", look)
     own.run(Budget(6))
-    assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
+    assert rates == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3, 1e-3, 1e-3 * (4 / 5) ** 0.5, 1e-3 * (4 / 6) ** 0.5])
     assert norms == pytest.approx([0.01] * 6, rel=1e-3)
 
 

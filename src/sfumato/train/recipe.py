@@ -1,5 +1,6 @@
 """A recipe: all that a training is, but for its data, as one short TOML file."""
 
+import math
 import tomllib
 from collections.abc import Iterable
 from importlib.resources import files as resources
@@ -110,13 +111,21 @@ class ReconstructionRecipe(Table):
 
 
 class OptimizerRecipe(Table):
-    """AdamW (arXiv:1711.05101): the rate rises over `warmup` steps; gradients are clipped to the norm `clip`."""
+    """AdamW (arXiv:1711.05101): the rate rises over `warmup` steps, and falls after `decay` steps, if that is not 0:
+    `learning_rate / √max(step/decay, 1)` (as in EDM2, arXiv:2312.02696). Gradients are clipped to the norm `clip`."""
 
     learning_rate: Positive = 2e-4
     betas: tuple[Memory, Memory] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[int, Field(ge=0)] = 500
+    decay: Annotated[int, Field(ge=0)] = 0
     clip: Positive = 1.0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 1."""
+        risen = min(1.0, step / max(self.warmup, 1))
+        fallen = max(step / self.decay, 1.0) if self.decay else 1.0
+        return self.learning_rate * risen / math.sqrt(fallen)
 
 
 class TrainRecipe(Table):

@@ -120,9 +120,8 @@ class Trainer:
                 f"the gradient at step {self.step} is not finite, though the loss is {loss:g}; the weights are as"
                 " before the step: lower optimizer.learning_rate, or train in float32"
             )
-        warmup = self.recipe.optimizer.warmup
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.optimizer.learning_rate * min(1.0, (self.step + 1) / max(warmup, 1))
+            group["lr"] = self.recipe.optimizer.rate(self.step + 1)
         self.optimizer.step()
         self.step += 1
         ema.update(self.average.parameters(), self.network.parameters(), self.recipe.average.decay(self.step))
