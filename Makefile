@@ -1,14 +1,18 @@
 # Every command sets itself up: on a fresh clone, any of them is the first.
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs format clean
+.PHONY: help demo demo-train test check docs format clean
 
 bin := .venv/bin
 pip := $(bin)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 help: ## show the commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: .venv/ready ## train a model of handwritten digits and draw with it: out/digits.png, out/denoising.png
+demo: .venv/ready ## draw what is written, with the system that ships: out/emoji.png
+	$(bin)/sfumato generate "a cat in a hat" -n 4
+	$(bin)/python examples/emoji.py
+
+demo-train: .venv/ready ## train a model of handwritten digits and draw with it: out/digits.png, out/denoising.png
 	$(bin)/python examples/digits.py
 
 test: .venv/ready-dev ## run the tests

@@ -1,8 +1,8 @@
 """From an empty process to saved pictures: a system by `sfumato generate`, beside a pipeline of diffusers.
 
-The other side is a StableDiffusionPipeline of the shape that the recipe `emoji` trains, with random weights: a U-Net
-of 96 and 192 channels on 16×16 latents, a text encoder of 6 layers of 384, a decoder to 128×128, each from diffusers'
-and transformers' own classes. It is written once. Each side draws as it does unless told otherwise, in a process of its
+The other side is a StableDiffusionPipeline of the shape of the system `emoji`, with random weights: a U-Net of 96 and
+192 channels on 16×16 latents, a text encoder of 6 layers of 384, a decoder to 128×128, each from diffusers' and
+transformers' own classes. It is written once. Each side draws as it does unless told otherwise, in a process of its
 own, timed from outside, imports included; the two take turns, and a figure is the median of the rounds after the first,
 which fills the page cache.
 """
@@ -57,7 +57,7 @@ def main() -> None:
 
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="a system or a run that the recipe `emoji` trained")
+    parser.add_argument("--model", default="emoji", help="a system that ships, or a run that its recipe trained")
     parser.add_argument("--numbers", type=int, nargs="+", default=[1, 4], help="how many pictures a process draws")
     parser.add_argument("--rounds", type=int, default=5, help="turns that each side takes, after one that is left out")
     parser.add_argument("--merges", type=Path, default=MERGES, help="CLIP's list of merges, gzipped, if there is one")

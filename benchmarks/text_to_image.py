@@ -9,7 +9,7 @@ pictures of the three files:
 - caption: the share of drawn pictures whose nearest real picture carries the very caption asked for; one of the five
   nearest; and style, the share whose nearest is in the style asked for;
 - probe: the share whose style, told by a linear probe of the training pictures' features, is the one asked for. It can
-  tell near twins in two styles apart, which are one another's nearest;
+  tell near twins in two styles apart, which are one another's nearest. Of the training pictures themselves it was told;
 - Fréchet: the distance of the drawn pictures from the real ones of their set; only sets of one size compare;
 - to training: cosine distances to the nearest training picture. Copies would lie nearer than held-out real pictures do.
 
@@ -102,11 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(asked):,} pictures will be drawn, and compared with {len(gallery.captions):,}", file=sys.stderr)
 
     eye = network.to(system.device)
-    real = see(gallery.pictures, eye, "real pictures")
+    judge = Judge.of(gallery, see(gallery.pictures, eye, "real pictures"))
     drawn = draw(system, asked, given.seed, settings).split([len(places) for places in sets.values()])
     drawn = dict(zip(sets, drawn, strict=True))
     seen = {name: see(pictures, eye, name) for name, pictures in drawn.items()}
-    judge = Judge.of(gallery, real)
     result = {
         "system": system.fingerprint(),
         "settings": system.settings.but(**settings).dump(),
@@ -121,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prose = given.markdown.read_text("utf-8").partition(MARK)[0] if given.markdown.exists() else ""
         write_bytes(given.markdown, f"{prose}{MARK}\n\n{report}\n".encode())
     if given.sheet:
-        found = {name: nearest(own, real).place.flatten().tolist() for name, own in seen.items()}
+        found = {name: nearest(own, judge.real).place.flatten().tolist() for name, own in seen.items()}
         pairs = {name: pairings(gallery, sets[name], drawn[name], found[name])[: given.shown] for name in sets}
         with replacing(given.sheet) as beside:
             page(pairs).save(beside, "PNG")
@@ -131,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("system", type=Path, help="the folder of a system or of a run")
+    parser.add_argument("system", help="a system that ships, or the folder of one or of a run")
     parser.add_argument("--data", type=Path, required=True, help="the folder of the three parquet files")
     parser.add_argument("--features", type=Path, required=True, help="the .npz file of MobileNet's weights")
     parser.add_argument("--count", type=int, default=500, help="how many training captions are asked for")
@@ -246,6 +245,9 @@ def figures(
         found[CODEC] = figure(rebuilt, judge, places, real[places])
     like = real[others[: len(places)]] if len(others) >= len(places) else None
     found[REAL] = figure(real[places], judge, places, like, places)
+    if set(places) & set(judge.gallery.rows[SEEN]):  # the probe was told of these pictures
+        for kind in found.keys() - {DRAWN}:
+            found[kind]["probe"] = None
     return found
 
 
@@ -287,7 +289,9 @@ def markdown(result: dict[str, Any]) -> str:
     rows = [["asked", "pictures", "n", "caption", "of five", "style", "probe", "Fréchet", "to training: 5 %", "median"]]
     for name, kinds in result["sets"].items():
         for kind, found in kinds.items():
-            shares = (f"{found[share]:.1%}" for share in ("top1", "top5", "style", "probe"))
+            shares = (
+                "" if found[share] is None else f"{found[share]:.1%}" for share in ("top1", "top5", "style", "probe")
+            )
             distance = "" if found["frechet"] is None else f"{found['frechet']:.1f}"
             near = (f"{found['to_training'][point]:.4f}" for point in ("low", "median"))
             rows.append([name, kind, str(found["pictures"]), *shares, distance, *near])

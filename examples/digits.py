@@ -1,4 +1,4 @@
-"""Noise to handwritten digits, by a model trained here and now: `make demo`.
+"""Noise to handwritten digits, by a model trained here and now: `make demo-train`.
 
 Trains on the 1,797 digits that ship with scikit-learn, draws two sheets, and has a classifier that was fitted on real
 digits read a thousand drawn ones.

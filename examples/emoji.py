@@ -1,6 +1,6 @@
-"""Draw a sheet of a dozen prompts with a system that the recipe `emoji` trained.
+"""Draw a sheet of a dozen prompts with the system `emoji`, or another that its recipe trained: `make demo`.
 
-    python examples/emoji.py --model runs/emoji [--out out/emoji.png]
+    python examples/emoji.py [--model runs/emoji] [--out out/emoji.png]
 
 Three pictures of each, from the same three seeds, with what was asked beneath them.
 """
@@ -33,7 +33,7 @@ COLUMNS, GAP, LINE = 3, 16, 26
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--model", required=True, help="the folder of a system or of a run")
+    options.add_argument("--model", default="emoji", help="a system that ships, or the folder of one or of a run")
     options.add_argument("--out", type=Path, default=Path("out/emoji.png"))
     given = options.parse_args()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sfumato
-from sfumato import library, machine
+from sfumato import library, machine, system_file
 from sfumato.codec import Latent, Pixels
 from sfumato.condition import Nothing
 from sfumato.core.parameterization import X0
@@ -16,6 +16,7 @@ from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.unet import UNet
+from sfumato.parts import CODECS
 from sfumato.settings import Settings
 from sfumato.system import System
 
@@ -67,14 +68,29 @@ def test_a_codec_takes_over_from_the_one_that_it_was_trained_on_from(run: Path) 
         next(told.network.decoder.parameters()).add_(1.0)
     system = sfumato.load(run, "cpu", "float32")
     latent = System(codec, system.conditioner, system.denoiser, system.settings, {"told": 1})
-    taken = library.with_codec(latent, told)
-    assert taken.codec is told and taken.denoiser is system.denoiser and taken.about == {"told": 1}
-    assert taken.fingerprint() != latent.fingerprint()
+    write_codec(run / "on", told)
+    taken = library.with_codec(latent, run / "on")
+    z = torch.randn(1, 1, 4, 4)
+    assert torch.equal(taken.codec.decode(z), told.decode(z)) and taken.denoiser is system.denoiser
+    assert taken.about == {"told": 1, "codec": {"steps": 7}} and taken.fingerprint() != latent.fingerprint()
+    half = library.with_codec(latent.to("cpu", "bfloat16"), run / "on")
+    assert next(half.codec.parameters()).dtype == torch.bfloat16, "rounded weights are as good"
     with pytest.raises(InputError, match="the system draws in pixels: no codec of latents can take over"):
-        library.with_codec(system, told)
+        library.with_codec(system, run / "on")
     told.shift = (0.0,)
+    write_codec(run / "other", told)
     with pytest.raises(InputError, match="the two codecs have other latents"):
-        library.with_codec(latent, told)
+        library.with_codec(latent, run / "other")
+    write_codec(
+        run / "shape", Latent(KLAutoencoder(1, 1, width=8, multipliers=(1,), blocks=1, groups=2), (0.5,), (2.0,))
+    )
+    with pytest.raises(InputError, match="is of another shape than the system's own"):
+        library.with_codec(latent, run / "shape")
+
+
+def write_codec(folder: Path, codec: Latent) -> None:
+    spec = {"format": system_file.FORMAT, "codec": CODECS.dump(codec), "about": {"steps": 7}}
+    system_file.write(folder, spec, {"codec": codec}, system_file.CODEC)
 
 
 # The machine ----------------------------------------------------------------------------------------------------------

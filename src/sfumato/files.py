@@ -155,7 +155,8 @@ def write_tensors(
         mode = beside.stat().st_mode  # as any new file has it: safetensors makes one that its owner alone can read
         try:
             save_file(ready, beside, metadata=metadata)
-            beside.chmod(mode)
+            with contextlib.suppress(PermissionError):  # where there are no modes
+                beside.chmod(mode)
         except OSError:
             raise
         except Exception as error:  # safetensors reports a full disk as its own error, without an errno

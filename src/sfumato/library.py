@@ -8,7 +8,7 @@ from sfumato.codec import Latent
 from sfumato.condition.clip_file import is_single
 from sfumato.errors import FormatError, InputError, nearest
 from sfumato.interop import folder
-from sfumato.parts import CODECS
+from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.store import PICKLED, refusal
 from sfumato.system import System
 
@@ -33,7 +33,7 @@ def load(
         return checkpoint.opened(single_file.read(where, config, prediction), device, precision)
     if config is not None or prediction is not None:
         raise InputError(f"config and prediction are told of a single .safetensors file, which {where} is not")
-    if folder.is_checkpoint(Path(where)) or (str(where) not in shipped() and folder.is_name(where)):
+    if folder.is_checkpoint(Path(where)) or (where not in shipped() and folder.is_name(where)):
         from sfumato.interop import checkpoint  # much to import, for those alone who need it
 
         return checkpoint.load(where, device, precision)
@@ -53,12 +53,19 @@ def codec_folder(where: Path) -> Path:
     return where / "codec" if (where / "codec").is_dir() else where
 
 
-def with_codec(system: System, codec: Latent) -> System:
-    """The system, with a codec that was trained on from its own: `codec.use` in a recipe that fits an autoencoder."""
+def with_codec(system: System, where: str | Path) -> System:
+    """The system, with a codec that was trained on from its own, by a recipe that fits an autoencoder with `codec.use`:
+    that in the folder `where`, or in the folder of its run."""
+    codec, about = load_codec(where), system_file.read_codec(codec_folder(Path(where)))[1]
     if not isinstance(system.codec, Latent):
         raise InputError(f"the system draws in {CODECS.dump(system.codec)['kind']}: no codec of latents can take over")
+    own, theirs = AUTOENCODERS.dump(system.codec.network), AUTOENCODERS.dump(codec.network)
+    if own != theirs:
+        raise InputError(f"the codec in {where} is of another shape than the system's own")
     system.codec.check_like(codec)
-    return System(codec, system.conditioner, system.denoiser, system.settings, system.about)
+    weight = next(system.codec.parameters())
+    codec.to(weight.device, weight.dtype)
+    return System(codec, system.conditioner, system.denoiser, system.settings, {**system.about, "codec": about})
 
 
 def refuse_pickle(path: Path) -> None:
@@ -69,7 +76,7 @@ def refuse_pickle(path: Path) -> None:
 
 def find(where: str | Path) -> Path:
     """The folder of a system: one that ships, `where` itself, or the `system` inside a run."""
-    if str(where) in shipped():
+    if where in shipped():  # a Path is a folder's
         return Path(str(resources("sfumato.models"))) / str(where)
     folder = Path(where)
     for place in (folder, folder / "system"):

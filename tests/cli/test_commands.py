@@ -383,7 +383,7 @@ def test_an_error_is_one_line_and_exit_code_two(
 
 @pytest.mark.parametrize(
     "words",
-    [["generate"], ["--nonsense"], ["export", "x"], ["generate", "x", "--model"], ["paint"], ["train", "--steps", "x"]],
+    [["--nonsense"], ["export", "x"], ["generate", "x", "--model"], ["paint"], ["train", "--steps", "x"]],
 )
 def test_a_wrong_use_is_said_and_exit_code_two(words: list[str], sfumato: Sfumato, tmp_path: Path) -> None:
     said = sfumato(*words)

@@ -84,7 +84,7 @@ def test_what_is_decoded_has_noise_of_so_many_standard_deviations_of_the_latents
     awake(network)
     x, noise = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)
     mean, logvar = network.moments(x)
-    own = mean.transpose(0, 1).flatten(1).std(1)  # of each channel, over the batch
+    own = mean.transpose(0, 1).flatten(1).std(1, correction=0)  # of each channel, over the batch
     for level in (torch.zeros(2), torch.tensor([0.3, 2.0])):
         std = (logvar.exp() + (level[:, None] * own).square()[:, :, None, None]).sqrt()
         made, penalty = network(x, noise, level)
@@ -97,7 +97,7 @@ def test_codes_are_decoded_by_what_noisy_latents_are_nearest_to() -> None:
     awake(network)
     x, noise, level = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4), torch.tensor([0.3, 2.0])
     z = network.encode(x)
-    own = z.transpose(0, 1).flatten(1).std(1)
+    own = z.transpose(0, 1).flatten(1).std(1, correction=0)
     noised = z + (level[:, None] * own)[:, :, None, None] * noise
     assert not torch.equal(network.nearest(z), network.nearest(noised))
     made, penalty = network(x, noise, level)

@@ -33,7 +33,7 @@ def export(
     check_writable(out)
     system = library.load(model, "cpu", precision if codec is None else "float32")
     if codec is not None:
-        system = library.with_codec(system, library.load_codec(codec)).to("cpu", precision)
+        system = library.with_codec(system, codec).to("cpu", precision)
     notes: tuple[str, ...] = ()
     if to == "diffusers":
         from sfumato.interop.write import write  # much to import, for those alone who need it

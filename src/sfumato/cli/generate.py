@@ -17,10 +17,11 @@ def generate(
         typer.Option(
             "--model",
             "-m",
-            help="The folder of a system, a run or a checkpoint of diffusers, a name on the Hub, or a single file.",
+            help="A system that ships; the folder of a system, a run or a checkpoint of diffusers; a name on the"
+            " Hub; or a single file.",
             metavar="DIR",
         ),
-    ],
+    ] = "emoji",
     prompt: Annotated[str | None, typer.Argument(help="What to draw; nothing for anything.")] = None,
     number: Annotated[int, typer.Option("-n", help="How many pictures.")] = 1,
     seed: Annotated[int, typer.Option(help="The first picture's seed; the others count on from it.")] = 0,

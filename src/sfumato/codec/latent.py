@@ -39,10 +39,11 @@ class Latent(nn.Module):
         return self.network.latent
 
     def check_like(self, other: "Latent") -> None:
-        """Raise an `InputError` unless `other` gives every picture the same latents, so that it may decode these."""
+        """Raise an `InputError` unless `other`, of the same shape, gives every picture the same latents, so that it may
+        decode these; weights that were rounded to bfloat16 are as good as those that they were rounded from."""
         ours, theirs = self.network.way_in(), other.network.way_in()
         same = ours.keys() == theirs.keys() and (self.shift, self.scale) == (other.shift, other.scale)
-        if not same or not all(torch.equal(ours[name].float(), theirs[name].float()) for name in ours):
+        if not same or not all(_equal(ours[name], theirs[name]) for name in ours):
             raise InputError("the two codecs have other latents: only one that was trained on from the first will do")
 
     def shape(self, size: tuple[int, int]) -> tuple[int, ...]:
@@ -94,3 +95,9 @@ class Latent(nn.Module):
 
     def _across(self, values: tuple[float, ...], z: Tensor) -> Tensor:
         return torch.tensor(values, device=z.device, dtype=z.dtype).reshape(-1, 1, 1)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same, in the coarser of their types."""
+    kind = torch.bfloat16 if torch.bfloat16 in (one.dtype, other.dtype) else torch.float32
+    return torch.equal(one.cpu().to(kind), other.cpu().to(kind))

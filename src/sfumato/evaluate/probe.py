@@ -1,4 +1,4 @@
-"""A linear probe: what can be told from features by a straight line."""
+"""A linear probe: what can be told from features by a linear map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 from sfumato.errors import InputError, ShapeError
 
 PENALTY = 0.01
+"""As much as a hundredth of a feature's own variance, all being standardised."""
 LEAST = 1e-6
 """Added to the spread of a feature, so that one that never changes says nothing."""
 

@@ -245,7 +245,7 @@ class VQAutoencoder(Autoencoder):
 
 def _noised(level: Tensor, z: Tensor) -> Tensor:
     """`level` [b] in units of each channel's standard deviation in a batch of latents z [b, c, h, w]: [b, c, 1, 1]."""
-    return level[:, None, None, None] * z.detach().std((0, 2, 3), keepdim=True)
+    return level[:, None, None, None] * z.detach().std((0, 2, 3), correction=0, keepdim=True)
 
 
 class _Encoder(nn.Module):

@@ -130,7 +130,8 @@ class OptimizerRecipe(Table):
 
 class TrainRecipe(Table):
     """The loop, of `steps` steps unless told otherwise. A batch is worked through in `accumulate` parts, which changes
-    memory and not the result; saving and showing go by the clock."""
+    memory and not the result (but for the unit of `reconstruction.noise`, which each part has of its own); saving and
+    showing go by the clock."""
 
     batch: Count = 128
     accumulate: Count = 1
@@ -225,6 +226,10 @@ def _check_network(recipe: Recipe) -> None:
     if recipe.data.size is not None and recipe.codec.kind == "pixels":
         width, height = recipe.data.size
         network.check_size(height, width)
+    if recipe.codec.use is not None and recipe.task == "classify":
+        raise InputError(
+            "codec.use is for what draws in latents, or for an autoencoder; the task classify has no codec"
+        )
     if recipe.codec.kind == "latent" and recipe.task != "denoise":
         raise InputError(f"codec.kind=latent is for drawing; the task {recipe.task} works on pixels")
     if recipe.reconstruction.perceptual and recipe.reconstruction.features is None:

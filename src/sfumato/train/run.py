@@ -27,7 +27,7 @@ from sfumato.train.monitor import Monitor, Quiet
 from sfumato.train.place import Place
 from sfumato.train.plan import Budget, check_disk
 from sfumato.train.recipe import Recipe, differences
-from sfumato.train.stage import CODEC, TOKENIZER, check_codec, codec_digest, copy_codec, fitting, kept, work
+from sfumato.train.stage import CODEC, GIVEN, TOKENIZER, check_codec, codec_digest, copy_codec, fitting, kept, work
 from sfumato.train.trainer import Trainer
 
 FORMAT = 1
@@ -137,7 +137,7 @@ def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -
             raise ResumeError(f"{folder} has its tokenizer already: condition.vocabulary cannot be changed any more")
     if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / RECORD).exists():
         check_codec(recipe)
-    if recipe.task == "autoencode" and recipe.codec.use is not None:
+    if recipe.task == "autoencode" and recipe.codec.use is not None and not (folder / GIVEN).exists():
         check_codec(recipe)
 
 

@@ -30,6 +30,7 @@ from sfumato.train.recipe import Recipe
 from sfumato.train.work import Classifying, Denoising, Work
 
 CODEC = "codec"
+GIVEN = "given"
 LATENTS = "latents-{}.npy"
 CAPTIONS = "captions.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -51,7 +52,7 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
     if recipe.task == "autoencode":
         network, given = build_autoencoder(recipe, pictures), None
         if recipe.codec.use is not None:
-            given = _like(network, Path(recipe.codec.use))
+            given = _given(network, Path(recipe.codec.use), place, begin)
         return Autoencoding(recipe, network, _feed(recipe, pictures, None), _eye(recipe), given)
     conditioner = build_conditioner(recipe.condition, pictures, _tokenizer(place.folder))
     prompts = None if not conditioner.doors else "labels" if isinstance(conditioner, Labels) else "text"
@@ -189,12 +190,21 @@ def fitting(recipe: Recipe) -> Recipe:
     return recipes.check(own.dump() | {"data": recipe.data.model_dump(mode="json")})
 
 
-def _like(network: Autoencoder, source: Path) -> Latent:
-    """The codec in a folder, or in the folder of a run, if its network is shaped like this one."""
-    codec = load_codec(source)
+def _given(network: Autoencoder, source: Path, place: Place, begin: Begin) -> Latent:
+    """The codec that goes on learning, as the run found it: a copy is kept, for its latents must stay what they were.
+    Its network must be shaped like this one."""
+    copy = place.folder / GIVEN
+    kept = (copy / system_file.CODEC).exists()
+    codec = load_codec(copy if kept else source)
     own, theirs = AUTOENCODERS.dump(network), AUTOENCODERS.dump(codec.network)
     if changes := recipes.differences(theirs, own, "network"):
         raise InputError(f"the codec in {source} is of another shape than the recipe's: {'; '.join(changes)}")
+    place.accelerator.wait_for_everyone()
+    if not kept:
+        begin()
+        if place.accelerator.is_main_process:
+            copy_codec(source, copy)
+    place.accelerator.wait_for_everyone()
     return codec
 
 

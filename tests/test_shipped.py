@@ -1,0 +1,49 @@
+"""The system that ships: whole, within its bounds, and drawing what is asked."""
+
+import re
+
+import pytest
+from torch import Tensor
+
+import sfumato
+from sfumato.errors import DataError
+from sfumato.library import find
+from sfumato.system import System
+
+FOLDER = find("emoji")
+
+
+@pytest.fixture(scope="module")
+def emoji() -> System:
+    system = sfumato.load("emoji", "cpu", "float32")
+    try:
+        system.conditioner(["a cat"])
+    except DataError as error:
+        pytest.skip(f"the text encoder's weights are not here: {error}")
+    return system
+
+
+def test_it_is_small_enough_to_travel_with_the_code() -> None:
+    shards = list(FOLDER.glob("*.safetensors"))
+    assert shards and max(path.stat().st_size for path in shards) <= 16 * 2**20
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 40e6
+
+
+def test_its_card_says_what_it_is_made_of_and_what_it_can() -> None:
+    card = (FOLDER / "README.md").read_text("utf-8")
+    for said in ("MIT", "Apache-2.0", "Unicode", "## How it was made", "## What it cannot", "held-out pairs"):
+        assert said in card, said
+    system = sfumato.load("emoji", "cpu")
+    assert re.search(r"System `([0-9a-f]+)`", card)[1] == system.fingerprint(), "the figures are of these weights"  # pyright: ignore
+
+
+def test_it_draws_the_colour_and_the_style_it_is_asked_for(emoji: System) -> None:
+    def drawn(*prompts: str) -> Tensor:
+        pictures = emoji.generate(list(prompts), seeds=range(2), steps=6).tensor
+        return pictures.unflatten(0, (len(prompts), 2)).mean((1, 3, 4))
+
+    red, green, blue = drawn("a red heart, flat style", "a green heart, flat style", "a blue heart, flat style")
+    assert red[0] > green[0] + 0.2 and red[0] > blue[0] + 0.2
+    assert green[1] > red[1] + 0.1 and blue[2] > red[2] + 0.2
+    (grey,) = drawn("a red heart, black and white")
+    assert grey.max() - grey.min() < 0.1
