@@ -13,21 +13,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from program import SMALL, Sfumato
 
-from sfumato.codec import Pixels
+from sfumato import load, system_file
+from sfumato.codec import Latent, Pixels
 from sfumato.condition import Nothing
 from sfumato.core.parameterization import Eps
 from sfumato.core.schedule import Linear
 from sfumato.denoise import Denoiser
 from sfumato.errors import Stopped
+from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.unet import UNet
+from sfumato.parts import CODECS
 from sfumato.sample import DDIM
 from sfumato.samples import png, read_record
 from sfumato.settings import Settings
 from sfumato.system import System
-from sfumato.system_file import FORMAT
 from sfumato.train import train
 
 PLACE = ("--device", "cpu", "--precision", "float32")
@@ -207,7 +210,7 @@ def test_inspect_says_what_is_wrong_with_a_system(change: dict[str, Any], sfumat
     for name, header in (("odd", b'{"a":{}}'), ("odder", b'{"a":{"shape":["x"],"dtype":5}}')):
         data = len(header).to_bytes(8, "little") + header
         (tmp_path / f"{name}.safetensors").write_bytes(data)
-    (tmp_path / "system.json").write_text(json.dumps({"format": FORMAT} | change))
+    (tmp_path / "system.json").write_text(json.dumps({"format": system_file.FORMAT} | change))
     said = sfumato("inspect", tmp_path)
     assert said.code == 2 and said.err.startswith("sfumato: ") and said.err.count("\n") == 1
 
@@ -233,6 +236,26 @@ def test_export_halves_a_system(sfumato: Sfumato, run: Path, tmp_path: Path) -> 
     )
     assert 0.4 < half / whole < 0.8, "the header stays"
     assert "BF16" in sfumato("inspect", "bfloat16").out
+
+
+def test_export_puts_a_codec_that_was_trained_on_into_a_system(sfumato: Sfumato, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    codec = Latent(KLAutoencoder(1, 1, width=8, multipliers=(1,), blocks=1), (0.5,), (2.0,))
+    network = UNet(1, 1, width=4, multipliers=(1,), blocks=1, attention=())
+    System(codec, Nothing(), Denoiser(network, Linear(), Eps()), Settings((4, 4), DDIM(), steps=2)).save(
+        tmp_path / "one"
+    )
+    with torch.no_grad():
+        next(codec.network.decoder.parameters()).add_(1.0)
+    spec = {"format": system_file.FORMAT, "codec": CODECS.dump(codec), "about": {"steps": 7}}
+    system_file.write(tmp_path / "on", spec, {"codec": codec}, system_file.CODEC)
+
+    said = sfumato("export", "one", "--codec", "on", "--out", "other", "--precision", "bfloat16")
+    assert said.code == 0, said.err
+    other = load(tmp_path / "other", "cpu", "bfloat16")
+    z = torch.randn(1, 1, 4, 4)
+    assert torch.equal(other.codec.decode(z), codec.to("cpu", torch.bfloat16).decode(z))
+    assert other.about["codec"] == {"steps": 7}
 
 
 def test_export_writes_a_folder_of_diffusers_and_says_what_differs(sfumato: Sfumato, tmp_path: Path) -> None:
@@ -332,6 +355,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "nothing to export": (("export", "none", "--out", "new"), "there is no folder none"),
     "precision to export": (("export", "RUN", "--out", "new", "--precision", "half"), "precision must be float32 or"),
     "tiny files": (("export", "RUN", "--out", "new", "--megabytes", "0"), "--megabytes must be at least 1, not 0$"),
+    "steps of the system that ships": (("generate", "a cat", "--steps", "0"), "steps must be .*not 0$"),
     "no codec to export": (
         ("export", "RUN", "--out", "new", "--codec", "none"),
         "none holds no codec: there is no codec.json in it$",
