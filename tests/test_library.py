@@ -35,6 +35,12 @@ def test_a_run_and_its_system_are_the_same_system(run: Path) -> None:
     assert isinstance(one, sfumato.System) and one.fingerprint() == other.fingerprint()
 
 
+def test_a_path_is_a_folder_and_no_name_of_what_ships() -> None:
+    assert (library.find("emoji") / "system.json").is_file()
+    with pytest.raises(InputError, match="there is no folder emoji"):
+        library.find(Path("emoji"))
+
+
 def test_device_and_precision_are_passed_on(run: Path) -> None:
     assert next(sfumato.load(run, "cpu", "bfloat16").denoiser.parameters()).dtype == torch.bfloat16
     with pytest.raises(InputError, match="precision must be float32 or bfloat16, not 'half'$"):

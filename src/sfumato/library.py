@@ -2,6 +2,7 @@
 
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import Any
 
 from sfumato import system_file
 from sfumato.codec import Latent
@@ -42,10 +43,15 @@ def load(
 
 def load_codec(where: str | Path) -> Latent:
     """The codec in a folder, or in the folder of a run; it must be one of latents."""
-    found, _ = system_file.read_codec(codec_folder(Path(where)))
+    return _read_codec(where)[0]
+
+
+def _read_codec(where: str | Path) -> tuple[Latent, dict[str, Any]]:
+    """The codec of `load_codec`, and what is said about it."""
+    found, about = system_file.read_codec(codec_folder(Path(where)))
     if not isinstance(found, Latent):
         raise FormatError(f"the codec in {where} is {CODECS.dump(found)['kind']}, not latent")
-    return found
+    return found, about
 
 
 def codec_folder(where: Path) -> Path:
@@ -56,7 +62,7 @@ def codec_folder(where: Path) -> Path:
 def with_codec(system: System, where: str | Path) -> System:
     """The system, with a codec that was trained on from its own, by a recipe that fits an autoencoder with `codec.use`:
     that in the folder `where`, or in the folder of its run."""
-    codec, about = load_codec(where), system_file.read_codec(codec_folder(Path(where)))[1]
+    codec, about = _read_codec(where)
     if not isinstance(system.codec, Latent):
         raise InputError(f"the system draws in {CODECS.dump(system.codec)['kind']}: no codec of latents can take over")
     own, theirs = AUTOENCODERS.dump(system.codec.network), AUTOENCODERS.dump(codec.network)

@@ -317,6 +317,11 @@ def test_a_classifier_may_be_trained_on_any_schedule() -> None:
     assert load("classifier", ['schedule={"kind":"flow"}']).task == "classify"
 
 
+def test_a_classifier_has_no_codec_to_use() -> None:
+    with pytest.raises(InputError, match="codec.use is for what draws in latents, .* the task classify has no codec$"):
+        load("classifier", ["codec.use=anywhere"])
+
+
 def test_a_rate_that_does_not_fall_stays() -> None:
     own = load("ddpm").optimizer
     assert own.decay == 0

@@ -38,6 +38,7 @@ class Autoencoder(nn.Module):
     """
 
     INWARD: tuple[str, ...]
+    """The modules on the way from pictures to latents."""
 
     def __init__(
         self,
