@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from sfumato import files
-from sfumato.condition.encoder import padded
 from sfumato.condition.label import Prompt
 from sfumato.condition.text import Text
 from sfumato.core.condition import Condition
@@ -48,7 +47,10 @@ class Remembered:
         if kept is None:
             kept = _encoded(conditioner, texts, progress)
             files.write_tensors(Path(path), kept, about)
-        self._vectors, self._tokens, self._ends = kept["vectors"], kept["tokens"], kept["ends"]
+        self._vectors, ends = kept["vectors"], kept["ends"]
+        self._tokens = torch.cat([kept["tokens"], kept["tokens"].new_zeros(1, conditioner.doors["tokens"])])
+        self._lengths = ends.diff(prepend=ends.new_zeros(1))
+        self._starts = ends - self._lengths
 
     @property
     def dropout(self) -> float:
@@ -61,15 +63,22 @@ class Remembered:
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
         texts = [self.conditioner.read(prompt) for prompt in prompts]
         others = list(dict.fromkeys(text for text in texts if text not in self._places))
-        found = dict(zip(others, _rows(self.conditioner(others)), strict=True)) if others else {}
-        rows = [found[text] if text in found else self._row(self._places[text]) for text in texts]
-        tokens, mask = padded([tokens for _, tokens in rows])
-        return Condition(torch.stack([vector for vector, _ in rows]), tokens, mask)
+        if not others:
+            return self._kept(texts)
+        known = list(dict.fromkeys(text for text in texts if text in self._places))
+        parts = [*([self._kept(known)] if known else []), self.conditioner(others).to("cpu")]
+        rows = {text: row for row, text in enumerate([*known, *others])}
+        at = torch.tensor([rows[text] for text in texts])
+        return Condition.cat(parts).map(lambda value: value[at])
 
-    def _row(self, place: int) -> tuple[Tensor, Tensor]:
-        """The vectors of a caption and of its tokens."""
-        start = int(self._ends[place - 1]) if place else 0
-        return self._vectors[place], self._tokens[start : int(self._ends[place])].float()
+    def _kept(self, texts: Sequence[str]) -> Condition:
+        """The answer for captions that are in the file."""
+        at = torch.tensor([self._places[text] for text in texts])
+        starts, lengths = self._starts[at, None], self._lengths[at, None]
+        reach = torch.arange(int(lengths.max()))
+        mask = reach < lengths
+        rows = torch.where(mask, starts + reach, len(self._tokens) - 1)  # the last row is zero
+        return Condition(self._vectors[at], self._tokens[rows].float(), mask)
 
 
 def captions_size(conditioner: Text, captions: Iterable[Prompt]) -> int:

@@ -85,7 +85,8 @@ def load(
     average.load_state_dict(_part(tensors, "average"))
     if step > 0:
         for name, parameter in learning(network).items():
-            state: dict[str, Any] = {"step": torch.tensor(float(step))}
+            counts_on = parameter.device if optimizer.defaults["fused"] else "cpu"  # where torch itself counts steps
+            state: dict[str, Any] = {"step": torch.tensor(float(step), device=counts_on)}
             for moment in MOMENTS:
                 state[moment] = (
                     tensors[f"{moment}.{name}"]

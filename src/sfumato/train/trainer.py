@@ -243,9 +243,10 @@ class Trainer:
 
     def _batches(self, stop: int) -> Iterator[Batch]:
         """The batches of the steps still to make; read ahead by workers where an accelerator would wait for them."""
-        workers = 0 if self.place.device.type == "cpu" else 4
-        steps = range(self.step, stop)
-        return iter(DataLoader(self._dataset(), batch_size=None, sampler=steps, num_workers=workers))
+        kind, steps = self.place.device.type, range(self.step, stop)
+        workers, pinned = 0 if kind == "cpu" else 4, kind == "cuda"
+        loader = DataLoader(self._dataset(), batch_size=None, sampler=steps, num_workers=workers, pin_memory=pinned)
+        return iter(loader)
 
     def _spent(self, budget: Budget, began: float) -> bool:
         return budget.minutes is not None and time.monotonic() - began >= budget.minutes * 60
