@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sfumato import library, system_file
 from sfumato.codec import Latent
+from sfumato.core.condition import Condition
 from sfumato.data import Pictures
 from sfumato.errors import FormatError, InputError
 from sfumato.loss.reconstruction import absolute, edges, tones
@@ -48,7 +49,7 @@ def work(**changes: Any) -> Autoencoding:
 def asked(own: Autoencoding) -> tuple[Tensor, Any]:
     x = own.feed.samples(torch.arange(3), torch.zeros(3, dtype=torch.long))
     torch.manual_seed(1)
-    return x, own.model(*own.question(x, torch.randn(3, *own.shape), torch.zeros(3), [None] * 3))
+    return x, own.model(*own.question(x, torch.randn(3, *own.shape), torch.zeros(3), Condition()))
 
 
 def test_the_loss_is_the_sum_of_what_the_recipe_weighs() -> None:
@@ -56,7 +57,7 @@ def test_the_loss_is_the_sum_of_what_the_recipe_weighs() -> None:
     x, answer = asked(own)
     y = answer.pictures
     expected = absolute(y, x) + 0.3 * edges(y, x) + 0.7 * tones(y, x) + 0.01 * answer.penalty
-    assert (own.loss(answer, x, []) - expected).abs().max() <= 1e-6
+    assert (own.loss(answer, x, Condition()) - expected).abs().max() <= 1e-6
     assert own.shape == (2, 4, 4)
 
 
@@ -65,7 +66,7 @@ def test_a_critic_and_what_it_judges_learn_against_each_other_in_one_pass() -> N
     own = work(edges=0.0, tones=0.0, penalty=0.0, adversarial=0.5)
     apprentice = own.model.network
     x, answer = asked(own)
-    own.loss(answer, x, []).sum().backward()
+    own.loss(answer, x, Condition()).sum().backward()
     found = {name: p.grad.clone() for name, p in apprentice.named_parameters() if p.grad is not None}
 
     apprentice.zero_grad()
@@ -181,6 +182,6 @@ def test_a_codec_of_another_shape_is_not_taken_up(tmp_path: Path) -> None:
 def test_noise_before_the_decoder_is_of_many_strengths() -> None:
     own = work(noise=0.5)
     x, noise, t = torch.zeros(3, 3, 8, 8), torch.randn(3, 2, 4, 4), torch.tensor([0.0, 499.5, 999.0])
-    *_, level = own.question(x, noise, t, [None] * 3)
+    *_, level = own.question(x, noise, t, Condition())
     assert torch.equal(level, torch.tensor([0.0, 0.25, 0.5]))
-    assert len(work().question(x, noise, t, [None] * 3)) == 2
+    assert len(work().question(x, noise, t, Condition())) == 2

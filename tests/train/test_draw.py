@@ -1,13 +1,17 @@
 """What a step sees: a function of (seed, step) and nothing else."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from condition.small_encoder import Waves
+from sfumato.condition import Text
+from sfumato.core.condition import Condition
 from sfumato.data import Pictures, indices
-from sfumato.train.draw import Batches, mix
+from sfumato.train.draw import Batch, Batches, mix
 from sfumato.train.feed import PictureFeed
 
 
@@ -25,7 +29,7 @@ def batches(n: int = 20, **changes: Any) -> Batches:
 
 
 def same(one: Any, other: Any) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    return all(torch.equal(a, b) for a, b in zip(one[:-1], other[:-1], strict=True))
 
 
 # Batches --------------------------------------------------------------------------------------------------------------
@@ -61,12 +65,28 @@ def test_a_batch_has_the_samples_of_its_step() -> None:
         assert batch.u.shape == batch.dropped.shape == (6,) and ((batch.u >= 0) & (batch.u < 1)).all()
 
 
+def test_a_batch_is_told_what_its_prompts_say_and_is_cut_with_it() -> None:
+    """Captions are of many lengths; each sample keeps its own, whichever part it comes into."""
+    captions = ["a" + " cat" * (i % 5) for i in range(20)]
+    feed = PictureFeed(replace(pictures(20), captions=tuple((caption,) for caption in captions)), prompts="text")
+    batch = Batches(feed, (1,), seed=3, batch=6, dropout=0.5, conditioner=Text(Waves()))[1]
+    drawn = zip(batch.sample.tolist(), batch.dropped.tolist(), strict=True)
+    prompts = [None if dropped else captions[i] for i, dropped in drawn]
+    assert None in prompts and len(set(prompts)) > 2
+    wanted, parts = Text(Waves())(prompts).open_doors(), batch.parts(3)
+    assert [len(part.sample) for part in parts] == [2, 2, 2]
+    for told in (batch.told, Condition.cat([part.told for part in parts])):
+        assert same((*told.open_doors().values(), None), (*wanted.values(), None))
+    joined = [torch.cat(values) for values in zip(*(part[:-1] for part in parts), strict=True)]
+    assert same((*joined, None), batch)
+
+
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_a_batch_in_turn(world: int) -> None:
     whole = batches()
     shares = [batches(rank=rank, world=world) for rank in range(world)]
     for step in (0, 5):
-        for name, value in whole[step]._asdict().items():
+        for name, value in zip(Batch._fields, whole[step][:-1], strict=False):
             together = torch.empty_like(value)
             for rank, share in enumerate(shares):
                 together[rank::world] = getattr(share[step], name)

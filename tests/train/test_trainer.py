@@ -45,12 +45,11 @@ from sfumato.train.trainer import Trainer
 
 def mean_loss(denoiser: Denoiser, own: Trainer) -> float:
     """L_simple over 512 samples, with draws that no step of training makes."""
-    batch = Batches(own.work.feed, (1, 8, 8), seed=10**6, batch=512, dropout=0.0)[0]
+    told = own.product.conditioner
+    batch = Batches(own.work.feed, (1, 8, 8), seed=10**6, batch=512, dropout=0.0, conditioner=told)[0]
     level = own.recipe.schedule(own.recipe.times(own.recipe.schedule, batch.u))
-    assert own.work.feed.pictures.labels is not None
-    condition = own.product.conditioner([int(own.work.feed.pictures.labels[i]) for i in batch.sample])
     with torch.no_grad():
-        estimate = denoiser.eval()(marginal(batch.x_0, level).sample(batch.noise), level, condition)
+        estimate = denoiser.eval()(marginal(batch.x_0, level).sample(batch.noise), level, batch.told)
     return float(Denoising()(estimate, batch.x_0, own.recipe.schedule).mean())
 
 

@@ -36,6 +36,10 @@ class Condition:
     def to(self, device: torch.device | str) -> "Condition":
         return self.map(lambda value: value.to(device))
 
+    def pin_memory(self) -> "Condition":
+        """The same in memory that a GPU copies from while it computes; torch's loader asks for it by this name."""
+        return self.map(Tensor.pin_memory)
+
     @staticmethod
     def cat(conditions: "Sequence[Condition]") -> "Condition":
         """The conditions of several batches as those of one; the same doors must be open in each. Shorter sequences of

@@ -10,7 +10,8 @@ from torch.func import functional_call
 
 from sfumato import system_file
 from sfumato.codec import Latent
-from sfumato.condition import Prompt
+from sfumato.condition import Nothing
+from sfumato.core.condition import Condition
 from sfumato.loss.perceptual import perceptual
 from sfumato.loss.reconstruction import absolute, critic_loss, edges, tones
 from sfumato.nn.autoencoder import Autoencoder
@@ -73,6 +74,7 @@ class Autoencoding:
 
     name = "codec"
     dropout = 0.0
+    conditioner = Nothing()
 
     def __init__(
         self,
@@ -92,12 +94,12 @@ class Autoencoding:
         height, width = feed.pictures.pixels.shape[2:]
         self.shape = Latent(network).shape((width, height))
 
-    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Tensor, ...]:
+    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Tensor, ...]:
         if not (most := self.recipe.reconstruction.noise):
             return x_0, noise
         return x_0, noise, (most * t / self.recipe.schedule.last).to(noise)
 
-    def loss(self, answer: Any, x_0: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    def loss(self, answer: Any, x_0: Tensor, told: Condition) -> Tensor:
         """`|x − y| + edges·… + tones·… + penalty·… + perceptual·… + adversarial·…`, each weighed as the recipe says."""
         own, made = self.recipe.reconstruction, answer.pictures.float()
         total = absolute(made, x_0) + own.penalty * answer.penalty.float()

@@ -6,13 +6,15 @@ order. Neither the number of
 processes nor of workers changes a draw.
 """
 
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sfumato.condition import Prompt
+from sfumato.condition import Conditioner, Nothing, Prompt
+from sfumato.core.condition import Condition
 from sfumato.data.order import indices
 from sfumato.train.feed import Feed
 
@@ -21,7 +23,8 @@ MASK = 2**64 - 1
 
 class Batch(NamedTuple):
     """One step's samples `x_0` [b, *d], uniform draws `u` for their times [b], noise, and what was drawn: the number
-    of each in the data, its view, whether its condition is dropped, and a uniform draw that picks its caption [b]."""
+    of each in the data, its view, whether its condition is dropped, and a uniform draw that picks its caption [b];
+    and what they are `told`."""
 
     x_0: Tensor
     u: Tensor
@@ -30,11 +33,22 @@ class Batch(NamedTuple):
     view: Tensor
     dropped: Tensor
     pick: Tensor
+    told: Condition
+
+    def parts(self, n: int) -> list["Batch"]:
+        """The batch in n parts, each of as many samples but for the last."""
+        size = -(-len(self.sample) // n)
+        return [self._part(slice(start, start + size)) for start in range(0, len(self.sample), size)]
+
+    def _part(self, own: slice) -> "Batch":
+        *tensors, told = self
+        return Batch(*(value[own] for value in tensors), told=told.map(itemgetter(own)))
 
 
 class Batches(Dataset[Batch]):
     """Item k is the batch of step k, or the share of it that process `rank` of `world` works on; `shape` is the
-    noise's."""
+    noise's, and `conditioner` tells what a prompt says. All that can be made before the step is made here, where
+    workers may read ahead."""
 
     def __init__(
         self,
@@ -44,11 +58,12 @@ class Batches(Dataset[Batch]):
         seed: int,
         batch: int,
         dropout: float,
+        conditioner: Conditioner = Nothing(),
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.feed, self.shape, self.seed, self.batch = feed, shape, seed, batch
-        self.dropout, self.rank, self.world = dropout, rank, world
+        self.dropout, self.conditioner, self.rank, self.world = dropout, conditioner, rank, world
 
     def __getitem__(self, step: int) -> Batch:
         index = torch.from_numpy(indices(self.seed, step, self.batch, len(self.feed.pictures)))[self.rank :: self.world]
@@ -56,14 +71,14 @@ class Batches(Dataset[Batch]):
         streams = [torch.Generator().manual_seed(mix(self.seed, place)) for place in places]
         u, view, drop, pick = torch.stack([torch.rand(4, generator=stream) for stream in streams]).unbind(1)
         noise = torch.cat([torch.randn(1, *self.shape, generator=stream) for stream in streams])
-        view = (view * self.feed.views).long()
-        return Batch(self.feed.samples(index, view), u, noise, index, view, drop < self.dropout, pick)
+        view, dropped = (view * self.feed.views).long(), drop < self.dropout
+        told = self.conditioner(self._prompts(index, view, dropped, pick))
+        return Batch(self.feed.samples(index, view), u, noise, index, view, dropped, pick, told)
 
-
-def prompts(feed: Feed, batch: Batch) -> list[Prompt]:
-    """What each sample of a batch is told; None where its condition is dropped."""
-    seen = zip(*(part.tolist() for part in (batch.sample, batch.view, batch.dropped, batch.pick)), strict=True)
-    return [None if dropped else feed.prompt(i, view, pick) for i, view, dropped, pick in seen]
+    def _prompts(self, *drawn: Tensor) -> list[Prompt]:
+        """The prompt of each sample; None where its condition is dropped."""
+        seen = zip(*(values.tolist() for values in drawn), strict=True)
+        return [None if dropped else self.feed.prompt(i, view, pick) for i, view, dropped, pick in seen]
 
 
 def mix(*numbers: int) -> int:

@@ -9,7 +9,7 @@ from sfumato.core.schedule import Schedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import NonFiniteError
 from sfumato.nn.layout import WithLayout
-from sfumato.train.draw import Batches, mix, prompts
+from sfumato.train.draw import Batches, mix
 from sfumato.train.work import Denoising
 
 SAMPLES, PASSES = 100_000, 16
@@ -34,11 +34,11 @@ def fit_layout(
     n = len(work.feed.pictures)
     seed = mix(work.recipe.train.seed, 1)
     steps = max(min(SAMPLES, PASSES * n) // BATCH, 1)
-    batches = Batches(work.feed, (), seed=seed, batch=BATCH, dropout=work.dropout)
+    batches = Batches(work.feed, (), seed=seed, batch=BATCH, dropout=work.dropout, conditioner=work.conditioner)
     optimizer = torch.optim.Adam(layout.parameters(), lr=RATE)
     for step in range(steps):
         batch = batches[step]
-        told = work.conditioner(prompts(work.feed, batch)).vector
+        told = batch.told.vector
         assert told is not None
         wanted = adaptive_avg_pool2d(batch.x_0.to(device), layout.side)
         drawn = layout.draw(told.to(device))[:, : wanted.shape[1]]  # what lies beyond is a learned variance

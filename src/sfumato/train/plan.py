@@ -86,7 +86,7 @@ def gflop(work: Work, t: float) -> float:
     ghost = copy.deepcopy(work.model).to("meta")
     noise = torch.empty(1, *work.shape, device="meta")
     x_0 = work.feed.samples(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)).to("meta")
-    question = work.question(x_0, noise, torch.tensor([t]), [None])
+    question = work.question(x_0, noise, torch.tensor([t]), work.conditioner([None]).to("meta"))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         ghost(*question)
     return counter.get_total_flops() / 1e9

@@ -114,10 +114,12 @@ def _feed(recipe: Recipe, pictures: Pictures, prompts: str | None) -> PictureFee
 
 
 def _remembered(conditioner: Text, feed: PictureFeed, place: Place, monitor: Monitor) -> Remembered:
-    if place.device.type != "cpu":
-        conditioner.to(place.device)
     progress = partial(monitor.preparing, what="reading captions")
-    return Remembered(conditioner, feed.said(), place.folder / CAPTIONS, progress)
+    if place.device.type == "cpu":
+        return Remembered(conditioner, feed.said(), place.folder / CAPTIONS, progress)
+    remembered = Remembered(conditioner.to(place.device), feed.said(), place.folder / CAPTIONS, progress)
+    conditioner.to("cpu")  # it is not wanted again before pictures are drawn
+    return remembered
 
 
 def _eye(recipe: Recipe) -> MobileNet | None:

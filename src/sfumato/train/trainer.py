@@ -1,6 +1,7 @@
 """The training loop."""
 
 import copy
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped
 from sfumato.loss import Remembers
 from sfumato.samples import png
 from sfumato.train import checkpoint, ema
-from sfumato.train.draw import Batch, Batches, mix, prompts
+from sfumato.train.draw import Batch, Batches, mix
 from sfumato.train.log import Log
 from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
@@ -139,11 +140,10 @@ class Trainer:
         self.optimizer.zero_grad()
         # dropout draws from torch's own stream: setting it each step makes that a function of (seed, step) as well
         torch.manual_seed(mix(self.recipe.train.seed, step, self.place.accelerator.process_index))
-        parts = zip(*(value.chunk(self.recipe.train.accumulate) for value in batch), strict=True)
         times, losses = [], []
-        for part in parts:
-            t, factor = self._times(Batch(*part))
-            loss = self._losses(Batch(*part), t)
+        for part in batch.parts(self.recipe.train.accumulate):
+            t, factor = self._times(part)
+            loss = self._losses(part, t)
             self.place.accelerator.backward((loss * factor).sum() / len(batch.sample))
             times.append(t)
             losses.append(loss.detach())
@@ -174,11 +174,11 @@ class Trainer:
         device = self.place.device
         x_0 = batch.x_0.to(device, non_blocking=True)
         noise = batch.noise.to(device, non_blocking=True)
-        asked = prompts(self.work.feed, batch)
-        question = self.work.question(x_0, noise, t, asked)
+        told = batch.told.map(lambda value: value.to(device, non_blocking=True))
+        question = self.work.question(x_0, noise, t, told)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16"):
             answer = self.model(*question)
-        return self.work.loss(answer, x_0, asked)
+        return self.work.loss(answer, x_0, told)
 
     # Keeping and showing ----------------------------------------------------------------------------------------------
 
@@ -237,6 +237,7 @@ class Trainer:
             seed=self.recipe.train.seed,
             batch=self.recipe.train.batch,
             dropout=self.work.dropout,
+            conditioner=self.work.conditioner,
             rank=self.place.accelerator.process_index,
             world=self.place.accelerator.num_processes,
         )
@@ -244,7 +245,8 @@ class Trainer:
     def _batches(self, stop: int) -> Iterator[Batch]:
         """The batches of the steps still to make; read ahead by workers where an accelerator would wait for them."""
         kind, steps = self.place.device.type, range(self.step, stop)
-        workers, pinned = 0 if kind == "cpu" else 4, kind == "cuda"
+        share = max((os.cpu_count() or 1) // self.place.accelerator.num_processes, 1)
+        workers, pinned = 0 if kind == "cpu" else min(share, 8), kind == "cuda"
         loader = DataLoader(self._dataset(), batch_size=None, sampler=steps, num_workers=workers, pin_memory=pinned)
         return iter(loader)
 

@@ -1,6 +1,5 @@
 """What a run trains: a system that draws, a classifier to guide with, or an autoencoder to draw in."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,7 +7,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sfumato.classifier import NoisyClassifier
-from sfumato.condition import Conditioner, Labels, Prompt
+from sfumato.condition import Conditioner, Labels
+from sfumato.core.condition import Condition
 from sfumato.core.process import marginal
 from sfumato.denoise import Denoiser
 from sfumato.system import System
@@ -32,22 +32,24 @@ class Product(Protocol):
 class Work(Protocol):
     """How a batch becomes a loss, and a network what is saved. `model` is called, and holds the `network` in training.
 
-    `feed` gives samples, `shape` is that of the noise beside them, and `dropout` the share that is told nothing.
+    `feed` gives samples and prompts, `conditioner` what a prompt tells, `shape` is that of the noise beside a sample,
+    and `dropout` the share that is told nothing.
     """
 
     name: str
     feed: Feed
+    conditioner: Conditioner
     shape: tuple[int, ...]
     dropout: float
 
     @property
     def model(self) -> Any: ...
 
-    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Any, ...]:
+    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
         """What the model is asked: its arguments."""
         ...
 
-    def loss(self, answer: Any, x_0: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    def loss(self, answer: Any, x_0: Tensor, told: Condition) -> Tensor:
         """What the model answered → a loss per sample, [b]."""
         ...
 
@@ -72,11 +74,11 @@ class Denoising:
         self.shape = system.codec.shape(system.settings.size)
         self.dropout = recipe.condition.dropout
 
-    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Any, ...]:
+    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
         level = self.recipe.schedule(t)
-        return marginal(x_0, level).sample(noise), level, self.conditioner(prompts).to(x_0.device)
+        return marginal(x_0, level).sample(noise), level, told
 
-    def loss(self, answer: Any, x_0: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    def loss(self, answer: Any, x_0: Tensor, told: Condition) -> Tensor:
         return self.recipe.loss(answer, x_0, self.recipe.schedule)
 
     def product(self, network: nn.Module) -> System:
@@ -111,16 +113,15 @@ class Classifying:
         self.recipe, self.model, self.feed = recipe, classifier, feed
         height, width = feed.pictures.pixels.shape[2:]
         self.shape = classifier.codec.shape((width, height))
-        self._labels = Labels(classifier.classes)
+        self.conditioner = Labels(classifier.classes)
 
-    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, prompts: Sequence[Prompt]) -> tuple[Any, ...]:
+    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
         level = self.recipe.schedule(t)
         return marginal(x_0, level).sample(noise), level
 
-    def loss(self, answer: Any, x_0: Tensor, prompts: Sequence[Prompt]) -> Tensor:
-        target = self._labels(prompts).vector
-        assert target is not None
-        return -(target.to(answer) * answer).sum(1)
+    def loss(self, answer: Any, x_0: Tensor, told: Condition) -> Tensor:
+        assert told.vector is not None
+        return -(told.vector.to(answer) * answer).sum(1)
 
     def product(self, network: nn.Module) -> NoisyClassifier:
         return NoisyClassifier(network, self.model.codec, self.model.classes)
