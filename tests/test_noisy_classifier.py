@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sfumato import files, machine
 from sfumato.classifier import NoisyClassifier
 from sfumato.codec import Pixels
 from sfumato.core.level import Level
@@ -118,6 +119,19 @@ def test_it_learns_from_noised_pictures(tmp_path: Path) -> None:
     assert share_right(0.1) >= share_right(0.9999) - 0.05
     resumed = train(None, out=tmp_path / "run", resume=True, steps=42, device="cpu")
     assert resumed.about["steps"] == 42
+
+
+def test_its_weights_are_float32_in_training_where_bfloat16_is_fast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own `to` chooses what is fast to guide with; small steps of training would be lost in that."""
+    monkeypatch.setattr(machine, "fast_bfloat16", lambda kind: True)
+    settings = ["network.width=16", "network.patch=1", "train.batch=8"]
+    options = {"recipe": "classifier", "settings": settings, "device": "cpu", "steps": 2}
+    own = train(halves(tmp_path / "halves.npz"), out=tmp_path / "run", **options)
+    assert {weight.dtype for weight in own.network.parameters()} == {torch.bfloat16}
+    kept, _ = files.read_tensors(next((tmp_path / "run" / "checkpoints").iterdir()))
+    assert {value.dtype for value in kept.values()} == {torch.float32}
 
 
 def test_without_classes_there_is_nothing_to_classify(tmp_path: Path) -> None:

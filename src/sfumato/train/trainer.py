@@ -50,7 +50,8 @@ class Trainer:
             weight_decay=own.weight_decay,
             fused=place.device.type in ("cpu", "cuda"),
         )
-        self.model = place.accelerator.prepare_model(work.model)
+        # placed as it is: a model's own `to` may also choose a precision, which is for drawing
+        self.model = place.accelerator.prepare_model(work.model, device_placement=False)
         self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, Remembers) else None
         self.log = Log(place.folder / "log.jsonl")
 
