@@ -28,6 +28,8 @@ MEANING = {
     "codec.share": "its share of the `--minutes`",
     "codec.use": "the folder of a codec, or of a run with one, to take in its place; where an autoencoder is fitted:"
     " the one whose decoder alone is trained on",
+    "codec.start": "the codec whose weights it begins with, all of which learn on: a folder, or the name of a system"
+    " that ships",
     "reconstruction.noise": "what is decoded has noise of up to so many of the latents' standard deviations",
     "reconstruction.edges": "the weight of the error of differences between neighbours",
     "reconstruction.tones": "the weight of the error of the means of 8×8 squares",

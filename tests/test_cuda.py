@@ -30,6 +30,7 @@ COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
 FIT = ("network.width=8", "network.patch=2", "network.multipliers=[1,1]", "network.latent=2", "train.batch=4")
 LATENT = (
     "data.size=[16,16]",
+    "codec.start=null",
     f"codec.settings={json.dumps([*FIT, *STEADY, 'train.steps=6', 'reconstruction.adversarial=0.1'])}",
     'condition.encoder={"kind":"waves"}',
     "condition.layout=8",

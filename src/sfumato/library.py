@@ -42,13 +42,19 @@ def load(
 
 
 def load_codec(where: str | Path) -> Latent:
-    """The codec in a folder, or in the folder of a run; it must be one of latents."""
-    return _read_codec(where)[0]
+    """The codec in a folder, or in that of a run or of a system, or of the system of that name that ships; it must be
+    one of latents."""
+    return read_codec(where)[0]
 
 
-def _read_codec(where: str | Path) -> tuple[Latent, dict[str, Any]]:
+def read_codec(where: str | Path) -> tuple[Latent, dict[str, Any]]:
     """The codec of `load_codec`, and what is said about it."""
-    found, about = system_file.read_codec(codec_folder(Path(where)))
+    folder = find(where) if where in shipped() else codec_folder(Path(where))
+    if (folder / system_file.NAME).is_file():
+        said, found, _ = system_file.read(folder)
+        about = said.about
+    else:
+        found, about = system_file.read_codec(folder)
     if not isinstance(found, Latent):
         raise FormatError(f"the codec in {where} is {CODECS.dump(found)['kind']}, not latent")
     return found, about
@@ -62,7 +68,7 @@ def codec_folder(where: Path) -> Path:
 def with_codec(system: System, where: str | Path) -> System:
     """The system, with a codec that was trained on from its own, by a recipe that fits an autoencoder with `codec.use`:
     that in the folder `where`, or in the folder of its run."""
-    codec, about = _read_codec(where)
+    codec, about = read_codec(where)
     if not isinstance(system.codec, Latent):
         raise InputError(f"the system draws in {CODECS.dump(system.codec)['kind']}: no codec of latents can take over")
     own, theirs = AUTOENCODERS.dump(system.codec.network), AUTOENCODERS.dump(codec.network)

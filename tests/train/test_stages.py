@@ -27,6 +27,7 @@ COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
 FIT = ("network.width=8", "network.patch=2", "network.multipliers=[1,1]", "network.latent=2", "train.batch=4")
 SETTINGS = (
     "data.size=[16,16]",
+    "codec.start=null",
     f"codec.settings={json.dumps([*FIT, 'train.steps=6', 'optimizer.warmup=1'])}",
     'condition.encoder={"kind":"waves"}',
     "network.width=8",
@@ -197,9 +198,25 @@ def test_a_codec_may_come_from_another_run(data: Path, tmp_path: Path) -> None:
     assert three.codec.scale == alone.codec().scale
 
 
+def test_a_codec_may_begin_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
+    one = begin(data, tmp_path / "one")
+    two = begin(data, tmp_path / "two", f"codec.start={tmp_path / 'one'}", "codec.share=0.5")
+    record = json.loads((tmp_path / "two" / "autoencoder" / "run.json").read_text())
+    assert record["recipe"]["codec"]["start"] == str(tmp_path / "one")
+    assert (tmp_path / "two" / "autoencoder" / "checkpoints").is_dir(), "it is trained, and not taken over"
+    apart = [
+        max(float((mine - its).abs().max()) for mine, its in zip(*weights, strict=True))
+        for weights in ((one.codec.parameters(), own.codec.parameters()) for own in (two, begin(data, tmp_path / "new")))
+    ]
+    assert 0 < apart[0] < 0.02 and apart[1] == 0, "six steps on from the other's, which began as all of one seed do"
+
+
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
+        (["codec.start=nowhere"], "nowhere holds no codec"),
+        (["codec.start=emoji"], "the codec in emoji is of another shape .*network.width: .*or leave codec.start out"),
+        (["codec.start=emoji", "codec.use=emoji"], "give one of codec.use, .* and codec.start, .* not both"),
         (["codec.settings=[]", "codec.fit=digits"], "codec.fit names the recipe digits, whose task is denoise"),
         (["codec.use=nowhere"], "nowhere holds no codec"),
         (["data.size=[18,16]"], "nearest that fits is 16×16"),

@@ -63,6 +63,9 @@ class CodecRecipe(Table):
     """The space to diffuse in: pixels, or the latents of an autoencoder. That is fitted first, on the same pictures by
     the recipe `fit`, with `settings` laid over it, in the `share` of the minutes that there are; or it is the one in
     the folder `use`. A recipe that fits an autoencoder goes on with the one in `use`, whose decoder alone then learns.
+
+    With `start` the autoencoder begins with the weights of the codec there, and all of it learns: what the edges and
+    colours of pictures are need not be learned again. Each may also be the name of a system that ships.
     """
 
     kind: Literal["pixels", "latent"] = "pixels"
@@ -70,6 +73,7 @@ class CodecRecipe(Table):
     settings: tuple[str, ...] = ()
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3
     use: str | None = None
+    start: str | None = None
 
 
 def _encoder(data: Any) -> TextEncoder:
@@ -230,6 +234,8 @@ def _check_network(recipe: Recipe) -> None:
         raise InputError(
             "codec.use is for what draws in latents, or for an autoencoder; the task classify has no codec"
         )
+    if recipe.codec.use is not None and recipe.codec.start is not None:
+        raise InputError("give one of codec.use, which is taken as it is, and codec.start, which learns on; not both")
     if recipe.codec.kind == "latent" and recipe.task != "denoise":
         raise InputError(f"codec.kind=latent is for drawing; the task {recipe.task} works on pixels")
     if recipe.reconstruction.perceptual and recipe.reconstruction.features is None:

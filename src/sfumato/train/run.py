@@ -137,7 +137,7 @@ def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -
             raise ResumeError(f"{folder} has its tokenizer already: condition.vocabulary cannot be changed any more")
     if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / RECORD).exists():
         check_codec(recipe)
-    if recipe.task == "autoencode" and recipe.codec.use is not None and not (folder / GIVEN).exists():
+    if recipe.task == "autoencode" and not (folder / GIVEN).exists() and checkpoint.made(folder / "checkpoints") < 0:
         check_codec(recipe)
 
 
@@ -156,7 +156,7 @@ def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Pictures, p
             _run(stage, Budget(steps, minutes), where, pictures, within, monitor, before)
             place.accelerator.free_memory()
     if place.accelerator.is_main_process:
-        copy_codec(folder if own.use is None else Path(own.use), place.folder / CODEC)
+        copy_codec(folder if own.use is None else own.use, place.folder / CODEC)
     place.accelerator.wait_for_everyone()
 
 

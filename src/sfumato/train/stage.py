@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,10 +14,10 @@ from sfumato.codec import Codec, Latent, Pixels
 from sfumato.condition import Conditioner, Labels, Remembered, Text, TokenIds, captions_size
 from sfumato.data.prepare import Pictures
 from sfumato.errors import InputError
-from sfumato.library import codec_folder, load_codec
+from sfumato.library import load_codec, read_codec
 from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.mobilenet import MobileNet
-from sfumato.parts import AUTOENCODERS
+from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import Autoencoding
@@ -51,8 +52,10 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
         return Classifying(recipe, build_classifier(recipe, pictures), _feed(recipe, pictures, "labels"))
     if recipe.task == "autoencode":
         network, given = build_autoencoder(recipe, pictures), None
+        if recipe.codec.start is not None and checkpoint.made(place.folder / "checkpoints") < 0:
+            network.load_state_dict(_shaped_like(network, recipe.codec.start, "start").network.state_dict())
         if recipe.codec.use is not None:
-            given = _given(network, Path(recipe.codec.use), place, begin)
+            given = _given(network, recipe.codec.use, place, begin)
         return Autoencoding(recipe, network, _feed(recipe, pictures, None), _eye(recipe), given)
     conditioner = build_conditioner(recipe.condition, pictures, _tokenizer(place.folder))
     prompts = None if not conditioner.doors else "labels" if isinstance(conditioner, Labels) else "text"
@@ -171,14 +174,18 @@ def _coming(recipe: Recipe, pictures: Pictures) -> Latent:
         return codec
     stage = fitting(recipe)
     with torch.device("meta"):
-        return Latent(build_autoencoder(stage, pictures))
+        network = build_autoencoder(stage, pictures)
+    if stage.codec.start is not None:
+        _shaped_like(network, stage.codec.start, "start")
+    return Latent(network)
 
 
 def check_codec(recipe: Recipe) -> None:
     """Raise an error if the codec of a recipe can neither be taken over nor be fitted."""
-    if recipe.codec.use is not None:
-        load_codec(recipe.codec.use)
-    else:
+    for source in (recipe.codec.use, recipe.codec.start):
+        if source is not None:
+            load_codec(source)
+    if recipe.task == "denoise" and recipe.codec.use is None:
         _eye(fitting(recipe))
 
 
@@ -189,18 +196,30 @@ def fitting(recipe: Recipe) -> Recipe:
     own = recipes.load(recipe.codec.fit, recipe.codec.settings)
     if own.task != "autoencode":
         raise InputError(f"codec.fit names the recipe {recipe.codec.fit}, whose task is {own.task}, not autoencode")
-    return recipes.check(own.dump() | {"data": recipe.data.model_dump(mode="json")})
+    changed: dict[str, Any] = {"data": recipe.data.model_dump(mode="json")}
+    if recipe.codec.start is not None:
+        changed["codec"] = own.codec.model_dump(mode="json") | {"start": recipe.codec.start}
+    return recipes.check(own.dump() | changed)
 
 
-def _given(network: Autoencoder, source: Path, place: Place, begin: Begin) -> Latent:
+def _shaped_like(network: Autoencoder, source: str | Path, key: str) -> Latent:
+    """The codec that the recipe names under `key`; an `InputError` unless its network is shaped like this one."""
+    codec = load_codec(source)
+    own, theirs = AUTOENCODERS.dump(network), AUTOENCODERS.dump(codec.network)
+    if changes := recipes.differences(theirs, own, "network"):
+        raise InputError(
+            f"the codec in {source} is of another shape than the recipe's: {'; '.join(changes)}; keep to its shape, or"
+            f" leave codec.{key} out: codec.{key}=null"
+        )
+    return codec
+
+
+def _given(network: Autoencoder, source: str, place: Place, begin: Begin) -> Latent:
     """The codec that goes on learning, as the run found it: a copy is kept, for its latents must stay what they were.
     Its network must be shaped like this one."""
     copy = place.folder / GIVEN
     kept = (copy / system_file.CODEC).exists()
-    codec = load_codec(copy if kept else source)
-    own, theirs = AUTOENCODERS.dump(network), AUTOENCODERS.dump(codec.network)
-    if changes := recipes.differences(theirs, own, "network"):
-        raise InputError(f"the codec in {source} is of another shape than the recipe's: {'; '.join(changes)}")
+    codec = _shaped_like(network, copy if kept else source, "use")
     place.accelerator.wait_for_everyone()
     if not kept:
         begin()
@@ -210,11 +229,11 @@ def _given(network: Autoencoder, source: Path, place: Place, begin: Begin) -> La
     return codec
 
 
-def copy_codec(source: Path, target: Path) -> None:
-    """Copy a codec, or that of a run: what names the weights comes last, so that it comes whole."""
-    spec = system_file.read_spec(codec_folder(source), system_file.CODEC)
-    del spec["weights"], spec["digest"]
-    system_file.write(target, spec, {CODEC: load_codec(source)}, system_file.CODEC)
+def copy_codec(source: str | Path, target: Path) -> None:
+    """Copy a codec, as `load_codec` finds it, in float32: what names the weights comes last, so that it comes whole."""
+    codec, about = read_codec(source)
+    spec = {"format": system_file.FORMAT, "codec": CODECS.dump(codec), "about": about}
+    system_file.write(target, spec, {CODEC: codec.float()}, system_file.CODEC)
 
 
 def codec_digest(folder: Path) -> str:
