@@ -213,7 +213,8 @@ def test_the_system_holds_the_average(finished: Path) -> None:
 def test_the_log_has_a_line_for_the_last_step(finished: Path) -> None:
     lines = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 5 and 0 < lines[-1]["loss"] < 5
-    assert {"step", "loss", "pictures_a_second", "seconds"} <= lines[-1].keys()
+    assert {"step", "loss", "pictures_a_second", "share_of_peak", "seconds"} <= lines[-1].keys()
+    assert 0 < lines[-1]["share_of_peak"] < 1
 
 
 def test_sheets_show_a_class_a_row(finished: Path) -> None:

@@ -24,8 +24,9 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of the work. `gflop` is one picture's forward pass; a training step costs three times as much. `disk` is
-    for what the training saves, and `kept` for what was made for it before."""
+    """The size of the work. `gflop` is one picture's forward pass; a training step costs three times as much. `peak` is
+    the FLOP/s that a convolution reaches on the machine; `disk` is for what the training saves, and `kept` for what was
+    made for it before."""
 
     pictures: int
     parameters: int
@@ -36,6 +37,7 @@ class Plan:
     seconds_a_step: float
     machine: str
     precision: str
+    peak: float
     disk: int
     memory: int
     kept: int = 0
@@ -44,6 +46,10 @@ class Plan:
     def rate(self) -> float:
         """Pictures a second."""
         return self.batch / self.seconds_a_step
+
+    def share(self, rate: float) -> float:
+        """The share of the machine's peak that training at so many pictures a second takes."""
+        return 3e9 * self.gflop * rate / self.peak
 
     @property
     def steps(self) -> int:
@@ -57,10 +63,10 @@ class Plan:
         """The plan as pairs of a heading and what it says."""
         passes = self.steps * self.batch / self.pictures
         kept = f", {self.kept / 1e6:,.0f} MB of it latents and captions" if self.kept else ""
-        speed = f"{self.rate:,.0f} pictures a second ({3 * self.gflop * self.rate:,.0f} GFLOP/s)"
+        speed = f"{self.rate:,.0f} pictures a second, {self.share(self.rate):.0%} of what its convolutions reach"
         return [
             ("network", f"{self.parameters / 1e6:.2f}M parameters, {self.gflop:.3g} GFLOP a picture"),
-            ("machine", f"{self.machine}, {self.precision}: about {speed}"),
+            ("machine", f"{self.machine}, {self.precision}: about {speed} ({self.peak / 1e9:,.0f} GFLOP/s)"),
             ("memory", f"{self.memory / 1e9:.2f} GB in use at a batch of {self.batch}"),
             (
                 "work",

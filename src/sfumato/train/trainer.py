@@ -54,6 +54,7 @@ class Trainer:
         self.model = place.accelerator.prepare_model(work.model, device_placement=False)
         self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, Remembers) else None
         self.log = Log(place.folder / "log.jsonl")
+        self.plan: Plan | None = None
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
@@ -98,7 +99,7 @@ class Trainer:
                 seconds = time.monotonic() - began
         self.optimizer.zero_grad()
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
-        return Plan(
+        self.plan = Plan(
             pictures=len(self.work.feed.pictures),
             parameters=parameters,
             gflop=gflop(self.work, self.recipe.schedule.last),
@@ -108,9 +109,11 @@ class Trainer:
             seconds_a_step=max(seconds, 1e-6),
             machine=machine.name(self.place.device),
             precision=self.place.precision,
+            peak=machine.peak(self.place.device, self.place.precision) * self.place.accelerator.num_processes,
             disk=disk_needed(parameters),
             memory=machine.used(self.place.device),
         )
+        return self.plan
 
     def _update(self, batch: Batch) -> float:
         """One step: gradients, checked; then weights, then their average. Returns the mean loss."""
@@ -222,7 +225,10 @@ class Trainer:
         rate = len(losses) * self.recipe.train.batch / max(seconds, 1e-9)
         loss = float(np.mean(losses))
         elapsed = time.monotonic() - began
-        self.log.write(step=self.step, loss=loss, pictures_a_second=round(rate, 1), seconds=round(elapsed, 1))
+        speed = {"pictures_a_second": round(rate, 1)}
+        if self.plan is not None:
+            speed["share_of_peak"] = round(self.plan.share(rate), 4)
+        self.log.write(step=self.step, loss=loss, **speed, seconds=round(elapsed, 1))
         shares = [(self.step - start) / max(budget.steps - start, 1)]
         if budget.minutes is not None:
             shares.append(elapsed / max(budget.minutes * 60, 1e-9))
