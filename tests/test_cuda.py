@@ -31,6 +31,7 @@ FIT = ("network.width=8", "network.patch=2", "network.multipliers=[1,1]", "netwo
 LATENT = (
     "data.size=[16,16]",
     "codec.start=null",
+    "train.start=null",
     f"codec.settings={json.dumps([*FIT, *STEADY, 'train.steps=6', 'reconstruction.adversarial=0.1'])}",
     'condition.encoder={"kind":"waves"}',
     "condition.layout=8",

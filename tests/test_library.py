@@ -145,3 +145,10 @@ def test_the_machine_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     for threads, words in ((1, "Abacus 9, 1 thread"), (4, "Abacus 9, 4 threads")):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         assert machine.name(torch.device("cpu")) == words
+
+
+def test_a_peak_is_measured_once_and_draws_from_no_common_stream() -> None:
+    before = torch.get_rng_state()
+    found = machine.peak(torch.device("cpu"), "float32")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert 1e9 < found < 1e14 and machine.peak(torch.device("cpu"), "float32") == found

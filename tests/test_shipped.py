@@ -3,11 +3,13 @@
 import re
 
 import pytest
+import torch
 from torch import Tensor
 
 import sfumato
 from sfumato.errors import DataError
-from sfumato.library import find
+from sfumato.evaluate.quality import psnr
+from sfumato.library import find, load_codec
 from sfumato.system import System
 
 FOLDER = find("emoji")
@@ -27,6 +29,15 @@ def test_it_is_small_enough_to_travel_with_the_code() -> None:
     shards = list(FOLDER.glob("*.safetensors"))
     assert shards and max(path.stat().st_size for path in shards) <= 16 * 2**20
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 40e6
+
+
+def test_its_codec_is_found_by_its_name_and_draws_a_picture_again() -> None:
+    """A square of red on white, as flat as its emoji are."""
+    codec = load_codec("emoji")
+    picture = torch.ones(1, 3, 128, 128)
+    picture[:, 1:, 32:96, 32:96] = -1
+    assert float(psnr(picture, codec.decode(codec.encode(picture)))) > 24
+    assert (load_codec(FOLDER).encode(picture) == codec.encode(picture)).all()
 
 
 def test_its_card_says_what_it_is_made_of_and_what_it_can() -> None:

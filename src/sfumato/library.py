@@ -52,7 +52,7 @@ def read_codec(where: str | Path) -> tuple[Latent, dict[str, Any]]:
     folder = find(where) if where in shipped() else codec_folder(Path(where))
     if (folder / system_file.NAME).is_file():
         said, found, _ = system_file.read(folder)
-        about = said.about
+        about = said.about.get("codec", {"from": str(where)})
     else:
         found, about = system_file.read_codec(folder)
     if not isinstance(found, Latent):
@@ -67,7 +67,7 @@ def codec_folder(where: Path) -> Path:
 
 def with_codec(system: System, where: str | Path) -> System:
     """The system, with a codec that was trained on from its own, by a recipe that fits an autoencoder with `codec.use`:
-    that in the folder `where`, or in the folder of its run."""
+    that which `load_codec` finds at `where`."""
     codec, about = read_codec(where)
     if not isinstance(system.codec, Latent):
         raise InputError(f"the system draws in {CODECS.dump(system.codec)['kind']}: no codec of latents can take over")

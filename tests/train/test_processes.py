@@ -17,6 +17,8 @@ DIGITS = ["network.width=16", "network.patch=1", "train.batch=8", "condition.dro
 CODEC = ["network.width=8", "network.patch=2", "network.multipliers=[1]", "network.latent=2", "train.batch=4"]
 LATENT = [
     "data.size=[8,8]",
+    "codec.start=null",
+    "train.start=null",
     "data.flip=true",
     f"codec.settings={json.dumps([*CODEC, 'train.steps=3', 'reconstruction.adversarial=0.1'])}",
     "network.width=8",

@@ -320,6 +320,10 @@ def test_a_classifier_may_be_trained_on_any_schedule() -> None:
 def test_a_classifier_has_no_codec_to_use() -> None:
     with pytest.raises(InputError, match="codec.use is for what draws in latents, .* the task classify has no codec$"):
         load("classifier", ["codec.use=anywhere"])
+    with pytest.raises(
+        InputError, match="an autoencoder goes on with codec.use, .* or begins with codec.start, .*: give one"
+    ):
+        load("autoencoder", ["codec.use=here", "codec.start=there"])
 
 
 def test_a_rate_that_does_not_fall_stays() -> None:

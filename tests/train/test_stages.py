@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 import sfumato
@@ -14,9 +15,10 @@ from condition.small_encoder import Waves
 from sfumato.codec import Latent
 from sfumato.condition import Text, TokenIds, fit_tokenizer
 from sfumato.errors import FormatError, InputError, ResumeError, StorageError
+from sfumato.library import load_codec
 from sfumato.nn.text import WithText
-from sfumato.parts import TEXT_ENCODERS
-from sfumato.train import train
+from sfumato.parts import AUTOENCODERS, NETWORKS, TEXT_ENCODERS
+from sfumato.train import recipe, train
 from sfumato.train.autoencode import FittedCodec
 from sfumato.train.monitor import Quiet
 from sfumato.train.plan import Budget, Plan, disk_needed
@@ -28,6 +30,7 @@ FIT = ("network.width=8", "network.patch=2", "network.multipliers=[1,1]", "netwo
 SETTINGS = (
     "data.size=[16,16]",
     "codec.start=null",
+    "train.start=null",
     f"codec.settings={json.dumps([*FIT, 'train.steps=6', 'optimizer.warmup=1'])}",
     'condition.encoder={"kind":"waves"}',
     "network.width=8",
@@ -206,17 +209,79 @@ def test_a_codec_may_begin_with_the_weights_of_another(data: Path, tmp_path: Pat
     assert (tmp_path / "two" / "autoencoder" / "checkpoints").is_dir(), "it is trained, and not taken over"
     apart = [
         max(float((mine - its).abs().max()) for mine, its in zip(*weights, strict=True))
-        for weights in ((one.codec.parameters(), own.codec.parameters()) for own in (two, begin(data, tmp_path / "new")))
+        for weights in (
+            (one.codec.parameters(), own.codec.parameters()) for own in (two, begin(data, tmp_path / "new"))
+        )
     ]
     assert 0 < apart[0] < 0.02 and apart[1] == 0, "six steps on from the other's, which began as all of one seed do"
+
+
+def test_a_codec_that_has_begun_goes_on_without_that_which_it_began_with(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(data, tmp_path / "one")
+    start = f"codec.start={tmp_path / 'one'}"
+    begin(data, tmp_path / "whole", start)
+    with monkeypatch.context() as patch:
+        patch.setattr("sfumato.train.run.copy_codec", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            begin(data, tmp_path / "halved", start)
+    (tmp_path / "one").rename(tmp_path / "moved")
+    begin(None, tmp_path / "halved", resume=True)
+    assert everything(tmp_path / "whole" / "system") == everything(tmp_path / "halved" / "system")
+
+
+def test_a_network_may_begin_with_the_weights_of_another(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Quiet, "say", lambda self, text: said.append(text))
+    one = begin(data, tmp_path / "one", "optimizer.learning_rate=0.01", "optimizer.warmup=1")
+    shared = [f"codec.use={tmp_path / 'one'}", "train.seed=7"]
+    two = begin(data, tmp_path / "two", *shared, f"train.start={tmp_path / 'one'}", steps=1)
+    new = begin(data, tmp_path / "new", *shared, steps=1)
+    assert f"train.start: beginning with the weights of {tmp_path / 'one'}" in said
+    theirs = {name: value for name, value in one.denoiser.network.state_dict().items() if "layout" not in name}
+    near, far = (
+        max(float((own.denoiser.network.state_dict()[name] - value).abs().max()) for name, value in theirs.items())
+        for own in (two, new)
+    )
+    assert near < 1e-4 and far > 0.1, "one step of the first of a warmup away"
+    begin(data, tmp_path / "wider", *shared, f"train.start={tmp_path / 'one'}", "network.blocks=2", steps=1)
+    assert any(text.startswith("train.start: ") and text.endswith(" tensors, which do not fit") for text in said)
+    (tmp_path / "one" / "system").rename(tmp_path / "moved")
+    begin(None, tmp_path / "two", resume=True, steps=2)
+
+
+def test_what_ships_has_the_shapes_that_recipes_begin_with() -> None:
+    system = sfumato.load("emoji", "cpu")
+    codec, network = (AUTOENCODERS.dump(system.codec.network), NETWORKS.dump(system.denoiser.network)["network"])  # type: ignore[attr-defined]
+    for name in ("text-to-image", "latent"):
+        own = recipe.load(name)
+        assert own.codec.start == own.train.start == "emoji" and own.codec.use is None
+        fitted = recipe.load(own.codec.fit, own.codec.settings).network
+        assert codec == codec | fitted and own.data.channels == codec["in_channels"] == 3
+        assert network == network | own.network
+        assert recipe.load(name, ["codec.use=elsewhere"]).codec.use == "elsewhere", "which is taken, whatever the start"
+
+
+def test_a_codec_may_be_that_of_a_system_that_ships(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i in range(4):
+        Image.new("RGB", (16, 16), list(COLOURS.values())[i % 3]).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text("a cat")
+    system = begin(folder, tmp_path / "run", "codec.use=emoji")
+    assert system.codec.scale == load_codec("emoji").scale
+    assert json.loads((tmp_path / "run" / "codec" / "codec.json").read_text())["about"] == {"from": "emoji"}
+    assert {weight.dtype for weight in load_codec(tmp_path / "run").parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
         (["codec.start=nowhere"], "nowhere holds no codec"),
-        (["codec.start=emoji"], "the codec in emoji is of another shape .*network.width: .*or leave codec.start out"),
-        (["codec.start=emoji", "codec.use=emoji"], "give one of codec.use, .* and codec.start, .* not both"),
+        (["train.start=nowhere"], "there is no folder nowhere"),
         (["codec.settings=[]", "codec.fit=digits"], "codec.fit names the recipe digits, whose task is denoise"),
         (["codec.use=nowhere"], "nowhere holds no codec"),
         (["data.size=[18,16]"], "nearest that fits is 16×16"),

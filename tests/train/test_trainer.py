@@ -4,6 +4,7 @@ import json
 import math
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -392,6 +393,14 @@ def test_a_file_in_place_of_a_folder_is_said(data: Path, tmp_path: Path) -> None
         with pytest.raises((InputError, StorageError), match="is not empty|is a file, not a folder"):
             begin(data, out, steps=2)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_processes_share_a_batch_evenly(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one would wait for another for ever."""
+    monkeypatch.setattr("sfumato.train.run._accelerator", lambda device: SimpleNamespace(num_processes=3))
+    message = r"train.batch \(8\) must be a multiple of 6: 3 processes .* in 2 parts each; set train.batch=6"
+    with pytest.raises(InputError, match=message):
+        begin(data, tmp_path / "run", "train.accumulate=2", steps=1)
 
 
 def test_the_device_is_the_one_asked_for(data: Path, tmp_path: Path) -> None:

@@ -47,8 +47,7 @@ class Remembered:
         if kept is None:
             kept = _encoded(conditioner, texts, progress)
             files.write_tensors(Path(path), kept, about)
-        self._vectors, ends = kept["vectors"], kept["ends"]
-        self._tokens = torch.cat([kept["tokens"], kept["tokens"].new_zeros(1, conditioner.doors["tokens"])])
+        self._vectors, self._tokens, ends = kept["vectors"], kept["tokens"], kept["ends"]
         self._lengths = ends.diff(prepend=ends.new_zeros(1))
         self._starts = ends - self._lengths
 
@@ -77,8 +76,8 @@ class Remembered:
         starts, lengths = self._starts[at, None], self._lengths[at, None]
         reach = torch.arange(int(lengths.max()))
         mask = reach < lengths
-        rows = torch.where(mask, starts + reach, len(self._tokens) - 1)  # the last row is zero
-        return Condition(self._vectors[at], self._tokens[rows].float(), mask)
+        tokens = self._tokens[torch.where(mask, starts + reach, 0)].float()
+        return Condition(self._vectors[at], tokens.mul_(mask[..., None]), mask)
 
 
 def captions_size(conditioner: Text, captions: Iterable[Prompt]) -> int:

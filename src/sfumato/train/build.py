@@ -19,6 +19,7 @@ from sfumato.settings import Settings
 from sfumato.system import System
 from sfumato.train.draw import mix
 from sfumato.train.recipe import ConditionRecipe, Recipe
+from sfumato.train.start import Weights, fitting_weights
 
 
 def build(
@@ -32,12 +33,16 @@ def build(
     return _system(recipe, pictures, codec, conditioner, _network(recipe, codec, conditioner))
 
 
-def check_build(recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Conditioner) -> int:
-    """Raise an `InputError` if `build` would; builds nothing of any size. Returns how many weights there would be to
-    train."""
+def check_build(
+    recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Conditioner, start: Weights | None = None
+) -> int:
+    """Raise an `InputError` if `build` would, or if no weight of `start` fits its network; builds
+    nothing of any size. Returns how many weights there would be to train."""
     with torch.device("meta"):
         network = _network(recipe, codec, conditioner)
     _system(recipe, pictures, codec, conditioner, network)
+    if start is not None:
+        fitting_weights(network, start, str(recipe.train.start), "train.start")
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -64,8 +64,9 @@ class CodecRecipe(Table):
     the recipe `fit`, with `settings` laid over it, in the `share` of the minutes that there are; or it is the one in
     the folder `use`. A recipe that fits an autoencoder goes on with the one in `use`, whose decoder alone then learns.
 
-    With `start` the autoencoder begins with the weights of the codec there, and all of it learns: what the edges and
-    colours of pictures are need not be learned again. Each may also be the name of a system that ships.
+    With `start` the autoencoder that is fitted begins with those weights of the codec there that fit it, and all of it
+    learns: what the edges and colours of pictures are need not be learned again. Each may also be the name of a system
+    that ships.
     """
 
     kind: Literal["pixels", "latent"] = "pixels"
@@ -135,12 +136,14 @@ class OptimizerRecipe(Table):
 class TrainRecipe(Table):
     """The loop, of `steps` steps unless told otherwise. A batch is worked through in `accumulate` parts, which changes
     memory and not the result (but for the unit of `reconstruction.noise`, which each part has of its own); saving and
-    showing go by the clock."""
+    showing go by the clock. The network of what draws begins with those weights of the system `start`, a folder or the
+    name of one that ships, that fit it, and all of it learns."""
 
     batch: Count = 128
     accumulate: Count = 1
     steps: Count = 100_000
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    start: str | None = None
     save_minutes: Annotated[float, Field(ge=0)] = 5.0
     show_minutes: Annotated[float, Field(ge=0)] = 2.0
 
@@ -230,12 +233,16 @@ def _check_network(recipe: Recipe) -> None:
     if recipe.data.size is not None and recipe.codec.kind == "pixels":
         width, height = recipe.data.size
         network.check_size(height, width)
-    if recipe.codec.use is not None and recipe.task == "classify":
+    for key in ("use", "start"):
+        if getattr(recipe.codec, key) is not None and recipe.task == "classify":
+            raise InputError(
+                f"codec.{key} is for what draws in latents, or for an autoencoder; the task classify has no codec"
+            )
+    if recipe.task == "autoencode" and recipe.codec.use is not None and recipe.codec.start is not None:
         raise InputError(
-            "codec.use is for what draws in latents, or for an autoencoder; the task classify has no codec"
+            "an autoencoder goes on with codec.use, whose decoder alone learns, or begins with codec.start, and all"
+            " of it learns: give one, and null for the other"
         )
-    if recipe.codec.use is not None and recipe.codec.start is not None:
-        raise InputError("give one of codec.use, which is taken as it is, and codec.start, which learns on; not both")
     if recipe.codec.kind == "latent" and recipe.task != "denoise":
         raise InputError(f"codec.kind=latent is for drawing; the task {recipe.task} works on pixels")
     if recipe.reconstruction.perceptual and recipe.reconstruction.features is None:

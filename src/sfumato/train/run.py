@@ -19,6 +19,7 @@ from sfumato.classifier import NoisyClassifier
 from sfumato.data.prepare import Pictures, prepare
 from sfumato.data.source import open_source
 from sfumato.errors import FormatError, InputError, ResumeError
+from sfumato.library import find
 from sfumato.system import System
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
@@ -27,13 +28,23 @@ from sfumato.train.monitor import Monitor, Quiet
 from sfumato.train.place import Place
 from sfumato.train.plan import Budget, check_disk
 from sfumato.train.recipe import Recipe, differences
-from sfumato.train.stage import CODEC, GIVEN, TOKENIZER, check_codec, codec_digest, copy_codec, fitting, kept, work
+from sfumato.train.stage import (
+    CODEC,
+    FITTING,
+    GIVEN,
+    TOKENIZER,
+    check_codec,
+    codec_digest,
+    copy_codec,
+    fitting,
+    kept,
+    work,
+)
 from sfumato.train.trainer import Trainer
 
 FORMAT = 1
 CACHE = "pictures.npy"
 RECORD = "run.json"
-FITTING = "autoencoder"
 MOST_STEPS = 10**8
 LONGEST_WAIT = timedelta(days=2)
 """For the process that computes all latents, or draws a sheet, while the others wait."""
@@ -77,6 +88,8 @@ def train(
     if (made := checkpoint.made(folder / "checkpoints")) >= budget.steps:
         raise InputError(f"{folder} has made {made:,} steps already, and {budget.steps:,} are asked for in all")
     accelerator = _accelerator(device)
+    for stage in (chosen, fitting(chosen)) if chosen.codec.kind == "latent" and chosen.codec.use is None else (chosen,):
+        _check_shares(stage, accelerator.num_processes)
     computes = machine.pick_precision(accelerator.device, precision)
     accelerator.wait_for_everyone()  # no process writes to the folder before all have found it as it was
     monitor = monitor if monitor is not None and accelerator.is_main_process else Quiet()
@@ -135,6 +148,8 @@ def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -
             raise ResumeError(f"{folder} has its codec already: [codec] cannot be changed any more")
         if (folder / TOKENIZER).exists() and own.condition.vocabulary != recipe.condition.vocabulary:
             raise ResumeError(f"{folder} has its tokenizer already: condition.vocabulary cannot be changed any more")
+    if recipe.train.start is not None and checkpoint.made(folder / "checkpoints") < 0:
+        find(recipe.train.start)
     if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / RECORD).exists():
         check_codec(recipe)
     if recipe.task == "autoencode" and not (folder / GIVEN).exists() and checkpoint.made(folder / "checkpoints") < 0:
@@ -214,6 +229,17 @@ def _accelerator(device: str | None) -> Accelerator:
     if accelerator.device.type != kind:
         raise InputError(f"training takes the device {accelerator.device.type} here, not {kind}")
     return accelerator
+
+
+def _check_shares(recipe: Recipe, processes: int) -> None:
+    """Raise an `InputError` unless each process has as many samples of a batch as every other, in as many parts."""
+    own = recipe.train
+    parts = processes * own.accumulate
+    if own.batch % parts:
+        raise InputError(
+            f"train.batch ({own.batch}) must be a multiple of {parts}: {processes} processes work on it in"
+            f" {own.accumulate} parts each; set train.batch={max(own.batch // parts, 1) * parts}"
+        )
 
 
 def _recipe(

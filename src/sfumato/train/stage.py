@@ -21,16 +21,25 @@ from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import Autoencoding
-from sfumato.train.build import build, build_autoencoder, build_classifier, build_conditioner, check_build, colours
+from sfumato.train.build import (
+    build,
+    build_autoencoder,
+    build_classifier,
+    build_conditioner,
+    check_build,
+    colours,
+)
 from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key, latents_size
 from sfumato.train.layout import fit_layout
 from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
 from sfumato.train.plan import check_disk, disk_needed
 from sfumato.train.recipe import Recipe
+from sfumato.train.start import Weights, begin_with, codec_of, fitting_weights, network_of
 from sfumato.train.work import Classifying, Denoising, Work
 
 CODEC = "codec"
+FITTING = "autoencoder"
 GIVEN = "given"
 LATENTS = "latents-{}.npy"
 CAPTIONS = "captions.safetensors"
@@ -53,7 +62,8 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
     if recipe.task == "autoencode":
         network, given = build_autoencoder(recipe, pictures), None
         if recipe.codec.start is not None and checkpoint.made(place.folder / "checkpoints") < 0:
-            network.load_state_dict(_shaped_like(network, recipe.codec.start, "start").network.state_dict())
+            source = recipe.codec.start
+            monitor.say(begin_with(network, codec_of(source), source, "codec.start"))
         if recipe.codec.use is not None:
             given = _given(network, recipe.codec.use, place, begin)
         return Autoencoding(recipe, network, _feed(recipe, pictures, None), _eye(recipe), given)
@@ -62,8 +72,8 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
     feed: Feed
     feed = plain = _feed(recipe, pictures, prompts)
     answering: Conditioner = conditioner
-    codec = _codec(recipe, pictures, place)
-    _check(recipe, plain, place, codec, conditioner)
+    codec, start = _codec(recipe, pictures, place), _start(recipe, place)
+    _check(recipe, plain, place, codec, conditioner, start)
     place.accelerator.wait_for_everyone()  # no process makes anything before all have seen what is there
     first = place.accelerator.main_process_first  # the others find the file
     if isinstance(conditioner, TokenIds):
@@ -85,7 +95,9 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
             cache = _latents(plain, codec, place)
             feed = LatentFeed(plain, codec, cache, partial(monitor.preparing, what="encoding pictures"))
     task = Denoising(recipe, build(recipe, pictures, codec, conditioner), feed, answering)
-    if checkpoint.made(place.folder / "checkpoints") < 0:  # else it is in there
+    if checkpoint.made(place.folder / "checkpoints") < 0:  # else both are in there
+        if start is not None:
+            monitor.say(begin_with(task.model.network, start, str(recipe.train.start), "train.start"))
         fit_layout(task, place.device, partial(monitor.preparing, what="fitting the layout"))
     return task
 
@@ -95,11 +107,18 @@ def kept(folder: Path) -> int:
     return sum(path.stat().st_size for name in (CAPTIONS, LATENTS.format("*")) for path in folder.glob(name))
 
 
-def _check(recipe: Recipe, feed: PictureFeed, place: Place, codec: Codec | None, conditioner: Conditioner) -> None:
+def _check(
+    recipe: Recipe,
+    feed: PictureFeed,
+    place: Place,
+    codec: Codec | None,
+    conditioner: Conditioner,
+    start: Weights | None,
+) -> None:
     """Raise an error if what the recipe describes cannot be built, or if there is no room for it and for all that is
     to be made before it is trained."""
-    coming = codec or _coming(recipe, feed.pictures)
-    needed = disk_needed(check_build(recipe, feed.pictures, coming, conditioner))
+    coming = codec or _coming(recipe, feed.pictures, place)
+    needed = disk_needed(check_build(recipe, feed.pictures, coming, conditioner, start))
     if isinstance(conditioner, Text) and not (place.folder / CAPTIONS).exists():
         needed += captions_size(conditioner, feed.said())
     if isinstance(coming, Latent):
@@ -109,6 +128,13 @@ def _check(recipe: Recipe, feed: PictureFeed, place: Place, codec: Codec | None,
             weights = sum(parameter.numel() for parameter in coming.parameters())
             needed += 4 * weights if recipe.codec.use else disk_needed(weights)
     check_disk(place.folder, needed)
+
+
+def _start(recipe: Recipe, place: Place) -> Weights | None:
+    """The weights that the network begins with; None if it begins with its own, or has begun."""
+    if recipe.train.start is None or checkpoint.made(place.folder / "checkpoints") >= 0:
+        return None
+    return network_of(recipe.train.start)
 
 
 def _feed(recipe: Recipe, pictures: Pictures, prompts: str | None) -> PictureFeed:
@@ -165,7 +191,7 @@ def _codec(recipe: Recipe, pictures: Pictures, place: Place) -> Codec | None:
     return load_codec(folder).requires_grad_(False).to(place.device)
 
 
-def _coming(recipe: Recipe, pictures: Pictures) -> Latent:
+def _coming(recipe: Recipe, pictures: Pictures, place: Place) -> Latent:
     """The codec that the recipe takes over, or one of the shape of that which it fits."""
     if recipe.codec.use is not None:
         codec = load_codec(recipe.codec.use)
@@ -175,16 +201,16 @@ def _coming(recipe: Recipe, pictures: Pictures) -> Latent:
     stage = fitting(recipe)
     with torch.device("meta"):
         network = build_autoencoder(stage, pictures)
-    if stage.codec.start is not None:
-        _shaped_like(network, stage.codec.start, "start")
+    if stage.codec.start is not None and checkpoint.made(place.folder / FITTING / "checkpoints") < 0:
+        fitting_weights(network, codec_of(stage.codec.start), stage.codec.start, "codec.start")
     return Latent(network)
 
 
 def check_codec(recipe: Recipe) -> None:
     """Raise an error if the codec of a recipe can neither be taken over nor be fitted."""
-    for source in (recipe.codec.use, recipe.codec.start):
-        if source is not None:
-            load_codec(source)
+    source = recipe.codec.use or recipe.codec.start
+    if source is not None:
+        load_codec(source)
     if recipe.task == "denoise" and recipe.codec.use is None:
         _eye(fitting(recipe))
 
@@ -202,24 +228,15 @@ def fitting(recipe: Recipe) -> Recipe:
     return recipes.check(own.dump() | changed)
 
 
-def _shaped_like(network: Autoencoder, source: str | Path, key: str) -> Latent:
-    """The codec that the recipe names under `key`; an `InputError` unless its network is shaped like this one."""
-    codec = load_codec(source)
-    own, theirs = AUTOENCODERS.dump(network), AUTOENCODERS.dump(codec.network)
-    if changes := recipes.differences(theirs, own, "network"):
-        raise InputError(
-            f"the codec in {source} is of another shape than the recipe's: {'; '.join(changes)}; keep to its shape, or"
-            f" leave codec.{key} out: codec.{key}=null"
-        )
-    return codec
-
-
 def _given(network: Autoencoder, source: str, place: Place, begin: Begin) -> Latent:
     """The codec that goes on learning, as the run found it: a copy is kept, for its latents must stay what they were.
     Its network must be shaped like this one."""
     copy = place.folder / GIVEN
     kept = (copy / system_file.CODEC).exists()
-    codec = _shaped_like(network, copy if kept else source, "use")
+    codec = load_codec(copy if kept else source)
+    own, theirs = AUTOENCODERS.dump(network), AUTOENCODERS.dump(codec.network)
+    if changes := recipes.differences(theirs, own, "network"):
+        raise InputError(f"the codec in {source} is of another shape than the recipe's: {'; '.join(changes)}")
     place.accelerator.wait_for_everyone()
     if not kept:
         begin()

@@ -1,7 +1,6 @@
 """The training loop."""
 
 import copy
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -250,11 +249,10 @@ class Trainer:
         )
 
     def _batches(self, stop: int) -> Iterator[Batch]:
-        """The batches of the steps still to make; read ahead by workers where an accelerator would wait for them."""
-        kind, steps = self.place.device.type, range(self.step, stop)
-        share = max((os.cpu_count() or 1) // self.place.accelerator.num_processes, 1)
-        workers, pinned = 0 if kind == "cpu" else min(share, 8), kind == "cuda"
-        loader = DataLoader(self._dataset(), batch_size=None, sampler=steps, num_workers=workers, pin_memory=pinned)
+        """The batches of the steps still to make; read ahead by workers where a GPU would wait for them."""
+        ahead, steps = self.place.device.type == "cuda", range(self.step, stop)
+        workers = 4 if ahead else 0
+        loader = DataLoader(self._dataset(), batch_size=None, sampler=steps, num_workers=workers, pin_memory=ahead)
         return iter(loader)
 
     def _spent(self, budget: Budget, began: float) -> bool:

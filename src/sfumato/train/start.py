@@ -1,0 +1,53 @@
+"""Beginning with the weights of another."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from sfumato.errors import InputError
+from sfumato.library import find, load_codec
+from sfumato.system import System
+
+Weights = Mapping[str, Tensor]
+"""Those of a network, by their names."""
+
+
+def network_of(source: str) -> Weights:
+    """The weights of a system's network, in float32: of the one in that folder, or of that name that ships."""
+    return System.load(find(source), "cpu", "float32").denoiser.network.state_dict()
+
+
+def codec_of(source: str) -> Weights:
+    """The weights of the autoencoder in a codec, as `load_codec` finds it."""
+    return load_codec(source).network.state_dict()
+
+
+def fitting_weights(network: nn.Module, start: Weights, source: str, key: str) -> Weights:
+    """The weights that fit the network, by name and shape, whatever is wrapped around either. Raises an `InputError`,
+    which names the recipe's `key`, where none do."""
+    own = network.state_dict()
+    places = {_bare(name): name for name in own}
+    found = {places[_bare(name)]: value for name, value in start.items() if _bare(name) in places}
+    fit = {name: value for name, value in found.items() if own[name].shape == value.shape}
+    if not fit:
+        raise InputError(
+            f"no weight of {source} has a name and a shape of this network's: keep to its shape, or begin with nothing,"
+            f" by {key}=null"
+        )
+    return fit
+
+
+def _bare(name: str) -> str:
+    """A weight's name within the network that `WithLayout` and `WithText` wrap."""
+    while name.startswith("network."):
+        name = name.removeprefix("network.")
+    return name
+
+
+def begin_with(network: nn.Module, start: Weights, source: str, key: str) -> str:
+    """Give the network the weights that fit it, and leave the others as they are. Returns a line that says so."""
+    fit = fitting_weights(network, start, source, key)
+    network.load_state_dict(fit, strict=False)
+    every = len(network.state_dict())
+    lacking = f", but for {every - len(fit)} of {every} tensors, which do not fit" if len(fit) < every else ""
+    return f"{key}: beginning with the weights of {source}{lacking}"
