@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from sfumato import system_file
 from sfumato.codec import Latent
-from sfumato.condition import Nothing
+from sfumato.condition import Conditioner, Nothing
 from sfumato.core.condition import Condition
 from sfumato.loss.perceptual import perceptual
 from sfumato.loss.reconstruction import absolute, critic_loss, edges, tones
@@ -74,7 +74,7 @@ class Autoencoding:
 
     name = "codec"
     dropout = 0.0
-    conditioner = Nothing()
+    conditioner: Conditioner = Nothing()
 
     def __init__(
         self,

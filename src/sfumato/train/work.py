@@ -113,7 +113,7 @@ class Classifying:
         self.recipe, self.model, self.feed = recipe, classifier, feed
         height, width = feed.pictures.pixels.shape[2:]
         self.shape = classifier.codec.shape((width, height))
-        self.conditioner = Labels(classifier.classes)
+        self.conditioner: Conditioner = Labels(classifier.classes)
 
     def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
         level = self.recipe.schedule(t)
