@@ -15,7 +15,7 @@ from condition.small_encoder import Waves
 from sfumato.parts import SAMPLERS, TEXT_ENCODERS
 from sfumato.system import System
 from sfumato.train import train
-from train.small_runs import SMALL, newest, pictures_file, tensors
+from train.small_runs import COLOURS, FIT, SMALL, newest, pictures_file, tensors
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU of CUDA here"),
@@ -26,8 +26,6 @@ BOTH = {"host": "cpu", "gpu": "cuda"}
 RATE = 1e-3
 STEADY = (f"optimizer.learning_rate={RATE}", "optimizer.warmup=1")
 SOLVERS = [kind for kind in SAMPLERS.kinds if kind != "langevin"]  # which does not begin at pure noise
-COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
-FIT = ("network.width=8", "network.patch=2", "network.multipliers=[1,1]", "network.latent=2", "train.batch=4")
 LATENT = (
     "data.size=[16,16]",
     "codec.start=null",

@@ -51,8 +51,8 @@ def read_codec(where: str | Path) -> tuple[Latent, dict[str, Any]]:
     """The codec of `load_codec`, and what is said about it."""
     folder = find(where) if where in shipped() else codec_folder(Path(where))
     if (folder / system_file.NAME).is_file():
-        said, found, _ = system_file.read(folder)
-        about = said.about.get("codec", {"from": str(where)})
+        _, found, _ = system_file.read(folder)
+        about: dict[str, Any] = {"from": str(where)}
     else:
         found, about = system_file.read_codec(folder)
     if not isinstance(found, Latent):

@@ -31,6 +31,10 @@ SMALL = (
     "settings.guidance=1.0",
 )
 
+FIT = ("network.width=8", "network.patch=2", "network.multipliers=[1,1]", "network.latent=2", "train.batch=4")
+"""An autoencoder as small."""
+COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
+
 
 def pictures_file(path: Path, n: int = 24, labels: list[int] | None = None, seed: int = 0) -> Path:
     """A .npz of n pictures of noise; labels 0, 1, 2, 0, … unless given, and none if they are []."""

@@ -320,6 +320,9 @@ def test_a_classifier_may_be_trained_on_any_schedule() -> None:
 def test_a_classifier_has_no_codec_to_use() -> None:
     with pytest.raises(InputError, match="codec.use is for what draws in latents, .* the task classify has no codec$"):
         load("classifier", ["codec.use=anywhere"])
+    for name, hint in (("classifier", "leave it out$"), ("autoencoder", "codec.start is for an autoencoder$")):
+        with pytest.raises(InputError, match=f"^train.start is for what draws, and the task is .*{hint}"):
+            load(name, ["train.start=emoji"])
     with pytest.raises(
         InputError, match="an autoencoder goes on with codec.use, .* or begins with codec.start, .*: give one"
     ):

@@ -23,10 +23,8 @@ from sfumato.train.autoencode import FittedCodec
 from sfumato.train.monitor import Quiet
 from sfumato.train.plan import Budget, Plan, disk_needed
 from sfumato.train.trainer import Trainer
-from train.small_runs import everything
+from train.small_runs import COLOURS, FIT, everything
 
-COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255)}
-FIT = ("network.width=8", "network.patch=2", "network.multipliers=[1,1]", "network.latent=2", "train.batch=4")
 SETTINGS = (
     "data.size=[16,16]",
     "codec.start=null",
@@ -203,7 +201,7 @@ def test_a_codec_may_come_from_another_run(data: Path, tmp_path: Path) -> None:
 
 def test_a_codec_may_begin_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
     one = begin(data, tmp_path / "one")
-    two = begin(data, tmp_path / "two", f"codec.start={tmp_path / 'one'}", "codec.share=0.5")
+    two = begin(data, tmp_path / "two", f"codec.start={tmp_path / 'one'}")
     record = json.loads((tmp_path / "two" / "autoencoder" / "run.json").read_text())
     assert record["recipe"]["codec"]["start"] == str(tmp_path / "one")
     assert (tmp_path / "two" / "autoencoder" / "checkpoints").is_dir(), "it is trained, and not taken over"

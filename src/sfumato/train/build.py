@@ -36,8 +36,8 @@ def build(
 def check_build(
     recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Conditioner, start: Weights | None = None
 ) -> int:
-    """Raise an `InputError` if `build` would, or if no weight of `start` fits its network; builds
-    nothing of any size. Returns how many weights there would be to train."""
+    """Raise an `InputError` if `build` would, or if no weight of `start` fits its network; builds nothing of any size.
+    Returns how many weights there would be to train."""
     with torch.device("meta"):
         network = _network(recipe, codec, conditioner)
     _system(recipe, pictures, codec, conditioner, network)

@@ -238,6 +238,11 @@ def _check_network(recipe: Recipe) -> None:
             raise InputError(
                 f"codec.{key} is for what draws in latents, or for an autoencoder; the task classify has no codec"
             )
+    if recipe.train.start is not None and recipe.task != "denoise":
+        raise InputError(
+            f"train.start is for what draws, and the task is {recipe.task}: leave it out"
+            f"{'; codec.start is for an autoencoder' if recipe.task == 'autoencode' else ''}"
+        )
     if recipe.task == "autoencode" and recipe.codec.use is not None and recipe.codec.start is not None:
         raise InputError(
             "an autoencoder goes on with codec.use, whose decoder alone learns, or begins with codec.start, and all"

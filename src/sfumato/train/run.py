@@ -88,7 +88,7 @@ def train(
     if (made := checkpoint.made(folder / "checkpoints")) >= budget.steps:
         raise InputError(f"{folder} has made {made:,} steps already, and {budget.steps:,} are asked for in all")
     accelerator = _accelerator(device)
-    for stage in (chosen, fitting(chosen)) if chosen.codec.kind == "latent" and chosen.codec.use is None else (chosen,):
+    for stage in (chosen, fitting(chosen)) if _to_be_fitted(chosen, folder) else (chosen,):
         _check_shares(stage, accelerator.num_processes)
     computes = machine.pick_precision(accelerator.device, precision)
     accelerator.wait_for_everyone()  # no process writes to the folder before all have found it as it was
@@ -229,6 +229,12 @@ def _accelerator(device: str | None) -> Accelerator:
     if accelerator.device.type != kind:
         raise InputError(f"training takes the device {accelerator.device.type} here, not {kind}")
     return accelerator
+
+
+def _to_be_fitted(recipe: Recipe, folder: Path) -> bool:
+    """Whether a run has its codec still to fit."""
+    own = recipe.codec
+    return own.kind == "latent" and own.use is None and not (folder / CODEC / system_file.CODEC).exists()
 
 
 def _check_shares(recipe: Recipe, processes: int) -> None:

@@ -21,14 +21,7 @@ from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import Autoencoding
-from sfumato.train.build import (
-    build,
-    build_autoencoder,
-    build_classifier,
-    build_conditioner,
-    check_build,
-    colours,
-)
+from sfumato.train.build import build, build_autoencoder, build_classifier, build_conditioner, check_build, colours
 from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key, latents_size
 from sfumato.train.layout import fit_layout
 from sfumato.train.monitor import Monitor
