@@ -1,16 +1,31 @@
 """What this machine has, and what follows from it: the device, the precision, the memory."""
 
+import errno
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Literal
 
 import torch
 from torch.nn.functional import conv2d
 
-from sfumato.errors import InputError
+from sfumato.errors import InputError, OutOfMemoryError, SfumatoError
 
 Precision = Literal["float32", "bfloat16"]
+
+SHORT = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "could not allocate memory",
+    "out of memory",
+    "not enough memory",
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",
+)
+"""How the libraries below say that memory is short where their error has no type for it."""
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -90,6 +105,30 @@ def used(device: torch.device) -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)
+
+
+def is_short(error: BaseException) -> bool:
+    """Whether an error says that memory is short, of the machine or of a device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    said = str(error).lower()
+    return not isinstance(error, SfumatoError) and any(words in said for words in SHORT)
+
+
+@contextmanager
+def memory_errors(message: str) -> Iterator[None]:
+    """Where memory is short within the block, raise an `OutOfMemoryError` with this message: what needed it, and what
+    to do. One that says so already is left as it is."""
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except Exception as error:
+        if not is_short(error):
+            raise
+        raise OutOfMemoryError(message) from error
 
 
 def name(device: torch.device) -> str:
