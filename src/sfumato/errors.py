@@ -58,3 +58,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}known: {', '.join(known)}"
+
+
+def quoted(value: object, most: int = 100) -> str:
+    """A value as an error shows it: on one line, and at most `most` characters of it."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # such as a number of more digits than Python writes
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: most - 3]}..."

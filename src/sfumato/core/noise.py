@@ -1,6 +1,7 @@
 """Noise that belongs to a sample: its own seed, its own stream."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,7 +21,9 @@ class Noise:
 
     def __call__(self, *shape: int) -> Tensor:
         """The next draw of each sample: [b, *shape], float32, on the CPU."""
-        return torch.cat([torch.randn(1, *shape, generator=stream) for stream in self._streams])
+        # type and device are named, as a caller may have set others for tensors that name none
+        draw = partial(torch.randn, 1, *shape, dtype=torch.float32, device="cpu")
+        return torch.cat([draw(generator=stream) for stream in self._streams])
 
     def like(self, x: Tensor) -> Tensor:
         """The next draw for samples x, [b, *d], in their type and on their device; b must be the number of seeds."""
