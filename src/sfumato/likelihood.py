@@ -21,7 +21,7 @@ from sfumato.core.estimate import Variance
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.process import marginal
-from sfumato.core.schedule import Schedule
+from sfumato.core.schedule import Schedule, at
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.loss.variational import decoder_term, density_term, prior_term, step_term
@@ -167,9 +167,7 @@ def bits_by_ode(
 
 def _ends(schedule: Schedule) -> tuple[Tensor, Tensor]:
     """`log(sigma/alpha)` where the ODE begins and where it ends, each [1]."""
-    first, last = (
-        -schedule(torch.tensor([t], dtype=torch.float64)).logsnr / 2 for t in (schedule.first, schedule.last)
-    )
+    first, last = (-at(schedule, t).logsnr / 2 for t in (schedule.first, schedule.last))
     return first, last.clamp(max=MOST_NOISE)
 
 

@@ -204,6 +204,25 @@ def test_noise_without_bound_cannot_be_divided(spacing: Spacing, schedule: Sched
         levels(schedule, spacing, 10)
 
 
+@pytest.mark.parametrize("spacing", [Uniform(), Trailing(), Leading(), Quadratic(), Karras(), LogSNR()], ids=repr)
+def test_every_sigma_max_is_visited_as_it_is(spacing: Spacing) -> None:
+    """Through float32 half of those with one decimal lay beyond themselves."""
+    for sigma_max in [i / 10 for i in range(1, 10_000, 37)]:
+        visited = times(EDM(sigma_max=sigma_max), spacing, 3)
+        if not isinstance(spacing, Leading):
+            assert visited[0] == pytest.approx(sigma_max, rel=1e-13)
+        if not isinstance(spacing, Trailing):
+            assert visited[-1] == pytest.approx(0.002, rel=1e-13)
+
+
+@pytest.mark.parametrize("schedule", [EDM(0.0023, 80.3), VE(sigma_min=0.03, sigma_max=1.7), VP(first=0.0013), SubVP()])
+@pytest.mark.parametrize("spacing", [Karras(), LogSNR()], ids=repr)
+def test_the_ends_are_those_of_the_schedule_in_float64(spacing: Spacing, schedule: Schedule) -> None:
+    visited = times(schedule, spacing, 18)
+    assert visited[0] == pytest.approx(schedule.last, rel=1e-13)
+    assert visited[-1] == pytest.approx(schedule.first, rel=1e-10, abs=1e-14)  # VP's λ is steep there
+
+
 @pytest.mark.parametrize("rho", [0.0, -7.0, math.nan])
 def test_rho_must_be_above_0(rho: float) -> None:
     with pytest.raises(InputError, match=f"rho must be above 0, not {rho}"):

@@ -325,6 +325,23 @@ def test_one_step_is_a_schedule() -> None:
     assert schedule.inverse(at(0.0)).item() == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("schedule", [EDM(0.0023, 80.3), EDM(0.0023, 80.1), VP(first=0.0013), Flow(first=0.0013), VE()])
+def test_an_end_that_came_in_a_lower_precision_is_the_end(schedule: Schedule, dtype: torch.dtype) -> None:
+    """float32 has 80.30000305 for 80.3, which lies beyond it."""
+    level = schedule(torch.tensor([schedule.first, schedule.last], dtype=dtype))
+    assert level.t.tolist() == [schedule.first, schedule.last]
+    assert level.t.dtype == torch.float64
+
+
+def test_an_end_that_is_rounded_elsewhere_is_a_time_like_any_other() -> None:
+    rounded = torch.tensor([80.1], dtype=torch.float32).double()
+    assert EDM(sigma_max=80.1)(rounded).t.item() == rounded.item() != 80.1
+    with pytest.raises(InputError, match=r"time must lie in \[0, 80.3\], not \[80.30000305"):
+        EDM(sigma_max=80.3)(torch.tensor([80.3]).double())
+    assert EDM(sigma_max=80.3)(torch.tensor([80])).t.item() == 80
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
 def test_times_of_any_type_give_levels_in_float64(dtype: torch.dtype) -> None:
     level = Linear()(torch.tensor([0, 500, 999], dtype=dtype))

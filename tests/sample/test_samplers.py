@@ -1,5 +1,6 @@
 """Each sampler's own promises: when it draws noise and of what size, where it can start, and what it refuses."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import LogSNR, Trailing, Uniform, levels
+from sfumato.core.grid import Karras, LogSNR, Trailing, Uniform, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance, step_variance
@@ -202,6 +203,55 @@ def test_a_churn_out_of_bounds_is_an_input_error(rule: Any, churn: float) -> Non
 
 
 PATH = levels(SCHEDULE, Uniform(), 9)
+
+
+# Beside the published code, in float64 --------------------------------------------------------------------------------
+
+
+def exactly(schedule: Schedule) -> Gaussian:
+    """Data N(0.3, 0.5²), whose denoiser is known."""
+    return Gaussian(schedule, *(torch.tensor([value], dtype=torch.float64) for value in (0.3, 0.5)))
+
+
+@pytest.mark.parametrize(("sigma_min", "sigma_max"), [(0.002, 80.0), (0.0023, 80.3)])
+def test_heun_on_karras_times_is_edm(sigma_min: float, sigma_max: float) -> None:
+    """arXiv:2206.00364, algorithm 1 on the times of eq. 5."""
+    n, rho, x = 18, 7, 1.7 * sigma_max
+    ends = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    t = [*((ends[0] + i / (n - 1) * (ends[1] - ends[0])) ** rho for i in range(n)), 0.0]
+
+    def d(x: float, σ: float) -> float:
+        return (x - (0.3 + 0.25 / (0.25 + σ**2) * (x - 0.3))) / σ
+
+    for now, then in pairwise(t):
+        here = d(x, now)
+        new = x + (then - now) * here
+        x = x + (then - now) * (here + d(new, then)) / 2 if then else new
+    schedule = EDM(sigma_min, sigma_max)
+    found = moved(Heun(), exactly(schedule), column(1.7 * sigma_max), levels(schedule, Karras(), n))
+    assert found.item() == pytest.approx(x, rel=1e-12)
+
+
+def test_2m_on_logsnr_times_is_dpm_solver() -> None:
+    """arXiv:2211.01095, algorithm 2, between the λ of VP at 1e-3 and 1 (arXiv:2206.00927, appendix D.4)."""
+
+    def λ(t: float) -> float:
+        log_alpha = -(t**2) * (20 - 0.1) / 4 - t * 0.1 / 2
+        return log_alpha - math.log(-math.expm1(2 * log_alpha)) / 2
+
+    n, x, before = 20, 1.2, None
+    grid = [λ(1.0) + i / (n - 1) * (λ(1e-3) - λ(1.0)) for i in range(n)]
+    for i, (now, then) in enumerate(pairwise(grid)):
+        a_t, a_s = (1 / math.sqrt(1 + math.exp(-2 * one)) for one in (now, then))
+        s_t, s_s = (1 / math.sqrt(1 + math.exp(2 * one)) for one in (now, then))
+        x0 = 0.3 + a_t * 0.25 / (a_t**2 * 0.25 + s_t**2) * (x - a_t * 0.3)
+        h, D = then - now, x0
+        if before is not None:
+            r = (now - grid[i - 1]) / h
+            D = (1 + 1 / (2 * r)) * x0 - before / (2 * r)
+        x, before = s_s / s_t * x - a_s * math.expm1(-h) * D, x0
+    found = moved(DPMSolver(2), exactly(VP()), column(1.2), levels(VP(), LogSNR(), n)[:-1])
+    assert found.item() == pytest.approx(x, rel=1e-12)
 
 
 # Churn --------------------------------------------------------------------------------------------------------------

@@ -307,6 +307,13 @@ def test_parts_that_do_not_go_together_are_refused_before_data_is_read(settings:
         load("digits", settings)
 
 
+@pytest.mark.parametrize("sigma_max", [0.7, 1.1, 80.1, 80.3, 123.4, 999.9])
+def test_a_recipe_may_end_at_any_noise(sigma_max: float) -> None:
+    for spacing in ("karras", "trailing"):
+        recipe = load("edm", [f"schedule.sigma_max={sigma_max}", f'settings.spacing={{"kind":"{spacing}"}}'])
+        assert recipe.schedule.last == sigma_max
+
+
 def test_heun_along_sigma_is_refused_where_the_walk_begins_in_pure_noise() -> None:
     with pytest.raises(InputError, match="take heun,along=flow"):
         load("flow", ['settings.sampler={"kind":"heun"}'])

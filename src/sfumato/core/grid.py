@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sfumato.core.level import Level
-from sfumato.core.schedule import Schedule
+from sfumato.core.schedule import Schedule, at
 from sfumato.errors import InputError
 
 MOST_STEPS = 100_000
@@ -99,8 +99,9 @@ class Karras:
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
         if not self.rho > 0:
             raise InputError(f"rho must be above 0, not {self.rho}")
-        high, low = (noise ** (1 / self.rho) for noise in _noise_ends(schedule, self))
-        return _at_noise(schedule, torch.linspace(high, low, steps, dtype=torch.float64) ** self.rho)
+        ends = torch.tensor(_log_noise_ends(schedule, self), dtype=torch.float64)
+        high, low = torch.exp(ends / self.rho).tolist()
+        return _at_log_noise(schedule, torch.linspace(high, low, steps, dtype=torch.float64).log() * self.rho)
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,7 @@ class LogSNR:
     """Evenly in λ, the log signal-to-noise ratio (DPM-Solver, arXiv:2206.00927, section 3.4)."""
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
-        high, low = (math.log(noise) for noise in _noise_ends(schedule, self))
-        return _at_noise(schedule, torch.linspace(high, low, steps, dtype=torch.float64).exp())
+        return _at_log_noise(schedule, torch.linspace(*_log_noise_ends(schedule, self), steps, dtype=torch.float64))
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class AYS:
         known = torch.tensor(AYS_NOISE[self.model], dtype=torch.float64).log()
         place = torch.arange(steps, dtype=torch.float64) * (len(known) - 1) / steps
         below = place.floor().long()
-        return _at_noise(schedule, torch.lerp(known[below], known[below + 1], place - below).exp())
+        return _at_log_noise(schedule, torch.lerp(known[below], known[below + 1], place - below))
 
 
 AYS_NOISE = {
@@ -155,7 +155,7 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     """The levels visited in `steps` moves: steps + 1 of them, each of shape [1], the last one clean."""
     if isinstance(steps, bool) or not isinstance(steps, int):
         raise InputError(f"steps must be a whole number, not {steps!r}")
-    schedule(torch.tensor([schedule.clean]))  # a schedule that cannot be says so itself
+    at(schedule, schedule.clean)  # a schedule that cannot be says so itself
     most = schedule.T or MOST_STEPS
     if not 1 <= steps <= most:
         raise InputError(f"steps must be between 1 and {most:,} for this schedule, not {steps:,}")
@@ -197,20 +197,20 @@ def _whole(times: Tensor, T: int) -> Tensor:
     return torch.minimum(rising, T - len(times) + place).flip(0)
 
 
-def _noise_ends(schedule: Schedule, spacing: Spacing) -> tuple[float, float]:
-    """`sigma/alpha` at the last time and at the first."""
-    last, first = schedule(torch.tensor([schedule.last, schedule.first])).logsnr.tolist()
+def _log_noise_ends(schedule: Schedule, spacing: Spacing) -> tuple[float, float]:
+    """`log(sigma/alpha)` at the last time and at the first."""
+    last, first = at(schedule, schedule.last, schedule.first).logsnr.tolist()
     if last == -math.inf:
         raise InputError(
             f"{spacing} cannot be laid on a schedule that ends in pure noise, where sigma/alpha has no bound: take the"
             " uniform, trailing or quadratic spacing"
         )
-    return math.exp(-last / 2), math.exp(-first / 2)
+    return -last / 2, -first / 2
 
 
-def _at_noise(schedule: Schedule, noise: Tensor) -> Tensor:
-    """The times at which `sigma/alpha` is `noise`."""
-    return schedule.inverse(-2 * noise.log())
+def _at_log_noise(schedule: Schedule, log_noise: Tensor) -> Tensor:
+    """The times at which `log(sigma/alpha)` is `log_noise`."""
+    return schedule.inverse(-2 * log_noise)
 
 
 def _check_falling(times: Tensor, spacing: Spacing) -> None:

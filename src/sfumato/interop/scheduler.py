@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from sfumato.core.discrete import Discrete, Distilled
 from sfumato.core.grid import Karras as KarrasSpacing
 from sfumato.core.grid import LogSNR, Spacing, Uniform
@@ -25,6 +23,7 @@ from sfumato.core.schedule import (
     Sigmoid,
     Table,
     ZeroTerminal,
+    at,
 )
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.errors import FormatError, InputError
@@ -78,7 +77,7 @@ def read(config: Mapping[str, Any], name: str = "scheduler_config.json", exact: 
     kind, options = read_options(config, name)
     try:
         drawing = READERS[kind](options, exact)
-        drawing.schedule(torch.tensor([drawing.schedule.clean]))  # a schedule that cannot be says so itself
+        at(drawing.schedule, drawing.schedule.clean)  # a schedule that cannot be says so itself
         return drawing
     except InputError as error:
         raise FormatError(f"{name}: {error}") from error

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from sfumato.core.schedule import Schedule
+from sfumato.core.schedule import Schedule, at
 from sfumato.denoise import Denoiser
 from sfumato.errors import NonFiniteError
 from sfumato.nn.layout import WithLayout
@@ -59,4 +59,4 @@ def fit_layout(
 
 
 def _gate(denoiser: Denoiser, schedule: Schedule) -> float:
-    return 1 / float(denoiser.parameterization(schedule(torch.tensor([schedule.last]))).out)
+    return 1 / float(denoiser.parameterization(at(schedule, schedule.last)).out)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sfumato.condition import MiniLM, Pretrained, Text, TextEncoder
 from sfumato.core.grid import Spacing, Trailing
 from sfumato.core.parameterization import Eps, Parameterization
-from sfumato.core.schedule import Linear, Schedule
+from sfumato.core.schedule import Linear, Schedule, at
 from sfumato.errors import InputError, nearest
 from sfumato.loss import Denoising, Loss, Times, UniformTimes
 from sfumato.nn.text import TextTransformer
@@ -208,7 +208,7 @@ def check(data: dict[str, Any]) -> Recipe:
     _check_telling(recipe)
     if recipe.task == "denoise":
         _try_out(recipe)
-    own = recipe.times(recipe.schedule, torch.tensor([0.0, 0.5, 1 - 2**-24]))
+    own = recipe.times(recipe.schedule, torch.tensor([0.0, 0.5, 1 - 2**-24], dtype=torch.float64))
     recipe.schedule(own)
     recipe.average.decay(1)
     if recipe.train.batch % recipe.train.accumulate:
@@ -278,7 +278,7 @@ def _try_out(recipe: Recipe) -> None:
     try_out(stub, settings.sampler, settings.spacing, settings.steps)
     if recipe.variance == "learned" and isinstance(recipe.loss, Denoising):
         raise InputError("variance=learned wants a loss that teaches the variance: loss.kind=hybrid, or bound")
-    x_0, ends = torch.zeros(2, 1), schedule(torch.tensor([schedule.first, schedule.last]))
+    x_0, ends = torch.zeros(2, 1), at(schedule, schedule.first, schedule.last)
     recipe.loss(stub(x_0, ends), x_0, schedule)
 
 

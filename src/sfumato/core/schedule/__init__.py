@@ -3,7 +3,7 @@
 from sfumato.core.schedule.exploding import EDM, VE
 from sfumato.core.schedule.flow import Flow
 from sfumato.core.schedule.preserving import VP, SubVP
-from sfumato.core.schedule.protocol import Schedule
+from sfumato.core.schedule.protocol import Schedule, at
 from sfumato.core.schedule.table import (
     AlphasCumprod,
     Betas,
@@ -32,4 +32,5 @@ __all__ = [
     "SubVP",
     "Table",
     "ZeroTerminal",
+    "at",
 ]

@@ -28,19 +28,19 @@ class VP:
     T = None
 
     def __call__(self, t: Tensor) -> Level:
-        log_alpha2 = -self._decay(t)
-        return preserving(t.to("cpu", torch.float64), log_alpha2 - torch.log(-torch.expm1(log_alpha2)))
+        t, decay = self._decay(t)
+        return preserving(t, -decay - torch.log(-torch.expm1(-decay)))
 
     def inverse(self, logsnr: Tensor) -> Tensor:
         λ = logsnr.to("cpu", torch.float64).reshape(-1)
         return self._time(softplus(-λ)).masked_fill(λ == math.inf, self.clean)
 
-    def _decay(self, t: Tensor) -> Tensor:
-        """`−log alpha_t²`."""
+    def _decay(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The times, and `−log alpha_t²` there."""
         if not (0 <= self.beta_min <= self.beta_max < math.inf and self.beta_max > 0 and 0 < self.first < 1):
             raise InputError(f"a VP schedule needs 0 ≤ beta_min ≤ beta_max, beta_max > 0 and 0 < first < 1, not {self}")
         t, _ = within(self, t, gap=False)
-        return t * self.beta_min + t**2 * (self.beta_max - self.beta_min) / 2
+        return t, t * self.beta_min + t**2 * (self.beta_max - self.beta_min) / 2
 
     def _time(self, decay: Tensor) -> Tensor:
         """The time of a decay, by the quadratic formula in its form without cancellation."""
@@ -54,8 +54,8 @@ class SubVP(VP):
     """The sub-VP SDE: the signal of `VP`, and less noise: `sigma_t = 1 − alpha_t²` (arXiv:2011.13456, eq. 29)."""
 
     def __call__(self, t: Tensor) -> Level:
-        decay = self._decay(t)
-        return Level(t.to("cpu", torch.float64), torch.exp(-decay / 2), -torch.expm1(-decay))
+        t, decay = self._decay(t)
+        return Level(t, torch.exp(-decay / 2), -torch.expm1(-decay))
 
     def inverse(self, logsnr: Tensor) -> Tensor:
         λ = logsnr.to("cpu", torch.float64).reshape(-1)

@@ -44,16 +44,30 @@ def preserving(t: Tensor, logsnr: Tensor) -> Level:
     return Level(t, logsnr.sigmoid().sqrt(), (-logsnr).sigmoid().sqrt())
 
 
+def at(schedule: Schedule, *times: float) -> Level:
+    """The levels at `times`, [b], each as it is: torch's own type for numbers would round it to float32."""
+    return schedule(torch.tensor(times, dtype=torch.float64, device="cpu"))
+
+
 def within(schedule: Schedule, t: Tensor, gap: bool = True) -> tuple[Tensor, Tensor]:
     """Times as float64 on the CPU, and which of them are clean. A time outside the schedule is an `InputError`.
 
     With a `gap` there is nothing between the clean time and the first: λ has no bound there. Without, every time
-    between the two is a time too.
+    between the two is a time too. The first and the last as a lower precision rounds them are the first and the last.
     """
-    t = t.to("cpu", torch.float64)
+    t = _exact_ends(schedule, t)
     is_clean = t == schedule.clean
     low = schedule.first if gap else schedule.clean
     if bool(((t < low) & ~is_clean | (t > schedule.last) | t.isnan()).any()):
         clean = f" or be {schedule.clean:g} (clean data)" if gap else ""
         raise InputError(f"time must lie in [{low:g}, {schedule.last:g}]{clean}, not {t.tolist()}")
     return t, is_clean
+
+
+def _exact_ends(schedule: Schedule, t: Tensor) -> Tensor:
+    """Times as float64 on the CPU; an end of the schedule that came rounded to the type of `t`, whole again."""
+    exact = t.to("cpu", torch.float64)
+    if t.is_floating_point():
+        for end in (schedule.first, schedule.last):
+            exact = exact.masked_fill(exact == torch.tensor(end, dtype=t.dtype, device="cpu").item(), end)
+    return exact
