@@ -1,8 +1,25 @@
-"""How names and counts are worded in notes and errors, so that each stays on one line."""
+"""How names, texts and counts are worded in notes and errors, so that each stays on one line; what counts as text."""
 
+import unicodedata
 from collections.abc import Sequence
 
 SHOWN = 3
+QUOTED = 100
+"""The most characters of any value that a message quotes."""
+
+
+def well_formed(text: str) -> str:
+    """The text as Unicode that can be written: halves of a surrogate pair joined, one that stands alone as U+FFFD.
+
+    Such halves come from JSON that was cut amid an emoji, and from bytes of file names and command lines that are no
+    UTF-8. Every text that a user or a file gives goes through here once, where it enters.
+    """
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def folded(text: str) -> str:
+    """What two spellings of one name share: no difference of case, nor between composed and decomposed letters."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def printable(name: str) -> str:
@@ -15,15 +32,23 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+def brief(text: str, most: int = QUOTED) -> str:
+    """A name or another text as a message quotes it: printable, its middle left out where it is long."""
+    return _cut(printable(_cut(text, most)), most)
+
+
 def few(names: Sequence[str]) -> str:
     """The first few names, and dots if there are more."""
-    return ", ".join(printable(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return ", ".join(brief(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def shortened(text: str, most: int = 80) -> str:
     """A text on one line, its middle left out if it is long."""
-    text = one_line(" ".join(text.split()))
-    return text if len(text) <= most else f"{text[: most // 2]} … {text[-(most // 2) :]}"
+    return _cut(one_line(" ".join(text.split())), most, " … ")
+
+
+def _cut(text: str, most: int, dots: str = "…") -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}{dots}{text[-(most // 2) :]}"
 
 
 def count(number: int, noun: str) -> str:

@@ -7,7 +7,8 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from sfumato.core.condition import Condition
-from sfumato.errors import InputError, nearest
+from sfumato.errors import InputError, nearest, quoted
+from sfumato.wording import brief, folded, well_formed
 
 Prompt = str | int | None
 
@@ -41,7 +42,7 @@ class Nothing:
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
         for prompt in prompts:
             if prompt not in (None, ""):
-                raise InputError(f"this system draws without a prompt, and got {prompt!r}: leave the prompt out")
+                raise InputError(f"this system draws without a prompt, and got {quoted(prompt)}: leave the prompt out")
         return Condition()
 
 
@@ -66,18 +67,20 @@ class Labels:
     def index(self, prompt: str | int) -> int:
         """The index of a class: a whole number is one already, a text is a name first and then a number.
 
-        A class of several names, with commas between, is known by each; the first class of a name has it.
+        A class of several names, with commas between, is known by each; the first class of a name has it. Where no
+        name is spelled so, neither case counts nor whether accents are letters of their own (Unicode's NFC and NFD).
         """
         if not isinstance(prompt, str | int) or isinstance(prompt, bool):
-            raise InputError(f"a class is given by its name or its number, not by {prompt!r}")
-        text = str(prompt).strip()
+            raise InputError(f"a class is given by its name or its number, not by {quoted(prompt)}")
+        text = well_formed(str(prompt)).strip()
         if isinstance(prompt, str):
-            for names, name in ((self.classes, prompt), ([c.lower() for c in self.classes], text.lower())):
+            asked = folded(text)
+            for names, name in ((self.classes, well_formed(prompt)), ([folded(c) for c in self.classes], asked)):
                 if name in names:
                     return names.index(name)
             for index, names in enumerate(self.classes):
-                if text.lower() in [name.strip().lower() for name in names.split(",")]:
+                if asked in [folded(name.strip()) for name in names.split(",")]:
                     return index
-        if text.isdecimal() and int(text) < len(self.classes):
+        if text.isdecimal() and len(text) < 20 and int(text) < len(self.classes):
             return int(text)
-        raise InputError(f"there is no class '{prompt}' here; {nearest(text, self.classes)}")
+        raise InputError(f"there is no class '{brief(text)}' here; {nearest(brief(text), self.classes)}")

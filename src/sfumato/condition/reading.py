@@ -5,6 +5,7 @@ import unicodedata
 
 from sfumato.condition.label import Prompt
 from sfumato.errors import InputError
+from sfumato.wording import well_formed
 
 # The blocks of Unicode that hold emoji, and the emoji that stand alone in other blocks. Left out are those that are
 # signs in running text first, and become pictures by a selector alone: digits, #, *, ©, ®, ™, ℹ and some arrows.
@@ -32,8 +33,7 @@ def as_text(prompt: Prompt) -> str:
         return ""
     if not isinstance(prompt, str):
         raise InputError(f"this system is told what to draw in words, not by {prompt!r}: give a text, or leave it out")
-    # halves of surrogate pairs, as from broken bytes on a command line, are no text that can be written
-    return prompt.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return well_formed(prompt)
 
 
 def _named(found: re.Match[str]) -> str:
