@@ -2,6 +2,10 @@
 
 import unicodedata
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHOWN = 3
 QUOTED = 100
@@ -62,3 +66,11 @@ def amount(number: float) -> str:
     while number >= 1024 and power < 3:
         number, power = number / 1024, power + 1
     return f"{number:.1f} {('B', 'KiB', 'MiB', 'GiB')[power]}".replace(".0 ", " ")
+
+
+def is_live(console: "Console") -> bool:
+    """Whether a line of a console can be drawn over: only in a terminal, whatever colours are asked for."""
+    try:
+        return console.file.isatty() and not console.is_dumb_terminal
+    except (AttributeError, ValueError):  # a file of somebody's own, or one that is closed
+        return False

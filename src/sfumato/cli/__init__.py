@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, TextIO
 
 import typer
 
@@ -35,12 +36,31 @@ def main() -> None:
     try:
         app()
     except Stopped as stop:
-        print(f"sfumato: {one_line(str(stop))}", file=sys.stderr)
+        _say(f"sfumato: {one_line(str(stop))}")
         sys.exit(128 + stop.signal)
     except SfumatoError as error:
         if os.environ.get("SFUMATO_DEBUG"):
             raise
-        print(f"sfumato: {one_line(str(error))}", file=sys.stderr)
+        _say(f"sfumato: {one_line(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        _flush(sys.stderr)
+
+
+def _say(text: str) -> None:
+    """A line on standard error, if anybody can still read it: the exit code says how it ended in any case."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr)
+
+
+def _flush(stream: TextIO | None) -> None:
+    """Write out what a stream still holds; where nobody can read it, drop it: Python would else end with code 120."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

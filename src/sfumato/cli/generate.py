@@ -60,7 +60,7 @@ def generate(
     from sfumato import load
     from sfumato.errors import InputError
     from sfumato.files import check_writable
-    from sfumato.wording import shortened
+    from sfumato.wording import is_live, shortened
 
     if not 1 <= number <= 100_000:
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
@@ -98,7 +98,7 @@ def generate(
         if lost := system.unread(text):
             console.print(f"note: the {name} is too long; of it, this is not read: {shortened(lost)}", highlight=False)
     console.print(f"{model}: {system.fingerprint()} on {system.device.type} in {kind}", highlight=False)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(console=console, transient=True, disable=not is_live(console)) as bar:
         task = bar.add_task("drawing")
         for frame in frames:
             bar.update(task, total=frame.total, completed=frame.done)

@@ -1,6 +1,10 @@
 """`log.jsonl`: one line of JSON for each moment worth keeping."""
 
+import errno
 import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +12,49 @@ from sfumato import files
 
 
 class Log:
-    """Appends to a run's log. Lines are whole; those after `step` are dropped when a run goes on from there."""
+    """Appends to a run's log. Lines are whole; those after `step` are dropped when a run goes on from there.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    What goes wrong with it, as on a full disk, is said once, and ends nothing.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None] = lambda text: None) -> None:
+        self.path, self.say = path, say
+        self.trouble: OSError | None = None
 
     def write(self, **values: Any) -> None:
-        def act() -> None:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
-
-        files.guarded(self.path, act)
+        with self._unfailing():
+            _append(self.path, (json.dumps(values) + "\n").encode())
 
     def cut(self, step: int) -> None:
         """Keep only what happened up to `step`."""
         if not self.path.exists():
             return
-        kept = [line for line in self.path.read_bytes().splitlines() if _step(line) <= step]
-        files.write_bytes(self.path, b"".join(line + b"\n" for line in kept))
+        with self._unfailing():
+            data = self.path.read_bytes()
+            kept = b"".join(line + b"\n" for line in data.splitlines() if _step(line) <= step)
+            if kept != data:
+                files.write_bytes(self.path, kept)
+
+    @contextmanager
+    def _unfailing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if self.trouble is None:
+                self.say(f"note: cannot write {self.path} ({error.strerror or error}); the training goes on without it")
+            self.trouble = error
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line to a file, whole or not at all."""
+    with open(path, "ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def _step(line: bytes) -> float:

@@ -24,7 +24,7 @@ from sfumato.system import System
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import FittedCodec
-from sfumato.train.monitor import Monitor, Quiet
+from sfumato.train.monitor import Guarded, Monitor, Quiet
 from sfumato.train.place import Place
 from sfumato.train.plan import Budget, check_disk
 from sfumato.train.recipe import Recipe, differences
@@ -92,7 +92,7 @@ def train(
         _check_shares(stage, accelerator.num_processes)
     computes = machine.pick_precision(accelerator.device, precision)
     accelerator.wait_for_everyone()  # no process writes to the folder before all have found it as it was
-    monitor = monitor if monitor is not None and accelerator.is_main_process else Quiet()
+    monitor = Guarded(monitor) if monitor is not None and accelerator.is_main_process else Quiet()
     with monitor, _whole_or_nothing(folder):
         where = str(data) if data is not None else str((before or {})["data"])
         pictures = _read(where, chosen, folder, monitor)

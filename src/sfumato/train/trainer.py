@@ -52,7 +52,7 @@ class Trainer:
         # placed as it is: a model's own `to` may also choose a precision, which is for drawing
         self.model = place.accelerator.prepare_model(work.model, device_placement=False)
         self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, Remembers) else None
-        self.log = Log(place.folder / "log.jsonl")
+        self.log = Log(place.folder / "log.jsonl", monitor.say)
         self.plan: Plan | None = None
 
     # The loop ---------------------------------------------------------------------------------------------------------
