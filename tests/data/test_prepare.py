@@ -104,6 +104,17 @@ def test_the_fingerprint_follows_settings_and_losses(folder: Fill) -> None:
     assert len({one.fingerprint for one in (whole, *others)}) == 6
 
 
+def test_contents_follow_the_bytes_of_what_is_kept(folder: Fill) -> None:
+    files = {"a.bmp": encode(noise(8, 8), "BMP"), "b.png": b"junk", "c.bmp": encode(noise(8, 8, seed=1), "BMP")}
+    one = prepare(open_source(folder(files)))
+    assert len(one.contents) == 64 and prepare(open_source(folder(files)), size=(4, 4)).contents == one.contents
+    assert prepare(open_source(folder({"b.png": b"jink"}))).contents == one.contents, "it was left out"
+    other = prepare(open_source(folder({"a.bmp": encode(noise(8, 8, seed=2), "BMP"), "b.png": b"junk"})))
+    assert other.contents != one.contents and other.fingerprint == one.fingerprint
+    swapped = dict(zip(files, reversed(files.values()), strict=True))
+    assert prepare(open_source(folder(swapped, "swapped"))).contents != one.contents
+
+
 @pytest.fixture
 def twenty(folder: Fill) -> Path:
     return folder({f"{i:02}.png": b"junk" if i in (3, 17) else picture(i) for i in range(20)})

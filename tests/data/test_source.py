@@ -1,5 +1,6 @@
 """One door for every kind of data, and what it says at a wrong one."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from sfumato.data import open_source, prepare
-from sfumato.errors import InputError
+from sfumato.errors import DataError, InputError
 
 Fill = Callable[..., Path]
 
@@ -59,6 +60,39 @@ def test_what_is_no_data_is_said(where: str, text: str, tmp_path: Path, monkeypa
     with pytest.raises(InputError, match=text) as caught:
         open_source(where)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "a pipe"])
+def test_what_is_neither_file_nor_folder_is_said(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=rf"came '.*{name}', which is neither file nor folder"):
+        open_source(tmp_path / name)
+
+
+def test_what_is_quoted_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for where in ("x" * 5000, b"x" * 5000, "\udce9" * 5000):
+        with pytest.raises(InputError) as caught:
+            open_source(where)  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 400
+
+
+def test_text_that_is_no_unicode_is_mended_and_noted(tmp_path: Path) -> None:
+    """Half an emoji, as programs leave it that cut texts by UTF-16; two halves are one."""
+    captions = np.array(["half \ud83d", "whole \ud83d\ude00", "plain"])
+    arrays = {"images": np.zeros((3, 4, 4), np.uint8), "labels": np.array([0, 1, 0])}
+    path = tmp_path / "a.npz"
+    np.savez(path, captions=captions, classes=np.array(["caf\udce9", "tea"]), **arrays)
+    source = open_source(path)
+    assert source.classes == ("caf\ufffd", "tea")
+    assert [source.captions(i) for i in range(3)] == [("half \ufffd",), ("whole 😀",), ("plain",)]
+    assert source.notes == (
+        "1 class name with bytes or halves that are no characters: caf\ufffd",
+        "2 pictures with half a character in a caption: a[0], a[1]",
+    )
+    np.savez(path, classes=np.array(["caf\udce9", "caf\udce8"]), **arrays)
+    with pytest.raises(DataError, match=r"a\.npz: expected classes that differ .* both read as caf.; rename one$"):
+        open_source(path)
 
 
 def test_a_file_of_another_kind_is_said(folder: Fill) -> None:

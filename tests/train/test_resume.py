@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from small_runs import (
     begin,
     checkpoints,
@@ -206,6 +207,21 @@ def test_data_that_changed_in_its_place_is_refused(tmp_path: Path) -> None:
     begin(place, tmp_path / "run", steps=1)
     pictures_file(place, n=23)
     refused(tmp_path / "run", "this is not as the run was begun: fingerprint:")
+
+
+def test_pictures_repainted_in_their_place_are_refused(tmp_path: Path) -> None:
+    place, out = tmp_path / "pictures", tmp_path / "run"
+    place.mkdir()
+    for i in range(8):
+        Image.new("L", (8, 8), 20 * i).save(place / f"{i}.bmp")
+    begin(place, out, steps=1)
+    Image.new("L", (8, 8), 255).save(place / "3.bmp")
+    refused(out, r"not as the run was begun: contents: [0-9a-f]{64} → [0-9a-f]{64}\. --accept-changes goes on all")
+    record = json.loads((out / "run.json").read_text())
+    del record["contents"]  # as in a run that was begun before contents were on record
+    (out / "run.json").write_text(json.dumps(record))
+    begin(place, out, resume=True, steps=2)
+    assert last_step(out) == 2
 
 
 def test_another_precision_is_refused(run: Path) -> None:

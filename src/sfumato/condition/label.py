@@ -8,7 +8,7 @@ import torch
 
 from sfumato.core.condition import Condition
 from sfumato.errors import InputError, nearest, quoted
-from sfumato.wording import brief, folded, well_formed
+from sfumato.wording import folded, shortened, well_formed
 
 Prompt = str | int | None
 
@@ -83,4 +83,6 @@ class Labels:
                     return index
         if text.isdecimal() and len(text) < 20 and int(text) < len(self.classes):
             return int(text)
-        raise InputError(f"there is no class '{brief(text)}' here; {nearest(brief(text), self.classes)}")
+        raise InputError(
+            f"there is no class '{shortened(text, 100)}' here; {nearest(shortened(text, 100), self.classes)}"
+        )

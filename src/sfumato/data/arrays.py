@@ -5,7 +5,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from sfumato.data.archive import open_member, open_zip
 from sfumato.data.table import Table, digest
@@ -66,7 +65,7 @@ def from_arrays(
     column = None if labels is None else tuple(labels.tolist())
     return Table(
         names=tuple(f"{printable(stem)}[{i}]" for i in range(len(images))),
-        read=lambda i: Image.fromarray(single[i]),
+        read=lambda i: single[i],
         fingerprint=digest("arrays", single, json.dumps([column, classes, texts])),
         classes=classes if column is not None else (),
         labels=column,

@@ -13,7 +13,7 @@ from PIL import (
 )
 
 from sfumato.errors import DataError
-from sfumato.wording import printable
+from sfumato.wording import QUOTED, brief, shortened
 
 # Named one by one, so that no other of Pillow's decoders is ever tried on a file.
 _DECODERS = (
@@ -30,6 +30,8 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64 * 2**20
 # A picture one pixel wide and millions high is small, but what a resize makes of it on the way is not.
 MAX_SIDE = 65_535
+
+POINTER = "a pointer of Git LFS, whose files `git lfs pull` fetches"
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -51,7 +53,7 @@ def decode(data: bytes, name: str, *, limit: int = MAX_PIXELS) -> Image.Image:
 
     Raises DataError, naming the file, for anything that is not a whole picture of a known format within the limit.
     """
-    shown = printable(name)
+    shown = brief(name)
     if not data:
         raise DataError(f"{shown}: expected a picture, came an empty file; replace it or take it out")
     try:
@@ -61,7 +63,12 @@ def decode(data: bytes, name: str, *, limit: int = MAX_PIXELS) -> Image.Image:
             image.load()
             return _upright(image)
     except Exception as error:  # Pillow raises many kinds on broken bytes, and the list grows with each version
-        raise DataError(f"{shown}: {_reason(error)}; replace it or take it out") from error
+        raise DataError(f"{shown}: {_reason(error, data)}; replace it or take it out") from error
+
+
+def is_pointer(data: bytes) -> bool:
+    """Whether the bytes are what Git LFS leaves in the place of a file that it has not fetched."""
+    return data.startswith(b"version https://git-lfs")
 
 
 class _Refused(Exception):
@@ -84,10 +91,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return image.copy() if turn is None else image.transpose(turn)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, _Refused):
         return str(error)
     if isinstance(error, Image.UnidentifiedImageError):
-        return f"expected a picture ({', '.join(FORMATS)}), came something else"
-    detail = " ".join(str(error).split()) or "no reason given"
-    return f"expected a whole picture, came damaged or hostile data ({type(error).__name__}: {printable(detail)})"
+        return f"expected a picture ({', '.join(FORMATS)}), came {POINTER if is_pointer(data) else 'something else'}"
+    detail = shortened(str(error), QUOTED) or "no reason given"
+    return f"expected a whole picture, came damaged or hostile data ({type(error).__name__}: {detail})"

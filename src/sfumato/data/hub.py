@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 from sfumato.data.columns import choose, describe, encoded, needed
-from sfumato.data.decode import decode
 from sfumato.data.folder import read_file
 from sfumato.data.table import Table, digest
 from sfumato.errors import DataError, InputError, nearest
@@ -44,7 +43,7 @@ def open_hub(where: str) -> Table:
     said = describe(columns, table, [f"{name}/{split}[{i}]" for i in range(len(rows))], shown)
     return Table(
         names=said.names,
-        read=lambda i: decode(_encoded(cells[i].column(columns.image)[0].as_py(), said.names[i]), said.names[i]),
+        read=lambda i: _encoded(cells[i].column(columns.image)[0].as_py(), said.names[i]),
         fingerprint=digest("hub", repr((len(rows), rows.info.dataset_size, said.labels, said.texts))),
         classes=said.classes,
         labels=said.labels,

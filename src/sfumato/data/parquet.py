@@ -12,7 +12,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from sfumato.data.columns import Columns, choose, class_names, describe, encoded, needed
-from sfumato.data.decode import decode
 from sfumato.data.table import Table, digest
 from sfumato.errors import DataError
 from sfumato.wording import amount, count, few, printable
@@ -68,7 +67,7 @@ def open_parquet(paths: Sequence[str | Path], notes: Sequence[str] = ()) -> Tabl
     cells = _Cells(files, columns.image)
     return Table(
         names=said.names,
-        read=lambda i: decode(encoded(cells[i], said.names[i]), said.names[i]),
+        read=lambda i: encoded(cells[i], said.names[i]),
         fingerprint=digest(*("parquet", *(file.footprint for file in files)), repr((said.labels, said.texts))),
         classes=said.classes,
         labels=said.labels,

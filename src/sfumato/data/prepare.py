@@ -13,10 +13,10 @@ import numpy.typing as npt
 from sfumato.data.parallel import in_order
 from sfumato.data.source import Source
 from sfumato.data.store import Store
-from sfumato.data.table import digest
+from sfumato.data.table import digest, picture
 from sfumato.data.transform import WHITE, Colour, Fit, Size, check, is_grey, to_array
 from sfumato.errors import DataError, InputError
-from sfumato.wording import count, few, printable
+from sfumato.wording import brief, count, few
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -35,7 +35,8 @@ class Pictures:
 
     `pixels` is uint8 [n, c, h, w], 0 to 255, in memory or mapped from a file; `labels` is int64 [n], or None without
     classes; `captions` holds none, one or several a picture. A class keeps its place in `classes` even if all its
-    pictures were left out. `fingerprint` is a SHA-256 over the source's own, what was left out and the settings.
+    pictures were left out. `fingerprint` is a SHA-256 over the source's own, what was left out and the settings;
+    `contents` one over the bytes that each picture was read from.
     """
 
     pixels: Pixels
@@ -46,6 +47,7 @@ class Pictures:
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
     fingerprint: str
+    contents: str = ""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,6 +57,7 @@ class Pictures:
 class _Decoded:
     pixels: Pixels
     grey: bool
+    digest: str
 
 
 def prepare(
@@ -84,17 +87,19 @@ def prepare(
 
     def work(i: int) -> _Decoded | Skipped:
         try:
-            image = source.image(i)
+            data = source.read(i)
+            image = picture(data, source.name(i))
             target, depth = size or image.size, channels or 3
             pixels = to_array(image, size=target, channels=depth, fit=fit, background=background)
-            return _Decoded(pixels, is_grey(image, background))
+            return _Decoded(pixels, is_grey(image, background), digest(data))
         except DataError as error:
-            return Skipped(source.name(i), str(error).removeprefix(f"{source.name(i)}: "))
+            return Skipped(source.name(i), str(error).removeprefix(f"{brief(source.name(i))}: "))
 
     n = len(source)
     kept: list[int] = []
     skipped: list[Skipped] = []
     first_of: dict[tuple[int, ...], int] = {}
+    contents: list[str] = []
     grey = True
     with Store(n, memory, cache) as store, closing(in_order(work, n)) as results, warnings.catch_warnings():
         # Here and not in each thread: the filters are one list for the whole process.
@@ -108,6 +113,7 @@ def prepare(
                     raise InputError(_sizes_differ(source, first_of))
                 store.add(result.pixels)
                 kept.append(i)
+                contents.append(result.digest)
                 grey = grey and result.grey
             if progress is not None:
                 progress(i + 1, n)
@@ -125,16 +131,17 @@ def prepare(
         skipped=tuple(skipped),
         notes=(*source.notes, *_losses(source, kept, skipped)),
         fingerprint=digest("pictures", source.fingerprint, json.dumps(settings)),
+        contents=digest(*contents),
     )
 
 
 def _sizes_differ(source: Source, first_of: dict[tuple[int, ...], int]) -> str:
-    sizes = (f"{printable(source.name(i))} is {shape[2]}x{shape[1]}" for shape, i in first_of.items())
+    sizes = (f"{brief(source.name(i))} is {shape[2]}x{shape[1]}" for shape, i in first_of.items())
     return f"size: expected (width, height), since the pictures differ ({', '.join(sizes)}), came None; give size"
 
 
 def _nothing_left(skipped: list[Skipped]) -> str:
-    reasons = "; ".join(f"{one.name}: {one.reason}" for one in skipped[:3]) or "the source is empty"
+    reasons = "; ".join(f"{brief(one.name)}: {one.reason}" for one in skipped[:3]) or "the source is empty"
     return f"expected pictures, came none of {len(skipped):,} that can be used ({reasons}); mend or replace them"
 
 

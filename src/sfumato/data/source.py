@@ -14,10 +14,11 @@ from sfumato.data.folder import open_folder
 from sfumato.data.hub import HUB, open_hub
 from sfumato.data.idx import find_idx, is_idx, open_idx
 from sfumato.data.parquet import find_parquet, is_parquet, open_parquet
-from sfumato.errors import InputError, nearest
-from sfumato.wording import printable
+from sfumato.data.table import Kept, Table, mended
+from sfumato.errors import InputError, nearest, quoted
+from sfumato.wording import brief
 
-NAMED: dict[str, Callable[[], "Source"]] = {"digits": open_digits}
+NAMED: dict[str, Callable[[], Table]] = {"digits": open_digits}
 _KINDS = (
     "a folder of pictures, a .zip of one, a .npz, a .parquet, an IDX file (...images-idx3-ubyte[.gz]), "
     "hub:OWNER/NAME or a name"
@@ -44,6 +45,10 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
+    def read(self, i: int) -> Kept:
+        """Picture i as it is kept: an encoded file's bytes, or pixels. Raises DataError, naming it, if it is lost."""
+        ...
+
     def image(self, i: int) -> Image.Image:
         """Picture i, decoded in full. Raises DataError, naming it, if it is broken."""
         ...
@@ -68,35 +73,40 @@ def open_source(where: str | Path) -> Source:
     files (whose training split is taken). A string that is the name of a data set means that; write './digits' for a
     folder of that name. A string that begins with 'hub:' is a data set on the Hugging Face Hub: see `open_hub`.
 
-    Raises InputError for what is none of these, DataError for data that cannot be read.
+    Text that is no Unicode, in classes and captions, is mended and noted: see `mended`. Raises InputError for what is
+    none of these, DataError for data that cannot be read.
     """
+    return mended(_open(where), str(where))
+
+
+def _open(where: str | Path) -> Table:
     if isinstance(where, str) and where in NAMED:
         return NAMED[where]()
     if isinstance(where, str) and where.startswith(HUB):
         return open_hub(where)
     if not isinstance(where, str | Path) or not str(where):
-        raise InputError(f"expected {_KINDS}, came {where!r}")
+        raise InputError(f"expected {_KINDS}, came {quoted(where)}")
     if os.path.isdir(where):
         return _open_directory(where)
     if os.path.isfile(where):
         return _open_file(where)
-    raise InputError(
-        f"expected {_KINDS}, came {printable(str(where))!r}, which does not exist; {nearest(str(where), NAMED)}"
-    )
+    came = "is neither file nor folder" if os.path.exists(where) else "does not exist"
+    name = brief(str(where))
+    raise InputError(f"expected {_KINDS}, came {name!r}, which {came}; {nearest(name, NAMED)}")
 
 
-def _open_directory(where: str | Path) -> Source:
+def _open_directory(where: str | Path) -> Table:
     try:
         pictures = find_idx(where)
         tables, notes = find_parquet(where)
     except OSError as error:
-        raise InputError(f"{printable(str(where))}: expected a folder to read, came {error.strerror}") from error
+        raise InputError(f"{brief(str(where))}: expected a folder to read, came {error.strerror}") from error
     if pictures is not None:
         return open_idx(pictures)
     return open_parquet(tables, notes) if tables else open_folder(where)
 
 
-def _open_file(where: str | Path) -> Source:
+def _open_file(where: str | Path) -> Table:
     ending = os.path.splitext(where)[1].lower()
     if ending == ".zip":
         return open_archive(where)
@@ -106,4 +116,4 @@ def _open_file(where: str | Path) -> Source:
         return open_parquet([where])
     if is_idx(where):
         return open_idx(where)
-    raise InputError(f"expected {_KINDS}, came a file of another kind: {printable(str(where))}")
+    raise InputError(f"expected {_KINDS}, came a file of another kind: {brief(str(where))}")

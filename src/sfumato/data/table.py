@@ -2,10 +2,18 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
+
+from sfumato.data.decode import decode
+from sfumato.errors import DataError
+from sfumato.wording import brief, count, few, well_formed
+
+Kept = bytes | npt.NDArray[np.uint8]
+"""A picture as it is kept: an encoded file, or the pixels themselves, [h, w] or [h, w, c]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +24,7 @@ class Table:
     """
 
     names: tuple[str, ...]
-    read: Callable[[int], Image.Image]
+    read: Callable[[int], Kept]
     fingerprint: str
     classes: tuple[str, ...] = ()
     labels: tuple[int, ...] | None = None
@@ -28,7 +36,7 @@ class Table:
 
     def image(self, i: int) -> Image.Image:
         """Picture i, decoded in full. Raises DataError, naming it, if it is broken."""
-        return self.read(i)
+        return picture(self.read(i), self.names[i])
 
     def label(self, i: int) -> int | None:
         """The index of picture i's class in `classes`, or None without classes."""
@@ -43,12 +51,43 @@ class Table:
         return self.names[i]
 
 
-def digest(*parts: str | np.ndarray) -> str:
+def picture(kept: Kept, name: str) -> Image.Image:
+    """The picture itself, decoded in full. Raises DataError, naming it, if it is broken."""
+    return decode(kept, name) if isinstance(kept, bytes) else Image.fromarray(kept)
+
+
+def mended(table: Table, where: str) -> Table:
+    """The table with every class and caption as `well_formed` text; the notes name those that were not.
+
+    Raises DataError, naming `where`, if two classes are of one name then.
+    """
+    classes = tuple(well_formed(name) for name in table.classes)
+    notes = list(table.notes)
+    if classes != table.classes:
+        if len(set(classes)) < len(set(table.classes)):
+            twice = next(name for name in classes if classes.count(name) > 1)
+            wanted = "expected classes that differ in characters of Unicode"
+            raise DataError(f"{brief(where)}: {wanted}, came two that are both read as {brief(twice)}; rename one")
+        strange = [name for name, own in zip(classes, table.classes, strict=True) if name != own]
+        notes.append(f"{count(len(strange), 'class name')} with bytes or halves that are no characters: {few(strange)}")
+    if table.texts is None:
+        return replace(table, classes=classes, notes=tuple(notes))
+    texts = tuple(tuple(well_formed(text) for text in own) for own in table.texts)
+    if texts != table.texts:
+        changed = [name for name, new, old in zip(table.names, texts, table.texts, strict=True) if new != old]
+        notes.append(f"{count(len(changed), 'picture')} with half a character in a caption: {few(changed)}")
+    return replace(table, classes=classes, texts=texts, notes=tuple(notes))
+
+
+def digest(*parts: str | bytes | np.ndarray) -> str:
     """SHA-256 over the parts in order, as 64 hexadecimal digits; an array counts with its type and shape."""
     sha = hashlib.sha256()
     for part in parts:
-        if isinstance(part, str):
-            data = part.encode("utf-8", "surrogateescape")
+        if isinstance(part, bytes):
+            sha.update(b"b%d:" % len(part))
+            sha.update(part)
+        elif isinstance(part, str):
+            data = part.encode("utf-8", "surrogatepass")
             sha.update(b"s%d:" % len(data) + data)
         else:
             sha.update(f"a{part.dtype.str}{part.shape}:".encode())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sfumato.data.captions import read_captions
-from sfumato.data.decode import ENDINGS, decode
+from sfumato.data.decode import ENDINGS
 from sfumato.data.table import Table, digest
 from sfumato.errors import DataError
 from sfumato.wording import count, few, printable
@@ -63,7 +63,7 @@ def from_tree(entries: Iterable[Entry], where: str, notes: Sequence[str] = ()) -
     sizes = [entry.size for entry in pictures]
     return Table(
         names=tuple(printable(path) for path in paths),
-        read=lambda i: decode(pictures[i].read(), pictures[i].path),
+        read=lambda i: pictures[i].read(),
         fingerprint=digest("tree", json.dumps([paths, sizes, classes, labels, texts])),
         classes=classes,
         labels=labels,

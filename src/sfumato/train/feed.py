@@ -132,7 +132,7 @@ class LatentFeed:
 def latents_key(feed: PictureFeed, codec: Latent) -> str:
     """A hash of all that decides the latents: pictures, views and codec."""
     weights = files.tensors_sha256(codec.state_dict())
-    said = [feed.pictures.fingerprint, repr(feed.seen), CODECS.dump(codec), weights]
+    said = [feed.pictures.fingerprint, feed.pictures.contents, repr(feed.seen), CODECS.dump(codec), weights]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 

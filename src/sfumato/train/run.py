@@ -314,6 +314,7 @@ def _about(where: str, recipe: Recipe, pictures: Pictures, place: Place) -> dict
         "sfumato": version("sfumato"),
         "data": where,
         "fingerprint": pictures.fingerprint,
+        "contents": pictures.contents,
         "precision": place.precision,
         "left_out": [skipped.name for skipped in pictures.skipped],
         "recipe": recipe.dump(),
@@ -323,6 +324,8 @@ def _about(where: str, recipe: Recipe, pictures: Pictures, place: Place) -> dict
 def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise a `ResumeError` if the data, the version or the precision is another than the run's."""
     keys = ("sfumato", "fingerprint", "precision", "left_out")
+    if before.get("contents") is not None and before["fingerprint"] == now["fingerprint"]:
+        keys = (*keys, "contents")  # runs that were begun before it was recorded have none
     if changes := differences({key: before.get(key) for key in keys}, {key: now[key] for key in keys}):
         raise ResumeError(
             f"this is not as the run was begun: {'; '.join(changes)}. --accept-changes goes on all the same"
