@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from sfumato import files
+from sfumato import disk, files
 from sfumato.errors import FormatError, StorageError
 
 OLD, NEW = b"what was there before", b"what is new"
@@ -41,7 +41,7 @@ def failing(code: int) -> Callable[..., Any]:
 
 
 def test_a_file_is_replaced_whole(path: Path) -> None:
-    with files.replacing(path) as beside:
+    with disk.replacing(path) as beside:
         beside.write_bytes(NEW)
         assert path.read_bytes() == OLD and beside.parent == path.parent
     assert path.read_bytes() == NEW
@@ -55,7 +55,7 @@ def test_folders_are_made_on_the_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, MemoryError])
 def test_what_stops_the_writing_leaves_the_old_file(path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), files.replacing(path) as beside:
+    with pytest.raises(error), disk.replacing(path) as beside:
         beside.write_bytes(NEW)
         raise error
     assert_untouched(path)
@@ -67,7 +67,9 @@ def test_a_full_disk_says_so_and_leaves_the_old_file(
     path: Path, where: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, where, failing(code))
-    with pytest.raises(StorageError, match=rf"no space to write {path}: [\d,.]+ MB free; what was there before is unt"):
+    with pytest.raises(
+        StorageError, match=rf"no space to write {path}: 0\.0 MB needed, [\d,.]+ MB free; what was there before is unt"
+    ):
         files.write_bytes(path, NEW)
     assert_untouched(path)
 
@@ -107,8 +109,8 @@ def test_tensors_on_a_full_disk_say_so_too(path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("safetensors.torch.save_file", fail)
     monkeypatch.setattr("shutil.disk_usage", lambda place: Usage)
-    with pytest.raises(StorageError, match="no space to write"):
-        files.write_tensors(path, {"a": torch.zeros(1000)})
+    with pytest.raises(StorageError, match=rf"no space to write {path}: 0\.4 MB needed, 0\.0 MB free;"):
+        files.write_tensors(path, {"a": torch.zeros(100_000)})
     assert_untouched(path)
 
 
@@ -139,13 +141,6 @@ def test_a_storage_error_is_an_os_error_and_keeps_its_cause(path: Path, monkeypa
         files.write_bytes(path, NEW)
     assert isinstance(caught.value, StorageError)
     assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.EIO
-
-
-def test_an_act_on_the_disk_fails_with_its_path(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=f"cannot write {tmp_path / 'a'}: No such file"):
-        files.guarded(tmp_path / "a", lambda: (tmp_path / "none").rename(tmp_path / "a"))
-    files.guarded(tmp_path / "a", (tmp_path / "a").touch)
-    assert (tmp_path / "a").exists()
 
 
 # JSON ---------------------------------------------------------------------------------------------------------------
@@ -285,14 +280,165 @@ def test_a_number_changed_on_the_disk_is_found_out(tmp_path: Path) -> None:
         files.read_tensors(path)
 
 
-def test_what_killed_writers_left_can_be_cleared_away(path: Path) -> None:
+# What killed writers leave --------------------------------------------------------------------------------------------
+
+DEAD = 2**22 + 1
+"""A number that no process has: Linux counts to 2²²."""
+
+
+def left(path: Path, pid: int = DEAD, host: str | None = None, ending: str = "part") -> Path:
+    """What a writer of ours, in that process, leaves of `path` when it is killed."""
+    return path.with_name(f".{path.name}.sfumato-{host or disk.host()}-{pid}-0123abcd.{ending}")
+
+
+def test_a_part_is_known_as_ours(path: Path) -> None:
+    with disk.replacing(path) as beside:
+        assert beside.name.startswith(".file.sfumato-") and beside.suffix == ".part"
+        disk.clear_parts(path.parent)
+        assert beside.exists(), "whose writer lives"
+        os.rename(beside, path.parent / beside.name.replace(f"-{os.getpid()}-", f"-{DEAD}-"))
+        disk.clear_parts(path.parent)
+        assert os.listdir(path.parent) == ["file"], "whose writer has died"
+        beside.write_bytes(NEW)
+
+
+def test_what_killed_writers_left_is_cleared_and_nothing_of_others(path: Path) -> None:
     inner = path.parent / "inner"
     inner.mkdir()
-    for left in (path.parent / ".file.17.part", inner / ".other.4.part"):
-        left.write_bytes(NEW)
-    files.clear_parts(path.parent)
-    inner.rmdir()
+    ours = [left(path), left(inner / "other")]
+    of_others = [path.parent / name for name in (".film.part", ".file.17.part", "file.part", ".x.sfumato-1-2-3.part")]
+    for one in [*ours, *of_others]:
+        one.write_bytes(NEW)
+    (path.parent / ".x.part").mkdir()
+    left(path.parent / "folder").mkdir()
+    disk.clear_parts(path.parent)
+    assert [one.exists() for one in ours] == [False, True], "in the folder itself"
+    disk.clear_parts(path.parent, alone=True)
+    assert not ours[1].exists() and all(one.read_bytes() == NEW for one in of_others)
+    assert (path.parent / ".x.part").is_dir() and left(path.parent / "folder").is_dir()
+
+
+def test_what_may_still_be_written_is_not_cleared(path: Path) -> None:
+    """A part of a process that lives, or of another machine; unless nobody else can be there, or it is a day old."""
+    mine, there, live = left(path, os.getpid()), left(path, host="00000000"), left(path, os.getppid())
+    for one in (mine, there, live):
+        one.write_bytes(NEW)
+    disk.clear_parts(path.parent)
+    assert mine.exists() and there.exists() and live.exists()
+    disk.clear_parts(path.parent, alone=True)
+    assert not mine.exists() and not there.exists() and live.exists()
+    os.utime(live, (1, 1))
+    disk.clear_parts(path.parent)
     assert_untouched(path)
+
+
+def test_threads_and_processes_share_no_part(path: Path) -> None:
+    with disk.replacing(path) as one, disk.replacing(path) as other:
+        assert one != other
+        one.write_bytes(b"one")
+        other.write_bytes(b"other")
+    assert path.read_bytes() == b"one", "which was put last"
+
+
+def test_a_new_file_has_the_mode_of_any_new_file(path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write_bytes(path.parent / "new", NEW)
+    finally:
+        os.umask(before)
+    assert (path.parent / "new").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_long_name_leaves_room_for_the_part(tmp_path: Path) -> None:
+    files.write_bytes(tmp_path / ("ö" * 120), NEW)
+    assert (tmp_path / ("ö" * 120)).read_bytes() == NEW
+
+
+def test_a_file_can_be_put_only_where_nothing_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for links in (True, False):
+        if not links:
+            monkeypatch.setattr(os, "link", failing(errno.EPERM))
+        with pytest.raises(disk.Taken, match=f"{path} is there already"):
+            files.write_bytes(path, NEW, new=True)
+        assert_untouched(path)
+        files.write_bytes(path.parent / "new", NEW, new=True)
+        assert (path.parent / "new").read_bytes() == NEW
+        (path.parent / "new").unlink()
+
+
+# Folders ------------------------------------------------------------------------------------------------------------
+
+
+def fill(folder: Path) -> None:
+    (folder / "part").mkdir()
+    (folder / "part" / "weights").write_bytes(NEW)
+    (folder / "index").write_bytes(NEW)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_appears_whole(there: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+        (out / ".DS_Store").write_bytes(OLD)
+    with disk.replacing_folder(out) as beside:
+        fill(beside)
+        assert not disk.in_use(out)
+    assert sorted(os.listdir(out)) == [*([".DS_Store"] if there else []), "index", "part"]
+    assert (out / "part" / "weights").read_bytes() == NEW and os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_fails_is_not_there(there: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    with pytest.raises(StorageError, match="no space to write"), disk.replacing_folder(out) as beside:
+        fill(beside)
+        failing(errno.ENOSPC)()
+    assert list(tmp_path.rglob("*")) == ([out] if there else [])
+
+
+def test_a_folder_that_cannot_be_removed_can_be_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a mount point, whose parent may be of another disk, or closed."""
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(Path, "rmdir", failing(errno.EBUSY))
+    rename = os.rename
+
+    def within(one: Path, other: Path) -> None:
+        if tmp_path / "out" not in one.parents or tmp_path / "out" not in other.parents:
+            failing(errno.EXDEV)()
+        rename(one, other)
+
+    monkeypatch.setattr(os, "rename", within)
+    with disk.replacing_folder(tmp_path / "out") as beside:
+        fill(beside)
+    assert (tmp_path / "out" / "index").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_a_killed_writer_left_of_a_folder_is_cleared(there: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    parent = out if there else tmp_path
+    for one in (mine := left(parent / "out", ending="new"), other := left(parent / "other", ending="new")):
+        one.mkdir()
+        fill(one)
+    with disk.replacing_folder(out) as beside:
+        fill(beside)
+    assert not mine.exists() and other.exists()
+
+
+def test_a_folder_with_hidden_files_alone_is_free(tmp_path: Path) -> None:
+    assert not disk.in_use(tmp_path / "none") and not disk.in_use(tmp_path)
+    (tmp_path / ".DS_Store").touch()
+    assert not disk.in_use(tmp_path)
+    (tmp_path / "letter").touch()
+    assert disk.in_use(tmp_path) and disk.in_use(tmp_path / "letter")
+
+
+# Headers ------------------------------------------------------------------------------------------------------------
 
 
 def whole(tmp_path: Path) -> bytes:
@@ -451,16 +597,16 @@ def test_a_pickle_under_our_name_is_refused_and_never_runs(tmp_path: Path, form:
 
 
 def test_a_folder_to_be_is_checked_without_making_it(tmp_path: Path) -> None:
-    files.check_writable(tmp_path / "a" / "b")
+    disk.check_writable(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_way_of_a_folder_is_named(path: Path) -> None:
     with pytest.raises(StorageError, match=f"{path} is a file, not a folder; choose a folder that you may write to"):
-        files.check_writable(path / "a")
+        disk.check_writable(path / "a")
 
 
 def test_a_folder_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda place, mode: False)
     with pytest.raises(StorageError, match=f"cannot write {tmp_path}: permission denied"):
-        files.check_writable(tmp_path)
+        disk.check_writable(tmp_path)

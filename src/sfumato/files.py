@@ -1,21 +1,17 @@
-"""Files that appear whole or not at all, and tensors read without running anything.
-
-Writing goes beside the target, is flushed to the disk, and is renamed over it: a crash or a full disk leaves the old
-file as it was.
-"""
+"""JSON and tensors in files: written whole or not at all, read without running anything."""
 
 import contextlib
 import errno
 import hashlib
 import json
-import os
 import shutil
 import struct
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfumato.errors import FormatError, StorageError
+from sfumato.disk import replacing
+from sfumato.errors import FormatError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,83 +21,9 @@ MOST_HEADER = 16 * 2**20
 MOST_TENSORS = 50_000
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it replaces `path` when the block ends well, and is removed when not.
-
-    Raises `StorageError` for a full disk, a missing permission or a missing folder.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside `path` to write into; it becomes `path`, which is not there yet or is empty, when the block
-    ends well, and is removed with all that is in it when not.
-
-    Raises `StorageError` as `replacing` does.
-    """
-    path = path.absolute()
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        with contextlib.suppress(FileNotFoundError):
-            path.rmdir()
-        os.replace(beside, path)
-        _flush_folder(path.parent)
-    except StorageError:
-        raise
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def unwritable(path: Path, error: OSError) -> StorageError:
-    """What to tell someone whose file could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(existing(path.parent)).free
-        return StorageError(f"no space to write {path}: {free / 1e6:,.1f} MB free; what was there before is untouched")
-    reason = error.strerror or str(error)
-    return StorageError(f"cannot write {path}: {reason}; choose a folder that you may write to")
-
-
-def clear_parts(folder: Path) -> None:
-    """Remove what writers that were killed left below `folder`."""
-    for part in folder.rglob(".*.part"):
-        part.unlink(missing_ok=True)
-
-
-def check_writable(folder: Path) -> None:
-    """Raise a `StorageError` if files could not be written to `folder`, which need not exist yet; changes nothing."""
-    place = existing(folder)
-    if not place.is_dir():
-        raise unwritable(folder, NotADirectoryError(errno.ENOTDIR, f"{place} is a file, not a folder"))
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise unwritable(folder, PermissionError(errno.EACCES, "permission denied"))
-
-
-def existing(path: Path) -> Path:
-    """`path`, or the nearest folder above it that exists."""
-    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
-    with replacing(path) as beside:
+def write_bytes(path: Path, data: bytes, new: bool = False) -> None:
+    """Write `data` to `path`, whole or not at all; with `new` only where nothing is, else `disk.Taken` is raised."""
+    with replacing(path, len(data), new) as beside:
         beside.write_bytes(data)
 
 
@@ -150,8 +72,8 @@ def write_tensors(
             **(plain or {}),
             "sfumato": json.dumps({"about": about, "sha256": content_sha256(ready)}, sort_keys=True),
         }
-    with replacing(path) as beside:
-        beside.touch()
+    size = sum(tensor.nbytes for tensor in ready.values())
+    with replacing(path, size) as beside:
         mode = beside.stat().st_mode  # as any new file has it: safetensors makes one that its owner alone can read
         try:
             save_file(ready, beside, metadata=metadata)
@@ -160,10 +82,8 @@ def write_tensors(
         except OSError:
             raise
         except Exception as error:  # safetensors reports a full disk as its own error, without an errno
-            free = shutil.disk_usage(path.parent).free
-            needed = sum(tensor.nbytes for tensor in ready.values())
-            code = errno.ENOSPC if free < needed else errno.EIO
-            raise OSError(code, f"{error} ({needed / 1e6:,.1f} MB needed)") from error
+            full = "os error 28" in str(error) or shutil.disk_usage(path.parent).free < size
+            raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
 def tensors_sha256(tensors: "Mapping[str, Tensor]") -> str:
@@ -248,21 +168,3 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def guarded(path: Path, act: Callable[[], object]) -> None:
-    """Do something to the disk; an OSError becomes a `StorageError` about `path`."""
-    try:
-        act()
-    except OSError as error:
-        raise unwritable(path, error) from error
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename in `folder` last through a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -155,15 +155,13 @@ def test_a_disk_that_fails_leaves_the_old_cache(twenty: Path, tmp_path: Path, mo
     source = open_source(twenty)
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        with pytest.raises(
-            StorageError, match=r"cache\.npy: cannot be written \(No space left on device\); free space"
-        ):
+        with pytest.raises(StorageError, match=r"no space to write .*cache\.npy: 0\.0 MB needed, [\d,.]+ MB free"):
             prepare(source, memory=0, cache=cache)
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
         with pytest.raises(StorageError, match=r"but only 10 B are free for .*cache\.npy; make room"):
             prepare(source, memory=0, cache=cache)
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match=r"cannot write .*c\.npy: (File exists|Not a directory)"):
         prepare(source, memory=0, cache=cache / "c.npy")
     assert cache.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.npy", "pictures"]

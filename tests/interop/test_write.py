@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato import files
+from sfumato import disk, files
 from sfumato.codec import Latent, Pixels
 from sfumato.condition import ClipText, Labels, Nothing, TokenIds
 from sfumato.core.grid import Uniform
@@ -364,7 +364,7 @@ def test_a_full_disk_leaves_nothing(
 
     def full(path: Path, *args: Any, **more: Any) -> None:
         if path.parent.name == "vae":
-            raise files.unwritable(path, OSError(errno.ENOSPC, "no space"))
+            raise disk.unwritable(path, OSError(errno.ENOSPC, "no space"))
         written(path, *args, **more)
 
     monkeypatch.setattr(files, "write_tensors", full)

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from sfumato import files
+from sfumato import disk, files
 from sfumato.data import Pictures, open_source, prepare
 from sfumato.system import System
 from sfumato.train import checkpoint, recipe, train
@@ -94,6 +94,13 @@ def tensors(path: Path) -> dict[str, Tensor]:
 def everything(folder: Path) -> dict[str, str]:
     """Each file under a folder, and what is in it."""
     return {str(path.relative_to(folder)): digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def left(path: Path) -> Path:
+    """What a writer of ours leaves of `path` when it is killed."""
+    beside = path.with_name(f".{path.name}.sfumato-{disk.host()}-{2**22 + 1}-0123abcd.part")
+    beside.write_bytes(b"half")
+    return beside
 
 
 def weights(one: Trainer) -> dict[str, Tensor]:

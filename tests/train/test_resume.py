@@ -18,6 +18,7 @@ from small_runs import (
     equal,
     everything,
     last_step,
+    left,
     newest,
     pictures_file,
     tensors,
@@ -98,7 +99,7 @@ def test_what_a_killed_writer_left_disturbs_nothing(data: Path, tmp_path: Path) 
         ("system", "network.safetensors"),
         ("", "run.json"),
     ):
-        (out / folder / f".{name}.4711.part").write_bytes(b"half")
+        left(out / folder / name)
     (out / "checkpoints" / "note.txt").write_text("mine")
     begin(None, out, resume=True, steps=3)
     assert digest(newest(out)) == digest(newest(tmp_path / "once"))
@@ -112,7 +113,7 @@ def test_what_a_killed_writer_left_is_cleared(data: Path, tmp_path: Path) -> Non
     out = tmp_path / "run"
     begin(data, out, steps=1)
     for folder in ("checkpoints", "system"):
-        (out / folder / ".x.safetensors.4711.part").write_bytes(b"half")
+        left(out / folder / "x.safetensors")
     begin(None, out, resume=True, steps=2)
     assert not list(out.rglob("*.part"))
 
@@ -297,8 +298,8 @@ def test_a_folder_with_only_the_rest_of_a_killed_start_may_be_used(data: Path, t
     """A process killed while it wrote run.json leaves a folder that --resume cannot take up either."""
     out = tmp_path / "run"
     out.mkdir()
-    for name in (".run.json.4711.part", ".pictures.npy.4711.part"):
-        (out / name).write_bytes(b"half")
+    for name in ("run.json", "pictures.npy"):
+        left(out / name)
     begin(data, out, steps=1)
     assert last_step(out) == 1 and not list(out.glob(".*"))
 

@@ -21,14 +21,14 @@ def export(
 ) -> None:
     """Write a system to a folder of its own, to be shared, shipped or opened by diffusers."""
     from sfumato import library
+    from sfumato.disk import check_writable, in_use, replacing_folder
     from sfumato.errors import InputError, nearest
-    from sfumato.files import check_writable
 
     if to not in LAYOUTS:
         raise InputError(f"--to cannot be '{to}'; {nearest(to, LAYOUTS)}")
     if megabytes < 1:
         raise InputError(f"--megabytes must be at least 1, not {megabytes}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if in_use(out):
         raise InputError(f"{out} is not empty: choose a new folder with --out")
     check_writable(out)
     system = library.load(model, "cpu", precision if codec is None else "float32")
@@ -40,7 +40,8 @@ def export(
 
         notes = write(system, out, megabytes * 10**6)
     else:
-        system.save(out, shard=megabytes * 10**6)
+        with replacing_folder(out) as folder:
+            system.save(folder, shard=megabytes * 10**6)
     size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
     print(f"{out}: {size / 1e6:.1f} MB in {precision}")
     for note in notes:

@@ -58,13 +58,14 @@ def generate(
     from rich.progress import Progress
 
     from sfumato import load
+    from sfumato.disk import check_writable, clear_parts
     from sfumato.errors import InputError
-    from sfumato.files import check_writable
     from sfumato.wording import is_live, shortened
 
     if not 1 <= number <= 100_000:
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
     check_writable(out)
+    clear_parts(out)
     if (classifier is None) != (toward is None):
         raise InputError("--classifier and --toward go together: the classifier's folder, and the class to draw")
     system = load(model, device, precision, prediction=prediction)

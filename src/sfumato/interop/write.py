@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sfumato import files
+from sfumato import disk, files
 from sfumato.codec import Latent
 from sfumato.condition import ClipText, Labels, Nothing
 from sfumato.condition import clip_checkpoint as clip
@@ -89,7 +89,7 @@ def write(system: System, out: str | Path, shard: int = SHARD) -> tuple[str, ...
     made = plan(system)
     dtype = next(system.denoiser.network.parameters()).dtype
     index: dict[str, Any] = {"_class_name": made.pipeline, "_diffusers_version": VERSION, **made.options}
-    with files.replacing_folder(Path(out)) as folder:
+    with disk.replacing_folder(Path(out)) as folder:
         for name, part in made.parts.items():
             part.write(folder / name, dtype, shard)
             index[name] = [part.library, part.kind]

@@ -13,7 +13,7 @@ import torch
 from PIL import ImageColor
 from torch import Tensor
 
-from sfumato import files
+from sfumato import disk, files
 from sfumato.codec import Latent
 from sfumato.condition import Prompt
 from sfumato.data.prepare import Pictures
@@ -177,7 +177,7 @@ def _encode(
     Half precision rounds latents of unit variance by 2⁻¹¹ of their size: far less than what the codec itself loses.
     """
     n, views = shape[:2]
-    with files.replacing(cache) as beside, open(beside, "wb") as file:
+    with disk.replacing(cache, 2 * math.prod(shape)) as beside, open(beside, "wb") as file:
         # written and not mapped: a full disk is then an error, where a map would end the process
         np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
         for start in range(0, n, TOGETHER):

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sfumato import files
+from sfumato import disk
 from sfumato.errors import StorageError
 from sfumato.train import checkpoint
 from sfumato.train.work import Work
@@ -105,7 +105,7 @@ def disk_needed(parameters: int) -> int:
 
 def check_disk(folder: Path, needed: int) -> None:
     """Raise a `StorageError` when there is not that much space where `folder` is or will be."""
-    free = shutil.disk_usage(files.existing(folder)).free
+    free = shutil.disk_usage(disk.existing(folder)).free
     if free < needed:
         raise StorageError(
             f"{folder} needs {needed / 1e6:,.0f} MB of space and there are {free / 1e6:,.0f} MB free: make room, or"

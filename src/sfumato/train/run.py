@@ -14,7 +14,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
-from sfumato import files, machine, system_file
+from sfumato import disk, files, machine, system_file
 from sfumato.classifier import NoisyClassifier
 from sfumato.data.prepare import Pictures, prepare
 from sfumato.data.source import open_source
@@ -195,8 +195,8 @@ def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
         if folder.exists() and (not folder.is_dir() or any(map(_counts, folder.iterdir()))):
             hint = "--resume goes on with it; or " if record.exists() else ""
             raise InputError(f"{folder} is not empty: {hint}choose a new folder with --out")
-        files.check_writable(folder)
-        files.clear_parts(folder)
+        disk.check_writable(folder)
+        disk.clear_parts(folder, alone=True)
         return None
     if not record.exists():
         raise ResumeError(f"there is no run to resume in {folder}: it holds no run.json")
@@ -212,7 +212,7 @@ def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
     except (InputError, KeyError, TypeError) as error:
         detail = f"{error} is missing" if isinstance(error, KeyError) else error
         raise FormatError(f"{record} is damaged: {detail}") from error
-    files.clear_parts(folder)
+    disk.clear_parts(folder, alone=True)
     return before
 
 
