@@ -55,7 +55,7 @@ class Stopped(SfumatoError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint for a word that is not known: the nearest known one, then all of them."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word[:200], known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}known: {', '.join(known)}"
 

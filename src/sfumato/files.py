@@ -4,21 +4,29 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
+import re
 import shutil
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sfumato.disk import replacing
-from sfumato.errors import FormatError
+from sfumato.errors import FormatError, SfumatoError, quoted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_JSON = 16 * 2**20
 MOST_HEADER = 16 * 2**20
-MOST_TENSORS = 50_000
+MOST_TENSORS = 20_000
+MOST_VALUES = 300_000
+"""Values in one JSON, strings' insides apart: a tokenizer of CLIP has 200,000; each may take 200 bytes of memory."""
+MOST_DEPTH = 64
+MOST_DIGITS = 30
+ENTRY = ("dtype", "shape", "data_offsets")
+"""What a header says of a tensor."""
 
 
 def write_bytes(path: Path, data: bytes, new: bool = False) -> None:
@@ -32,26 +40,63 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from `path`; `FormatError` if it is not one, or is absurdly large."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MOST_JSON + 1)
-    except OSError as error:
-        raise FormatError(f"cannot read {path}: {error.strerror}") from error
+def read_json(path: Path, finite: bool = False) -> dict[str, Any]:
+    """A JSON object from `path`; `FormatError` if it is not one, or is absurdly large: see `parse_json`."""
+    with readable(path), open(path, "rb") as file:
+        data = file.read(MOST_JSON + 1)
     if len(data) > MOST_JSON:
         raise FormatError(f"{path} is larger than {MOST_JSON // 2**20} MB: not a file of ours")
-    return parse_json(data, str(path))
+    return parse_json(data, str(path), finite)
 
 
-def parse_json(data: bytes, name: str) -> dict[str, Any]:
-    """A JSON object from bytes; `FormatError` naming `name` if it is not one."""
+def parse_json(data: bytes, name: str, finite: bool = False) -> dict[str, Any]:
+    """A JSON object from bytes; `FormatError` naming `name` if it is not one, holds more values or is nested deeper
+    than any file that is read here, or holds half of a surrogate pair, which could be neither shown nor written. NaN
+    and the infinities, which JSON has not and other tools write, are refused where `finite`."""
+    if _values(data) > MOST_VALUES:
+        raise FormatError(f"{name} holds more than {MOST_VALUES:,} values: refused")
+    numbers: dict[str, Any] = {"parse_float": _real, "parse_constant": _real} if finite else {}
     try:
-        value = json.loads(data)
+        value = json.loads(data.decode("utf-8-sig"), parse_int=_whole, **numbers)
+        _check_depth(value)
+        if b"\\ud" in data.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise FormatError(f"{name} holds half of a surrogate pair, which is no text: write the whole sign") from error
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{name} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise FormatError(f"{name} should hold a JSON object, and holds a {type(value).__name__}")
+    return value
+
+
+STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z)', re.DOTALL)
+
+
+def _values(data: bytes) -> int:
+    """At least how many values there are; exactly how many, where there may be too many."""
+    rough = sum(map(data.count, (b",", b"[", b"{")))
+    return rough if rough <= MOST_VALUES else sum(map(STRING.sub(b"", data).count, (b",", b"[", b"{")))
+
+
+def _check_depth(value: Any) -> None:
+    level = [[value]]
+    for _ in range(MOST_DEPTH + 1):
+        inner = (child for one in level for child in (one.values() if isinstance(one, dict) else one))
+        if not (level := [child for child in inner if isinstance(child, dict | list)]):
+            return
+    raise ValueError(f"nested deeper than {MOST_DEPTH}")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    if not math.isfinite(value := float(digits)):
+        raise ValueError(f"{digits[:MOST_DIGITS]} is no finite number")
     return value
 
 
@@ -132,16 +177,13 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a safetensors file, bounded before it is parsed: names → type, shape and place."""
-    try:
+    with readable(path), open(path, "rb") as file:
         size = path.stat().st_size
-        with open(path, "rb") as file:
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if not 2 <= length <= min(MOST_HEADER, size - 8):
-                raise FormatError(f"{path} is not a whole safetensors file ({size:,} bytes); restore it from a copy")
-            data = file.read(length)
-    except OSError as error:
-        raise FormatError(f"cannot read {path}: {error.strerror}") from error
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= min(MOST_HEADER, size - 8):
+            raise FormatError(f"{path} is not a whole safetensors file ({size:,} bytes); restore it from a copy")
+        data = file.read(length)
     if data.count(b'"data_offsets"') > MOST_TENSORS:
         raise FormatError(f"{path} names more than {MOST_TENSORS:,} tensors: refused")
     header = parse_json(data, f"the header of {path}")
@@ -157,14 +199,45 @@ def read_shapes(path: Path) -> dict[str, tuple[str, list[int]]]:
     for name, entry in read_header(path).items():
         if name == "__metadata__":
             continue
-        kind, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
-        if not isinstance(kind, str) or not isinstance(shape, list) or not all(type(side) is int for side in shape):
-            raise FormatError(f"the header of {path} is damaged: '{name}' has no type and shape")
+        kind, shape, place = (entry.get(part) if isinstance(entry, dict) else None for part in ENTRY)
+        if not (_is_kind(kind) and _is_shape(shape) and _is_place(place)):
+            raise FormatError(f"the header of {path} is damaged: {quoted(name)} has no type, shape and place")
         shapes[name] = (kind, shape)
     return shapes
 
 
+def _is_kind(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and re.fullmatch(r"[A-Z][A-Z0-9_]{0,15}", value) is not None
+
+
+def _is_shape(value: Any) -> TypeGuard[list[int]]:
+    return _sizes(value) and len(value) <= MOST_DEPTH and math.prod(value) < 2**63
+
+
+def _is_place(value: Any) -> bool:
+    return _sizes(value) and len(value) == 2 and value[0] <= value[1]
+
+
+def _sizes(value: Any) -> bool:
+    """Whether this is a list of numbers of bytes or of elements."""
+    return isinstance(value, list) and all(type(size) is int and 0 <= size < 2**63 for size in value)
+
+
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    """The SHA-256 of a file, in hexadecimal; `FormatError` if it cannot be read."""
+    with readable(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def readable(what: Path | str) -> Iterator[None]:
+    """What the disk refuses in the block becomes a `FormatError` about the file, or about `what`."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, SfumatoError):
+            raise
+        reason = error.strerror or str(error)
+        raise FormatError(
+            f"cannot read {error.filename or what}: {reason}; see that it is there, and yours to read"
+        ) from error

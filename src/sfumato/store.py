@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,39 @@ LOOKS, LOOK = 4, 64
 """At how many places a tensor is looked at to tell it from others, and how many bytes there."""
 
 
+class Seen:
+    """Files as they stood when they were first looked at, by place, size and time: what is read of them later must be
+    of the same files, or two models would pass for one. A file may be absent, and must then stay so."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._stamps = {path: _stamp(path) for path in paths}
+
+    def check(self, *paths: Path) -> None:
+        """Raise a `FormatError` if one of these, or of all files, is another than it was."""
+        for path in paths or self._stamps:
+            if _stamp(path) != self._stamps[path]:
+                raise FormatError(f"{path} is gone or was changed since the model was opened: open it again")
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 class Weights(Mapping[str, Tensor]):
     """The tensors of one or several safetensors files by their names, memory-mapped: nothing is copied until it is
     changed, and no more than a part of a file is held once its tensors have been let go.
 
-    Raises `FormatError` for files that are damaged, or that both hold a tensor of one name.
+    What was pickled is mapped anew where it is unpickled. Raises `FormatError` for files that are damaged, that both
+    hold a tensor of one name, or that are no longer those whose names and shapes were read.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
+        self._seen = Seen(paths)
         self.shapes: dict[str, tuple[str, list[int]]] = {}
         self._places: dict[str, Path] = {}
         self._open: dict[Path, tuple[Any, int]] = {}
@@ -45,7 +69,7 @@ class Weights(Mapping[str, Tensor]):
     def __getitem__(self, key: str) -> Tensor:
         path = self._places[key]
         try:
-            file, read = self._open.get(path) or (safe_open(path, "pt"), 0)
+            file, read = self._open.get(path) or (self._mapped(path), 0)
             tensor: Tensor = file.get_tensor(key)
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             raise FormatError(f"{path} is damaged: {error}; copy or fetch it again") from error
@@ -53,6 +77,13 @@ class Weights(Mapping[str, Tensor]):
         if read + tensor.nbytes > HELD:
             del self._open[path]
         return tensor
+
+    def _mapped(self, path: Path) -> Any:
+        self._seen.check(path)
+        return safe_open(path, "pt")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_open": {}}
 
     def __contains__(self, key: object) -> bool:
         return key in self._places  # a Mapping's own would read the tensor
@@ -96,7 +127,8 @@ class Weights(Mapping[str, Tensor]):
 
 def weight_files(folder: Path) -> list[Path]:
     """The files that hold the weights of the component in `folder`."""
-    names = [path.name for path in folder.iterdir() if path.is_file()]
+    with files.readable(folder):
+        names = [path.name for path in folder.iterdir() if path.is_file()]
     chosen = choose(names)
     if not chosen:
         if pickled := sorted(name for name in names if name.endswith(PICKLED)):
@@ -120,21 +152,30 @@ def weight_files(folder: Path) -> list[Path]:
 def choose(names: Collection[str]) -> list[str]:
     """Of the files in a folder, those with the weights: in full precision if they are there, else one variant.
 
-    One file, or the shards and their index.
+    One file, or the shards and their index. Where there are both, the library decides that reads them there: diffusers
+    takes the shards, and transformers the single file.
     """
     for stem in STEMS:
-        variants = {""} | {
-            match[1]
-            for name in names
-            if (match := re.fullmatch(rf"{stem}(\.\w+)(?:-\d+-of-\d+)?\.safetensors", name)) is not None
-        }
-        for variant in sorted(variants, key=lambda variant: (variant != "", variant != ".fp16", variant)):
-            if (whole := f"{stem}{variant}.safetensors") in names:
-                return [whole]
-            if (index := f"{stem}.safetensors.index{variant}.json") in names:
-                shards = [n for n in names if re.fullmatch(rf"{stem}{re.escape(variant)}-\d+-of-\d+\.safetensors", n)]
-                return [index, *sorted(shards)]
+        for variant in sorted(_variants(stem, names), key=lambda variant: (variant != "", variant != ".fp16", variant)):
+            whole = [name for name in (f"{stem}{variant}.safetensors",) if name in names]
+            index = [name for name in (f"{stem}.safetensors.index{variant}.json",) if name in names]
+            sharded = [*index, *sorted(filter(_shard(stem, variant).fullmatch, names))] if index else []
+            if chosen := (sharded or whole) if stem == STEMS[0] else (whole or sharded):
+                return chosen
     return []
+
+
+def _variants(stem: str, names: Iterable[str]) -> set[str]:
+    """The variants that there are of files of weights, as ".fp16"; "" is full precision."""
+    single = rf"{stem}(\.\w+)?\.safetensors(?:\.index(\.\w+)?\.json)?"
+    found = (re.fullmatch(single, name) for name in names)
+    return {match[1] or match[2] or "" for match in found if match}
+
+
+def _shard(stem: str, variant: str) -> re.Pattern[str]:
+    """The names of shards: a variant stands before the number, and once stood after it."""
+    variant = re.escape(variant)
+    return re.compile(rf"{stem}(?:{variant}-\d+-of-\d+|-\d+-of-\d+{variant})\.safetensors")
 
 
 def refusal(path: Path, opened: str = "DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False)") -> str:

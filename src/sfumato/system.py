@@ -16,6 +16,7 @@ from sfumato import files, machine, system_file
 from sfumato.codec import Codec
 from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
 from sfumato.core.condition import Condition
+from sfumato.core.defaults import torch_defaults
 from sfumato.core.grid import Spacing, levels, spread
 from sfumato.core.noise import Noise
 from sfumato.denoise import Denoiser, DenoiserLike
@@ -260,6 +261,7 @@ class System:
     def device(self) -> torch.device:
         return next(self.denoiser.parameters()).device
 
+    @torch_defaults()  # a caller's would forbid gradients through these weights ever after
     def to(self, device: str | torch.device | None = None, precision: str | None = None) -> "System":
         """Move to a device and a precision (float32 or bfloat16); None picks the best that the machine has."""
         where = machine.pick_device(str(device) if device is not None else None)
@@ -273,6 +275,7 @@ class System:
         self._lay_out()
         return self
 
+    @torch_defaults()
     def _lay_out(self) -> None:
         """The weights of convolutions channels last, which is fastest. A system from another tool is so only when it
         first draws: until then its weights are where they were mapped from, and loading takes no time. On the CPU the
@@ -320,8 +323,17 @@ class System:
 
     def _state(self) -> object:
         """Changes whenever a weight is written to: torch counts the writes."""
-        parts = self._parts().values()
-        return [(id(weight), weight._version) for part in parts for weight in part.state_dict(keep_vars=True).values()]
+        weights = [weight for part in self._parts().values() for weight in part.state_dict(keep_vars=True).values()]
+        if any(weight.is_inference() for weight in weights):
+            return object()  # of these torch counts none
+        return [(id(weight), weight._version) for weight in weights]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_weights": self._known()}  # what stands for the weights now is of this object alone
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.declare(state["_weights"])
 
     def _parts(self) -> dict[str, torch.nn.Module]:
         """What has weights."""
@@ -337,6 +349,7 @@ class System:
         return Path(folder)
 
     @staticmethod
+    @torch_defaults()
     def load(folder: str | Path, device: str | None = None, precision: str | None = None) -> "System":
         """Read a system from `folder`, on the best device and precision there is unless told.
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sfumato import files
 from sfumato.codec import Codec
 from sfumato.condition import Conditioner, TokenIds
+from sfumato.core.defaults import torch_defaults
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
 from sfumato.errors import FormatError, InputError
@@ -143,7 +144,7 @@ def read_spec(folder: Path, name: str = NAME) -> dict[str, Any]:
     path = folder / name
     if not path.exists():
         raise FormatError(f"{folder} holds no {path.stem}: there is no {name} in it")
-    data = files.read_json(path)
+    data = files.read_json(path, finite=True)
     if data.get("format") != FORMAT:
         raise FormatError(
             f"{path} is in format {data.get('format')!r}, and this version of Sfumato ({version('sfumato')}) reads"
@@ -188,6 +189,7 @@ def read_codec(folder: Path) -> tuple[Codec, dict[str, Any]]:
     return codec, said.about
 
 
+@torch_defaults()
 def _read(
     folder: Path, name: str, kind: type[F], check: Callable[[F, Codec, Any], None]
 ) -> tuple[F, Codec, nn.Module | None]:

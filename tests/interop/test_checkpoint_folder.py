@@ -1,6 +1,7 @@
 """Folders of checkpoints: what is found in them, and what is refused before any weight is read."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,27 @@ def test_a_missing_component_is_named(folder: Path) -> None:
             ["model.fp16-00001-of-00001.safetensors", "model.safetensors.index.fp16.json"],
             ["model.safetensors.index.fp16.json", "model.fp16-00001-of-00001.safetensors"],
         ),
+        (
+            [
+                "diffusion_pytorch_model-00001-of-00001.fp16.safetensors",  # by an older name
+                "diffusion_pytorch_model-00001-of-00001.safetensors",
+                "diffusion_pytorch_model.safetensors.index.fp16.json",
+                "diffusion_pytorch_model.fp16.safetensors",
+            ],
+            [
+                "diffusion_pytorch_model.safetensors.index.fp16.json",
+                "diffusion_pytorch_model-00001-of-00001.fp16.safetensors",
+            ],
+        ),
+        (
+            ["model-00001-of-00001.bf16.safetensors", "model.safetensors.index.bf16.json"],
+            ["model.safetensors.index.bf16.json", "model-00001-of-00001.bf16.safetensors"],
+        ),
+        (
+            ["model.safetensors", "model-00001-of-00001.safetensors", "model.safetensors.index.json"],
+            ["model.safetensors"],  # transformers takes the single file first, and diffusers the shards
+        ),
+        (["diffusion_pytorch_model-00001-of-00002.safetensors"], []),
         (["pytorch_model.bin", "config.json"], []),
     ],
 )
@@ -183,6 +205,20 @@ def test_shards_that_disagree_are_refused(tmp_path: Path, weight_map: dict[str, 
         return
     with pytest.raises(FormatError, match=said):
         weight_files(tmp_path)
+
+
+def test_a_file_that_was_replaced_after_opening_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(2)}, path)
+    weights = Weights([path])
+    assert pickle.loads(pickle.dumps(weights))["a"].tolist() == [0, 0]
+    save_file({"a": torch.ones(2)}, tmp_path / "y")
+    (tmp_path / "y").replace(path)
+    with pytest.raises(FormatError, match="x.safetensors is gone or was changed since the model was opened: open it"):
+        weights["a"]
+    path.unlink()
+    with pytest.raises(FormatError, match="x.safetensors is gone or was changed"):
+        weights["a"]
 
 
 def test_two_files_that_hold_one_name_are_refused(tmp_path: Path) -> None:

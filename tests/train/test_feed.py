@@ -129,7 +129,7 @@ def test_the_name_of_latents_follows_from_all_that_decides_them() -> None:
     clear, plain = PictureFeed(pictures(4)), PictureFeed(pictures())
     feeds = [plain, PictureFeed(pictures(), flip=True), PictureFeed(pictures(4), backgrounds=("black",))]
     feeds += [PictureFeed(replace(pictures(), **{key: "x"})) for key in ("fingerprint", "contents")]
-    feeds += [ PictureFeed(pictures(), plain=(0, 0, 0))]
+    feeds += [PictureFeed(pictures(), plain=(0, 0, 0))]
     keys = [latents_key(feed, scaled) for feed in feeds]
     moved = Latent(codec.network, shift=(2.0,))
     drawn = Latent(other.network, scale=(2.0,))

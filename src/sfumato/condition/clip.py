@@ -15,6 +15,7 @@ from sfumato.condition.clip_tokenizer import ClipTokenizer
 from sfumato.condition.label import Prompt
 from sfumato.condition.reading import as_text
 from sfumato.core.condition import Condition
+from sfumato.core.defaults import torch_defaults
 from sfumato.errors import FormatError, InputError
 from sfumato.nn.clip import ClipTower
 from sfumato.nn.embedding import sinusoidal
@@ -74,6 +75,7 @@ class ClipText:
             )
 
     @classmethod
+    @torch_defaults()
     def open(cls, name: str, waves: int = 256, pinned: bool = True, config: str = "") -> "ClipText":
         """The text encoders in a folder, repository or file, with sizes and, if `pinned`, hashes as they are found.
 
@@ -187,6 +189,7 @@ class ClipText:
         states, pooled = zip(*(known[text] for text in texts), strict=True)
         return torch.stack(states), torch.stack(pooled)
 
+    @torch_defaults()  # the states are kept for later, when gradients may be wanted
     @torch.no_grad()
     def _encoded(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Texts → states [b, length, width] and the last encoder's vectors of whole texts [b, pooled], in float32."""

@@ -13,6 +13,7 @@ from sfumato import files
 from sfumato.condition.clip_checkpoint import outline_tower, read_tower
 from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
 from sfumato.condition.pretrained import check_files, digest
+from sfumato.core.defaults import torch_defaults
 from sfumato.errors import DataError, FormatError
 from sfumato.nn.clip import ClipTower
 from sfumato.store import weight_files
@@ -53,6 +54,7 @@ class Encoders:
     recent: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False)
 
     @cached_property
+    @torch_defaults()  # gradients may be wanted through them later
     def towers(self) -> tuple[ClipTower, ...]:
         return self.source.towers(self.sha256)
 

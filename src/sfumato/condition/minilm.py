@@ -12,6 +12,7 @@ from sfumato import files
 from sfumato.condition.encoder import mean, padded
 from sfumato.condition.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
+from sfumato.core.defaults import torch_defaults
 from sfumato.errors import DataError, FormatError
 from sfumato.nn.bert import Bert, bert
 
@@ -54,6 +55,7 @@ class MiniLM:
         return Tokenizer(verified(folder() / TOKENIZER).read_text(encoding="utf-8"))
 
     @cached_property
+    @torch_defaults()
     def _network(self) -> Bert:
         return bert(files.read_tensors(verified(folder() / WEIGHTS))[0], heads=12)
 

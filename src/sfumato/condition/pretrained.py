@@ -14,6 +14,7 @@ from sfumato import files
 from sfumato.condition.encoder import mean, padded
 from sfumato.condition.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
+from sfumato.core.defaults import torch_defaults
 from sfumato.errors import DataError, FormatError
 
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
@@ -93,6 +94,7 @@ class Pretrained:
         return fast
 
     @cached_property
+    @torch_defaults()
     def _network(self) -> "_Network":
         check_files(self._folder, WEIGHTS, self.sha256)
         return _Network(self.name, self._folder)

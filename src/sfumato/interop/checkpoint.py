@@ -11,6 +11,7 @@ from sfumato import machine
 from sfumato.codec import Codec, Latent, Pixels
 from sfumato.condition import ClipText, Conditioner, Labels, Nothing
 from sfumato.condition.clip_source import TOWERS, Family
+from sfumato.core.defaults import torch_defaults
 from sfumato.core.grid import AYS
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, nearest
@@ -68,6 +69,7 @@ def load(where: str | Path, device: str | None = None, precision: str | None = N
     return opened(folder.read(where), device, precision)
 
 
+@torch_defaults()
 def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | None = None) -> System:
     """The system that a checkpoint holds: see `load`."""
     on = machine.pick_device(device)

@@ -125,7 +125,7 @@ def find(where: str | Path, fetch: bool = True) -> Path:
     if folder.is_dir():
         if not is_checkpoint(folder):
             raise FormatError(f"{folder} holds no {INDEX}: it is no checkpoint of diffusers")
-        return folder
+        return folder.absolute()  # text encoders are read later, when the working folder may be another
     if folder.exists() or not is_name(where):
         raise DataError(f"{where} is neither a folder nor the name of a repository on the Hub, as OWNER/NAME")
     from huggingface_hub import model_info, snapshot_download

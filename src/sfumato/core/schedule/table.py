@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from sfumato.core.defaults import torch_defaults
 from sfumato.core.level import Level
 from sfumato.core.schedule.protocol import Schedule, preserving, within
 from sfumato.errors import InputError
@@ -46,6 +47,7 @@ class Table:
         return torch.log1p(-betas).cumsum(0)
 
     @cached_property
+    @torch_defaults()  # it is kept for later, when gradients may be wanted
     def logsnr(self) -> Tensor:
         """λ at the whole times 0 … T−1, float64 [T], falling; the last may be −∞."""
         if not 1 <= self.T <= MOST_STEPS:

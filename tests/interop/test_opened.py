@@ -1,0 +1,108 @@
+"""Opened checkpoints in the hands of a caller: whatever folder, mode of torch or copy they are then used in."""
+
+import copy
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pipelines
+import pytest
+import single_files
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import sfumato
+from sfumato.errors import FormatError
+from sfumato.system import System
+
+diffusers = pytest.importorskip("diffusers")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion in its folder `sd`, and in the single file `one.safetensors` beside it."""
+    place = tmp_path_factory.mktemp("saved")
+    pipe = pipelines.stable_diffusion(place / "words")
+    pipe.save_pretrained(place / "sd")
+    single_files.written(place / "one.safetensors", single_files.tensors(pipe))
+    return place
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """A copy of the folder, to change."""
+    return Path(shutil.copytree(saved / "sd", tmp_path / "sd"))
+
+
+def opened(where: Path | str, config: Path | str | None = None) -> System:
+    return sfumato.load(where, "cpu", "float32", config=config)
+
+
+def drawn(system: System) -> Tensor:
+    return system.generate("a cat", steps=3).tensor
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_the_working_folder_may_change_after_opening(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single: bool
+) -> None:
+    monkeypatch.chdir(saved)
+    system = opened("one.safetensors", "sd") if single else opened("sd")
+    monkeypatch.chdir(tmp_path)
+    assert torch.equal(drawn(system), drawn(opened(saved / "sd")))
+
+
+def test_a_folder_that_is_gone_before_the_first_picture_is_named(folder: Path) -> None:
+    system = opened(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(FormatError, match=f"{folder}/text_encoder"):
+        drawn(system)
+
+
+def test_what_the_caller_has_set_in_torch_changes_nothing(saved: Path) -> None:
+    known = opened(saved / "sd")
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        system = opened(saved / "sd")
+        drawn(system)
+    assert not any(weight.is_inference() for weight in system.denoiser.parameters())
+    assert system.fingerprint() == known.fingerprint()
+    assert torch.equal(drawn(system), drawn(known))
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_copies_and_pickles_are_the_same_system(saved: Path, single: bool) -> None:
+    system = opened(saved / "one.safetensors", saved / "sd") if single else opened(saved / "sd")
+    for _ in ("before the first picture", "after it"):
+        for other in (copy.copy(system), copy.deepcopy(system), pickle.loads(pickle.dumps(system))):
+            assert other.fingerprint() == system.fingerprint()
+            assert torch.equal(drawn(other), drawn(system))
+
+
+def test_a_copy_whose_weights_are_changed_is_another_system(saved: Path) -> None:
+    system = opened(saved / "sd")
+    other = copy.deepcopy(system)
+    with torch.no_grad():
+        next(other.denoiser.parameters()).add_(1)
+    assert other.fingerprint() != system.fingerprint() == opened(saved / "sd").fingerprint()
+
+
+def test_shards_are_read_and_not_an_old_file_beside_them(saved: Path, folder: Path) -> None:
+    one = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(one)
+    half = len(weights) // 2
+    parts = [dict(list(weights.items())[:half]), dict(list(weights.items())[half:])]
+    places: dict[str, str] = {}
+    for nth, part in enumerate(parts, start=1):
+        name = f"diffusion_pytorch_model-0000{nth}-of-00002.safetensors"
+        save_file(part, folder / "unet" / name)
+        places |= dict.fromkeys(part, name)
+    index = folder / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    save_file({key: value + 0.1 for key, value in weights.items()}, one)
+    assert torch.equal(drawn(opened(folder)), drawn(opened(saved / "sd")))
