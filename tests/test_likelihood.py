@@ -325,6 +325,18 @@ def test_with_the_true_variance_learned_only_the_two_ends_cost(steps: int) -> No
     assert_mean(found.total - truth, wanted.gap)
 
 
+@pytest.mark.parametrize("T", [100_000, 1_000_000])
+def test_levels_without_signal_cost_no_bits(T: int) -> None:
+    """At the first of them alpha is 1e-160 and less, or too small to write down."""
+    schedule = Linear(T=T)
+    law, x_0 = Gaussian(schedule, MEAN, SPREAD), draws(2, 2)
+    path = levels(schedule, Uniform(), 200)
+    whole = bits_by_bound(law, x_0, path, Noise([0, 1]), "large", data="continuous")
+    silent = sum(float(level.alpha) < 1e-160 for level in path)
+    assert silent > 10 and whole.steps[: silent - 1].abs().max() < 1e-12 and whole.prior.abs().max() < 1e-12
+    assert whole.total.isfinite().all() and whole.steps[silent:].max() > 0.1
+
+
 def test_the_training_loss_of_the_whole_chain_is_the_bound() -> None:
     chain = Linear(T=9)
     x_0 = VALUES[torch.arange(0, 256, 51)].expand(6, 4)

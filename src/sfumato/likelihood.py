@@ -18,7 +18,7 @@ from torch import Tensor
 from sfumato.core.adaptive import State, integrate
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Variance
-from sfumato.core.level import Level, like
+from sfumato.core.level import Level, like, rise
 from sfumato.core.noise import Noise
 from sfumato.core.process import marginal
 from sfumato.core.schedule import Schedule, at
@@ -247,7 +247,7 @@ def _check_grid(levels: Sequence[Level]) -> None:
             f" {levels[-1].sigma.max():g}: add the clean level, as core.grid.levels does"
         )
     for i, (now, then) in enumerate(pairwise(levels)):
-        if not bool((then.logsnr > now.logsnr).all()):
+        if not bool((rise(now, then) > 0).all()):
             raise InputError(
                 f"the noise of the levels must fall from each to the next: from {i} (t = {now.t[0]:g}) to {i + 1}"
                 f" (t = {then.t[0]:g}) it does not"

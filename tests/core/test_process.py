@@ -141,6 +141,8 @@ def test_pure_noise_says_nothing_of_what_was_before(schedule: Schedule) -> None:
     assert (law.mean == 0).all() and law.var.item() == 1
     law, wanted = posterior(x_0, x_t, s, noise), marginal(x_0, s)
     assert torch.equal(law.mean, wanted.mean) and law.var.item() == pytest.approx(wanted.var.item(), rel=1e-15)
+    for law in (transition(x_s, noise, noise), posterior(x_0, x_t, noise, noise)):  # one such level after another
+        assert (law.mean == 0).all() and law.var.item() == 1
 
 
 @each

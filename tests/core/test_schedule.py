@@ -27,6 +27,7 @@ from sfumato.core.schedule import (
     Table,
     ZeroTerminal,
 )
+from sfumato.core.schedule.protocol import preserving
 from sfumato.errors import InputError
 
 TABLES: list[Table] = [Linear(), ScaledLinear(), Quadratic(), Cosine(), Sigmoid()]
@@ -163,6 +164,23 @@ def test_flow_goes_straight_from_data_to_noise(shift: float) -> None:
     assert level.alpha.tolist() == pytest.approx((1 - sigma).tolist(), rel=1e-13, abs=1e-16)
     assert (level.alpha + level.sigma - 1).abs().max() < 1e-15
     assert level.alpha[-1] == 0 and level.sigma[-1] == 1
+
+
+def test_the_signal_of_a_preserving_level_is_whole_down_to_the_smallest_numbers() -> None:
+    """The sigmoid is 0 below λ = −745; its root is not, before −1490."""
+    λ = at(-30, -690, -699.9, -700.1, -745, -746, -1000, -1410, -1600)
+    level = preserving(λ, λ)
+    with mpmath.workdps(40):
+        wanted = [float(mpmath.sqrt(1 / (1 + mpmath.exp(-one)))) for one in λ.tolist()]
+    assert level.alpha.tolist() == pytest.approx(wanted, rel=1e-13, abs=0)
+    assert level.alpha[-1] == 0 and (level.sigma[1:] == 1).all()
+    assert preserving(λ, -λ).sigma.tolist() == level.alpha.tolist()
+
+
+@pytest.mark.parametrize("schedule", [Linear(T=100_000), VP(beta_max=2900.0), ZeroTerminal(Linear(T=100_000))])
+def test_a_schedule_may_fall_below_what_a_sigmoid_can_say(schedule: Schedule) -> None:
+    level = schedule((torch.linspace(0.9, 0.99, 9).double() * schedule.last).round(decimals=0 if schedule.T else 3))
+    assert (level.alpha > 0).all() and (level.logsnr.diff() < 0).all() and level.logsnr[-1] < -750
 
 
 def test_flow_keeps_its_signal_next_to_pure_noise() -> None:

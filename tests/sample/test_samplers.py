@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Karras, LogSNR, Trailing, Uniform, levels
+from sfumato.core.grid import Karras, LogSNR, Spacing, Trailing, Uniform, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance, step_variance
@@ -26,6 +26,7 @@ from sfumato.sample.facts import FACTS
 
 SCHEDULE = Linear()
 ENDS_IN_NOISE: dict[str, Schedule] = {"flow": Flow(), "flow-shifted": Flow(shift=3.0), "zero": ZeroTerminal(Linear())}
+LONG: list[Schedule] = [Linear(T=100_000), Linear(T=1_000_000), VP(beta_max=5000.0)]
 SOLVERS = [name for name, facts in FACTS.items() if facts.order is not None]
 RULES: list[Sampler[Any]] = [DDIM(), DDIM(eta=0.5), DDIM(eta=1.0), Ancestral("small"), Ancestral("large")]
 
@@ -112,6 +113,39 @@ def test_a_walk_may_start_from_pure_noise(sampler: str, schedule: str) -> None:
     assert middle == pytest.approx(0.6, abs=1e-9)
     if not FACTS[sampler].stochastic:
         assert (high - low) / 2 == pytest.approx(0.5, abs=0.06 if FACTS[sampler].order == 1 else 0.03)
+
+
+@pytest.mark.parametrize("schedule", LONG, ids=repr)
+@pytest.mark.parametrize("sampler", [*SOLVERS, "predictor-corrector"])
+def test_signal_too_small_to_write_down_is_no_obstacle(sampler: str, schedule: Schedule) -> None:
+    """The first of these levels have an alpha of 1e-217, or of 0 one after another: x_t says nothing of the data."""
+    path = levels(schedule, Uniform(), 50)
+    assert path[0].alpha == path[1].alpha == 0 or 0 < path[0].alpha < 1e-160
+    if path[0].alpha == 0 and not FACTS[sampler].from_noise:
+        return
+    oracle = Gaussian(schedule, *column(0.6, 0.5))
+    *_, last = sample(oracle, SAMPLERS.parse(sampler), column(-1, 0, 1), path, noise=Always(0.0))
+    assert last.isfinite().all()
+    assert last[1].item() == pytest.approx(0.6, abs=1e-3)  # coefficients for even strides enlarge what is rounded here
+
+
+@pytest.mark.parametrize("spacing", [Karras(), LogSNR()], ids=repr)
+@pytest.mark.parametrize("sampler", ["dpm++,order=3", "unipc,order=3", "lms", "heun"])
+def test_nor_is_noise_whose_powers_are_infinite(sampler: str, spacing: Spacing) -> None:
+    oracle = Gaussian(LONG[0], *column(0.6, 0.5))
+    *_, last = sample(oracle, SAMPLERS.parse(sampler), column(0), levels(LONG[0], spacing, 50), noise=Always(0.0))
+    assert last.item() == pytest.approx(0.6, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "sampler", ["dpm++,order=3", "dpm++,order=3,eta=1", "unipc,order=3", "lms", "ddpm", "dpm++pairs"]
+)
+def test_a_sample_without_signal_moves_beside_others_as_it_does_alone(sampler: str) -> None:
+    rule, oracle, x = SAMPLERS.parse(sampler), Gaussian(LONG[1], *column(0.6, 0.5)), column(0.3, -0.4)
+    first, second = (levels(LONG[1], Uniform(), 50)[i:][:5] for i in (0, 45))
+    both = [Level(*(torch.cat(pair) for pair in zip(a, b, strict=True))) for a, b in zip(first, second, strict=True)]
+    alone = [moved(rule, oracle, x[i : i + 1], path) for i, path in enumerate((first, second))]
+    assert torch.allclose(moved(rule, oracle, x, both), torch.cat(alone), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("schedule", ENDS_IN_NOISE)

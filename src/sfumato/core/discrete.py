@@ -60,7 +60,7 @@ class Discrete:
                 " take fewer, or no offset"
             )
         visited = self._visited(schedule, times)
-        if not bool((visited.logsnr.diff() > 0).all()):
+        if bool((visited.logsnr.diff() <= 0).any()):
             raise InputError(f"{steps:,} steps of {self} do not all go to less noise: take fewer, or other ends")
         clean = torch.tensor([schedule.clean], dtype=torch.float64)
         last = schedule(clean if self.end == "clean" else clean * 0 + schedule.first)._replace(t=clean)

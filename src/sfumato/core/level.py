@@ -1,7 +1,9 @@
 """A noise level: where on the way from data to noise a sample stands."""
 
+import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -24,6 +26,14 @@ class Level(NamedTuple):
     def logsnr(self) -> Tensor:
         """`λ = log(alpha² / sigma²)`, the log signal-to-noise ratio: +∞ for clean data, −∞ for pure noise."""
         return 2 * (self.alpha.log() - self.sigma.log())
+
+
+def rise(now: Level, then: Level) -> Tensor:
+    """`λ_s − λ_t` from the level `now` to `then`, [b] or [1]: +∞ from pure noise, wherever it leads.
+
+    Far up in noise float64 holds alpha as 0 at one level after another; what x_t says of x_s is nothing there too.
+    """
+    return torch.where(now.alpha == 0, math.inf, then.logsnr - now.logsnr)
 
 
 def like(value: Tensor, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sfumato.core.level import Level, like
+from sfumato.core.level import Level, like, rise
 
 
 class Normal(NamedTuple):
@@ -34,12 +34,12 @@ def transition(x_s: Tensor, s: Level, t: Level) -> Normal:
 
     `alpha_{t|s} = alpha_t/alpha_s` and `sigma_{t|s}² = sigma_t² − alpha_{t|s}²·sigma_s²`.
     """
-    return Normal(like(t.alpha / s.alpha, x_s) * x_s, step_variance(s, t))
+    return Normal(like(_signal_kept(s, t), x_s) * x_s, step_variance(s, t))
 
 
 def step_variance(s: Level, t: Level) -> Tensor:
     """`sigma_{t|s}² = sigma_t²·(1 − SNR_t/SNR_s)`, [b]: beta_t when s = t − 1. Free of cancellation."""
-    return -(t.sigma**2) * torch.expm1(t.logsnr - s.logsnr)
+    return -(t.sigma**2) * torch.expm1(-rise(t, s))
 
 
 def posterior(x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Normal:
@@ -54,7 +54,7 @@ def posterior(x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Normal:
 
 def posterior_weights(s: Level, t: Level) -> tuple[Tensor, Tensor]:
     """The weights, [b], of x_0 and of x_t in the posterior mean."""
-    return s.alpha * step_variance(s, t) / t.sigma**2, (t.alpha / s.alpha) * (s.sigma / t.sigma) ** 2
+    return s.alpha * step_variance(s, t) / t.sigma**2, _signal_kept(s, t) * (s.sigma / t.sigma) ** 2
 
 
 def posterior_variance(s: Level, t: Level) -> Tensor:
@@ -64,3 +64,8 @@ def posterior_variance(s: Level, t: Level) -> Tensor:
     data that is N(0, I) (DDPM, section 3.2).
     """
     return step_variance(s, t) * (s.sigma / t.sigma) ** 2
+
+
+def _signal_kept(s: Level, t: Level) -> Tensor:
+    """`alpha_{t|s} = alpha_t/alpha_s`, [b]: nothing where t is pure noise, even from pure noise."""
+    return torch.where(t.alpha == 0, 0.0, t.alpha / s.alpha)

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sfumato.core.level import Level, like
+from sfumato.core.level import Level, like, rise
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
@@ -71,7 +71,7 @@ class DPMSolver:
         x0 = denoiser(x, now).x0
         past = (Past(now.logsnr / 2, x0), *state[: self.order - 1])
         used = past[: self._order(denoiser)]
-        h = (then.logsnr - now.logsnr) / 2
+        h = rise(now, then) / 2
         mean, data, std = weights(now, then, self.eta)
         x_s = like(mean, x) * x + like(data, x) * x0
         if len(used) > 1 and bool(h.isfinite().any()):
@@ -95,12 +95,14 @@ class DPMSolver:
         decay = (1 + self.eta) * h
         bounded, decay = h.isfinite(), torch.where(h.isfinite(), decay, 1.0)
         h = torch.where(bounded, h, 0.0)
-        slope_0 = like(h / (λ_0 - λ_1), x0_0) * (x0_0 - x0_1)  # 0 where λ_1 is that of pure noise
+        gap_0 = _above(λ_0, λ_1)
+        slope_0 = like(h / gap_0, x0_0) * (x0_0 - x0_1)  # 0 where λ_1 is that of pure noise
         if not rest:
             return like(torch.where(bounded, then.alpha * slope_weight(decay, self.form), 0.0), x0_0) * slope_0
         (λ_2, x0_2) = rest[0]
-        r_0, r_1 = (λ_0 - λ_1) / h, (λ_1 - λ_2) / h
-        slope_1 = like(h / (λ_1 - λ_2), x0_0) * (x0_1 - x0_2)
+        gap_1 = _above(λ_1, λ_2)
+        r_0, r_1 = gap_0 / h, gap_1 / h
+        slope_1 = like(h / gap_1, x0_0) * (x0_1 - x0_2)
         first = slope_0 + like(r_0 / (r_0 + r_1), x0_0).nan_to_num() * (slope_0 - slope_1)
         second = like((1 if self.halved else 2) / (r_0 + r_1), x0_0) * (slope_0 - slope_1)
         φ_2 = torch.expm1(-decay) / decay + 1
@@ -148,10 +150,15 @@ class DPMSolverS(Stateless):
 
 def weights(now: Level, then: Level, eta: float) -> tuple[Tensor, Tensor, Tensor]:
     """What x_t, the estimate of x_0 and fresh noise count for in the step, each [b]."""
-    h = (then.logsnr - now.logsnr) / 2
+    h = rise(now, then) / 2
     fresh = eta * h if eta else torch.zeros_like(h)  # not 0·∞
     mean = then.sigma / now.sigma * torch.exp(-fresh)
     return mean, then.alpha * -torch.expm1(-h - fresh), then.sigma * (-torch.expm1(-2 * fresh)).sqrt()
+
+
+def _above(λ: Tensor, before: Tensor) -> Tensor:
+    """`λ − before`: +∞ above pure noise, even at pure noise."""
+    return torch.where(before == -math.inf, math.inf, λ - before)
 
 
 def slope_weight(decay: Tensor, form: str) -> Tensor:

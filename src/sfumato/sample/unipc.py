@@ -1,12 +1,13 @@
 """UniPC (arXiv:2302.04867): a predictor of any order, and a corrector that costs no evaluation."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from sfumato.core.level import Level, like
+from sfumato.core.level import Level, like, rise
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
@@ -67,14 +68,15 @@ class UniPC:
     def _move(self, x: Tensor, now: Level, then: Level, past: tuple[Past, ...], new: Past | None) -> Tensor:
         """The predictor's step from `past`, or, with what is `new` at its end, the corrector's."""
         (λ, x0), *others = past
-        h = (then.logsnr - now.logsnr) / 2
+        h = rise(now, then) / 2
         x_s = like(then.sigma / now.sigma, x) * x + like(then.alpha * -torch.expm1(-h), x) * x0
         others = [new, *others] if new is not None else others
         bounded = h.isfinite()
         if not others or not bool(bounded.any()):
             return x_s
         h = torch.where(bounded, h, 1.0)
-        places = torch.stack(torch.broadcast_tensors(*((one.place - λ) / h for one in others)), 1)
+        gaps = (torch.where(bounded, (one.place - λ) / h, -math.inf) for one in others)
+        places = torch.stack(torch.broadcast_tensors(*gaps), 1)
         if new is not None:
             places[:, 0] = 1.0  # exactly, for the end of the step itself
         weights = self._rho(h.expand(len(places)), places) / places

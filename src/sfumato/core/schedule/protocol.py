@@ -41,7 +41,12 @@ def preserving(t: Tensor, logsnr: Tensor) -> Level:
 
     Working in λ keeps full precision at both ends, where `1 − alpha²` would lose it.
     """
-    return Level(t, logsnr.sigmoid().sqrt(), (-logsnr).sigmoid().sqrt())
+    return Level(t, root_sigmoid(logsnr), root_sigmoid(-logsnr))
+
+
+def root_sigmoid(logsnr: Tensor) -> Tensor:
+    """`√sigmoid(λ)`. Below λ = −700 that is `exp(λ/2)`, to the last bit, while the sigmoid itself underflows."""
+    return torch.where(logsnr < -700, torch.exp(logsnr / 2), logsnr.sigmoid().sqrt())
 
 
 def at(schedule: Schedule, *times: float) -> Level:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sfumato.core.defaults import torch_defaults
 from sfumato.core.level import Level
-from sfumato.core.schedule.protocol import Schedule, preserving, within
+from sfumato.core.schedule.protocol import Schedule, preserving, root_sigmoid, within
 from sfumato.errors import InputError
 
 MOST_STEPS = 1_000_000
@@ -63,7 +63,7 @@ class Table:
         share = (t - below).clamp(min=0)
         between = torch.lerp(λ[below], λ[above], share)
         # towards pure noise there is no straight line in λ: alpha falls to 0 along one instead
-        to_nothing = _logsnr(_alpha(λ[below]) * (1 - share))
+        to_nothing = _logsnr(root_sigmoid(λ[below]) * (1 - share))
         between = torch.where(λ[above] == -math.inf, to_nothing, between)
         return preserving(t, torch.where(share == 0, λ[below], between).masked_fill(is_clean, math.inf))
 
@@ -74,7 +74,7 @@ class Table:
         below = (above - 1).clamp(min=0)
         gap = (rising[above] - rising[below]).clamp(min=torch.finfo(torch.float64).tiny)
         share = (-λ - rising[below]) / gap
-        to_nothing = 1 - _alpha(λ) / _alpha(-rising[below])
+        to_nothing = 1 - root_sigmoid(λ) / root_sigmoid(-rising[below])
         share = torch.where(rising[above] == math.inf, to_nothing, share)
         return (below + share).clamp(self.first, self.last).masked_fill(λ == math.inf, self.clean)
 
@@ -83,10 +83,6 @@ class Table:
         """The schedule in a word, for errors: a table given in full would fill the screen."""
         text = repr(self)
         return text if len(text) <= 120 else f"{type(self).__name__} of T = {self.T:,}"
-
-
-def _alpha(logsnr: Tensor) -> Tensor:
-    return logsnr.sigmoid().sqrt()
 
 
 def _logsnr(alpha: Tensor) -> Tensor:
@@ -210,7 +206,7 @@ class ZeroTerminal(Table):
         assert isinstance(self.of, Table)
         if not 0 <= self.remains < 1:
             raise InputError(f"what remains of the signal must be from 0 to below 1, not {self.remains}")
-        alpha = _alpha(self.of.logsnr)
+        alpha = root_sigmoid(self.of.logsnr)
         log_alpha2 = 2 * ((alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])).log()
         log_alpha2[-1] = math.log(self.remains) if self.remains else -math.inf
         return log_alpha2
