@@ -7,15 +7,16 @@ import os
 import pickle
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
-from sfumato import disk, files
-from sfumato.errors import FormatError, StorageError
+from sfumato import disk, files, serial
+from sfumato.errors import FormatError, InputError, StorageError
 
 OLD, NEW = b"what was there before", b"what is new"
 
@@ -99,16 +100,14 @@ def test_a_disk_that_fills_half_way_leaves_the_old_file(
 
 
 def test_tensors_on_a_full_disk_say_so_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library that writes them reports a full disk as an error of its own, without a number."""
-    from safetensors import SafetensorError
-
     class Usage:
         free = 100
 
-    def fail(*arguments: object, **options: object) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    def half(*arguments: object) -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    monkeypatch.setattr("sfumato.serial.pieces", half)
     monkeypatch.setattr("shutil.disk_usage", lambda place: Usage)
     with pytest.raises(StorageError, match=rf"no space to write {path}: 0\.4 MB needed, 0\.0 MB free;"):
         files.write_tensors(path, {"a": torch.zeros(100_000)})
@@ -262,6 +261,27 @@ def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
     assert files.sha256(one) == files.sha256(other)
     files.write_tensors(other, {**turned, "count": torch.tensor(8)}, {"a": 1, "b": 2})
     assert files.sha256(one) != files.sha256(other)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"ö": '{"a": "\x01\x7f\u2028\\"}'}], ids=repr)
+def test_the_bytes_are_those_of_the_library_of_that_name(metadata: dict[str, str] | None) -> None:
+    """Of every kind of numbers, and whatever the names."""
+    every = {f"{kind}/ü\n{i}": torch.arange(i).to(getattr(torch, kind)) for kind in serial.TYPES for i in (0, 1, 5)}
+    mine = {name: tensor.detach().contiguous() for name, tensor in (every | tensors()).items()}
+    assert b"".join(serial.pieces(mine, metadata)) == safetensors.torch.save(mine, metadata)
+
+
+def test_metadata_is_in_order(tmp_path: Path) -> None:
+    """The library writes it in another order each time."""
+    for name in ("one", "other"):
+        files.write_tensors(tmp_path / name, tensors(), {"step": 3}, {letter: letter for letter in "gfedcba"})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+def test_numbers_that_the_format_has_no_name_for_are_refused(path: Path) -> None:
+    with pytest.raises(InputError, match="holds no numbers of the kind complex128, as a has"):
+        files.write_tensors(path, {"a": torch.zeros(1, dtype=torch.complex128)})
+    assert_untouched(path)
 
 
 def test_the_hash_of_a_file_can_be_had_without_the_file(tmp_path: Path) -> None:

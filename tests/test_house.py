@@ -13,7 +13,7 @@ SRC = Path(sfumato.__file__).parent
 
 # Each floor may import from itself and from those before it; the first is the ground.
 FLOORS = [
-    ["errors", "wording", "disk", "files", "keys", "store"],
+    ["errors", "wording", "disk", "files", "keys", "serial", "store"],
     ["nn"],
     ["core"],
     ["denoise", "oracle", "loss", "likelihood", "sample", "guide"],

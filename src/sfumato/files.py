@@ -1,17 +1,16 @@
 """JSON and tensors in files: written whole or not at all, read without running anything."""
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
 import re
-import shutil
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from sfumato import serial
 from sfumato.disk import replacing
 from sfumato.errors import FormatError, SfumatoError, quoted
 
@@ -108,8 +107,6 @@ def write_tensors(
 ) -> None:
     """Write tensors as safetensors, with `about` as JSON in the header, beside a hash of the tensors: the same content
     gives the same bytes. `plain` is put into the header as it is, for other tools."""
-    from safetensors.torch import save_file
-
     ready = _ready(tensors)
     metadata = dict(plain) if plain is not None else None
     if about is not None:
@@ -118,24 +115,16 @@ def write_tensors(
             "sfumato": json.dumps({"about": about, "sha256": content_sha256(ready)}, sort_keys=True),
         }
     size = sum(tensor.nbytes for tensor in ready.values())
-    with replacing(path, size) as beside:
-        mode = beside.stat().st_mode  # as any new file has it: safetensors makes one that its owner alone can read
-        try:
-            save_file(ready, beside, metadata=metadata)
-            with contextlib.suppress(PermissionError):  # where there are no modes
-                beside.chmod(mode)
-        except OSError:
-            raise
-        except Exception as error:  # safetensors reports a full disk as its own error, without an errno
-            full = "os error 28" in str(error) or shutil.disk_usage(path.parent).free < size
-            raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
+    with replacing(path, size) as beside, open(beside, "wb") as file:
+        file.writelines(serial.pieces(ready, metadata))
 
 
 def tensors_sha256(tensors: "Mapping[str, Tensor]") -> str:
     """The SHA-256 of the file that `write_tensors` would write."""
-    from safetensors.torch import save
-
-    return hashlib.sha256(save(_ready(tensors))).hexdigest()
+    digest = hashlib.sha256()
+    for piece in serial.pieces(_ready(tensors)):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def content_sha256(tensors: "Mapping[str, Tensor]", names: Collection[str] | None = None) -> str:

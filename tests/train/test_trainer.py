@@ -379,10 +379,9 @@ def test_a_full_disk_names_what_is_free(data: Path, tmp_path: Path, monkeypatch:
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", fail)
-    with pytest.raises(
-        StorageError, match=r"^no space to write .*: [\d,.]+ MB free; what was there before is untouched$"
-    ):
+    monkeypatch.setattr("sfumato.serial.pieces", fail)
+    text = r"^no space to write .*: [\d,.]+ MB needed, [\d,.]+ MB free; what was there before is untouched$"
+    with pytest.raises(StorageError, match=text):
         begin(None, out, resume=True, steps=3)
     assert digest(newest(out)) == kept and last_step(out) == 2
 
