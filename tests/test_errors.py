@@ -13,7 +13,7 @@ from sfumato.errors import quoted
         ("a\nb\x1b", r"'a\nb\x1b'"),
         ("x" * 10**6, "'" + "x" * 96 + "..."),
         ([0] * 10**5, "[" + "0, " * 32 + "..."),
-        (10**5000, "a int"),
+        (10**5000, "a value of type int"),
     ],
     ids=lambda value: str(value)[:20] if not isinstance(value, int) else "int",
 )

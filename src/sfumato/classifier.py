@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from sfumato import machine, system_file
 from sfumato.codec import Codec
 from sfumato.condition import Labels
+from sfumato.core.defaults import torch_defaults
 from sfumato.core.level import Level, like
 from sfumato.denoise import DenoiserLike
-from sfumato.errors import ShapeError
+from sfumato.errors import NonFiniteError, ShapeError
 from sfumato.guide import Classifier
 from sfumato.parts import CODECS, NETWORKS
 
@@ -52,6 +53,7 @@ class NoisyClassifier(nn.Module):
 
     # Saving and loading -----------------------------------------------------------------------------------------------
 
+    @torch_defaults()
     def to(self, device: str | torch.device | None = None, precision: str | None = None) -> "NoisyClassifier":  # pyright: ignore
         """Move to a device and a precision (float32 or bfloat16); None picks the best that the machine has."""
         where = machine.pick_device(str(device) if device is not None else None)
@@ -75,6 +77,7 @@ class NoisyClassifier(nn.Module):
         return system_file.weighty(self.codec, self.network)
 
     @staticmethod
+    @torch_defaults()
     def load(where: str | Path, device: str | None = None, precision: str | None = None) -> "NoisyClassifier":
         """The classifier in the folder `where`, or in the folder of a training run."""
         inside = Path(where) / "classifier"
@@ -98,4 +101,14 @@ class Toward:
         return f"classifier toward {self.classifier.classes[self.index]}, scale {self.scale:g}"
 
     def _log_prob(self) -> Callable[[Tensor, Level], Tensor]:
-        return lambda x_t, level: self.classifier(x_t, level)[:, self.index]
+        return lambda x_t, level: _finite(self.classifier(x_t, level)[:, self.index], level)
+
+
+def _finite(log_p: Tensor, level: Level) -> Tensor:
+    """What the classifier gave; a `NonFiniteError` if there is a number in it that is not finite."""
+    if not bool(log_p.isfinite().all()):
+        raise NonFiniteError(
+            f"the classifier gave a number that is not finite (at t = {float(level.t[0]):g}): its weights are damaged,"
+            " or want float32"
+        )
+    return log_p

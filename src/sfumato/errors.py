@@ -65,5 +65,5 @@ def quoted(value: object, most: int = 100) -> str:
     try:
         text = " ".join(repr(value).split())
     except Exception:  # such as a number of more digits than Python writes
-        text = f"a {type(value).__name__}"
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -7,6 +7,7 @@ from typing import Any
 from sfumato import system_file
 from sfumato.codec import Latent
 from sfumato.condition.clip_file import is_single
+from sfumato.core.defaults import torch_defaults
 from sfumato.errors import FormatError, InputError, nearest
 from sfumato.interop import folder
 from sfumato.parts import AUTOENCODERS, CODECS
@@ -14,6 +15,7 @@ from sfumato.store import PICKLED, refusal
 from sfumato.system import System
 
 
+@torch_defaults()
 def load(
     where: str | Path,
     device: str | None = None,
@@ -27,6 +29,15 @@ def load(
 
     Device and precision are the best that the machine has, unless told: see `System.to`.
     """
+    system = _opened(where, device, precision, config, prediction)
+    given = {"model": str(where), "config": config and str(config), "prediction": prediction}
+    system.opened = {name: value for name, value in given.items() if value is not None}
+    return system
+
+
+def _opened(
+    where: str | Path, device: str | None, precision: str | None, config: str | Path | None, prediction: str | None
+) -> System:
     refuse_pickle(Path(where))
     if is_single(where):
         from sfumato.interop import checkpoint, single_file

@@ -67,6 +67,17 @@ def dtype(precision: Precision) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
+def float32_math(device: torch.device) -> dict[str, str]:
+    """How float32 is multiplied on a device, where a caller has set that otherwise than it is when torch starts: what a
+    record has to say, since pictures differ."""
+    backends = torch.backends
+    cuda = device.type == "cuda"
+    places = {"matmul": backends.cuda if cuda else backends.mkldnn, "conv": backends.cudnn if cuda else backends.mkldnn}
+    found = {op: getattr(getattr(place, op, None), "fp32_precision", "none") for op, place in places.items()}
+    usual = {"matmul": ("none", "ieee"), "conv": ("none", "tf32" if cuda else "ieee")}
+    return {f"float32_{op}": kind for op, kind in found.items() if kind not in usual[op]}
+
+
 @cache
 def peak(device: torch.device, precision: Precision) -> float:
     """FLOP/s of the fastest of two 3×3 convolutions: what a network of such convolutions could at best come near."""

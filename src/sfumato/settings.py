@@ -1,8 +1,8 @@
 """How to draw: what a system is saved with, and what a call may change."""
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,13 +18,17 @@ from sfumato.core.noise import Noise
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.guide import Clip, Threshold
 from sfumato.parts import SAMPLERS, SPACINGS, part_field
 from sfumato.sample import DDIM, Sampler
-from sfumato.sample.driver import check_steps
+from sfumato.sample.driver import check_evaluations, check_steps
 
 MOST_SIDE = 16384
+MOST_LISTED = 1_000_000
+"""The most that a list among the arguments may hold."""
+MOST_NUMBER = 1e30
+"""The largest guidance, or end of its interval: well within what float32 holds."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,10 @@ class Settings:
     bound: Bound | None = None
     manners: Mapping[str, Manner] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("size", "steps", "guidance", "interval", "rescale"):
+            object.__setattr__(self, name, _own(getattr(self, name)))
+
     def dump(self) -> dict[str, Any]:
         """The settings as data, ready for JSON."""
         manners = {
@@ -107,21 +115,18 @@ class Settings:
 
     def check(self) -> None:
         """Raise an `InputError` for what is wrong in itself, whatever the system."""
-        sides = [side for side in listed("size", self.size) if type(side) is int and 1 <= side <= MOST_SIDE]
-        if len(sides) != 2 or len(self.size) != 2:
-            raise ShapeError(f"size must be (width, height), each from 1 to {MOST_SIDE:,}, not {self.size!r}")
+        sides = listed("size", self.size)
+        if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MOST_SIDE for side in sides):
+            raise ShapeError(f"size must be (width, height), each from 1 to {MOST_SIDE:,}, not {quoted(self.size)}")
         whole("steps", self.steps, -(2**63), 2**63)  # how many there may be is the grid's to say
-        number = isinstance(self.guidance, int | float) and not isinstance(self.guidance, bool)
-        if not number or not math.isfinite(self.guidance) or self.guidance < 0:
-            raise InputError(f"guidance must be a number from 0 up, not {self.guidance!r}; 1 is off")
+        if not _is_number(self.guidance, 0, MOST_NUMBER):
+            raise InputError(f"guidance must be a number from 0 up, not {quoted(self.guidance)}; 1 is off")
         if self.interval is not None:
-            ends = [
-                end for end in listed("interval", self.interval) if isinstance(end, int | float) and math.isfinite(end)
-            ]
-            if len(ends) != 2 or len(self.interval) != 2 or not 0 <= ends[0] < ends[1]:
-                raise InputError(f"interval must be two sigma/alpha with 0 ≤ low < high, not {self.interval!r}")
-        if not isinstance(self.rescale, int | float) or not 0 <= self.rescale <= 1:
-            raise InputError(f"rescale must lie between 0 (off) and 1, not {self.rescale!r}")
+            ends = listed("interval", self.interval)
+            if len(ends) != 2 or not all(_is_number(end, 0, MOST_NUMBER) for end in ends) or not ends[0] < ends[1]:
+                raise InputError(f"interval must be two sigma/alpha with 0 ≤ low < high, not {quoted(self.interval)}")
+        if not _is_number(self.rescale, 0, 1):
+            raise InputError(f"rescale must lie between 0 (off) and 1, not {quoted(self.rescale)}")
         if self.bound is not None and self.bound.limit is not None and not self.bound.limit > 0:
             raise InputError(f"the limit of x_0 must be above 0, not {self.bound.limit!r}")
 
@@ -191,26 +196,45 @@ class Stub:
 def try_out(stub: Stub, sampler: Sampler[Any], spacing: Spacing, steps: int) -> None:
     """Make the first move of a walk with `stub`: what cannot be drawn with says so here, before anything long."""
     now, then, *_ = levels(stub.schedule, spacing, steps)
-    x = torch.zeros(1, 1)
+    check_evaluations(sampler, steps)
+    x = torch.zeros(1, 1, dtype=torch.float32)
     sampler.step(stub, x, now, then, sampler.init(x), Noise([0]))
     check_steps(sampler, steps)
 
 
 def listed(name: str, value: Any) -> list[Any]:
     """Several things as a list."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InputError(f"{name} must be a list, not {value!r}")
-    return list(value)
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError
+        found = list(islice(value, MOST_LISTED + 1))
+    except TypeError:
+        raise InputError(f"{name} must be a list, not {quoted(value)}") from None
+    if len(found) > MOST_LISTED:
+        raise InputError(f"{name} must be a list of at most {MOST_LISTED:,}, and is longer: give them in parts")
+    return found
 
 
 def whole(name: str, value: Any, low: int, high: int) -> int:
     """A whole number within bounds; a truth value is none."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        raise InputError(f"{name} must be a whole number from {low:,} to {high:,}, not {value!r}")
+        raise InputError(f"{name} must be a whole number from {low:,} to {high:,}, not {quoted(value)}")
     return int(value)
+
+
+def _is_number(value: Any, low: float, high: float) -> bool:
+    """Whether a value is a number within bounds; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _own(value: Any) -> Any:
+    """A number of numpy's or torch's, or several, as Python's own, which JSON knows; anything else as it is."""
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        value = value.tolist()
+    return tuple(_own(one) for one in value) if isinstance(value, list | tuple) else value
 
 
 def _read(name: str, value: Any) -> Any:
     if isinstance(value, str) and name in ("sampler", "spacing"):
         return (SAMPLERS if name == "sampler" else SPACINGS).parse(value)
-    return tuple(value) if isinstance(value, list) else value
+    return value

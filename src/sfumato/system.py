@@ -2,25 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sfumato import files, machine, system_file
 from sfumato.codec import Codec
 from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
+from sfumato.condition.reading import as_text
 from sfumato.core.condition import Condition
-from sfumato.core.defaults import torch_defaults
+from sfumato.core.defaults import by_defaults, torch_defaults
 from sfumato.core.grid import Spacing, levels, spread
 from sfumato.core.noise import Noise
 from sfumato.denoise import Denoiser, DenoiserLike
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, NonFiniteError, ShapeError, quoted
 from sfumato.guide import ClassifierFree, Watch
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.sample import Sampler, sample
@@ -60,6 +62,8 @@ class System:
     ) -> None:
         self.codec, self.conditioner, self.denoiser, self.settings = codec, conditioner, denoiser, settings
         self.about = about or {}
+        self.opened: dict[str, Any] = {}
+        """By what it was opened, for records: the `model`, as `sfumato generate` takes it."""
         self._weights: tuple[str, object] | None = None
         self._laid_out = False
 
@@ -130,36 +134,54 @@ class System:
         - `guide`: puts a guide of your own around the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`;
         - `batch`: how many are drawn at once; None fits it to their size.
         """
-        prompts = [prompt] if prompt is None or isinstance(prompt, str | int) else listed("prompt", prompt)
-        seeds = [whole("a seed", seed, 0, 2**63 - 1) for seed in listed("seeds", seeds)]
-        batch = whole("batch", batch, 1, 2**20) if batch is not None else None
-        if not prompts or not seeds:
-            raise InputError("nothing to draw: give at least one prompt and one seed")
-        chosen = self.settings.but(
-            size=size,
-            sampler=sampler,
-            spacing=spacing,
-            steps=steps,
-            guidance=guidance,
-            interval=interval,
-            rescale=rescale,
+        with torch_defaults():
+            prompts = [_said(one) for one in _prompts(prompt)]
+            negative = _said(negative)
+            seeds = [whole("a seed", seed, 0, 2**63 - 1) for seed in listed("seeds", seeds)]
+            batch = whole("batch", batch, 1, 2**20) if batch is not None else None
+            if not prompts or not seeds:
+                raise InputError("nothing to draw: give at least one prompt and one seed")
+            chosen = self.settings.but(
+                size=size,
+                sampler=sampler,
+                spacing=spacing,
+                steps=steps,
+                guidance=guidance,
+                interval=interval,
+                rescale=rescale,
+            )
+            given = [prompt for prompt in (*prompts, negative) if prompt not in (None, "")]
+            if chosen.guidance == 1 and negative not in (None, ""):
+                raise InputError("a negative prompt needs guidance, which is off at 1: give guidance=2 or so")
+            # is an empty prompt asked as well?
+            self.check(chosen, prompted=bool(given) and len(given) < len(prompts) + 1)
+            self._check_beside(beside, chosen)
+            _check_guide(guide)
+            conditioner = self.conditioner
+            if isinstance(conditioner, ClipText):
+                conditioner = conditioner.sized(chosen.size)
+            conditioner([*prompts, negative])  # an unknown prompt stops here, before anything is drawn
+            tell = partial(self._condition, conditioner, beside)
+            wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
+            around = partial(self._guided, tell=tell, chosen=chosen, negative=negative, guide=guide)
+            record = {} if negative is None else {"negative": negative}
+            record |= {} if guide is None else {"guide": str(guide)}
+            record |= {} if beside is None else {"beside": files.tensors_sha256({"beside": beside})}
+            batch = batch or self.batch(chosen.size)
+        return by_defaults(
+            self._within_memory(self._frames(wanted, chosen, tell, around, record, batch), chosen, batch)
         )
-        given = [prompt for prompt in (*prompts, negative) if prompt not in (None, "")]
-        if chosen.guidance == 1 and negative not in (None, ""):
-            raise InputError("a negative prompt needs guidance, which is off at 1: give guidance=2 or so")
-        self.check(chosen, prompted=bool(given) and len(given) < len(prompts) + 1)  # is an empty prompt asked as well?
-        self._check_beside(beside, chosen)
-        conditioner = self.conditioner
-        if isinstance(conditioner, ClipText):
-            conditioner = conditioner.sized(chosen.size)
-        conditioner([*prompts, negative])  # an unknown prompt stops here, before anything is drawn
-        tell = partial(self._condition, conditioner, beside)
-        wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
-        around = partial(self._guided, tell=tell, chosen=chosen, negative=negative, guide=guide)
-        record = {} if negative is None else {"negative": negative}
-        record |= {} if guide is None else {"guide": str(guide)}
-        record |= {} if beside is None else {"beside": files.tensors_sha256({"beside": beside})}
-        return self._frames(wanted, chosen, tell, around, record, batch or self.batch(chosen.size))
+
+    def _within_memory(
+        self, frames: Generator[Frame, None, None], chosen: Settings, batch: int
+    ) -> Generator[Frame, None, None]:
+        """The frames; where memory is short, an error that says what to draw less of."""
+        less = f"batch={batch // 2} (-n 1 on the command line) or a smaller size" if batch > 1 else "a smaller size"
+        width, height = chosen.size
+        with machine.memory_errors(
+            f"drawing {batch} of {width}×{height} at once does not fit the memory: give {less}, or bfloat16"
+        ):
+            yield from frames
 
     def _frames(
         self,
@@ -169,14 +191,16 @@ class System:
         guided: Callable[[Sequence[Prompt]], DenoiserLike],
         extra: dict[str, Any],
         batch: int,
-    ) -> Iterator[Frame]:
+    ) -> Generator[Frame, None, None]:
         grid = levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
-        record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **chosen.dump(), **extra}
+        record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **self.opened, **chosen.dump(), **extra}
         record.pop("manners", None)  # of samplers that were not asked for
         record["precision"] = str(next(self.denoiser.parameters()).dtype).removeprefix("torch.")
+        record |= machine.float32_math(self.device)
         batches = [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
         total = len(batches) * chosen.steps
-        self.denoiser.eval()
+        for module in (self.denoiser, *self._parts().values()):
+            module.eval()
         self._lay_out()
         for nth, part in enumerate(batches):
             prompts = [prompt for prompt, _ in part]
@@ -217,10 +241,18 @@ class System:
         told = conditioner.negative(prompts) if negative and isinstance(conditioner, ClipText) else conditioner(prompts)
         if beside is not None:
             told = replace(told, image=beside.expand(len(prompts), *beside.shape))
+        for name, value in told.open_doors().items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise NonFiniteError(
+                    f"the conditioner gave {name} that are not finite for {quoted(list(prompts))}: its weights are"
+                    " damaged, or want float32"
+                )
         return told.to(self.device)
 
     def _check_beside(self, beside: Tensor | None, chosen: Settings) -> None:
         """Raise a `ShapeError` unless there are the channels that the network sees beside a sample, of its size."""
+        if beside is not None and not (isinstance(beside, Tensor) and beside.is_floating_point()):
+            raise InputError(f"beside must be a tensor of real numbers, not {quoted(beside)}")
         wanted: int = getattr(self.denoiser.network, "image", 0)
         shape = (wanted, *self.codec.shape(chosen.size)[1:]) if wanted else None
         found = None if beside is None else tuple(beside.shape)
@@ -360,3 +392,24 @@ class System:
         system = System(codec, said.conditioner, denoiser, said.settings.settings(), said.about)
         system.declare(said.digest)
         return system.to(device, precision)
+
+
+def _prompts(given: Any) -> list[Any]:
+    """One prompt or several, as a list."""
+    return [given] if given is None or isinstance(given, str | int | np.integer) else listed("prompt", given)
+
+
+def _said(prompt: Any) -> Prompt:
+    """A prompt as it is read, and as records hold it."""
+    if isinstance(prompt, bool) or not (prompt is None or isinstance(prompt, str | int | np.integer)):
+        raise InputError(f"a prompt is a text, or the number of a class, not {quoted(prompt)}")
+    return as_text(prompt) if isinstance(prompt, str) else None if prompt is None else int(prompt)
+
+
+def _check_guide(guide: Any) -> None:
+    """Raise an `InputError` for a guide that cannot be put around a denoiser."""
+    if guide is not None and not callable(guide):
+        raise InputError(
+            f"a guide is called with the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`, and not"
+            f" {quoted(guide)}"
+        )

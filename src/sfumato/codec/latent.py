@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from sfumato.codec.tiles import tiled
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.nn.autoencoder import Autoencoder
 
 
@@ -61,15 +61,18 @@ class Latent(nn.Module):
             z = tiled(lambda part: self.network.encode(part).float(), x, factor, 1)
         else:
             z = self.network.encode(x).float()
-        return (z - self._across(self.shift, z)) * self._across(self.scale, z)
+        return (_finite(z, "latents") - self._across(self.shift, z)) * self._across(self.scale, z)
 
     @torch.no_grad()
     def decode(self, samples: Tensor) -> Tensor:
+        """Samples → pictures in [−1, 1]; a `NonFiniteError` where the weights give none."""
         z = samples / self._across(self.scale, samples) + self._across(self.shift, samples)
         z, factor = self._like_weights(z), self.network.factor
         if max(z.shape[-2:]) * factor > self.whole:
-            return tiled(lambda part: self.network.decode(part).float(), z, 1, factor).clamp_(-1, 1)
-        return self.network.decode(z).float().clamp(-1, 1)
+            pictures = tiled(lambda part: self.network.decode(part).float(), z, 1, factor)
+        else:
+            pictures = self.network.decode(z).float()
+        return _finite(pictures, "pictures").clamp_(-1, 1)
 
     def within(self, picture: Tensor, mask: Tensor) -> Tensor:
         """What a network that paints within a picture sees beside its sample: [1 + channels, h/f, w/f].
@@ -95,6 +98,15 @@ class Latent(nn.Module):
 
     def _across(self, values: tuple[float, ...], z: Tensor) -> Tensor:
         return torch.tensor(values, device=z.device, dtype=z.dtype).reshape(-1, 1, 1)
+
+
+def _finite(x: Tensor, name: str) -> Tensor:
+    """What the codec gave; a `NonFiniteError` if there is a number in it that is not finite."""
+    if not bool(x.isfinite().all()):
+        raise NonFiniteError(
+            f"the codec gave {name} with a number that is not finite: its weights are damaged, or want float32"
+        )
+    return x
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

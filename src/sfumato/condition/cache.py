@@ -99,7 +99,7 @@ def _encoded(conditioner: Text, texts: Sequence[str], progress: Callable[[int, i
     tokenizer = conditioner.encoder.tokenizer
     lengths = torch.tensor([len(tokenizer.ids(text, conditioner.length)) for text in texts])
     ends = lengths.cumsum(0)
-    vectors = torch.empty(len(texts), conditioner.doors["vector"])
+    vectors = torch.empty(len(texts), conditioner.doors["vector"], dtype=torch.float32)
     tokens = torch.empty(int(ends[-1]), conditioner.doors["tokens"], dtype=torch.float16)
     order: list[int] = lengths.argsort(stable=True).tolist()
     for first in range(0, len(texts), BATCH):

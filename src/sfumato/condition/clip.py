@@ -166,7 +166,7 @@ class ClipText:
             states, pooled = states * told[:, None, None], pooled * told[:, None]
         if self.family == "sd":
             return Condition(tokens=states)
-        numbers = torch.tensor(self._numbers(score), device=states.device)
+        numbers = torch.tensor(self._numbers(score), device=states.device, dtype=torch.float32)
         waves = sinusoidal(numbers, self.waves, cosine_first=True, frequency_shift=0.0).flatten()
         return Condition(torch.cat([pooled, waves.expand(len(rows), -1)], dim=1), states)
 

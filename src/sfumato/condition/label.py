@@ -58,7 +58,7 @@ class Labels:
         return {"vector": len(self.classes)}
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
-        vector = torch.zeros(len(prompts), len(self.classes))
+        vector = torch.zeros(len(prompts), len(self.classes), dtype=torch.float32)
         for row, prompt in zip(vector, prompts, strict=True):
             if prompt not in (None, ""):
                 row[self.index(prompt)] = 1.0

@@ -10,6 +10,7 @@ from sfumato.condition.label import Prompt
 from sfumato.condition.minilm import MiniLM
 from sfumato.condition.reading import read
 from sfumato.core.condition import Condition
+from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError
 
 SHORTEST = 4
@@ -38,6 +39,7 @@ class Text:
     def doors(self) -> dict[str, int]:
         return {"vector": self.encoder.pooled, "tokens": self.encoder.width}
 
+    @torch_defaults()
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
         texts = [self.read(prompt) for prompt in prompts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}  # each text is encoded once

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,11 +72,11 @@ class Discrete:
         most = schedule.T if self.most is None else self.most
         if self.times == "trailing":
             return (most - schedule.T / steps * torch.arange(steps, dtype=torch.float64)).round() - 1
-        place = torch.arange(steps + self.open, dtype=torch.float64)
+        count = steps + self.open
         if self.times == "leading":
-            rising = most // len(place) * place + self.offset
+            rising = most // count * torch.arange(count, dtype=torch.float64) + self.offset
         else:
-            rising = place * ((most - 1) / max(len(place) - 1, 1))
+            rising = torch.from_numpy(np.linspace(0.0, most - 1, count))  # exact at its end
             rising = rising.round() if self.whole else rising
         return rising.flip(0)[:steps]
 

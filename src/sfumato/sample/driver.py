@@ -14,9 +14,13 @@ from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
-from sfumato.errors import InputError, NonFiniteError
+from sfumato.errors import InputError, NonFiniteError, quoted
 
 S = TypeVar("S")
+MOST_REPEATS = 1_000
+MOST_EVALUATIONS = 1_000_000
+"""How often a sampler may ask the network about one sample, in a move and in all: more is never meant."""
+
 Still = tuple[Tensor, None]
 """What a sampler that remembers nothing hands back."""
 
@@ -96,6 +100,7 @@ def sample(
     `NonFiniteError` that names the move and the time.
     """
     check_steps(sampler, len(levels) - 1)
+    check_evaluations(sampler, len(levels) - 1)
     if any(not bool((level.sigma > 0).all()) for level in levels[:-1]):
         raise InputError("a move cannot start from clean data (sigma 0): leave that level out, or put it last")
     state, moves = sampler.init(x), len(levels) - 1
@@ -119,4 +124,14 @@ def check_steps(sampler: Sampler[Any], steps: int) -> None:
         raise InputError(
             f"{sampler} needs at least {sampler.least} steps to be of its order, not {steps}: take more steps, a lower"
             " order, or ddim, which needs 1"
+        )
+
+
+def check_evaluations(sampler: Sampler[Any], steps: int) -> None:
+    """Raise an `InputError` if a sampler that repeats something within a move, `repeats` times, would never end."""
+    repeats = getattr(sampler, "repeats", 1)
+    if repeats > MOST_REPEATS or repeats * steps > MOST_EVALUATIONS:
+        raise InputError(
+            f"{quoted(sampler)} asks the network {repeats:,} times a move, in {steps:,} moves: at most"
+            f" {MOST_REPEATS:,} a move and {MOST_EVALUATIONS:,} in all can be drawn with; take fewer"
         )

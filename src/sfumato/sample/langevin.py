@@ -38,6 +38,11 @@ class Langevin(Stateless):
     size: float
     steps: int = 1
 
+    @property
+    def repeats(self) -> int:
+        """How often a move asks the network."""
+        return self.steps + 1
+
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
         if not 0 < self.size < math.inf:
             raise InputError(f"the size of a Langevin step must be above 0 and finite, not {self.size}")
@@ -58,6 +63,11 @@ class AnnealedLangevin(Stateless):
 
     steps: int = 100
     rate: float = 0.2
+
+    @property
+    def repeats(self) -> int:
+        """How often a move asks the network."""
+        return self.steps + 1
 
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
         if not 0 < self.rate < 4:
@@ -92,6 +102,11 @@ class PredictorCorrector:
     @property
     def least(self) -> int:
         return self.predictor.least
+
+    @property
+    def repeats(self) -> int:
+        """How often a move asks the network."""
+        return getattr(self.predictor, "repeats", 1) + self.corrections
 
     def init(self, x: Tensor) -> Any:
         return self.predictor.init(x)
