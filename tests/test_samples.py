@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import random
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from sfumato.condition import Labels
 from sfumato.core.parameterization import X0
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
-from sfumato.errors import FormatError, InputError, StorageError
+from sfumato.errors import FormatError, InputError, NonFiniteError, StorageError
 from sfumato.nn.unet import UNet
 from sfumato.parts import SAMPLERS, SPACINGS
 from sfumato.samples import Samples, png, read_record, sheet, to_image
@@ -55,6 +58,13 @@ def test_black_white_and_what_lies_beyond() -> None:
     picture = torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 5)
     assert np.asarray(to_image(picture)).tolist() == [[0, 0, 128, 255, 255]]
     assert np.asarray(to_image(picture.to(torch.bfloat16))).tolist() == [[0, 0, 128, 255, 255]]
+
+
+def test_a_picture_of_no_numbers_is_none(tmp_path: Path) -> None:
+    drawn = Samples(torch.full((1, 1, 2, 2), torch.nan), ({"seed": 0},))
+    with pytest.raises(NonFiniteError, match="a picture holds NaN"):
+        drawn.save(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_channels_are_no_picture() -> None:
@@ -145,6 +155,40 @@ def test_another_picture_of_the_name_stays(tmp_path: Path) -> None:
     assert all(np.array_equal(one, np.asarray(image)) for one, image in zip(held, drawn.images(), strict=True))
 
 
+def test_what_is_in_the_way_of_a_picture_stays(tmp_path: Path) -> None:
+    """A folder, a pipe, a link to nowhere, a file that may not be read: none is a picture of ours."""
+    (tmp_path / "a-0.png").mkdir()
+    os.mkfifo(tmp_path / "a-0_2.png")
+    (tmp_path / "a-0_3.png").symlink_to("nowhere")
+    held = sorted(tmp_path.iterdir())
+    assert [path.name for path in samples("a").save(tmp_path)] == ["a-0_4.png"]
+    assert sorted(tmp_path.iterdir()) == [*held, tmp_path / "a-0_4.png"]
+
+
+def test_no_picture_is_lost_where_several_keep_theirs_at_once(tmp_path: Path) -> None:
+    def keep(kind: int) -> list[Path]:
+        pictures = Samples(torch.full((5, 1, 2, 2), kind / 4), tuple({"prompt": "a", "seed": s} for s in range(5)))
+        return pictures.save(tmp_path)
+
+    with ThreadPoolExecutor(4) as threads:
+        kept = [path for paths in threads.map(keep, range(4)) for path in paths]
+    assert len(set(kept)) == 20 and sorted(kept) == sorted(tmp_path.iterdir())
+
+
+def test_a_picture_that_comes_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may write between the look and the write."""
+    (tmp_path / "a-0.png").write_text("another's")
+    monkeypatch.setattr("sfumato.samples.os.path.lexists", lambda _: False)
+    assert [path.name for path in samples("a").save(tmp_path)] == ["a-0_2.png"]
+    assert (tmp_path / "a-0.png").read_text() == "another's"
+
+
+@pytest.mark.parametrize("seed", ["../../up", "/etc/x", "a/b", ".", "\udc80"])
+def test_an_odd_seed_stays_inside_the_folder(seed: str, tmp_path: Path) -> None:
+    (path,) = Samples(ramp(1), ({"seed": seed},)).save(tmp_path / "out")
+    assert path.parent == tmp_path / "out" and list(tmp_path.rglob("*.png")) == [path]
+
+
 def test_a_folder_that_is_a_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(StorageError, match=r"cannot write .*a-0\.png: .*; choose a folder that you may write to$"):
@@ -208,6 +252,15 @@ def test_any_record_survives_the_file(tmp_path: Path) -> None:
     assert read_record(path) == record
 
 
+@pytest.mark.parametrize(
+    ("prompt", "held"),
+    [("a \udcff cat", "a \ufffd cat"), ("half \ud83d", "half \ufffd"), ("\ud83d\ude00", "😀")],
+)
+def test_a_record_of_broken_text_is_written_as_it_is_read(prompt: str, held: str, tmp_path: Path) -> None:
+    (path,) = Samples(ramp(1), ({"prompt": prompt, "guide": prompt},)).save(tmp_path)
+    assert read_record(path) == {"prompt": held, "guide": held}
+
+
 def image_bytes(kind: str, **options: Any) -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (4, 4)).save(stream, kind, **options)
@@ -265,6 +318,25 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_bytes(small + text + block(b"IDAT", zlib.compress(b"\0")) + block(b"IEND", b""))
     with pytest.raises(FormatError, match="cannot be read as a PNG"):
         read_record(tmp_path / "text.png")
+
+
+def test_a_text_of_many_megabytes_is_not_read(tmp_path: Path) -> None:
+    """Pillow bounds packed text alone."""
+    path = tmp_path / "a.png"
+    path.write_bytes(image_bytes("PNG", pnginfo=chunk(json.dumps({"a": [{}] * 2**20}))))
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="cannot be read as a PNG|carries no record"):
+            read_record(path)
+        assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(FormatError, match="it is not a file$"):
+        read_record(tmp_path / "a.png")
 
 
 def test_reading_a_record_decodes_no_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 """What a system drew, ready to look at, to keep and to repeat."""
 
+import contextlib
 import io
 import itertools
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,14 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from sfumato.errors import FormatError, InputError
-from sfumato.files import parse_json, write_bytes
+from sfumato.disk import Taken
+from sfumato.errors import FormatError, InputError, NonFiniteError
+from sfumato.files import parse_json, readable, write_bytes
+from sfumato.wording import brief, well_formed
 
 CHUNK = "sfumato"
+MOST_HEAD = 2 * 2**20
+"""Bytes of a picture's file that are looked through for its record, which stands before the pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +49,18 @@ class Samples:
         Another picture of that name stays, and the new one is numbered; the same one is not written twice.
         """
         return [
-            _keep(Path(folder), f"{_slug(record.get('prompt'))}{record.get('seed', 0)}", png(image, record))
+            _keep(Path(folder), _stem(record), png(image, record))
             for image, record in zip(self.images(), self.records, strict=True)
         ]
 
 
 def to_image(picture: Tensor) -> Image.Image:
-    """One picture, [c, h, w] in [−1, 1], as Pillow's: grey for one channel, RGB for three."""
+    """One picture, [c, h, w] in [−1, 1], as Pillow's: grey for one channel, RGB for three; what lies beyond is black or
+    white, and a NaN a `NonFiniteError`."""
     if picture.shape[0] not in (1, 3):
         raise InputError(f"a picture has 1 or 3 channels, not {picture.shape[0]}")
+    if bool(picture.isnan().any()):
+        raise NonFiniteError("a picture holds NaN, which is no brightness: draw it in float32, or mend what gave it")
     values = ((picture.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu").numpy().astype(np.uint8)
     return Image.fromarray(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1))
 
@@ -73,7 +82,7 @@ def sheet(images: list[Image.Image], columns: int | None = None, scale: int = 1,
 def png(image: Image.Image, record: dict[str, Any]) -> bytes:
     """A PNG file that carries `record` in a text chunk."""
     text = PngImagePlugin.PngInfo()
-    text.add_itxt(CHUNK, json.dumps(record, ensure_ascii=False))
+    text.add_itxt(CHUNK, well_formed(json.dumps(record, ensure_ascii=False)))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()
@@ -81,29 +90,50 @@ def png(image: Image.Image, record: dict[str, Any]) -> bytes:
 
 def read_record(path: Path) -> dict[str, Any]:
     """The record inside a PNG that `png` made."""
+    if path.exists() and not path.is_file():
+        raise FormatError(f"{path} cannot be read as a PNG: it is not a file")
+    with readable(path), open(path, "rb") as file:
+        head = file.read(MOST_HEAD)
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(head), formats=["PNG"]) as image:
             text = image.info.get(CHUNK)  # the chunk stands before the pixels, which are not decoded
+    except Image.UnidentifiedImageError as error:
+        raise FormatError(f"{path} cannot be read as a PNG: it is something else, or damaged") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FormatError(f"{path} cannot be read as a PNG: {error}") from error
+        raise FormatError(f"{path} cannot be read as a PNG: {brief(str(error))}") from error
     if not isinstance(text, str):
         raise FormatError(f"{path} carries no record of Sfumato's: it was drawn by something else, or was edited since")
     return parse_json(text.encode(), f"the record in {path}")
 
 
 def _keep(folder: Path, stem: str, data: bytes) -> Path:
-    """Write `data` to the first of `stem.png`, `stem_2.png`, … that is free or holds it already."""
+    """Write `data` to the first of `stem.png`, `stem_2.png`, … that is free or holds it already. What is there stays,
+    whoever put it there and when."""
     for number in itertools.count(1):
         path = folder / (f"{stem}.png" if number == 1 else f"{stem}_{number}.png")
-        if not path.exists():
-            write_bytes(path, data)
-            return path
-        if path.read_bytes() == data:
+        with contextlib.suppress(Taken):
+            if not os.path.lexists(path):
+                write_bytes(path, data, new=True)
+                return path
+        if _holds(path, data):
             return path
     raise AssertionError
 
 
-def _slug(prompt: Any) -> str:
-    """A prompt as the start of a file's name."""
-    words = "".join(c if c.isalnum() else " " for c in str(prompt if prompt is not None else "")).split()
-    return "".join(f"{word}-" for word in words).encode()[:100].decode(errors="ignore")  # names are counted in bytes
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether there is a file of these bytes; one that cannot be read is another."""
+    try:
+        return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _stem(record: dict[str, Any]) -> str:
+    """A picture's prompt and seed as the name of its file: names are counted in bytes."""
+    start = "".join(f"{word}-" for word in _words(record.get("prompt"))).encode()[:100].decode(errors="ignore")
+    return start + ("".join(_words(record.get("seed")))[:40] or "0")
+
+
+def _words(value: Any) -> list[str]:
+    """A value as words that a file's name may hold."""
+    return "".join(c if c.isalnum() else " " for c in str(value if value is not None else "")).split()
