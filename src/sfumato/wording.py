@@ -18,7 +18,11 @@ def well_formed(text: str) -> str:
     Such halves come from JSON that was cut amid an emoji, and from bytes of file names and command lines that are no
     UTF-8. Every text that a user or a file gives goes through here once, where it enters.
     """
-    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def folded(text: str) -> str:

@@ -1,6 +1,7 @@
 """A .zip is read like the folder it holds, and a hostile one does no harm."""
 
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_member_that_unpacks_too_large_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfumato.data.archive.MAX_BYTES", 1000)
+    monkeypatch.setattr("sfumato.data.tree.MAX_BYTES", 1000)
     source = open_source(pack(tmp_path / "a.zip", {"a.png": bytes(10_000_000), "b.png": PICTURE}))
     with pytest.raises(DataError, match=r"a\.png: expected at most 1,000 bytes, came 10,000,000; take it out"):
         source.image(0)
@@ -96,6 +97,48 @@ def test_damaged_data_is_named(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"^a\.png: expected a whole member, came damaged data \(Bad CRC-32"):
         open_source(path).image(0)
+
+
+@pytest.mark.parametrize("name", ("\0b.png", "\0"))
+def test_a_name_that_begins_with_a_zero_byte_is_refused(tmp_path: Path, name: str) -> None:
+    path = pack(tmp_path / "a.zip", {"ok.png": PICTURE, "Q" + name[1:]: PICTURE})
+    path.write_bytes(path.read_bytes().replace(b"Q" + name[1:].encode(), name.encode()))
+    with pytest.raises(DataError, match=r"expected names below the archive's root, came ''; pack it again"):
+        open_source(path)
+
+
+def test_folders_with_backslashes_are_folders(tmp_path: Path) -> None:
+    members = {"cats\\": b"", "cats\\1.png": PICTURE, "dogs/": b"", "dogs\\1.png": PICTURE}
+    source = open_source(pack(tmp_path / "a.zip", members))
+    assert source.classes == ("cats", "dogs") and source.notes == ()
+
+
+def test_names_in_utf8_that_is_not_flagged_are_read_as_such(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", {"caf\xe9/1.png": PICTURE, "th\xe9/1.png": PICTURE})
+    data = bytearray(path.read_bytes())
+    for start, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        place = data.find(start)
+        while place >= 0:
+            data[place + flags + 1] &= ~8
+            place = data.find(start, place + 1)
+    path.write_bytes(data)
+    assert zipfile.ZipFile(path).namelist()[0] != "café/1.png"
+    source = open_source(path)
+    assert source.classes == ("café", "thé") and source.image(0).size == (6, 4)
+
+
+@pytest.mark.parametrize("name", ("a.txt", "metadata.csv", "metadata.jsonl", "metadata.json"))
+def test_a_text_that_is_packed_as_no_text_is_stays_packed(tmp_path: Path, name: str) -> None:
+    path = pack(tmp_path / "a.zip", {"a.png": PICTURE, name: b"a\n" * 10_000_000})
+    tracemalloc.start()
+    try:
+        source = open_source(path)
+    except DataError as error:
+        assert f"{name}: expected at most" in str(error)
+    else:
+        assert "1 caption file passed over: a.txt (a.txt: expected at most" in source.notes[0]
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("data", (b"", b"junk", PICTURE))

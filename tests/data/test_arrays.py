@@ -1,6 +1,7 @@
 """A .npz of pictures, checked for type, shape and size, and never unpickled."""
 
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,12 @@ def test_the_fingerprint_covers_every_byte(tmp_path: Path) -> None:
         ({}, DataError, "came none; rename it"),
         ({"images": IMAGES / 255}, DataError, r"expected .* uint8, came float64; convert by \(x \* 255\)\.round\(\)"),
         ({"images": IMAGES.astype(int)}, DataError, r"came int64; convert by astype\('uint8'\) if every value is 0"),
+        ({"images": IMAGES > 9}, DataError, r"came bool; convert by \(x \* 255\)\.astype\('uint8'\)$"),
+        (
+            {"images": IMAGES[0]},
+            ShapeError,
+            r"came \(4, 6, 3\), which is one picture in colour or 4 grey ones; save images\[None\] for the first",
+        ),
         ({"images": IMAGES[0, 0]}, ShapeError, r"\(n, h, w\) or \(n, h, w, c\) with c of 1, 3 or 4, came \(6, 3\)"),
         ({"images": IMAGES.transpose(0, 3, 1, 2)}, ShapeError, r"came \(3, 3, 4, 6\); transpose it by \(0, 2, 3, 1\)"),
         ({"images": np.uint8(3)}, ShapeError, r"came \(\); reshape it"),
@@ -95,6 +102,33 @@ def test_what_does_not_fit_is_said(tmp_path: Path, arrays: dict[str, Any], error
     with pytest.raises(error, match=text) as caught:
         open_source(save(tmp_path, **arrays))
     assert "\n" not in str(caught.value)
+
+
+def test_thin_grey_pictures_are_counted_by_what_is_said_of_them(tmp_path: Path) -> None:
+    assert len(open_source(save(tmp_path, images=IMAGES[0], labels=np.arange(4)))) == 4
+    assert len(open_source(save(tmp_path, images=IMAGES[0], captions=np.array(list("abcd"))))) == 4
+    assert len(open_source(save(tmp_path, images=IMAGES[0][..., None]))) == 4
+
+
+def test_pictures_of_zeros_and_ones_are_noted(tmp_path: Path) -> None:
+    source = open_source(save(tmp_path, images=(IMAGES > 99).astype(np.uint8)))
+    assert source.notes == ("every value is 0 or 1, nearly black: multiply by 255 if 1 is white",)
+    assert open_source(save(tmp_path, images=np.zeros_like(IMAGES))).notes == ()
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("key", ("captions", "classes"))
+def test_numbers_that_are_no_characters_are_refused(tmp_path: Path, key: str, order: str) -> None:
+    strings = np.full(3, 0x7FFFFFFF, f"{order}i4").view(f"{order}U1")
+    with pytest.raises(DataError, match=f"'{key}': expected a whole array, came .*numbers that are no characters"):
+        open_source(save(tmp_path, images=IMAGES, **{key: strings}))
+    whole = np.array(["a", "é", "😀"]).astype(f"{order}U1")
+    assert open_source(save(tmp_path, images=IMAGES, captions=whole)).captions(2) == ("😀",)
+
+
+def test_arrays_by_columns_are_read_as_they_were_saved(tmp_path: Path) -> None:
+    source = open_source(save(tmp_path, images=np.asfortranarray(IMAGES)))
+    np.testing.assert_array_equal(np.asarray(source.image(2)), IMAGES[2])
 
 
 @pytest.mark.parametrize("key", ("images", "labels", "captions"))
@@ -123,10 +157,13 @@ def test_a_bare_pickle_in_any_place_is_never_loaded(tmp_path: Path) -> None:
 def test_a_header_that_promises_more_than_there_is(tmp_path: Path) -> None:
     data = save(tmp_path, images=IMAGES).parent / "b.npz"
     with zipfile.ZipFile(data, "w") as archive, archive.open("images.npy", "w") as stream:
-        fields = {"descr": "|u1", "fortran_order": False, "shape": (10**6, 10**6, 10**3)}
+        fields = {"descr": "|u1", "fortran_order": False, "shape": (10**4, 10**4, 3)}
         np.lib.format.write_array_header_1_0(stream, fields)
-    with pytest.raises(DataError, match="'images': expected a whole array, came damaged data"):
+    tracemalloc.start()
+    with pytest.raises(DataError, match="'images': expected a whole array, came damaged data .*where the shape needs"):
         open_source(data)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
 
 def test_a_member_that_unpacks_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

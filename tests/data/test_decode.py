@@ -89,6 +89,17 @@ def test_messages_say_what_came_on_one_line() -> None:
     assert str(caught.value).startswith(r"'a\nb\udcff.png': ")
 
 
+def test_a_pointer_of_git_lfs_is_named() -> None:
+    with pytest.raises(DataError, match="came a pointer of Git LFS, whose files `git lfs pull` fetches"):
+        decode(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "a.png")
+
+
+def test_what_is_quoted_is_short() -> None:
+    with pytest.raises(DataError) as caught:
+        decode(b"", "x" * 5000)
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize("format", ("PPM", "TGA", "ICO", "PCX"))
 def test_other_formats_are_not_even_tried(format: str) -> None:
     with pytest.raises(DataError, match="came something else"):

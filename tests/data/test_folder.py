@@ -1,6 +1,7 @@
 """A folder of pictures: order, classes, what is passed over, links."""
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from small_pictures import encode, noise
 
 from sfumato.data import Source, open_source
+from sfumato.data.folder import read_file
 from sfumato.errors import DataError
 
 Fill = Callable[..., Path]
@@ -43,6 +45,31 @@ def test_pictures_at_the_top_mean_no_classes(folder: Fill) -> None:
     assert mixed.notes == ("no classes: 1 picture at the top beside the sub-folders cat",)
 
 
+def test_a_few_strays_do_not_cost_the_classes(folder: Fill) -> None:
+    files = {"stray.png": None, "cat/1.png": None, "cat/2.png": None, "dog/1.png": None, "dog/2.png": None}
+    source = open_source(folder(files))
+    assert source.classes == ("cat", "dog") and names(source) == ["cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"]
+    assert source.notes == (
+        "1 picture at the top, beside 2 folders of classes, left out: stray.png; put such pictures into a folder of"
+        " their class",
+    )
+    most = open_source(folder(dict.fromkeys(["1.png", "2.png", "cat/1.png", "dog/1.png"]), "most"))
+    assert most.classes == () and len(most) == 4
+    assert most.notes == ("no classes: 2 pictures at the top beside the sub-folders cat, dog",)
+
+
+def test_pictures_with_captions_are_no_strays(folder: Fill) -> None:
+    source = open_source(folder({"1.png": None, "1.txt": "x", "cat/1.png": None, "dog/1.png": None, "dog/2.png": None}))
+    assert source.classes == () and len(source) == 4
+
+
+def test_what_systems_leave_is_no_data(folder: Fill) -> None:
+    left = ["@eaDir/1.png/SYNO.png", "cat/@eaDir/1.png", "lost+found/x.png", "$RECYCLE.BIN/x.png", "__MACOSX/._1.png"]
+    files = {"cat/1.png": None, "dog/1.png": None, "cat/Thumbs.db": "x", "desktop.ini": "x", "dog/.DS_Store": "x"}
+    source = open_source(folder({**files, **dict.fromkeys(left)}))
+    assert source.classes == ("cat", "dog") and len(source) == 2 and source.notes == ()
+
+
 def test_folders_that_look_like_splits_are_pointed_out(folder: Fill) -> None:
     source = open_source(folder({"train/1.png": None, "test/2.png": None}))
     assert source.notes == ("the classes test, train look like splits: to train on one, name its folder",)
@@ -52,7 +79,10 @@ def test_hidden_files_are_passed_over_and_others_counted(folder: Fill) -> None:
     files = {"a.PNG": None, ".b.png": None, ".git/c.png": None, "d.pdf": "x", "e.json": "{}", "f.csv": "", "g.txt": "x"}
     source = open_source(folder(files))
     assert names(source) == ["a.PNG"]
-    assert source.notes == ("1 file of other kinds passed over: d.pdf",)
+    assert source.notes == (
+        "1 file of other kinds passed over: d.pdf",
+        "3 texts that no picture answers to: e.json, f.csv, g.txt",
+    )
 
 
 def test_a_folder_without_pictures_is_an_error_that_says_what_there_is(folder: Fill) -> None:
@@ -95,9 +125,43 @@ def test_files_that_cannot_be_opened_are_broken_pictures(folder: Fill) -> None:
 
 
 def test_a_file_beyond_the_limit_is_not_read_whole(folder: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfumato.data.folder.MAX_BYTES", 50)
+    monkeypatch.setattr("sfumato.data.tree.MAX_BYTES", 50)
     with pytest.raises(DataError, match=r"^a\.png: expected at most 50 bytes, came more"):
         open_source(folder({"a.png": None})).image(0)
+
+
+def test_a_file_is_read_with_no_more_room_than_its_size(folder: Fill) -> None:
+    source = open_source(folder({"a.png": None}))
+    tracemalloc.start()
+    source.image(0)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_a_file_that_grows_is_read_whole(folder: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(noise(200, 200))
+    root = folder({"a.png": data})
+    status = os.stat(root / "a.png")
+    small = os.stat_result((*status[:6], 10, *status[7:]))
+    monkeypatch.setattr("os.fstat", lambda _: small)
+    assert read_file(str(root / "a.png"), "a.png") == data
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "a.txt", "train-images-idx3-ubyte", "x.parquet"])
+def test_a_pipe_in_the_place_of_a_file_holds_nothing_up(folder: Fill, name: str) -> None:
+    root = folder({"a.png": None})
+    os.mkfifo(root / name)
+    try:
+        assert len(open_source(root)) == 1
+    except DataError as error:
+        assert str(error) == f"{name}: expected a file, came a device or pipe; take it out"
+
+
+def test_class_folders_of_bytes_that_are_no_utf8_have_names_that_can_be_written(folder: Fill) -> None:
+    root = folder({"tea/1.png": None, os.fsdecode(b"caf\xe9/1.png"): None})
+    source = open_source(root)
+    assert source.classes == ("caf\ufffd", "tea") and source.image(0).size == (6, 4)
+    assert source.notes == ("1 class name with bytes or halves that are no characters: caf\ufffd",)
 
 
 def test_names_that_do_not_print_are_escaped(folder: Fill) -> None:

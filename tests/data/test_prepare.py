@@ -90,6 +90,14 @@ def test_channels_follow_the_pictures(folder: Fill) -> None:
     assert prepare(mixed, channels=4).pixels.shape == (2, 4, 8, 8)
 
 
+@pytest.mark.parametrize(("most", "noted"), [(4095, True), (4096, False)])
+def test_sixteen_bits_of_which_the_upper_are_not_used_are_noted(folder: Fill, most: int, noted: bool) -> None:
+    deep = [encode(Image.fromarray(np.full((8, 8), value, dtype=np.uint16))) for value in (9, most)]
+    pictures = prepare(open_source(folder({"a.png": deep[0], "b.png": deep[1], "c.png": picture(0, channels=1)})))
+    note = "2 pictures of 16 bits, all below 1/16 of white (at most 4,095 of 65,535): nearly black; scale them if white"
+    assert pictures.notes == ((f"{note} is less",) if noted else ())
+
+
 def test_the_fingerprint_follows_settings_and_losses(folder: Fill) -> None:
     source = open_source(folder({"a.png": picture(0, (9, 5)), "b.png": picture(1, (9, 5))}))
     whole = prepare(source)

@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from sfumato.data.captions import TEXT_ENDINGS
 from sfumato.data.table import Table
-from sfumato.data.tree import MAX_BYTES, Entry, from_tree, visible
+from sfumato.data.tree import Entry, from_tree, visible
 from sfumato.errors import DataError
-from sfumato.wording import printable
+from sfumato.wording import QUOTED, brief, shortened
 
 _ENCRYPTED = 0x1
+_UTF8 = 0x800
+_TIGHTEST = 100
+_SMALL = 2**16
 
 
 def open_archive(path: str | Path) -> Table:
@@ -23,7 +27,7 @@ def open_archive(path: str | Path) -> Table:
     Raises DataError if it is no archive, holds no picture, or a member's name is absolute or climbs by '..'.
     """
     archive = open_zip(path)
-    members = {_safe(info.filename, path): info for info in archive.infolist() if not info.is_dir()}
+    members = {_safe(_spelled(info), path): info for info in archive.infolist() if not _is_folder(info)}
     members = {name: info for name, info in members.items() if visible(name)}
     cut = _wrapper(members)
     entries = [Entry(n[cut:], info.file_size, partial(_read, archive, info, n)) for n, info in members.items()]
@@ -35,7 +39,9 @@ def open_zip(path: str | Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except Exception as error:  # zipfile raises many kinds on broken bytes
-        raise DataError(f"{printable(str(path))}: expected a zip archive, came {error}; pack it again") from error
+        raise DataError(
+            f"{brief(str(path))}: expected a zip archive, came {shortened(str(error), QUOTED)}; pack it again"
+        ) from error
 
 
 def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> zipfile.ZipExtFile:
@@ -51,28 +57,46 @@ def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> 
     elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         problem = f"expected Deflate or no compression, came method {info.compress_type}; pack it with Deflate"
     if problem:
-        raise DataError(f"{printable(info.filename)}: {problem}")
+        raise DataError(f"{brief(info.filename)}: {problem}")
     stream = archive.open(info)
     assert isinstance(stream, zipfile.ZipExtFile)
     return stream
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limit: int) -> bytes:
+    if posixpath.splitext(name)[1].lower() in TEXT_ENDINGS:  # no text is packed as tightly as a bomb
+        limit = min(limit, max(_SMALL, _TIGHTEST * info.compress_size))
     try:
-        with open_member(archive, info, MAX_BYTES) as stream:
+        with open_member(archive, info, limit) as stream:
             return stream.read()
     except DataError:
         raise
     except Exception as error:  # zipfile and zlib raise many kinds on broken bytes
-        raise DataError(f"{printable(name)}: expected a whole member, came damaged data ({error})") from error
+        reason = shortened(str(error), QUOTED)
+        raise DataError(f"{brief(name)}: expected a whole member, came damaged data ({reason})") from error
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith(("/", "\\")) and info.file_size == 0
+
+
+def _spelled(info: zipfile.ZipInfo) -> str:
+    """The member's name; as UTF-8 where its bytes are that, which many packers write and do not flag."""
+    if info.flag_bits & _UTF8 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _safe(name: str, path: str | Path) -> str:
-    """The member's name in one spelling. Raises DataError if it leads out of the archive."""
+    """The member's name in one form. Raises DataError if it leads out of the archive or is none."""
     spelled = name.replace("\\", "/")
-    if spelled.startswith("/") or re.match(r"[A-Za-z]:", spelled) or ".." in spelled.split("/"):
-        refused = f"expected names below the archive's root, came {name!a}"
-        raise DataError(f"{printable(str(path))}: {refused}; pack it again from a folder")
+    leads_out = spelled.startswith("/") or re.match(r"[A-Za-z]:", spelled) or ".." in spelled.split("/")
+    if leads_out or not spelled:
+        refused = f"expected names below the archive's root, came {brief(ascii(name))}"
+        raise DataError(f"{brief(str(path))}: {refused}; pack it again from a folder")
     return posixpath.normpath(spelled)
 
 

@@ -1,6 +1,8 @@
 """Pictures in arrays: .npz files."""
 
 import json
+import math
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 from sfumato.data.archive import open_member, open_zip
 from sfumato.data.table import Table, digest
 from sfumato.errors import DataError, ShapeError
-from sfumato.wording import few, printable
+from sfumato.wording import QUOTED, brief, few, printable, shortened
 
 MAX_ARRAY_BYTES = 2**34
 MAX_CLASSES = 100_000
@@ -27,7 +29,7 @@ def open_npz(path: str | Path) -> Table:
     Nothing in it is ever unpickled. Raises DataError for an unreadable file or a wrong type, ShapeError for a wrong
     shape.
     """
-    shown = printable(str(path))
+    shown = brief(str(path))
     with open_zip(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         key = "images" if "images" in members else "arr_0"
@@ -37,9 +39,13 @@ def open_npz(path: str | Path) -> Table:
         arrays = {name: _read(archive, members[name], f"{shown} '{name}'") for name in wanted if name in members}
     images = arrays[key]
     _check_images(images, shown)
+    _check_single(images, arrays, shown)
     classes, texts = _strings(shown, len(images), arrays.get("classes"), arrays.get("captions"))
     labels = arrays.get("labels")
-    return from_arrays(images, stem=Path(path).stem, labels=labels, classes=classes, texts=texts, where=shown)
+    dark = "every value is 0 or 1, nearly black: multiply by 255 if 1 is white"
+    notes = (dark,) if images.max() == 1 else ()
+    stem = Path(path).stem
+    return from_arrays(images, stem=stem, labels=labels, classes=classes, texts=texts, notes=notes, where=shown)
 
 
 def from_arrays(
@@ -77,14 +83,36 @@ def from_arrays(
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> np.ndarray:
     try:
         with open_member(archive, info, MAX_ARRAY_BYTES) as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
+            return _array(stream, info.file_size)
     except DataError as error:
         raise DataError(f"{place}: {error}") from error
     except Exception as error:  # numpy, zipfile and zlib raise many kinds on broken bytes
-        if "allow_pickle" in str(error):
-            refused = "expected plain numbers or strings, came Python objects, which could run code"
-            raise DataError(f"{place}: {refused}; save it with a uint8, integer or string dtype") from error
-        raise DataError(f"{place}: expected a whole array, came damaged data ({error}); save it again") from error
+        came = f"came damaged data ({shortened(str(error), QUOTED)})"
+        raise DataError(f"{place}: expected a whole array, {came}; save it again") from error
+
+
+def _array(stream: zipfile.ZipExtFile, size: int) -> np.ndarray:
+    """An array of plain values in a .npy of `size` bytes: room is made for no more than these."""
+    version = np.lib.format.read_magic(stream)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, kind = header(stream)
+    if kind.hasobject:
+        refused = "expected plain numbers or strings, came Python objects, which could run code"
+        raise DataError(f"{refused}; save it with a uint8, integer or string dtype")
+    needed = math.prod(shape) * kind.itemsize
+    if min(shape, default=0) < 0 or needed > size:
+        raise ValueError(f"{size:,} bytes where the shape needs {brief(f'{needed:,}')}")
+    data = stream.read(needed)
+    if stream.read(1):  # also has the member's sum checked
+        raise ValueError("more bytes than the shape needs")
+    array = np.frombuffer(data, dtype=kind) if needed else np.empty(shape, dtype=kind)
+    if (
+        array.dtype.kind == "U"
+        and array.size
+        and int(array.view(f"{kind.byteorder}u4").max(initial=0)) > sys.maxunicode
+    ):
+        raise ValueError("numbers that are no characters")
+    return array.reshape(shape, order="F" if by_columns else "C")
 
 
 def _strings(
@@ -116,8 +144,20 @@ def _check_images(images: np.ndarray, where: str) -> None:
         raise DataError(f"{where}: expected at least one picture with a pixel, came the shape {shape}; add some")
     if images.dtype != np.uint8:
         hint = "(x * 255).round().astype('uint8') if x is 0 to 1, ((x + 1) * 127.5).round()... if -1 to 1"
-        remedy = hint if images.dtype.kind == "f" else "astype('uint8') if every value is 0 to 255"
+        hints = {"f": hint, "b": "(x * 255).astype('uint8')"}
+        remedy = hints.get(images.dtype.kind, "astype('uint8') if every value is 0 to 255")
         raise DataError(f"{where}: expected pictures of uint8, came {images.dtype}; convert by {remedy}")
+
+
+def _check_single(images: np.ndarray, arrays: dict[str, np.ndarray], where: str) -> None:
+    """Raises ShapeError for one picture in colour, which would be read as many thin grey ones."""
+    counted = any(
+        len(arrays[key]) == len(images) for key in ("labels", "captions") if key in arrays and arrays[key].ndim
+    )
+    if images.ndim == 3 and images.shape[2] in (3, 4) and not counted:
+        came = f"came {images.shape}, which is one picture in colour or {len(images):,} grey ones"
+        hint = "save images[None] for the first, images[..., None] for the second"
+        raise ShapeError(f"{where}: expected pictures of shape (n, h, w, c), {came}; {hint}")
 
 
 def _check_labels(labels: np.ndarray, n: int, classes: tuple[str, ...], where: str) -> tuple[str, ...]:

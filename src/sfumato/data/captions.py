@@ -1,39 +1,56 @@
-"""Captions beside pictures: `metadata.jsonl` and `metadata.csv` as on the Hugging Face Hub, or one `.txt` a picture."""
+"""Captions beside pictures: metadata files as on the Hugging Face Hub, or one `.txt` a picture."""
 
-import csv
-import io
-import json
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from sfumato.errors import DataError
-from sfumato.wording import count, few, printable
+from sfumato.data.rows import METADATA, read_rows
+from sfumato.data.text import read_text
+from sfumato.errors import DataError, quoted
+from sfumato.wording import SHOWN, brief, count, few, folded
 
-Files = Mapping[str, Callable[[], bytes]]
+CAPTIONS = ("text", "captions", "caption")
+TEXT_ENDINGS = (".csv", ".json", ".jsonl", ".txt")
+
+MAX_METADATA_BYTES = 50_000_000
+MAX_TEXT_BYTES = 2**18
+MAX_ALL_BYTES = 2**28
+MAX_CAPTIONS = 1_000
+
+Files = Mapping[str, Callable[[int], bytes]]
+"""Every path, with its reader, which is given the most bytes that it may return."""
+
+Found = dict[str, dict[str, None]]
+"""The captions of each picture, in order and each once."""
 
 
 def read_captions(files: Files, pictures: Sequence[str], notes: list[str]) -> tuple[tuple[str, ...], ...] | None:
     """The captions of each picture, in the pictures' order; None if no picture has one.
 
-    `files` maps every path to its reader. A `metadata.jsonl` (an object a line) or `metadata.csv` (with a header) in
-    any folder names pictures below that folder by `file_name` and describes them by `text`, or else `caption`: a
-    string, or in JSON a list of them. Rows that name the same picture add up. A picture that no row describes takes
-    the non-empty lines of the `.txt` of its own name, if there is one. Absent pictures, pictures without a caption
-    and unreadable `.txt` files are counted and named in `notes`.
+    A `metadata.jsonl` (an object a line), `metadata.csv` (with a header) or `metadata.json` (a list of objects) in any
+    folder names pictures below that folder by `file_name` and describes them by the first of `CAPTIONS` that says
+    something: a string, or in JSON a list of them. Rows that name the same picture add up. A picture that no row
+    describes takes the non-empty lines of the `.txt` of its own name, if there is one. A name that is not there as it
+    is spelled is found in another case, in composed or decomposed letters, and with `\\` for `/`.
 
-    Raises DataError, naming file and line, for a metadata file that cannot be understood.
+    Absent pictures, pictures without a caption, unreadable `.txt` files and texts that belong to no picture are counted
+    and named in `notes`.
+
+    Raises DataError, naming file and line, for a metadata file that cannot be understood or is too large.
     """
-    found: dict[str, list[str]] = {picture: [] for picture in pictures}
-    described = False
-    for path in files:
-        if posixpath.basename(path) in ("metadata.csv", "metadata.jsonl"):
-            described = True
-            _add_metadata(path, files[path], found, notes)
-    _add_text_files(files, found, notes)
-    bare = [picture for picture, texts in found.items() if not texts]
-    if described or len(bare) < len(pictures):
+    texts = _Texts({path: read for path, read in files.items() if _ending(path) in TEXT_ENDINGS})
+    found: Found = {picture: {} for picture in pictures}
+    metadata = {path for path in texts.files if posixpath.basename(path).casefold() in METADATA}
+    find = _finder(pictures)
+    read = {path for path in texts.files if path in metadata and _add_metadata(path, texts, find, found, notes)}
+    beside = _beside([path for path in texts.files if _ending(path) == ".txt"], pictures)
+    _add_text_files(beside, texts, found, notes)
+    bare = [picture for picture, own in found.items() if not own]
+    if read or len(bare) < len(pictures):
         note_bare(bare, len(pictures), notes)
-    return tuple(tuple(dict.fromkeys(texts)) for texts in found.values()) if len(bare) < len(pictures) else None
+    if alone := sorted(set(texts.files) - read - set(beside.values())):
+        notes.append(f"{count(len(alone), 'text')} that no picture answers to: {few(alone)}")
+    return tuple(tuple(own) for own in found.values()) if len(bare) < len(pictures) else None
 
 
 def note_bare(bare: Sequence[str], of: int, notes: list[str]) -> None:
@@ -43,65 +60,118 @@ def note_bare(bare: Sequence[str], of: int, notes: list[str]) -> None:
         notes.append(f"{len(bare):,} of {count(of, 'picture')} {has} no caption: {few(bare)}")
 
 
-def _add_metadata(path: str, read: Callable[[], bytes], found: dict[str, list[str]], notes: list[str]) -> None:
-    absent: list[str] = []
-    rows = _json_rows if path.endswith(".jsonl") else _csv_rows
-    try:
-        for line, row in rows(read().decode("utf-8-sig")):
-            name, texts = _row(row, f"{printable(path)} line {line}")
-            picture = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
-            if picture in found:
-                found[picture].extend(texts)
-            else:
-                absent.append(name)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{printable(path)}: expected UTF-8, came other bytes ({error}); save it as UTF-8") from error
-    except (ValueError, RecursionError, csv.Error) as error:
-        raise DataError(f"{printable(path)}: expected a row a picture, came {error}; mend or remove it") from error
+def first_said(values: Iterable[Any]) -> Any:
+    """The first value that is neither null nor an empty text; None if there is none. An empty list says: no caption."""
+    return next((v for v in values if not (v is None or (isinstance(v, str) and not v.strip()))), None)
+
+
+def stripped(value: str | Sequence[str | None] | None) -> tuple[str, ...]:
+    """The captions in a value. One that stands there twice stays so."""
+    texts = [] if value is None else [value] if isinstance(value, str) else value
+    return tuple(own for text in texts if text is not None and (own := text.strip()))
+
+
+class _Texts:
+    """The text files of a data set, read within the bounds of one and of all."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self._left = MAX_ALL_BYTES
+
+    def read(self, path: str, limit: int) -> str:
+        data = self.files[path](min(limit, self._left))
+        self._left -= len(data)
+        return read_text(data, brief(path))
+
+
+def _add_metadata(path: str, texts: _Texts, find: Callable[[str], str | None], found: Found, notes: list[str]) -> bool:
+    """Adds what a metadata file says; whether it had a row."""
+    folder, name = posixpath.split(path)
+    absent, first = 0, []
+    place = ""
+    for place, row in read_rows(texts.read(path, MAX_METADATA_BYTES), name.casefold(), brief(path)):
+        named, own = _row(row, place)
+        picture = find(posixpath.join(folder, named))
+        if picture is None:
+            absent += 1
+            first = [*first, named] if len(first) <= SHOWN else first
+            continue
+        found[picture].update(dict.fromkeys(own))
+        if len(found[picture]) > MAX_CAPTIONS:
+            raise DataError(f"{place}: expected at most {MAX_CAPTIONS:,} captions of {brief(named)}; take some out")
     if absent:
-        verb = "is" if len(absent) == 1 else "are"
-        named = f"{count(len(absent), 'picture')} named in {printable(path)} {verb} absent"
-        notes.append(f"{named}: {few(absent)}")
+        verb = "is" if absent == 1 else "are"
+        notes.append(f"{count(absent, 'picture')} named in {brief(path)} {verb} absent: {few(first)}")
+    return bool(place)
 
 
-def _json_rows(text: str) -> Iterator[tuple[int, object]]:
-    for line, part in enumerate(text.split("\n"), start=1):
-        if part.strip():
-            try:
-                yield line, json.loads(part)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"no JSON in line {line} ({error})") from error
-
-
-def _csv_rows(text: str) -> Iterator[tuple[int, object]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    for row in reader:
-        yield reader.line_num, row
-
-
-def _row(row: object, place: str) -> tuple[str, list[str]]:
+def _row(row: dict[str, Any], place: str) -> tuple[str, tuple[str, ...]]:
     """The picture that a row names, and the captions that it gives it."""
-    if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
-        keys = f"the keys {few([str(key) for key in row])}" if isinstance(row, dict) else type(row).__name__
+    if not isinstance(row.get("file_name"), str):
+        keys = f"the keys {few([str(key) for key in row])}"
         raise DataError(f"{place}: expected 'file_name' with a picture's name, came {keys}; add it to every row")
-    texts = row.get("text", row.get("caption"))
-    texts = [] if texts is None else texts if isinstance(texts, list) else [texts]
-    if not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{place}: expected a caption or a list of captions, came {few([repr(t) for t in texts])}")
-    return row["file_name"], [stripped for text in texts if (stripped := text.strip())]
+    value = first_said(row.get(key) for key in CAPTIONS)
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str | None) for text in items):
+        came = ", ".join(quoted(text) for text in items[:SHOWN])
+        raise DataError(f"{place}: expected a caption or a list of captions, came {came}; write them in quotes")
+    return row["file_name"], stripped(items)
 
 
-def _add_text_files(files: Files, found: dict[str, list[str]], notes: list[str]) -> None:
-    broken: list[str] = []
-    for picture, texts in found.items():
-        path = posixpath.splitext(picture)[0] + ".txt"
-        if texts or path not in files:
+def _finder(paths: Sequence[str]) -> Callable[[str], str | None]:
+    """A function that finds a path among `paths` as it is spelled, or else the only one that is spelled alike."""
+    exact = set(paths)
+    alike: dict[str, str | None] = {}
+
+    def find(name: str) -> str | None:
+        for spelled in (posixpath.normpath(name), posixpath.normpath(name.replace("\\", "/"))):
+            if spelled in exact:
+                return spelled
+        if not alike:
+            alike.update(_alone(paths))
+        return alike.get(folded(spelled))
+
+    return find
+
+
+def _alone(names: Iterable[str]) -> dict[str, str | None]:
+    """The names by what `folded` leaves of them; None where it leaves the same of several."""
+    alike: dict[str, str | None] = {}
+    for name in names:
+        key = folded(name)
+        alike[key] = None if key in alike else name
+    return alike
+
+
+def _beside(texts: Sequence[str], pictures: Sequence[str]) -> dict[str, str]:
+    """Each picture's text file, of its own name but for the ending; or else the only one that is spelled alike."""
+    stems = {posixpath.splitext(path)[0]: path for path in sorted(texts)}  # .txt comes after .TXT
+    own = {picture: posixpath.splitext(picture)[0] for picture in pictures}
+    spelled = {stem: stem for stem in own.values() if stem in stems}
+    if free := set(stems) - set(spelled):
+        alike = _alone(free)
+        others = _alone(set(own.values()) - set(spelled))
+        spelled |= {stem: text for key, stem in others.items() if stem and (text := alike.get(key))}
+    return {picture: stems[spelled[stem]] for picture, stem in own.items() if stem in spelled}
+
+
+def _add_text_files(beside: Mapping[str, str], texts: _Texts, found: Found, notes: list[str]) -> None:
+    broken: dict[str, str] = {}
+    for picture, path in beside.items():
+        if found[picture]:
             continue
         try:
-            lines = files[path]().decode("utf-8-sig").split("\n")
-        except (DataError, UnicodeDecodeError):
-            broken.append(path)
-            continue
-        texts.extend(stripped for line in lines if (stripped := line.strip()))
+            text = texts.read(path, MAX_TEXT_BYTES)
+            if text.count("\n") > MAX_CAPTIONS:
+                raise DataError(f"{brief(path)}: expected at most {MAX_CAPTIONS:,} lines, a caption each")
+        except DataError as error:
+            broken[path] = str(error)
+        else:
+            found[picture].update(dict.fromkeys(stripped(text.split("\n"))))
     if broken:
-        notes.append(f"{count(len(broken), 'caption file')} passed over, not readable as UTF-8: {few(broken)}")
+        reason = next(iter(broken.values()))
+        notes.append(f"{count(len(broken), 'caption file')} passed over: {few([*broken])} ({reason})")
+
+
+def _ending(path: str) -> str:
+    return posixpath.splitext(path)[1].lower()

@@ -1,42 +1,44 @@
 """Which columns of an Arrow table say what of a picture, and what they say: shared by Parquet files and the Hub."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sfumato.data.captions import note_bare
+from sfumato.data.captions import CAPTIONS, first_said, note_bare, stripped
 from sfumato.errors import DataError, InputError
-from sfumato.wording import count, few, printable
+from sfumato.wording import brief, count, few, printable
 
 if TYPE_CHECKING:
-    from pyarrow import DataType, Schema, Table
+    from pyarrow import Array, ChunkedArray, DataType, Schema
 
 IMAGES = ("image", "img", "picture")
-CAPTIONS = ("text", "captions", "caption")
 LABELS = ("label", "class")
 NAMES = ("name", "file_name")
 MAX_CLASSES = 100_000
+MAX_METADATA = 2**22
 
 
 @dataclass(frozen=True)
 class Columns:
     """The columns that are read: the pictures', and those of captions, labels and names where there are any.
 
-    `classes` are the names of whole-number labels, where the schema carries them.
+    `kinds` are their types; `classes` the names of whole-number labels, where a schema carries them.
     """
 
     image: str
-    caption: str | None
+    captions: tuple[str, ...]
     label: str | None
     name: str | None
+    kinds: "Mapping[str, DataType]"
     classes: tuple[str, ...]
 
     @property
     def described(self) -> list[str]:
         """All but the pictures'."""
-        return [column for column in (self.caption, self.label, self.name) if column is not None]
+        return [*self.captions, *(column for column in (self.label, self.name) if column is not None)]
 
 
 @dataclass(frozen=True)
@@ -50,40 +52,90 @@ class Described:
     notes: tuple[str, ...]
 
 
-def choose(schema: "Schema", where: str) -> Columns:
-    """The columns to read, by name and type.
+def choose(schemas: "Sequence[Schema]", where: str) -> Columns:
+    """The columns to read from tables that belong together, by name, whose case does not count, and type.
 
     - The pictures' is binary, or the Hub's struct of `bytes` and `path`: the first so typed of `IMAGES`, or else the
       only one so typed.
-    - Captions are strings or lists of them: the first of `CAPTIONS`.
+    - Captions are strings or lists of them: all of `CAPTIONS`, of which the first that says something of a row counts.
     - Labels are strings or whole numbers: the first of `LABELS`. Names for the numbers are the Hub's ClassLabel, which
       lies in the schema's metadata.
     - Names of pictures are strings: the first of `NAMES`.
 
-    Raises DataError, naming `where`, if no one column can be the pictures', or captions or labels are of another type.
+    A column counts by the first table in which its type is not `null`; it is of no use where there is none.
+
+    Raises DataError, naming `where`, if no one column can be the pictures', if two of those read are of one name, or if
+    captions or labels are of another type.
     """
-    types = {name: _plain(schema.field(i).type) for i, name in enumerate(schema.names)}
-    encoded = [name for name, kind in types.items() if _is_encoded(kind)]
-    image = next((name for name in IMAGES if name in encoded), encoded[0] if len(encoded) == 1 else None)
+    kinds = _kinds(schemas)
+    encoded = [name for name, kind in kinds.items() if _is_encoded(kind)]
+    image = _first(IMAGES, encoded) or (encoded[0] if len(encoded) == 1 else None)
     if image is None:
         wanted = "one column of encoded pictures (binary, or a struct of bytes and path)"
-        came = f"{len(encoded)}: {few(encoded)}" if encoded else f"only {few([f'{n}: {t}' for n, t in types.items()])}"
+        came = f"{len(encoded)}: {few(encoded)}" if encoded else f"only {few([f'{n}: {t}' for n, t in kinds.items()])}"
         raise DataError(f"{where}: expected {wanted}, came {came or 'none'}; name the pictures' column 'image'")
-    caption = next((name for name in CAPTIONS if name in types), None)
-    if caption is not None and not _is_text(_inner(types[caption])):
+    captions = [name for wanted in CAPTIONS if (name := _first((wanted,), kinds))]
+    if captions and not _is_text(_inner(kinds[captions[0]])):
         wanted = "expected strings or lists of strings as captions"
-        raise DataError(f"{where} '{caption}': {wanted}, came {types[caption]}; rename the column or take it out")
-    label = next((name for name in LABELS if name in types), None)
-    if label is not None and not (_is_text(types[label]) or _is_whole(types[label])):
+        came = f"came {brief(str(kinds[captions[0]]))}; rename the column or take it out"
+        raise DataError(f"{where} '{captions[0]}': {wanted}, {came}")
+    label = _first(LABELS, kinds)
+    if label is not None and not (_is_text(kinds[label]) or _is_whole(kinds[label])):
         wanted = "expected strings or whole numbers as labels"
-        raise DataError(f"{where} '{label}': {wanted}, came {types[label]}; rename the column or take it out")
-    name = next((name for name in NAMES if name in types and _is_text(types[name])), None)
-    classes = class_names(schema, label) if label is not None and _is_whole(types[label]) else ()
-    return Columns(image, caption, label, name, classes)
+        raise DataError(
+            f"{where} '{label}': {wanted}, came {brief(str(kinds[label]))}; rename the column or take it out"
+        )
+    name = _first(NAMES, [name for name in kinds if _is_text(kinds[name])])
+    numbered = label is not None and _is_whole(kinds[label])
+    classes = next(filter(None, (class_names(schema, label or "") for schema in schemas)), ()) if numbered else ()
+    texts = tuple(column for column in captions if _is_text(_inner(kinds[column])))
+    chosen = Columns(image, texts, label, name, kinds, classes)
+    for schema in schemas:
+        for column in (image, *chosen.described):
+            if (many := schema.names.count(column)) > 1:
+                raise DataError(f"{where}: expected one column '{column}', came {many}; rename or take out the others")
+    return chosen
 
 
-def describe(columns: Columns, table: "Table", names: Sequence[str], where: str) -> Described:
-    """What the columns in `table`, of n pictures, say of them; `names` are for pictures without a name of their own.
+def kind_of(schema: "Schema", column: str) -> "DataType | None":
+    """The type of a column's values; None if it is not there."""
+    return _plain(schema.field(schema.names.index(column)).type) if column in schema.names else None
+
+
+def agrees(kind: "DataType | None", other: "DataType") -> bool:
+    """Whether a column may be of one type here and of the other there: Arrow has several spellings of the same."""
+    from pyarrow import types
+
+    if kind is None or types.is_null(kind):
+        return kind is not None
+    sorts = (_is_encoded, _is_whole, lambda k: _is_text(_inner(k)))
+    return any(is_one(kind) and is_one(other) for is_one in sorts)
+
+
+def cells(column: "Array | ChunkedArray") -> list[Any]:
+    """The column's values. What is no UTF-8 in a text comes as halves of surrogate pairs, which `mended` looks for."""
+    from pyarrow import ChunkedArray, DictionaryArray, compute, large_binary
+
+    if isinstance(column, ChunkedArray):
+        return [value for chunk in column.chunks for value in cells(chunk)]
+    if isinstance(column, DictionaryArray):  # each value once, however often it stands there
+        values = cells(column.dictionary)
+        return [None if i is None else values[i] for i in column.indices.to_pylist()]
+    if any(is_one(column.type) for is_one in _lists()):
+        items = iter(cells(column.flatten()))  # pyright: ignore[reportAttributeAccessIssue]
+        lengths = compute.call_function("list_value_length", [column]).to_pylist()
+        return [None if length is None else list(islice(items, length)) for length in lengths]
+    if not _is_text(column.type):
+        return column.to_pylist()
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        data = column.cast(large_binary()).to_pylist()
+        return [None if one is None else one.decode("utf-8", "surrogateescape") for one in data]
+
+
+def describe(columns: Columns, values: Mapping[str, list[Any]], names: Sequence[str], where: str) -> Described:
+    """What the columns' `values` say of n pictures; `names` are for pictures without a name of their own.
 
     Pictures without a caption are counted and named in the notes. So are those without a label (null, or the Hub's
     −1), and then there are no classes.
@@ -93,16 +145,17 @@ def describe(columns: Columns, table: "Table", names: Sequence[str], where: str)
     if not names:
         raise DataError(f"{where}: expected at least one picture, came no rows; add some")
     notes: list[str] = []
-    given = table.column(columns.name).to_pylist() if columns.name else [None] * len(names)
-    names = tuple(printable(own) if own else name for own, name in zip(given, names, strict=True))
+    if columns.name:
+        names = [printable(own) if own else name for own, name in zip(values[columns.name], names, strict=True)]
     classes, labels = (), None
     if columns.label is not None:
-        classes, labels = _labels(table.column(columns.label).to_pylist(), columns, names, where, notes)
+        classes, labels = _labels(values[columns.label], columns, names, where, notes)
     texts = None
-    if columns.caption is not None:
-        texts = tuple(_texts(value) for value in table.column(columns.caption).to_pylist())
+    if columns.captions:
+        rows = zip(*(values[column] for column in columns.captions), strict=True)
+        texts = tuple(stripped(first_said(row)) for row in rows)
         note_bare([name for name, own in zip(names, texts, strict=True) if not own], len(names), notes)
-    return Described(names, classes, labels, texts if any(texts or ()) else None, tuple(notes))
+    return Described(tuple(names), classes, labels, texts if any(texts or ()) else None, tuple(notes))
 
 
 def encoded(cell: Any, name: str) -> bytes:
@@ -126,17 +179,12 @@ def needed(package: str, extra: str, where: str) -> Any:
 def class_names(schema: "Schema", label: str) -> tuple[str, ...]:
     """The names of a ClassLabel; none if the metadata, which anyone may have written, holds none that can be read."""
     try:
-        about = json.loads((schema.metadata or {})[b"huggingface"])
+        said = (schema.metadata or {})[b"huggingface"]
+        about = json.loads(said if len(said) <= MAX_METADATA else b"")
         names = about["info"]["features"][label]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return ()
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """The captions in one cell. One that stands there twice stays so, and is drawn twice as often."""
-    texts = [] if value is None else [value] if isinstance(value, str) else value
-    return tuple(stripped for text in texts if text is not None and (stripped := text.strip()))
 
 
 def _labels(
@@ -165,10 +213,29 @@ def _plain(kind: "DataType") -> "DataType":
 
 def _inner(kind: "DataType") -> "DataType":
     """The type of a list's items, else the type."""
+    return _plain(getattr(kind, "value_type", kind)) if any(is_one(kind) for is_one in _lists()) else kind
+
+
+def _lists() -> "tuple[Callable[[DataType], bool], ...]":
     from pyarrow import types
 
-    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
-    return _plain(getattr(kind, "value_type", kind)) if any(is_one(kind) for is_one in lists) else kind
+    return types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view
+
+
+def _kinds(schemas: "Sequence[Schema]") -> "dict[str, DataType]":
+    """The columns of the first table, with the type of their values in the first table where it is not `null`."""
+    from pyarrow import types
+
+    known = {name: [kind_of(schema, name) for schema in schemas] for name in schemas[0].names}
+    said = {
+        name: [kind for kind in kinds if kind is not None and not types.is_null(kind)] for name, kinds in known.items()
+    }
+    return {name: kinds[0] for name, kinds in said.items() if kinds}
+
+
+def _first(wanted: Sequence[str], there: Iterable[str]) -> str | None:
+    """The first of the names wanted, as it is spelled there."""
+    return next((name for want in wanted for name in there if name.casefold() == want), None)
 
 
 def _is_encoded(kind: "DataType") -> bool:

@@ -4,11 +4,14 @@ import os
 import stat
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from sfumato.data.table import Table
-from sfumato.data.tree import MAX_BYTES, Entry, from_tree
+from sfumato.data.tree import MAX_BYTES, Entry, from_tree, visible
 from sfumato.errors import DataError
-from sfumato.wording import count, few, printable
+from sfumato.wording import brief, count, few
+
+_MORE = 2**16
 
 
 def open_folder(root: str | Path) -> Table:
@@ -28,7 +31,7 @@ def open_folder(root: str | Path) -> Table:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        folders[:] = sorted(folder for folder in folders if visible(folder))
         prefix = "" if below == "." else below + "/"
         entries.extend(_entry(os.path.join(here, file), prefix + file) for file in files)
     notes: list[str] = []
@@ -47,15 +50,31 @@ def _entry(file: str, path: str) -> Entry:
     return Entry(path, size, partial(read_file, file, path))
 
 
-def read_file(file: str, path: str) -> bytes:
-    """All bytes of a file of at most `MAX_BYTES`. Raises DataError, calling it `path`, if it cannot be read."""
+def read_file(file: str, path: str, limit: int = MAX_BYTES) -> bytes:
+    """All bytes of a file of at most `limit`. Raises DataError, calling it `path`, if it cannot be read."""
+    shown = brief(path)
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):  # opening a pipe would wait for ever
-            raise DataError(f"{printable(path)}: expected a file, came a device or pipe; take it out")
-        with open(file, "rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{printable(path)}: cannot be read ({error.strerror}); mend it or take it out") from error
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{printable(path)}: expected at most {MAX_BYTES:,} bytes, came more; take it out")
+        with open(file, "rb", opener=_without_waiting) as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{shown}: expected a file, came a device or pipe; take it out")
+            data = _at_most(stream, limit, status.st_size)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{shown}: cannot be read ({reason}); mend it or take it out") from error
+    if len(data) > limit:
+        raise DataError(f"{shown}: expected at most {limit:,} bytes, came more; take it out")
     return data
+
+
+def _without_waiting(file: str, flags: int) -> int:
+    """Opens a file; a pipe that nobody writes to as well, which else would wait for ever."""
+    return os.open(file, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _at_most(stream: BinaryIO, limit: int, size: int) -> bytes:
+    """The stream's bytes, up to one more than the limit: as many as its size says at once, and what has come since."""
+    parts = [stream.read(min(size, limit) + 1)]
+    while parts[-1] and (left := limit + 1 - sum(map(len, parts))) > 0:
+        parts.append(stream.read(min(left, _MORE)))
+    return b"".join(parts)

@@ -3,11 +3,11 @@
 import re
 from typing import Any
 
-from sfumato.data.columns import choose, describe, encoded, needed
+from sfumato.data.columns import cells, choose, describe, encoded, needed
 from sfumato.data.folder import read_file
-from sfumato.data.table import Table, digest
-from sfumato.errors import DataError, InputError, nearest
-from sfumato.wording import few, printable
+from sfumato.data.table import Table, digest, pieces
+from sfumato.errors import DataError, InputError, nearest, quoted
+from sfumato.wording import QUOTED, brief, few, shortened
 
 HUB = "hub:"
 _SPELLED = re.compile(
@@ -27,7 +27,7 @@ def open_hub(where: str) -> Table:
     the data set cannot be fetched or has no column of pictures.
     """
     spelled = _SPELLED.fullmatch(where)
-    shown = printable(where)
+    shown = brief(where)
     if spelled is None:
         raise InputError(f"expected hub:OWNER/NAME[@REVISION][[/CONFIG]/SPLIT], came {shown!r}; spell it so")
     library = needed("datasets", "hub", shown)
@@ -36,15 +36,16 @@ def open_hub(where: str) -> Table:
     split = _split(spelled["split"], splits, shown)
     rows = _fetched(shown, library.load_dataset, name, config, split=split, revision=revision)
 
-    columns = choose(rows.features.arrow_schema, shown)
+    columns = choose([rows.features.arrow_schema], shown)
     # In Arrow's form no feature is decoded: the library's own decoder would trust the pictures.
-    cells = rows.select_columns([columns.image]).with_format("arrow")
+    pictures = rows.select_columns([columns.image]).with_format("arrow")
     table = rows.select_columns(columns.described).with_format("arrow")[:]
-    said = describe(columns, table, [f"{name}/{split}[{i}]" for i in range(len(rows))], shown)
+    values = {column: cells(table.column(column)) for column in columns.described}
+    said = describe(columns, values, [f"{name}/{split}[{i}]" for i in range(len(rows))], shown)
     return Table(
         names=said.names,
-        read=lambda i: _encoded(cells[i].column(columns.image)[0].as_py(), said.names[i]),
-        fingerprint=digest("hub", repr((len(rows), rows.info.dataset_size, said.labels, said.texts))),
+        read=lambda i: _encoded(pictures[i].column(columns.image)[0].as_py(), said.names[i]),
+        fingerprint=digest("hub", pieces(len(rows), rows.info.dataset_size, said.labels, texts=said.texts)),
         classes=said.classes,
         labels=said.labels,
         texts=said.texts,
@@ -59,7 +60,9 @@ def _split(asked: str | None, there: list[str], shown: str) -> str:
             return "train" if "train" in there else there[0]
         raise InputError(f"{shown}: expected a split, since none is called train, came {few(there)}; add one: /SPLIT")
     if asked.partition("[")[0] not in there:
-        raise InputError(f"{shown}: expected a split that the data set has, came {asked!r}; {nearest(asked, there)}")
+        raise InputError(
+            f"{shown}: expected a split that the data set has, came {quoted(asked)}; {nearest(asked[:QUOTED], there)}"
+        )
     return asked
 
 
@@ -68,7 +71,7 @@ def _fetched(shown: str, fetch: Any, *arguments: Any, **named: Any) -> Any:
     try:
         return fetch(*arguments, **named)
     except Exception as error:
-        detail = printable(" ".join(f"{type(error).__name__}: {error}".split()))
+        detail = shortened(f"{type(error).__name__}: {error}", 2 * QUOTED)
         wanted = "expected a data set that can be fetched from the Hugging Face Hub"
         raise DataError(f"{shown}: {wanted}, came {detail}; check its name, the network and your login") from error
 

@@ -14,7 +14,7 @@ import numpy as np
 from sfumato.data.arrays import from_arrays
 from sfumato.data.table import Table
 from sfumato.errors import DataError, InputError
-from sfumato.wording import few, printable
+from sfumato.wording import QUOTED, brief, few, printable, shortened
 
 _IMAGES = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
 _UNSIGNED_BYTE = 0x08
@@ -38,9 +38,10 @@ def find_idx(folder: str | Path) -> Path | None:
     Raises InputError if there are several and none is called train-images-...
     """
     found = {name: Path(folder) / name for name in sorted(os.listdir(folder)) if is_idx(name)}
+    found = {name: path for name, path in found.items() if path.is_file()}  # opening a pipe would wait
     train = [path for name, path in found.items() if name.startswith("train-images")]
     if not train and len(found) > 1:
-        raise InputError(f"{printable(str(folder))}: expected one file of pictures, came {few([*found])}; name one")
+        raise InputError(f"{brief(str(folder))}: expected one file of pictures, came {few([*found])}; name one")
     return next(iter(train or found.values()), None)
 
 
@@ -62,7 +63,7 @@ def open_idx(path: str | Path) -> Table:
     fashion = any("fashion" in part.lower() for part in path.absolute().parts[-3:])
     classes = () if not few_labels else FASHION if fashion else tuple("0123456789")
     stem = path.name.removesuffix(".gz")
-    return from_arrays(images, stem=stem, labels=labels, classes=classes, notes=notes, where=printable(str(path)))
+    return from_arrays(images, stem=stem, labels=labels, classes=classes, notes=notes, where=brief(str(path)))
 
 
 def _labels_path(path: Path) -> Path:
@@ -74,7 +75,7 @@ def _labels_path(path: Path) -> Path:
 
 
 def _read(path: Path, axes: int) -> np.ndarray:
-    shown = printable(str(path))
+    shown = brief(str(path))
     packed = path.suffix == ".gz"
     try:
         room = path.stat().st_size * (_DEFLATE_RATIO if packed else 1)
@@ -84,7 +85,9 @@ def _read(path: Path, axes: int) -> np.ndarray:
             # Checked before reading, since reading sets aside what it is asked for.
             data = stream.read(promised + 1) if promised <= min(room, _MAX_BYTES) else b""
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{shown}: expected a whole file, came damaged data ({error}); fetch it again") from error
+        raise DataError(
+            f"{shown}: expected a whole file, came damaged data ({shortened(str(error), QUOTED)}); fetch it again"
+        ) from error
     if len(data) != promised:
         came = "more" if len(data) > promised else "fewer"
         raise DataError(f"{shown}: expected {promised:,} bytes after the header, came {came}; fetch it again")

@@ -11,16 +11,22 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from sfumato.data.columns import Columns, choose, class_names, describe, encoded, needed
-from sfumato.data.table import Table, digest
-from sfumato.errors import DataError
-from sfumato.wording import amount, count, few, printable
+from sfumato.data.columns import Columns, agrees, cells, choose, class_names, describe, encoded, kind_of, needed
+from sfumato.data.decode import ENDINGS, POINTER, is_pointer
+from sfumato.data.table import Table, digest, pieces
+from sfumato.data.tree import visible
+from sfumato.errors import DataError, InputError
+from sfumato.wording import QUOTED, amount, brief, count, few, printable, shortened
 
 if TYPE_CHECKING:
     import pyarrow
     from pyarrow.parquet import FileMetaData
 
+TRAIN = ("train", "partial-train")
+SPLITS = (*TRAIN, "test", "partial-test", "val", "partial-val", "dev")
 MAX_GROUP_BYTES = 2**32
+MAX_TEXT_BYTES = 2**28
+_ROWS = 2**16  # read at a time
 # Groups of rows in memory: two, so that threads which work across a border do not read both again and again.
 _HELD = 2
 
@@ -31,44 +37,79 @@ def is_parquet(path: str | Path) -> bool:
 
 
 def find_parquet(folder: str | Path) -> tuple[list[Path], tuple[str, ...]]:
-    """The Parquet files of a folder that holds nothing else, in order of their names, and what to note of them.
+    """The Parquet files of a data set in a folder, in order of their names, and what to note of them.
 
-    If any is called train..., as a training split is, only those are taken, and the others are named in a note. Hidden
-    files do not count.
+    They lie in the folder or, as in a clone of the Hub's, in folders below it, beside a README and the like; a folder
+    that also holds pictures is one of pictures. If the name of any file, or of a folder above it, begins with train,
+    as of a training split, only those are taken, and the others are named in a note. Hidden files do not count.
+
+    Raises InputError if the files are of several configurations, none called default.
     """
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    if not all(is_parquet(name) for name in names):
+    names = _names(folder)
+    if not names:
         return [], ()
-    taken = [name for name in names if name.lower().startswith("train")] or names
-    others = [name for name in names if name not in taken]
+    train = [name for name in names if any(part.startswith(TRAIN) for part in name.lower().split("/"))]
+    taken = _of_one_configuration(train or names, folder)
+    others = [name for name in names if name not in set(taken)]
     notes = (f"{count(len(others), 'file')} beside the training split passed over: {few(others)}",) if others else ()
     return [Path(folder) / name for name in taken], notes
+
+
+def _names(folder: str | Path) -> list[str]:
+    """The Parquet files below a folder, as paths from there; none as soon as a picture is found."""
+    found: list[str] = []
+    for here, folders, files in os.walk(folder):
+        below = Path(here).relative_to(folder)
+        folders[:] = [name for name in folders if visible(name)]
+        files = [name for name in files if visible(name)]
+        if any(os.path.splitext(name)[1].lower() in ENDINGS for name in files):
+            return []
+        paths = [(below / name).as_posix() for name in files if is_parquet(name)]
+        found.extend(path for path in paths if os.path.isfile(os.path.join(folder, path)))  # opening a pipe would wait
+    return sorted(found)
+
+
+def _of_one_configuration(names: list[str], folder: str | Path) -> list[str]:
+    """Those of the configuration called default, or of the only one: a folder, but for those named as splits are."""
+    by_folder: dict[str, list[str]] = {}
+    for name in names:
+        parts = [part for part in name.split("/")[:-1] if not part.lower().startswith(SPLITS)]
+        by_folder.setdefault("/".join(parts), []).append(name)
+    taken = by_folder.get("default", next(iter(by_folder.values())))
+    if len(by_folder) > 1 and "default" not in by_folder:
+        wanted = "expected the Parquet files of one data set, came those of"
+        raise InputError(f"{brief(str(folder))}: {wanted} {len(by_folder)}: {few([*by_folder])}; name one folder")
+    return taken
 
 
 def open_parquet(paths: Sequence[str | Path], notes: Sequence[str] = ()) -> Table:
     """The pictures of Parquet files of the same columns, in the order of their rows; `choose` says which are read.
 
-    A picture without a name of its own is called 'file.parquet[row]'. Pictures stay in their files, encoded, until they
-    are asked for; then two groups of rows are held at most. The fingerprint covers captions, labels, and each file's
-    size and footer (which tells place and size of every column in every group), not the pictures' bytes.
+    The columns are the same if they mean the same: Arrow's spellings of a text or a whole number, a column that is null
+    throughout, and an order of columns do not count. A picture without a name of its own is called 'file.parquet[row]'.
+    Pictures stay in their files, encoded, until they are asked for; then two groups of rows are held at most. The
+    fingerprint covers captions, labels, and each file's size and footer (which tells place and size of every column in
+    every group), not the pictures' bytes.
 
     Raises InputError if pyarrow is not installed; DataError, naming the file, for one that is damaged, that has no
-    column of pictures or other columns than the first file, or whose groups are too large to hold.
+    column of pictures or other columns than the first file, or whose groups or texts are too large to hold.
     """
-    pa = needed("pyarrow", "parquet", printable(str(paths[0])))
+    needed("pyarrow", "parquet", brief(str(paths[0])))
     files = [_open(path) for path in paths]
-    columns = choose(files[0].schema, files[0].shown)
+    columns = choose([file.schema for file in files], files[0].shown)
     for file in files:
         _check_columns(file, columns, files[0])
-        _check_groups(file, columns.image)
+        _check_groups(file)
     names = [f"{printable(file.path.name)}[{i}]" for file in files for i in range(sum(file.groups))]
-    table = pa.concat_tables([_described(file, columns) for file in files])
-    said = describe(columns, table, names, files[0].shown)
-    cells = _Cells(files, columns.image)
+    values: dict[str, list[Any]] = {column: [] for column in columns.described}
+    for file in files:
+        _describe(file, values)
+    said = describe(columns, values, names, files[0].shown)
+    pictures = _Cells(files, columns.image)
     return Table(
         names=said.names,
-        read=lambda i: encoded(cells[i], said.names[i]),
-        fingerprint=digest(*("parquet", *(file.footprint for file in files)), repr((said.labels, said.texts))),
+        read=lambda i: encoded(pictures[i], said.names[i]),
+        fingerprint=digest(*("parquet", *(file.footprint for file in files)), pieces(said.labels, texts=said.texts)),
         classes=said.classes,
         labels=said.labels,
         texts=said.texts,
@@ -88,7 +129,7 @@ class _File:
 
     @property
     def shown(self) -> str:
-        return printable(str(self.path))
+        return brief(str(self.path))
 
 
 class _Cells:
@@ -115,51 +156,63 @@ class _Cells:
 def _open(path: str | Path) -> _File:
     from pyarrow.parquet import ParquetFile
 
-    with _whole(printable(str(path))), open(path, "rb") as stream, ParquetFile(path) as file:
-        metadata = file.metadata
-        size = os.fstat(stream.fileno()).st_size
-        stream.seek(-min(size, metadata.serialized_size + 8), os.SEEK_END)
-        footer = hashlib.sha256(stream.read()).hexdigest()
-        groups = tuple(metadata.row_group(g).num_rows for g in range(metadata.num_row_groups))
-        return _File(Path(path), metadata, file.schema_arrow, groups, f"{size} {footer}")
+    shown = brief(str(path))
+    with _whole(shown), open(path, "rb") as stream:
+        if is_pointer(stream.read(QUOTED)):
+            raise DataError(f"{shown}: expected a Parquet file, came {POINTER}")
+        with ParquetFile(path) as file:
+            metadata = file.metadata
+            size = os.fstat(stream.fileno()).st_size
+            stream.seek(-min(size, metadata.serialized_size + 8), os.SEEK_END)
+            footer = hashlib.sha256(stream.read()).hexdigest()
+            groups = tuple(metadata.row_group(g).num_rows for g in range(metadata.num_row_groups))
+            return _File(Path(path), metadata, file.schema_arrow, groups, f"{size} {footer}")
 
 
 def _check_columns(file: _File, columns: Columns, first: _File) -> None:
     """Raises DataError unless the file has the columns and classes of the first one."""
-    used = [columns.image, *columns.described]
-    for name in used:
-        kind = file.schema.field(name).type if file.schema.names.count(name) == 1 else None
-        if kind != first.schema.field(name).type:
-            wanted = (
-                f"expected a column '{name}' of {first.schema.field(name).type}, as in {printable(first.path.name)}"
-            )
-            raise DataError(f"{file.shown}: {wanted}, came {kind or 'none'}; give the files one by one")
-    if columns.label is not None and class_names(file.schema, columns.label) != columns.classes:
-        raise DataError(f"{file.shown}: expected the classes of {printable(first.path.name)}, came others; convert one")
+    beside = printable(first.path.name)
+    for name in (columns.image, *columns.described):
+        kind = kind_of(file.schema, name)
+        if not agrees(kind, columns.kinds[name]):
+            wanted = f"expected a column '{name}' of {brief(str(columns.kinds[name]))}, as in {beside}"
+            came = "none" if kind is None else brief(str(kind))
+            raise DataError(f"{file.shown}: {wanted}, came {came}; convert it or take it out")
+    if columns.classes and class_names(file.schema, columns.label or "") not in ((), columns.classes):
+        raise DataError(f"{file.shown}: expected the classes of {beside}, came others; convert one")
 
 
-def _check_groups(file: _File, image: str) -> None:
+def _check_groups(file: _File) -> None:
     """Raises DataError unless every group can be held and there can be as many rows as the footer says."""
     for g in range(len(file.groups)):
-        group = file.metadata.row_group(g)
-        chunks = (group.column(c) for c in range(group.num_columns))
-        size = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == image)
+        # Not by columns: of a damaged one, pyarrow ends the process when it is asked for its size.
+        size = file.metadata.row_group(g).total_byte_size
         if size > MAX_GROUP_BYTES:
-            wanted = f"expected at most {amount(MAX_GROUP_BYTES)} of pictures in a group of rows"
+            wanted = f"expected at most {amount(MAX_GROUP_BYTES)} in a group of rows"
             raise DataError(f"{file.shown}: {wanted}, came {amount(size)}; write it with a smaller row_group_size")
     if sum(file.groups) > os.path.getsize(file.path):
         raise DataError(f"{file.shown}: expected a byte a row at least, came {sum(file.groups):,} rows; fetch it again")
 
 
-def _described(file: _File, columns: Columns) -> "pyarrow.Table":
-    """All columns but the pictures'."""
+def _describe(file: _File, values: dict[str, list[Any]]) -> None:
+    """Adds what all columns but the pictures' hold. Texts that stand there again and again are held once."""
     from pyarrow.parquet import ParquetFile
 
-    with _whole(file.shown), ParquetFile(file.path, metadata=file.metadata) as opened:
-        table = opened.read(columns.described)
-        if columns.described and len(table) != sum(file.groups):
-            raise ValueError(f"{len(table):,} rows of {sum(file.groups):,}")
-        return table
+    schema = file.metadata.schema
+    leaves = [schema.column(i) for i in range(len(schema))]
+    texts = [leaf.path for leaf in leaves if leaf.path in values and leaf.physical_type == "BYTE_ARRAY"]
+    size = rows = 0
+    with _whole(file.shown), ParquetFile(file.path, metadata=file.metadata, read_dictionary=texts) as opened:
+        for batch in opened.iter_batches(_ROWS, columns=[*values]) if values else ():
+            size, rows = size + batch.nbytes, rows + len(batch)
+            for name, column in values.items():
+                new = cells(batch.column(name))
+                size += sum(len(one) for one in new if isinstance(one, str))
+                column.extend(new)
+            if size > MAX_TEXT_BYTES:
+                raise DataError(f"{file.shown}: expected at most {amount(MAX_TEXT_BYTES)} of text, came more; split it")
+        if values and rows != sum(file.groups):
+            raise ValueError(f"{rows:,} rows of {sum(file.groups):,}")
 
 
 def _read_group(file: _File, number: int, column: str) -> "pyarrow.ChunkedArray":
@@ -174,8 +227,10 @@ def _whole(shown: str) -> Iterator[None]:
     """Says of whatever goes wrong in reading a file that the file is damaged."""
     try:
         yield
+    except DataError:
+        raise
     except Exception as error:  # pyarrow raises many kinds on broken bytes
-        detail = printable(" ".join(str(error).split()))
+        detail = shortened(str(error), QUOTED)
         raise DataError(
             f"{shown}: expected a whole Parquet file, came damaged data ({detail}); fetch it again"
         ) from error

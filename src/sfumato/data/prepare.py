@@ -14,7 +14,7 @@ from sfumato.data.parallel import in_order
 from sfumato.data.source import Source
 from sfumato.data.store import Store
 from sfumato.data.table import digest, picture
-from sfumato.data.transform import WHITE, Colour, Fit, Size, check, is_grey, to_array
+from sfumato.data.transform import WHITE, Colour, Fit, Size, check, deepest, is_grey, to_array
 from sfumato.errors import DataError, InputError
 from sfumato.wording import brief, count, few
 
@@ -58,6 +58,7 @@ class _Decoded:
     pixels: Pixels
     grey: bool
     digest: str
+    deepest: int | None
 
 
 def prepare(
@@ -91,7 +92,7 @@ def prepare(
             image = picture(data, source.name(i))
             target, depth = size or image.size, channels or 3
             pixels = to_array(image, size=target, channels=depth, fit=fit, background=background)
-            return _Decoded(pixels, is_grey(image, background), digest(data))
+            return _Decoded(pixels, is_grey(image, background), digest(data), deepest(image))
         except DataError as error:
             return Skipped(source.name(i), str(error).removeprefix(f"{brief(source.name(i))}: "))
 
@@ -100,6 +101,7 @@ def prepare(
     skipped: list[Skipped] = []
     first_of: dict[tuple[int, ...], int] = {}
     contents: list[str] = []
+    deep: list[int] = []
     grey = True
     with Store(n, memory, cache) as store, closing(in_order(work, n)) as results, warnings.catch_warnings():
         # Here and not in each thread: the filters are one list for the whole process.
@@ -114,6 +116,7 @@ def prepare(
                 store.add(result.pixels)
                 kept.append(i)
                 contents.append(result.digest)
+                deep.extend([] if result.deepest is None else [result.deepest])
                 grey = grey and result.grey
             if progress is not None:
                 progress(i + 1, n)
@@ -129,7 +132,7 @@ def prepare(
         names=tuple(source.name(i) for i in kept),
         classes=source.classes,
         skipped=tuple(skipped),
-        notes=(*source.notes, *_losses(source, kept, skipped)),
+        notes=(*source.notes, *_losses(source, kept, skipped), *_darkness(deep)),
         fingerprint=digest("pictures", source.fingerprint, json.dumps(settings)),
         contents=digest(*contents),
     )
@@ -155,3 +158,12 @@ def _losses(source: Source, kept: list[int], skipped: list[Skipped]) -> Iterator
     gone = [name for label, name in enumerate(source.classes) if label not in left]
     if gone:
         yield f"no picture is left of {few(gone)}"
+
+
+def _darkness(deepest: list[int]) -> Iterator[str]:
+    """A note on pictures of 16 bits that use none of the upper four, as those of a camera's 12 bits do."""
+    if deepest and max(deepest) < 2**12:
+        what = (
+            f"{count(len(deepest), 'picture')} of 16 bits, all below 1/16 of white (at most {max(deepest):,} of 65,535)"
+        )
+        yield f"{what}: nearly black; scale them if white is less"

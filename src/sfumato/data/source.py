@@ -45,7 +45,7 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, i: int) -> Kept:
+    def read(self, i: int, /) -> Kept:
         """Picture i as it is kept: an encoded file's bytes, or pixels. Raises DataError, naming it, if it is lost."""
         ...
 

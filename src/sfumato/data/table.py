@@ -1,7 +1,7 @@
 """One table of pictures, whatever they are kept in: every kind of source is a function that fills one."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,13 +79,34 @@ def mended(table: Table, where: str) -> Table:
     return replace(table, classes=classes, texts=texts, notes=tuple(notes))
 
 
-def digest(*parts: str | bytes | np.ndarray) -> str:
-    """SHA-256 over the parts in order, as 64 hexadecimal digits; an array counts with its type and shape."""
+def pieces(*values: object, texts: tuple[tuple[str, ...], ...] | None) -> Callable[[], Iterator[str]]:
+    """`repr((*values, texts))`, a row at a time: where one text stands in every row, the whole would take much more."""
+
+    def spelled() -> Iterator[str]:
+        yield "(" + "".join(f"{value!r}, " for value in values)
+        if texts is None:
+            yield "None)"
+            return
+        yield "("
+        for i, own in enumerate(texts):
+            yield f"{', ' if i else ''}{own!r}"
+        yield ",))" if len(texts) == 1 else "))"
+
+    return spelled
+
+
+def digest(*parts: str | bytes | np.ndarray | Callable[[], Iterator[str]]) -> str:
+    """SHA-256 over the parts in order, as 64 hexadecimal digits; an array counts with its type and shape, `pieces` as
+    the text that they make up."""
     sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, bytes):
             sha.update(b"b%d:" % len(part))
             sha.update(part)
+        elif callable(part):
+            sha.update(b"s%d:" % sum(len(piece.encode()) for piece in part()))
+            for piece in part():
+                sha.update(piece.encode())
         elif isinstance(part, str):
             data = part.encode("utf-8", "surrogatepass")
             sha.update(b"s%d:" % len(data) + data)

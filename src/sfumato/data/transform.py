@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sfumato.errors import DataError, InputError
+from sfumato.wording import QUOTED, shortened
 
 Fit = Literal["crop", "pad", "stretch"]
 Size = tuple[int, int]
@@ -55,6 +56,11 @@ def is_grey(image: Image.Image, background: Colour = WHITE) -> bool:
     return image.mode in _GREY and (not image.has_transparency_data or len(set(background)) == 1)
 
 
+def deepest(image: Image.Image) -> int | None:
+    """The largest value of a picture of 16 bits, 0 to 65535; None for one of fewer."""
+    return int(np.asarray(image).max(initial=0)) if image.mode in _SIXTEEN_BIT else None
+
+
 def check(size: Size, channels: int, fit: str, background: Colour) -> None:
     """Raises InputError unless `to_array` can use these arguments."""
     if not (_integers(size, 2) and all(1 <= side <= 65_535 for side in size)):
@@ -83,7 +89,9 @@ def _plain(image: Image.Image) -> Image.Image:
     try:
         return image.convert(target)
     except Exception as error:  # Pillow raises several kinds for modes and palettes that it cannot convert
-        raise DataError(f"expected a picture that converts to {target}, came mode {image.mode} ({error})") from error
+        raise DataError(
+            f"expected a picture that converts to {target}, came mode {image.mode} ({shortened(str(error), QUOTED)})"
+        ) from error
 
 
 def _from_sixteen_bit(image: Image.Image) -> Image.Image:

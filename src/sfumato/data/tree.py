@@ -5,34 +5,39 @@ import posixpath
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sfumato.data.captions import read_captions
+from sfumato.data.captions import TEXT_ENDINGS, read_captions
 from sfumato.data.decode import ENDINGS
 from sfumato.data.table import Table, digest
 from sfumato.errors import DataError
-from sfumato.wording import count, few, printable
+from sfumato.wording import brief, count, few, printable
 
 # Room for the largest picture that `decode` takes, stored plainly.
 MAX_BYTES = 2**28
 
-_TEXT_ENDINGS = (".csv", ".json", ".jsonl", ".txt")
 _SPLITS = {"dev", "test", "train", "val", "valid", "validation"}
+# What systems, file managers and archivers put beside other people's files.
+_NOT_CONTENT = {
+    *("@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information", "__macosx"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One file: its path below the root (with '/'), its size in bytes, and how to read it.
 
-    `read` returns at most `MAX_BYTES` and raises DataError, naming the file, if it cannot.
+    `read` is given the most bytes that it may return, and raises DataError, naming the file, if there are more or it
+    cannot.
     """
 
     path: str
     size: int
-    read: Callable[[], bytes]
+    read: Callable[[int], bytes]
 
 
 def visible(path: str) -> bool:
-    """Whether no part of the path is hidden by a leading dot."""
-    return not any(part.startswith(".") for part in path.split("/"))
+    """Whether no part of the path begins with a dot or is the system's own, as Thumbs.db and @eaDir are."""
+    return not any(part.startswith(".") or part.casefold() in _NOT_CONTENT for part in path.split("/"))
 
 
 def from_tree(entries: Iterable[Entry], where: str, notes: Sequence[str] = ()) -> Table:
@@ -40,8 +45,9 @@ def from_tree(entries: Iterable[Entry], where: str, notes: Sequence[str] = ()) -
 
     - Pictures are told by their endings (`ENDINGS`); hidden files are passed over, other files counted in the notes.
     - If every picture lies in a sub-folder, the first sub-folder of its path is its class, and the classes are in
-      order. If some lie at the top, there are no classes.
-    - Captions come from `metadata.jsonl`, `metadata.csv` or a `.txt` beside a picture: see `read_captions`.
+      order. The few at the top beside two sub-folders or more are then left out and named. If most lie at the top, or
+      one sub-folder is all there is beside them, or pictures have captions, there are no classes.
+    - Captions come from metadata files or a `.txt` beside a picture: see `read_captions`.
 
     The fingerprint covers paths, sizes, classes and captions, not the pictures' bytes.
 
@@ -49,27 +55,42 @@ def from_tree(entries: Iterable[Entry], where: str, notes: Sequence[str] = ()) -
     """
     files = sorted((entry for entry in entries if visible(entry.path)), key=lambda entry: _as_bytes(entry.path))
     pictures = [entry for entry in files if _ending(entry.path) in ENDINGS]
-    others = [entry.path for entry in files if _ending(entry.path) not in (*ENDINGS, *_TEXT_ENDINGS)]
+    others = [entry.path for entry in files if _ending(entry.path) not in (*ENDINGS, *TEXT_ENDINGS)]
     notes = list(notes)
     if others:
         notes.append(f"{count(len(others), 'file')} of other kinds passed over: {few(others)}")
     if not pictures:
         found = f"none ({'; '.join(notes)})" if notes else "none"
-        raise DataError(f"{printable(where)}: expected pictures ({' '.join(ENDINGS)}), came {found}; add some")
+        raise DataError(f"{brief(where)}: expected pictures ({' '.join(ENDINGS)}), came {found}; add some")
 
+    said: list[str] = []
+    texts = read_captions({entry.path: entry.read for entry in files}, [entry.path for entry in pictures], said)
+    if texts is None:
+        pictures = _without_strays(pictures, notes)
     paths = tuple(entry.path for entry in pictures)
     classes, labels = _classes(paths, notes)
-    texts = read_captions({entry.path: entry.read for entry in files}, paths, notes)
     sizes = [entry.size for entry in pictures]
     return Table(
         names=tuple(printable(path) for path in paths),
-        read=lambda i: pictures[i].read(),
+        read=lambda i: pictures[i].read(MAX_BYTES),
         fingerprint=digest("tree", json.dumps([paths, sizes, classes, labels, texts])),
         classes=classes,
         labels=labels,
         texts=texts,
-        notes=tuple(notes),
+        notes=(*notes, *said),
     )
+
+
+def _without_strays(pictures: list[Entry], notes: list[str]) -> list[Entry]:
+    """The pictures but for the few at the top beside class folders, which a note names."""
+    inside = [entry for entry in pictures if "/" in entry.path]
+    strays = [entry.path for entry in pictures if "/" not in entry.path]
+    folders = {entry.path.partition("/")[0] for entry in inside}
+    if len(folders) < 2 or not strays or len(strays) >= len(inside):
+        return pictures
+    what = f"{count(len(strays), 'picture')} at the top, beside {len(folders):,} folders of classes, left out"
+    notes.append(f"{what}: {few(strays)}; put such pictures into a folder of their class")
+    return inside
 
 
 def _classes(paths: Sequence[str], notes: list[str]) -> tuple[tuple[str, ...], tuple[int, ...] | None]:

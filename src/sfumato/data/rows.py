@@ -1,0 +1,109 @@
+"""Rows of metadata files: `metadata.jsonl`, `metadata.csv` and `metadata.json`."""
+
+import csv
+import json
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sfumato.data.decode import ENDINGS
+from sfumato.errors import DataError
+from sfumato.wording import QUOTED, brief, count, few, shortened
+
+METADATA = ("metadata.csv", "metadata.json", "metadata.jsonl")
+MAX_ROW = 2**20
+# A list of them all is held at once: an empty object of three characters takes a hundred bytes.
+MAX_VALUES = 10**6
+
+Row = tuple[str, dict[str, Any]]
+
+
+def read_rows(text: str, kind: str, shown: str) -> Iterator[Row]:
+    """The rows of a metadata file's `text`, each with its place for messages; `kind` is one of `METADATA`.
+
+    Lines of JSON objects; CSV with a header; or one JSON list of objects, or one object that maps the names of pictures
+    to objects or captions. A JSON file in which nothing has a `file_name` has no rows: it may be of another use.
+
+    Raises DataError, naming the file as `shown` and the line, for what is not in one of these forms.
+    """
+    if kind == "metadata.csv":
+        return _csv_rows(text, shown)
+    return _json_lines(text, shown) if kind == "metadata.jsonl" else _json_rows(text, shown)
+
+
+def _json_lines(text: str, shown: str) -> Iterator[Row]:
+    line, last = 1, 0
+    for found in re.finditer(r"\S[^\n]*", text):
+        line, last = line + text.count("\n", last, found.start()), found.start()
+        if len(found[0]) > MAX_ROW:
+            raise DataError(f"{shown} line {line}: expected at most {MAX_ROW:,} characters, came {len(found[0]):,}")
+        yield f"{shown} line {line}", _object(_parsed(found[0], shown, f" in line {line}"), f"{shown} line {line}")
+
+
+def _json_rows(text: str, shown: str) -> Iterator[Row]:
+    values = sum(text.count(sign) for sign in ",[{")
+    if values > MAX_VALUES:
+        raise DataError(f"{shown}: expected at most {MAX_VALUES:,} values, came about {values:,}; use metadata.jsonl")
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        yield from _json_lines(text, shown)  # many tools call a file of lines so, and errors have their line here
+        return
+    if isinstance(whole, dict) and "file_name" not in whole:
+        for name, row in whole.items():
+            if posixpath.splitext(name)[1].lower() in ENDINGS:
+                own = row if isinstance(row, dict) else {"text": row}
+                yield f"{shown} '{brief(name)}'", own | {"file_name": name}
+        return
+    rows = whole if isinstance(whole, list) else [whole]
+    if any(isinstance(row, dict) and "file_name" in row for row in rows):
+        for i, row in enumerate(rows, start=1):
+            yield f"{shown} row {i}", _object(row, f"{shown} row {i}")
+
+
+def _csv_rows(text: str, shown: str) -> Iterator[Row]:
+    lines = (found[0] for found in re.finditer(r"[^\n]*\n|[^\n]+", text))
+    reader = csv.reader(lines, strict=True, skipinitialspace=True)
+    header: list[str] | None = None
+    line = 1
+    try:
+        for fields in reader:
+            place = f"{shown} line {line}"
+            line = reader.line_num + 1
+            if not any(fields):
+                continue
+            if header is None:
+                header = _header(fields, place)
+            elif len(fields) != len(header):
+                hint = "put the caption in quotes" if len(fields) > len(header) else "give each row all of them"
+                raise DataError(f"{place}: expected {count(len(header), 'field')}, came {len(fields)}; {hint}")
+            else:
+                yield place, dict(zip(header, fields, strict=True))
+    except csv.Error as error:
+        raise DataError(
+            f"{shown} line {line}: expected fields with closed quotes, came {error}; mend or remove it"
+        ) from error
+
+
+def _header(fields: list[str], place: str) -> list[str]:
+    header = [field.strip().casefold() for field in fields]
+    twice = [name for name in header if name and header.count(name) > 1]
+    if twice:
+        raise DataError(f"{place}: expected columns of names that differ, came '{few(twice[:1])}' twice; rename one")
+    return header
+
+
+def _parsed(part: str, shown: str, where: str) -> object:
+    try:
+        return json.loads(part)
+    except (ValueError, RecursionError) as error:
+        came = f"came no JSON{where} ({shortened(str(error), QUOTED)})"
+        raise DataError(f"{shown}: expected a row a picture, {came}; mend or remove it") from error
+
+
+def _object(row: object, place: str) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        wanted = "expected 'file_name' with a picture's name"
+        raise DataError(f"{place}: {wanted}, came {type(row).__name__}; write an object a row")
+    return row
