@@ -24,11 +24,13 @@ from sfumato.core.parameterization import X0
 from sfumato.core.schedule import Cosine, Linear, Schedule
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import FormatError, InputError, ShapeError, StorageError
+from sfumato.guide import Threshold
 from sfumato.nn.autoencoder import KLAutoencoder
+from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
-from sfumato.parts import NETWORKS
+from sfumato.parts import NETWORKS, as_saved
 from sfumato.sample import DDIM, Ancestral
-from sfumato.settings import Settings
+from sfumato.settings import Bound, Settings
 from sfumato.system import System
 
 CLASSES = ("cat", "dog", "hen")
@@ -342,6 +344,28 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
     table = json.loads(path.read_bytes())
     edit(table)
     path.write_text(json.dumps(table), encoding="utf-8")
+
+
+def test_a_transformer_saved_before_its_frequencies_were_said_keeps_those_that_it_had(tmp_path: Path) -> None:
+    """At any depth of networks that hold others: i/127, and not the i/128 that are the default now."""
+    conditioner = Labels(CLASSES)
+    for shift in (1.0, 0.0):
+        network = DiT(1, 1, width=16, depth=1, head_width=8, vector=3, frequency_shift=shift)
+        system = System(Pixels(1), conditioner, Denoiser(network, Cosine(), X0()), Settings((8, 8), steps=2))
+        system.save(folder := tmp_path / str(shift))
+        assert System.load(folder).denoiser.network.frequency_shift == shift  # pyright: ignore[reportAttributeAccessIssue]
+    change(folder, lambda table: table["network"].pop("frequency_shift"))
+    assert System.load(folder).denoiser.network.frequency_shift == 1.0  # pyright: ignore[reportAttributeAccessIssue]
+    held = {"kind": "with-layout", "network": {"kind": "dit", "depth": 1}, "layout": {"kind": "dense"}}
+    assert as_saved(held) == held | {"network": {"kind": "dit", "depth": 1, "frequency_shift": 1.0}}
+
+
+def test_dynamic_thresholding_may_be_without_a_bound() -> None:
+    system = small()
+    held = Bound(ratio=0.9).around(system.denoiser)
+    assert isinstance(held, Threshold) and held.most == math.inf and held.ratio == 0.9
+    assert isinstance(Bound(1.5, 0.9).around(system.denoiser), Threshold)
+    assert Bound().around(system.denoiser) is system.denoiser
 
 
 def weights_of(folder: Path) -> Path:

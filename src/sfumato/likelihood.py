@@ -9,6 +9,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -24,7 +25,7 @@ from sfumato.core.process import marginal
 from sfumato.core.schedule import Schedule, at
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, NonFiniteError, ShapeError
-from sfumato.loss.variational import decoder_term, density_term, prior_term, step_term
+from sfumato.loss.variational import clipped_variance, decoder_term, density_term, prior_term, step_term
 
 Data = Literal["8-bit", "continuous"]
 Divergence = Literal["auto", "exact", "rademacher", "gaussian"]
@@ -78,6 +79,7 @@ def bits_by_bound(
     variance: Variance = "small",
     condition: Condition = Condition(),
     data: Data = "8-bit",
+    clipped: bool = False,
 ) -> BoundBits:
     """The variational bound on `−log₂ p(x_0)` of the chain that walks `levels`, every term (DDPM, arXiv:2006.11239,
     eq. 5).
@@ -85,13 +87,16 @@ def bits_by_bound(
     x_0 is [b, *d]; `levels` are a grid, from most noise to clean data (`core.grid.levels`): each network call is told
     an x_t of its own, drawn from the sample's `noise`. The expectation is the bound; `standard_error` counts the draws
     in. The `variance` is that of `Estimate.before`. The last step, L_0, is the discretised law for 8-bit data (eq. 13),
-    its density for continuous data.
+    its density for continuous data. It has the variance beta, as DDPM's text; with `clipped` that of the step before it
+    (`loss.variational.clipped_variance`), as the released code of DDPM, improved DDPM and ADM, whose published bits
+    (3.75, 2.94) are of that.
 
     Wrong levels, values or shapes are an `InputError`; an answer that is not finite is a `NonFiniteError`.
     """
     _check_samples(x_0, data)
     _check_grid(levels)
-    last_term = decoder_term if data == "8-bit" else density_term
+    last_variance = clipped_variance(*_last_two(levels)) if clipped else None
+    last_term = partial(decoder_term if data == "8-bit" else density_term, clipped=last_variance)
     terms = []
     with torch.no_grad():
         prior = _figures(prior_term(x_0, levels[0]))
@@ -252,6 +257,13 @@ def _check_grid(levels: Sequence[Level]) -> None:
                 f"the noise of the levels must fall from each to the next: from {i} (t = {now.t[0]:g}) to {i + 1}"
                 f" (t = {then.t[0]:g}) it does not"
             )
+
+
+def _last_two(levels: Sequence[Level]) -> tuple[Level, Level]:
+    """The last two levels before clean data, the one of less noise first."""
+    if len(levels) < 3:
+        raise InputError("clipped takes the variance of the step before the last: that takes 3 levels or more, not 2")
+    return levels[-2], levels[-3]
 
 
 def _check_finite(x: Tensor, level: Level) -> None:

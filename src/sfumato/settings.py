@@ -34,18 +34,17 @@ MOST_NUMBER = 1e30
 @dataclass(frozen=True)
 class Bound:
     """How the estimate of x_0 is held where data can be: within ±`limit`, or not at all if that is None; with a
-    `ratio`, by dynamic thresholding of at most `limit`. `keep_eps` is that of `guide.Clip` and `guide.Threshold`."""
+    `ratio`, by dynamic thresholding of at most `limit`, if that is not None. `keep_eps` is that of `guide.Clip` and
+    `guide.Threshold`."""
 
     limit: float | None = None
     ratio: float | None = None
     keep_eps: bool = False
 
     def around(self, denoiser: DenoiserLike) -> DenoiserLike:
-        if self.limit is None:
-            return denoiser
-        if self.ratio is None:
-            return Clip(denoiser, self.limit, self.keep_eps)
-        return Threshold(denoiser, self.ratio, self.limit, self.keep_eps)
+        if self.ratio is not None:
+            return Threshold(denoiser, self.ratio, math.inf if self.limit is None else self.limit, self.keep_eps)
+        return denoiser if self.limit is None else Clip(denoiser, self.limit, self.keep_eps)
 
 
 @dataclass(frozen=True)

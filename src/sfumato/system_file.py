@@ -28,6 +28,7 @@ from sfumato.parts import (
     NETWORKS,
     PARAMETERIZATIONS,
     SCHEDULES,
+    as_saved,
     part_field,
     validate,
 )
@@ -200,7 +201,7 @@ def _read(
         assert isinstance(said, kind)
         with torch.device("meta"):
             codec = CODECS.load(said.codec)
-            network = None if isinstance(said, CodecFile) else NETWORKS.load(said.network)
+            network = None if isinstance(said, CodecFile) else NETWORKS.load(as_saved(said.network))
         check(said, codec, network)
     except InputError as error:
         raise FormatError(f"{path}: {error}") from error

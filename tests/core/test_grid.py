@@ -150,8 +150,27 @@ def test_leading_starts_a_stride_before_the_end_and_stops_at_the_first() -> None
     assert times(VP(first=0.01), Leading(), 4) == [0.76, 0.51, 0.26, 0.01]
 
 
-@pytest.mark.parametrize("steps", [5, 7, 10, 20])
-def test_quadratic_is_that_of_the_code_released_with_ddim(steps: int) -> None:
+@pytest.mark.parametrize("steps", [1, 2, 50, 100, 1000])
+def test_leading_is_the_code_released_with_ddim_where_steps_divide_the_times(steps: int) -> None:
+    assert times(Linear(), Leading(), steps) == list(range(0, 1000, 1000 // steps))[::-1]
+
+
+@pytest.mark.parametrize(("steps", "theirs"), [(30, 31), (60, 63), (300, 334)])
+def test_elsewhere_that_code_takes_more_times_which_can_be_given(steps: int, theirs: int) -> None:
+    released = tuple(range(0, 1000, 1000 // steps))[::-1]
+    assert len(released) == theirs and len(times(Linear(), Leading(), steps)) == steps
+    assert tuple(times(Linear(), Explicit(released), theirs)) == released
+
+
+@pytest.mark.parametrize("steps", [10, 20])
+def test_the_quadratic_times_of_that_code_can_be_given(steps: int) -> None:
+    released = tuple(int(root**2) for root in np.linspace(0, math.sqrt(1000 * 0.8), steps))[::-1]
+    assert released[0] == 800 and times(Linear(), Quadratic(0.8), steps)[0] == 799
+    assert tuple(times(Linear(), Explicit(released), steps)) == released
+
+
+@pytest.mark.parametrize("steps", [5, 7, 10, 20, 50])
+def test_quadratic_comes_within_one_time_of_the_code_released_with_ddim(steps: int) -> None:
     """Which rounds down where we round to the nearest, and reaches for 800 where we reach for 0.8·999."""
     published = [int(root**2) for root in np.linspace(0, math.sqrt(1000 * 0.8), steps)]
     for ours, theirs in zip(times(Linear(), Quadratic(0.8), steps), reversed(published), strict=True):

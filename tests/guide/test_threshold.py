@@ -37,6 +37,14 @@ def test_each_sample_has_its_own_bound() -> None:
     assert torch.equal(found, torch.tensor([[0.5, -0.2, 0.9], [1.0, -1.0, 0.5]], dtype=torch.float64))
 
 
+def test_as_it_comes_it_is_imagens() -> None:
+    """Which has no upper bound: `s = max(quantile, 1)`."""
+    s = X0.abs().flatten(1).quantile(0.995, dim=1).clamp(min=1)[:, None]
+    found = Threshold(Says(X0))(X, NOW).x0
+    assert torch.equal(found, X0.clamp(-s, s) / s)
+    assert (found - Clip(Says(X0))(X, NOW).x0).abs().max() > 0.5
+
+
 def test_the_bound_is_bounded() -> None:
     found = Threshold(Says(X0), ratio=1.0, most=1.5)(X, NOW).x0
     assert torch.allclose(found[1], torch.tensor([1.0, -1.0, 1 / 1.5], dtype=torch.float64))

@@ -147,6 +147,9 @@ def test_dit_xl_by_name_and_shape(sample_size: int, name: str) -> None:
     assert written == {key: tensor.shape for key, tensor in model.state_dict().items()}
 
 
+NEARLY: dict[str, Any] = {"modulation": "block", "qk_norm": False, "vector": 3, "null": True}
+
+
 def changed(**changes: Any) -> dict[str, Any]:
     return PUBLISHED | changes
 
@@ -177,7 +180,8 @@ def test_what_we_do_not_know_is_refused(config: dict[str, Any], said: str) -> No
     [
         ({}, "no DiT with modulation shared: only one with modulation block"),
         ({"modulation": "block"}, "no DiT with qk_norm True"),
-        ({"modulation": "block", "qk_norm": False, "vector": 3, "null": True}, "without base_size"),
+        (NEARLY, "no DiT with frequency_shift 0.0: only one with frequency_shift 1.0"),
+        (NEARLY | {"frequency_shift": 1.0}, "without base_size"),
     ],
 )
 def test_what_they_cannot_express_is_not_written(arguments: dict[str, Any], said: str) -> None:

@@ -22,7 +22,7 @@ from sfumato.core.schedule import EDM, VP, Linear, ScaledLinear, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.scheduler import Drawing, read
+from sfumato.interop.scheduler import UNBOUNDED, Drawing, read
 from sfumato.interop.scheduler_options import DEFAULTS
 from sfumato.interop.scheduler_writer import write
 from sfumato.oracle import Mixture
@@ -138,6 +138,7 @@ TABLES: list[dict[str, Any]] = [
 CLIPPED: list[dict[str, Any]] = [
     {"clip_sample": True, "clip_sample_range": 0.8},
     {"clip_sample": False, "thresholding": True, "dynamic_thresholding_ratio": 0.7, "sample_max_value": 1.3},
+    {"clip_sample": False, "thresholding": True, "dynamic_thresholding_ratio": 0.7, "sample_max_value": UNBOUNDED},
 ]
 FREE = {"clip_sample": False}
 DPM, SINGLE, UNIPC = "DPMSolverMultistep", "DPMSolverSinglestep", "UniPCMultistep"

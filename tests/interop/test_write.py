@@ -211,8 +211,14 @@ def latent(seed: int = 3, **more: Any) -> Latent:
 
 
 def transformer(classes: int = 10, **more: Any) -> DiT:
-    own: dict[str, Any] = {"modulation": "block", "qk_norm": False, "null": True, "base_size": 4, **more}
-    return DiT(4, 4, width=16, depth=2, head_width=8, vector=classes, **own)
+    own: dict[str, Any] = {
+        "modulation": "block",
+        "qk_norm": False,
+        "null": True,
+        "base_size": 4,
+        "frequency_shift": 1.0,
+    }
+    return DiT(4, 4, width=16, depth=2, head_width=8, vector=classes, **(own | more))
 
 
 def test_the_published_ddpm_is_written(tmp_path: Path) -> None:

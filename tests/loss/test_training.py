@@ -55,6 +55,38 @@ def test_at_the_first_time_the_bound_is_that_of_the_decoder(schedule: Schedule, 
     assert Bound()(estimate, x_0, schedule)[0].item() == pytest.approx(wanted.item(), rel=1e-12)
 
 
+def released_decoder(x_0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """improved-diffusion's discretized_gaussian_log_likelihood, in bits and with an exact Φ."""
+    Φ = torch.special.ndtr
+    high, low = ((x_0 - mean + side / 255) * torch.exp(-log_variance / 2) for side in (1, -1))
+    mass = torch.where(x_0 < -0.999, Φ(high), torch.where(x_0 > 0.999, 1 - Φ(low), Φ(high) - Φ(low)))
+    return -mass.log2().mean((1, 2))
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_clipped_the_last_step_has_the_variance_of_released_code(learned: bool) -> None:
+    """`posterior_log_variance_clipped`: that of t = 1 at t = 0 as well; a learned one goes from there to β_0."""
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    products = (1 - betas).cumprod(0)
+    clipped = (betas[1] * (1 - products[0]) / (1 - products[1])).log()
+    x_0, estimate, _, _ = situation(Linear(), learned)
+    estimate = Estimate(estimate.x_t, estimate.level, x_0 + (estimate.x0 - x_0) / 10, estimate.between)
+    share = 0.0 if estimate.between is None else estimate.between[:1]
+    wanted = 1000 * released_decoder(x_0[:1], estimate.x0[:1], share * betas[0].log() + (1 - share) * clipped)
+    found, plain = (Bound(one)(estimate, x_0, Linear()) for one in (True, False))
+    assert found[0].item() == pytest.approx(wanted.item(), rel=1e-9)
+    assert torch.equal(found[1:], plain[1:]) and abs(found[0] - plain[0]) > 1
+    if learned:
+        hybrid = Hybrid(1.0, clipped=True)(estimate, x_0, Linear()) - Denoising()(estimate, x_0, Linear())
+        assert hybrid[0].item() == pytest.approx(wanted.item(), rel=1e-6)
+
+
+def test_a_chain_of_one_step_has_no_step_before_the_last() -> None:
+    x = torch.zeros(1, 2, 3, dtype=torch.float64)
+    with pytest.raises(InputError, match="clipped takes the variance of the step before the last, and a chain of one"):
+        Bound(clipped=True)(Estimate(x, Linear(T=1)(torch.tensor([0])), x), x, Linear(T=1))
+
+
 @each
 def test_with_a_learned_variance_the_bound_is_the_divergence_of_two_normal_laws(schedule: Schedule) -> None:
     x_0, estimate, _, _ = situation(schedule, learned=True)

@@ -4,6 +4,7 @@ test_networks."""
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -206,6 +207,9 @@ def test_from_its_start_it_wakes_within_three_steps() -> None:
         ({"null": True}, "give vector as well"),
         ({"base_size": 0}, "base_size must be from 1 to 65,536 .*, not 0 and 384"),
         ({"base_size": 8, "width": 30, "head_width": 30}, "a multiple of 4, not 8 and 30"),
+        ({"frequency_shift": -1.0}, "frequency_shift must be from 0 to below 128, not -1.0"),
+        ({"frequency_shift": 128.0}, "frequency_shift must be .*, not 128.0"),
+        ({"frequency_shift": math.nan}, "frequency_shift must be .*, not nan"),
         ({"mlp_eps": 0.0}, "mlp_eps must be above 0 and below 1, not 0.0"),
     ],
 )
@@ -247,7 +251,7 @@ def copied(ours: DiT, theirs: nn.Module) -> None:
 
 def test_diffusers_answers_alike_with_the_same_weights() -> None:
     diffusers = pytest.importorskip("diffusers")
-    ours = small(in_channels=4, out_channels=8, vector=3)
+    ours = small(in_channels=4, out_channels=8, vector=3, frequency_shift=1.0)  # not as its authors
     for block in ours.blocks:
         nn.init.normal_(block.to_self.gain, mean=1.0)
     theirs = diffusers.DiTTransformer2DModel(
@@ -281,6 +285,20 @@ def test_as_published_it_starts_at_zero_and_every_weight_learns() -> None:
     network(x, t, vector=vector).square().sum().backward()
     unmoved = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert not unmoved
+
+
+@pytest.mark.parametrize(("shift", "own"), [({}, 0), ({"frequency_shift": 0.0}, 0), ({"frequency_shift": 1.0}, 1)])
+@pytest.mark.parametrize("kind", [AS_PUBLISHED, {"vector": 3}], ids=["published", "ours"])
+def test_time_is_written_in_the_frequencies_of_the_released_code(
+    kind: dict[str, Any], shift: dict[str, Any], own: int
+) -> None:
+    """`exp(−log(10000)·i/128)` (DiT, models.py; SiT, models.py); i/127 is diffusers'."""
+    network, seen = small(**kind, **shift), []
+    network.time.enter.register_forward_hook(lambda module, given, out: seen.append(given[0]))
+    times = np.array([0.0, 3.0, 977.0])
+    network(torch.zeros(3, 3, 8, 8), torch.from_numpy(times), vector=torch.eye(3))
+    angle = times[:, None] * np.exp(-math.log(10_000) * np.arange(128) / (128 - own))
+    assert np.abs(seen[0].detach().numpy() - np.concatenate([np.sin(angle), np.cos(angle)], 1)).max() < 1e-4
 
 
 def test_no_class_is_told_by_a_column_of_its_own() -> None:

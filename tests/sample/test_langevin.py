@@ -234,6 +234,23 @@ def test_annealing_is_the_published_algorithm() -> None:
     assert error(before, last) > 1e-3
 
 
+def test_the_chain_of_ncsnv2_has_twice_the_rate() -> None:
+    """arXiv:2006.09011, algorithm 1 with the settings of CIFAR-10: `x + α_i·s + √(2α_i)·z`, 5 times at each of 232
+    levels from 50 to 0.01, and then `x + σ_L²·s`."""
+    schedule = VE(T=232, sigma_min=0.01, sigma_max=50.0)
+    path, ε, data = levels(schedule, Uniform(), 232), 6.2e-6, finite(schedule, MEANS)
+    start, draws = 50 * normal(3, 2), Draws(seed=1)
+    x = start
+    for σ in torch.logspace(math.log10(50.0), -2, 232, dtype=torch.float64):
+        α, level = ε * (σ / 0.01) ** 2, Level(*(torch.full((1,), v, dtype=torch.float64) for v in (0.0, 1.0, float(σ))))
+        for _ in range(5):
+            x = x + α * data(x, level).score + (2 * α).sqrt() * draws.like(x)
+    x = x + σ**2 * data(x, level).score  # pyright: ignore[reportPossiblyUnboundVariable]
+    *_, last = sample(data, AnnealedLangevin(5, rate=2 * ε / 0.01**2), start, path, noise=Draws(seed=1))
+    assert 2 * ε / 0.01**2 == pytest.approx(0.124)
+    assert error(last, x) < 1e-9
+
+
 def far(n: int) -> Tensor:
     """All samples in one place, far from all data."""
     return torch.tensor([[30.0, -20.0]], dtype=torch.float64).repeat(n, 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Karras, LogSNR, Spacing, Trailing, Uniform, levels
+from sfumato.core.grid import Explicit, Karras, LogSNR, Spacing, Trailing, Uniform, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance, step_variance
@@ -264,6 +264,18 @@ def test_heun_on_karras_times_is_edm(sigma_min: float, sigma_max: float) -> None
     schedule = EDM(sigma_min, sigma_max)
     found = moved(Heun(), exactly(schedule), column(1.7 * sigma_max), levels(schedule, Karras(), n))
     assert found.item() == pytest.approx(x, rel=1e-12)
+
+
+@pytest.mark.parametrize("times", [range(0, 1000, 33), [int(v) for v in torch.linspace(0, 800**0.5, 10).double() ** 2]])
+def test_ddim_on_times_that_are_given_is_the_code_released_with_it(times: Sequence[int]) -> None:
+    """functions/denoising.py: `x0 = (x − √(1 − a)·e)/√a`, then to the time before, and from the first to −1."""
+    products, x = (1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)).cumprod(0), 1.2
+    for now, before in zip(reversed(times), [*reversed(times[:-1]), -1], strict=True):
+        a, b = products[now].item(), products[before].item() if before >= 0 else 1.0
+        x0 = 0.3 + a**0.5 * 0.25 / (a * 0.25 + 1 - a) * (x - a**0.5 * 0.3)
+        x = b**0.5 * x0 + (1 - b) ** 0.5 * (x - a**0.5 * x0) / (1 - a) ** 0.5
+    path = levels(Linear(), Explicit(tuple(reversed(times))), len(times))
+    assert moved(DDIM(), exactly(Linear()), column(1.2), path).item() == pytest.approx(x, rel=1e-12)
 
 
 def test_2m_on_logsnr_times_is_dpm_solver() -> None:

@@ -50,13 +50,13 @@ class Estimate:
         """The gradient of the log density of x_t: `−eps/sigma`."""
         return -self.eps / self._sigma
 
-    def before(self, s: Level, variance: Variance = "small") -> Normal:
+    def before(self, s: Level, variance: Variance = "small", clipped: Tensor | None = None) -> Normal:
         """`p(x_s | x_t)`, the reverse step to level s, and the view `mean` of the prediction.
 
         Its mean is that of `q(x_s | x_t, x_0)` at this x_0. Its `variance` is "small", that of the same law
         (beta-tilde), "large", that of the step `q(x_t | x_s)` (beta), or "learned", at f = `between` from the one to
         the other: `log var = f·log beta + (1 − f)·log beta-tilde` (improved DDPM, arXiv:2102.09672, eq. 15). Onto clean
-        data, where the small one is 0, the learned one is the large.
+        data, where the small one is 0, the learned one begins at `clipped`, [b]; without, it is the large.
         """
         law = posterior(self.x0, self.x_t, s, self.level)
         if variance == "small":
@@ -70,7 +70,7 @@ class Estimate:
             raise InputError(
                 "this network gives no variance: take variance=small or large, or train one that learns it"
             )
-        low = torch.where(s.sigma > 0, law.var, high)
+        low = torch.where(s.sigma > 0, law.var, high if clipped is None else clipped)
         log_low, log_high = like(low.log(), self.x_t), like(high.log(), self.x_t)
         return law._replace(var=torch.exp(torch.lerp(log_low, log_high, self.between)))
 

@@ -18,7 +18,12 @@ from sfumato.guide.gradient import following, gradient, plain, shift
 class Classifier(Guide):
     """`score = score + scale·∇ log p(y | x_t)`, so `x_0 = x_0 + scale·(sigma²/alpha)·∇ log p(y | x_t)`.
 
-    (ADM, arXiv:2105.05233, eq. 14, with the scale of its algorithm 1.) `log_prob(x_t, level)` answers for each sample
+    (ADM, arXiv:2105.05233, eq. 14, with the scale of its algorithm 1.) ADM's algorithm 1 is for ancestral sampling, and
+    adds `scale·Σ·∇ log p` to the mean of the step, Σ its variance. With `Ancestral` the shift of x_0 adds
+    `scale·β/√(1 − β)·∇ log p` whatever the variance, as Bayes' rule asks. Where Σ is small or learned, a scale that was
+    tuned for ADM is stronger here near the data: 2.2 times at t = 1 of 1,000, 1.16 at 10, 1.02 at 100.
+
+    `log_prob(x_t, level)` answers for each sample
     by itself, [b, *d] → [b], and must know noisy samples; y is its own affair. With the true likelihood, scale 1 gives
     `E[x_0 | x_t, y]`. Scale 0 is off, and does not ask.
 

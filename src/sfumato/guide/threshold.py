@@ -1,5 +1,6 @@
 """Dynamic thresholding: keeping the estimate where data can be, picture by picture."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,15 +15,18 @@ from sfumato.guide.base import Guide
 
 @dataclass(frozen=True)
 class Threshold(Guide):
-    """`x_0 ← clamp(x_0, −s, s)/s`, where s is the `ratio` quantile of |x_0| in each sample, from 1 to `most`
-    (Imagen, arXiv:2205.11487, section 2.3; the bound `most` is that of released code).
+    """`x_0 ← clamp(x_0, −s, s)/s`, where s is the `ratio` quantile of |x_0| in each sample, at least 1
+    (Imagen, arXiv:2205.11487, section 2.3).
+
+    Nor is s more than `most`: diffusers' `sample_max_value`, which is 1 there unless a checkpoint says another, so that
+    all is clipped to [−1, 1] as by `Clip`.
 
     The noise is then what is left of x_t; or, with `keep_eps`, what it was before, as some tools have it for DDIM.
     """
 
     denoiser: DenoiserLike
     ratio: float = 0.995
-    most: float = 1.0
+    most: float = math.inf
     keep_eps: bool = False
 
     def __call__(self, x_t: torch.Tensor, level: Level, condition: Condition = Condition()) -> Estimate:

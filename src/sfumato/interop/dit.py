@@ -10,7 +10,16 @@ from sfumato.nn.dit import WAVES, DiT
 
 KNOWN = ("DiTTransformer2DModel", "Transformer2DModel")
 """The second is what DiT's own checkpoints were written as, in which the first was one kind among others."""
-ONLY = {"modulation": "block", "qk_norm": False, "null": True, "tokens": 0, "image": 0, "time_scale": 1.0, "mlp": 4.0}
+ONLY = {
+    "modulation": "block",
+    "qk_norm": False,
+    "null": True,
+    "tokens": 0,
+    "image": 0,
+    "time_scale": 1.0,
+    "mlp": 4.0,
+    "frequency_shift": 1.0,  # unlike the code released with DiT
+}
 """What a DiT's arguments are in diffusers."""
 
 
@@ -71,6 +80,7 @@ def _network(said: _DiT) -> DiT:
         null=True,
         base_size=said.sample_size // said.patch_size,
         mlp_eps=said.norm_eps,
+        frequency_shift=1.0,
     )
 
 

@@ -47,6 +47,8 @@ from sfumato.settings import Bound
 Options = Mapping[str, Any]
 REMAINS = 2.0**-24
 """The alpha² that their solvers in sigma/alpha leave of a schedule that ends in pure noise."""
+UNBOUNDED = 3.4028234663852886e38
+"""The `sample_max_value` that bounds no sample of theirs, which are float32; JSON has no infinity."""
 PREDICTIONS: dict[str, Parameterization] = {"epsilon": Eps(), "sample": X0(), "v_prediction": V()}
 VARIANCES = {
     "fixed_small": "small",
@@ -89,7 +91,7 @@ def _ddpm(o: Options, exact: bool) -> Drawing:
 
 def _ddim(o: Options, exact: bool) -> Drawing:
     drawing = _drawing(o, DDIM(), _whole(o))
-    return replace(drawing, bound=replace(drawing.bound, keep_eps=drawing.bound.limit is not None))
+    return replace(drawing, bound=replace(drawing.bound, keep_eps=drawing.bound != Bound()))
 
 
 def _pndm(o: Options, exact: bool) -> Drawing:
@@ -200,7 +202,8 @@ def _table(o: Options, remains: float) -> Table:
 
 def _bound(o: Options) -> Bound:
     if o.get("thresholding"):
-        return Bound(float(o["sample_max_value"]), float(o["dynamic_thresholding_ratio"]))
+        most = float(o["sample_max_value"])
+        return Bound(most if most < UNBOUNDED else None, float(o["dynamic_thresholding_ratio"]))
     return Bound(float(o["clip_sample_range"])) if o.get("clip_sample") else Bound()
 
 

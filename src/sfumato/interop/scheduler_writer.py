@@ -9,7 +9,7 @@ from sfumato.core.parameterization import Flow, Karras, Parameterization
 from sfumato.core.schedule import EDM, Betas, Cosine, Linear, ScaledLinear, Schedule, Sigmoid, Table, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.errors import InputError
-from sfumato.interop.scheduler import PREDICTIONS, Drawing, read
+from sfumato.interop.scheduler import PREDICTIONS, UNBOUNDED, Drawing, read
 from sfumato.sample import (
     DDIM,
     LCM,
@@ -173,7 +173,11 @@ def _held(drawing: Drawing) -> dict[str, Any]:
     """What keeps the estimate of x_0 where data can be."""
     bound = drawing.bound
     if bound.ratio is not None:
-        return {"thresholding": True, "dynamic_thresholding_ratio": bound.ratio, "sample_max_value": bound.limit}
+        return {
+            "thresholding": True,
+            "dynamic_thresholding_ratio": bound.ratio,
+            "sample_max_value": UNBOUNDED if bound.limit is None else bound.limit,
+        }
     if bound.limit is not None:
         return {"clip_sample": True, "clip_sample_range": bound.limit}
     return {"clip_sample": False} if type(drawing.sampler) in (Ancestral, DDIM, Heun, LCM) else {}

@@ -34,14 +34,16 @@ class DiT(nn.Module):
     The doors are those of `UNet`, each 0 when shut: `vector` joins the time embedding, `tokens` are attended to in
     every block, `image` channels are set beside the input; all give the width that they expect.
 
-    The last five are how DiT was published (`modulation="block"`, `qk_norm=False`, `null=True`, and a `base_size`):
+    The rest are how DiT was published (`modulation="block"`, `qk_norm=False`, `null=True`, a `base_size`):
 
     - `modulation` "block" gives each block a linear layer of its own (adaLN-zero, DiT, section 3.2);
     - `qk_norm` normalises queries and keys;
     - `null` learns what is told where no class is: `project` has a last column, for `1 − Σ vector`;
     - `base_size` is the side, in patches, of what it was trained on, which the positions of any other size are scaled
       to; None counts them from 0, in the frequencies of `sinusoidal`;
-    - `mlp_eps` is added to the variance before the perceptron.
+    - `mlp_eps` is added to the variance before the perceptron;
+    - `frequency_shift` is that of `sinusoidal`, for the time: DiT's and SiT's own code has none, and frequencies
+      `10000^(−i/128)`. diffusers, which draws from their weights, has 1.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class DiT(nn.Module):
         null: bool = False,
         base_size: int | None = None,
         mlp_eps: float = 1e-6,
+        frequency_shift: float = 0.0,
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels, self.width, self.depth = in_channels, out_channels, width, depth
@@ -75,9 +78,10 @@ class DiT(nn.Module):
             base_size,
             mlp_eps,
         )
+        self.frequency_shift = frequency_shift
         self._check()
 
-        self.time = TimeEmbedding(WAVES, width, time_scale)
+        self.time = TimeEmbedding(WAVES, width, time_scale, frequency_shift=frequency_shift)
         self.project = nn.Linear(vector + null, width, bias=False) if vector else None
         shared = modulation == "shared"
         self.modulate = zero(nn.Linear(width, 6 * width)) if shared else None
@@ -161,6 +165,8 @@ class DiT(nn.Module):
                 f"base_size must be from 1 to {2**16:,} and goes with a width that is a multiple of 4, not"
                 f" {self.base_size:,} and {self.width}"
             )
+        if not 0 <= self.frequency_shift < WAVES // 2:
+            raise InputError(f"frequency_shift must be from 0 to below {WAVES // 2}, not {self.frequency_shift}")
         if not 0 < self.mlp_eps < 1:
             raise InputError(f"mlp_eps must be above 0 and below 1, not {self.mlp_eps}")
 

@@ -12,8 +12,8 @@ def sinusoidal(
     """Sines and cosines of times `t`, [b], at `width/2` geometric frequencies from 1 to 1/longest: float32 [b, width].
 
     `[sin(t·f_i), cos(t·f_i)]`, `f_i = longest^(−i/(width/2 − frequency_shift))` (Transformer, arXiv:1706.03762, section
-    3.5). The code released with DDPM has this shift of 1; that of ADM, and so latent diffusion, has none, ends before
-    1/longest, and puts the cosines first. An odd width ends in a zero.
+    3.5). The code released with DDPM has this shift of 1; that of ADM, latent diffusion, DiT and SiT has none, ends
+    before 1/longest, and puts the cosines first. An odd width ends in a zero.
     """
     half = width // 2
     i = torch.arange(half, dtype=torch.float32, device=t.device)

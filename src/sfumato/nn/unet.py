@@ -31,9 +31,10 @@ class UNet(nn.Module):
     With `patch` p, each p×p square of the picture is one place of the network, its pixels side by side in channels: a
     picture of twice the side for the same work, at some cost in fine detail.
 
-    DDPM is the default. ADM is `scale_shift=True, resample="residual", head_width=64`. Stable Diffusion 1 is
-    `width=320, multipliers=(1, 2, 4, 4), attention=(0, 1, 2), heads=(8,)*4, depth=(1,)*4, projection="convolution",
-    tokens=768, cosine_first=True, frequency_shift=0`, with 4 channels in and out.
+    DDPM is the default. ADM is `scale_shift=True, resample="residual", head_width=64, cosine_first=True,
+    frequency_shift=0`. Stable Diffusion 1 is `width=320, multipliers=(1, 2, 4, 4), attention=(0, 1, 2), heads=(8,)*4,
+    depth=(1,)*4, projection="convolution", tokens=768, cosine_first=True, frequency_shift=0`, with 4 channels in and
+    out.
 
     The first convolution gives `stem` channels, and time is written in as many sinusoids; None means `width`. Norms are
     in `groups`, None leaving it to `norm`, and add `eps` to the variance. `padding` is that of `Down`, where

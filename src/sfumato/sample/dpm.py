@@ -23,7 +23,8 @@ from sfumato.sample.driver import Stateless, Still, left, made
 from sfumato.sample.moves import Past
 
 FEW = 15
-"""A walk of fewer moves than these is one of few, where `lower_final` counts."""
+"""A walk of fewer moves than these is one of few, where `lower_final` counts: so diffusers. The code released with the
+paper says 10."""
 
 State = tuple[Past, ...]
 """The steps before, the newest first: λ, and the x_0 found there."""
@@ -44,7 +45,8 @@ class DPMSolver:
 
     `form` is how 2M weighs the slope of the estimates: "midpoint" by `(1 − exp(−h))/2`, "heun" by the integral of the
     line, `(exp(−h) − 1)/h + 1`. With `euler_final` the last move is of first order wherever it ends. With `lower_final`
-    it is so in walks of fewer than 15 moves, and the one before of second at most.
+    it is so in walks of fewer than 15 moves (diffusers' number; the code released with the paper says 10), and the one
+    before of second at most.
     """
 
     order: int = 2

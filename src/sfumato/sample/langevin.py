@@ -53,9 +53,11 @@ class Langevin(Stateless):
 class AnnealedLangevin(Stateless):
     """NCSN's sampler: `steps` iterations at each level, of the size `rate·sigma²` (arXiv:1907.05600, algorithm 1).
 
-    NCSN writes the size `ε·σ_i²/σ_L²`, so `rate = ε/σ_L²`: for CIFAR-10 ε = 2e-5 and σ_L = 0.01, 100 iterations at each
-    of 10 levels; NCSNv2 (arXiv:2006.09011) has ε = 6.2e-6, and 5 iterations at each of 232. No data runs away at a rate
-    below 4: no law of noise sigma curves more than 1/sigma².
+    NCSN's paper writes the size `ε·σ_i²/σ_L²`, so `rate = ε/σ_L²`: for CIFAR-10 ε = 2e-5 and σ_L = 0.01, which is 0.2,
+    100 iterations at each of 10 levels. The code released with it takes that for half of the size, as NCSNv2 does
+    (arXiv:2006.09011, algorithm 1 and technique 4): `x + α_i·score + √(2α_i)·z` with `α_i = ε·σ_i²/σ_L²`, so
+    `rate = 2ε/σ_L²`. That is 0.4 for NCSN's code, and 0.124 for NCSNv2's ε = 6.2e-6, with 5 iterations at each of 232
+    levels. No data runs away at a rate below 4: no law of noise sigma curves more than 1/sigma².
 
     After the iterations of the last level, samples go onto clean data by `E[x_0 | x_t]`, without noise
     (arXiv:2009.05475; NCSNv2).
