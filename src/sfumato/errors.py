@@ -44,6 +44,10 @@ class OutOfMemoryError(SfumatoError, MemoryError):
     """More memory was needed than the machine has."""
 
 
+class WorkerError(SfumatoError):
+    """A process that works ahead of another died, or hangs."""
+
+
 class Stopped(SfumatoError):
     """A signal ended the work; everything up to then is saved. `signal` is its number."""
 

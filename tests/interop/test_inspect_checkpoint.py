@@ -95,9 +95,7 @@ def test_a_name_that_is_not_in_the_cache_is_not_fetched(monkeypatch: pytest.Monk
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr("huggingface_hub.model_info", fetched)
-    with pytest.raises(
-        DataError, match="not in the Hub's cache: open it once .* `hf download nobody/nothing --include"
-    ):
+    with pytest.raises(DataError, match="not in the Hub's cache: fetch it, by `hf download nobody/nothing`"):
         describe("nobody/nothing")
     assert folder.is_name("nobody/nothing")
 

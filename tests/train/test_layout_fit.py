@@ -115,6 +115,23 @@ def test_a_network_without_one_is_left_alone() -> None:
     assert all(torch.equal(*both) for both in zip(before, task.system.denoiser.parameters(), strict=True))
 
 
+def test_it_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate has then fallen to zero as well."""
+    now, rates = [0.0], []
+    monkeypatch.setattr(layout.time, "monotonic", lambda: now[0])
+    step = torch.optim.Adam.step
+
+    def look(self: torch.optim.Adam, *arguments: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        now[0] += 1.0
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", look)
+    task, _ = work()
+    layout.fit_layout(task, CPU, seconds=5.0)
+    assert rates == pytest.approx([layout.RATE * (1 - i / 5) for i in range(5)])
+
+
 def test_progress_is_told_and_numbers_that_are_not_finite_are_refused() -> None:
     task, _ = work()
     told: list[tuple[int, int]] = []

@@ -41,5 +41,4 @@ def ignored(tower: ClipTower, name: str) -> bool:
     last block, and the projection with it."""
     block = re.match(r"transformer\.resblocks\.(\d+)\.", name)
     beyond = block is not None and int(block[1]) >= tower.layers
-    idle = name in ("logit_scale", "attn_mask")
-    return beyond or idle or (name == "text_projection" and not tower.projection)
+    return beyond or name == "logit_scale" or (name == "text_projection" and not tower.projection)

@@ -21,7 +21,7 @@ from sfumato.parts import CODECS
 from sfumato.samples import sheet, to_image
 from sfumato.train.feed import Feed
 from sfumato.train.recipe import Recipe
-from sfumato.train.work import Sheet
+from sfumato.train.work import Sheet, Stop, never
 
 MEASURED = 256
 """How many pictures the latents' statistics are taken over."""
@@ -74,6 +74,7 @@ class Autoencoding:
 
     name = "codec"
     dropout = 0.0
+    passes = SHOWN
     conditioner: Conditioner = Nothing()
 
     def __init__(
@@ -114,7 +115,7 @@ class Autoencoding:
         assert isinstance(network, Apprentice)
         return FittedCodec(network.autoencoder, self._some(MEASURED), self.given)
 
-    def sheet(self, product: "FittedCodec") -> Sheet:
+    def sheet(self, product: "FittedCodec", stop: Stop = never) -> Sheet:
         """Pictures, and below each what became of it."""
         pictures, codec = self._some(SHOWN), product.codec()
         columns = min(COLUMNS, len(pictures))

@@ -34,6 +34,11 @@ class Feed(Protocol):
     @property
     def views(self) -> int: ...
 
+    @property
+    def remedy(self) -> str:
+        """What to do about samples that are not finite."""
+        ...
+
     def samples(self, index: Tensor, view: Tensor) -> Tensor:
         """Pictures `index` [b] in the views `view` [b] → samples, float32 [b, *d]."""
         ...
@@ -62,6 +67,8 @@ class PictureFeed:
         named: list[str | None] = [None, *backgrounds]
         colours = [plain, *(ImageColor.getrgb(name)[:3] for name in backgrounds)]
         self.seen = list(product(zip(named, colours, strict=True), (False, True) if flip else (False,)))
+
+    remedy = "prepare the data again"
 
     @property
     def views(self) -> int:
@@ -117,6 +124,7 @@ class LatentFeed:
             kept = _opened(cache, shape)
         assert kept is not None
         self.latents = kept
+        self.remedy = f"delete {cache}: --resume encodes the pictures again"
 
     @property
     def views(self) -> int:

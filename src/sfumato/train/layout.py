@@ -1,5 +1,6 @@
 """A network's layout, fitted before the network is trained."""
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -15,16 +16,22 @@ from sfumato.train.work import Denoising
 SAMPLES, PASSES = 100_000, 16
 """How many samples are seen at most, and how often each."""
 BATCH, RATE = 64, 1e-3
+LAYOUT_SHARE = 0.2
+"""The share of a run's minutes, if it has any, that the layout may take."""
 
 
 def fit_layout(
-    work: Denoising, device: torch.device, progress: Callable[[int, int], None] = lambda done, of: None
+    work: Denoising,
+    device: torch.device,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    seconds: float | None = None,
 ) -> None:
     """Fit the layout of the work's network, if it has one that can be asked by itself: `min_m E|x_0 − m(c)|²`.
 
     The mean of x_0 under a condition is the best answer at pure noise. Regression on what is told finds it in a minute
     or two, many times as many samples a second as through the network, which then begins where all is laid out.
-    Adam, its rate falling to zero; a function of the recipe's seed. Gates start where the map is the estimate at the
+    Adam, its rate falling to zero; a function of the recipe's seed, unless it is cut short: in `seconds`, if they are
+    given, the rate falls to zero at the latest, and the fit is over. Gates start where the map is the estimate at the
     last level: `x_0 = skip·x_t + out·F` with `F = m/out`. Raises `NonFiniteError`.
     """
     network = work.system.denoiser.network
@@ -36,7 +43,11 @@ def fit_layout(
     steps = max(min(SAMPLES, PASSES * n) // BATCH, 1)
     batches = Batches(work.feed, (), seed=seed, batch=BATCH, dropout=work.dropout, conditioner=work.conditioner)
     optimizer = torch.optim.Adam(layout.parameters(), lr=RATE)
+    began = time.monotonic()
     for step in range(steps):
+        done = max(step / steps, 0.0 if seconds is None else (time.monotonic() - began) / seconds)
+        if done >= 1:
+            break
         batch = batches[step]
         told = batch.told.vector
         assert told is not None
@@ -49,7 +60,7 @@ def fit_layout(
                 " finite, so train the codec again, or leave condition.layout out"
             )
         for group in optimizer.param_groups:
-            group["lr"] = RATE * (1 - step / steps)
+            group["lr"] = RATE * (1 - done)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -94,12 +94,18 @@ class Guarded:
             return
         self._busy = True
         try:
-            while self._waiting:
-                question = self._waiting.popleft()
-                if self.trouble is None:
-                    self._act(question)
+            self._answer()
+        except KeyboardInterrupt:
+            self._answer()  # what a signal that interrupted the monitor has to say
+            raise
         finally:
             self._busy = False
+
+    def _answer(self) -> None:
+        while self._waiting:
+            question = self._waiting.popleft()
+            if self.trouble is None:
+                self._act(question)
 
     def _act(self, question: Callable[[], object]) -> None:
         try:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -28,6 +28,7 @@ from sfumato.train.monitor import Guarded, Monitor, Quiet
 from sfumato.train.place import Place
 from sfumato.train.plan import Budget, check_disk
 from sfumato.train.recipe import Recipe, differences
+from sfumato.train.signals import interruptible
 from sfumato.train.stage import (
     CODEC,
     FITTING,
@@ -93,7 +94,7 @@ def train(
     computes = machine.pick_precision(accelerator.device, precision)
     accelerator.wait_for_everyone()  # no process writes to the folder before all have found it as it was
     monitor = Guarded(monitor) if monitor is not None and accelerator.is_main_process else Quiet()
-    with monitor, _whole_or_nothing(folder):
+    with monitor, interruptible(monitor.say, folder / RECORD), _whole_or_nothing(folder), _memory_errors():
         where = str(data) if data is not None else str((before or {})["data"])
         pictures = _read(where, chosen, folder, monitor)
         place = Place(folder, accelerator, computes)
@@ -118,7 +119,7 @@ def _run(
     began = time.monotonic()
     begin = partial(files.write_json, folder / RECORD, about) if main else lambda: None
     fit = partial(_fit_codec, recipe, budget, where, pictures, place, monitor)
-    task = work(recipe, pictures, place, monitor, begin, fit)
+    task = work(recipe, pictures, place, monitor, begin, fit, budget.minutes)
     if recipe.codec.kind == "latent":
         about["codec"] = codec_digest(folder)
         if before is not None and not accept_changes and before.get("codec") not in (None, about["codec"]):
@@ -173,6 +174,13 @@ def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Pictures, p
     if place.accelerator.is_main_process:
         copy_codec(folder if own.use is None else own.use, place.folder / CODEC)
     place.accelerator.wait_for_everyone()
+
+
+def _memory_errors() -> AbstractContextManager[None]:
+    """For what a step does not say better."""
+    return machine.memory_errors(
+        "what is trained on does not fit the memory: end other programs, set data.size smaller, or a smaller network"
+    )
 
 
 @contextmanager

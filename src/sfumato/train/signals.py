@@ -2,36 +2,78 @@
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from sfumato.errors import Stopped
+
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class Stopper:
-    """While open, the first SIGINT or SIGTERM is only noted, in `signal`; a second one acts at once.
+    """While open, the first SIGINT, SIGTERM or SIGHUP is only noted, in `signal`, and acknowledged by `say`; a second
+    one acts at once. A SIGHUP is then no second one, as a terminal that closes may send several; where it was ignored
+    before, as under nohup, it stays so.
 
     Outside the main thread, where signals cannot be caught, it notes nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = lambda text: None) -> None:
         self.signal: int | None = None
+        self.say = say
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stopper":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+            for number in STOPPING:
+                if _heard(number):
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        self._restore()
-
-    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        for own, handler in self._before.items():
+            signal.signal(own, signal.SIG_IGN if own == getattr(signal, "SIGHUP", None) else handler)
+        self.say(self._word())
+
+    def _word(self) -> str:
+        return "stopping: saving what there is; a second signal ends at once"
+
+
+class _Interrupter(Stopper):
+    """A stopper that waits for nothing: what is under way is abandoned, as by `KeyboardInterrupt`."""
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        super()._note(number, frame)
+        raise KeyboardInterrupt
+
+    def _word(self) -> str:
+        return "stopping"
+
+
+@contextmanager
+def interruptible(say: Callable[[str], None], record: Path) -> Iterator[None]:
+    """Within, a signal that stops abandons what is under way at once, and `Stopped` comes out; a `Stopper` inside
+    notes it in its place. `record` is there once the run can be gone on with."""
+    with _Interrupter(say) as interrupter:
+        try:
+            yield
+        except KeyboardInterrupt:
+            if interrupter.signal is None:
+                raise
+            left = "--resume goes on from what is kept" if record.exists() else "nothing was begun"
+            raise Stopped(f"stopped by a signal; {left}", interrupter.signal) from None
+
+
+def _heard(number: int) -> bool:
+    return number != getattr(signal, "SIGHUP", None) or signal.getsignal(number) != signal.SIG_IGN

@@ -23,7 +23,7 @@ from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import Autoencoding
 from sfumato.train.build import build, build_autoencoder, build_classifier, build_conditioner, check_build, colours
 from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key, latents_size
-from sfumato.train.layout import fit_layout
+from sfumato.train.layout import LAYOUT_SHARE, fit_layout
 from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
 from sfumato.train.plan import check_disk, disk_needed
@@ -44,8 +44,16 @@ Fit = Callable[[], None]
 """Puts the run's codec into its folder `codec/`."""
 
 
-def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, begin: Begin, fit: Fit) -> Work:
-    """The work that a recipe describes, untrained.
+def work(
+    recipe: Recipe,
+    pictures: Pictures,
+    place: Place,
+    monitor: Monitor,
+    begin: Begin,
+    fit: Fit,
+    minutes: float | None = None,
+) -> Work:
+    """The work that a recipe describes, untrained; `minutes` are what there is for all of it.
 
     What the system is to be is built and checked first, as far as it can be without a codec. Then what training needs
     is made, unless the run's folder has it: captions are read, the codec is fitted, latents are computed.
@@ -91,7 +99,8 @@ def work(recipe: Recipe, pictures: Pictures, place: Place, monitor: Monitor, beg
     if checkpoint.made(place.folder / "checkpoints") < 0:  # else both are in there
         if start is not None:
             monitor.say(begin_with(task.model.network, start, str(recipe.train.start), "train.start"))
-        fit_layout(task, place.device, partial(monitor.preparing, what="fitting the layout"))
+        seconds = None if minutes is None else 60 * minutes * LAYOUT_SHARE
+        fit_layout(task, place.device, partial(monitor.preparing, what="fitting the layout"), seconds)
     return task
 
 

@@ -2,21 +2,21 @@
 
 import copy
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from sfumato import files, machine
-from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped
+from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped, StorageError, WorkerError
 from sfumato.loss import Remembers
 from sfumato.samples import png
-from sfumato.train import checkpoint, ema
+from sfumato.train import checkpoint, ema, loader
+from sfumato.train.clock import Clock
 from sfumato.train.draw import Batch, Batches, mix
 from sfumato.train.log import Log
 from sfumato.train.monitor import Monitor
@@ -25,6 +25,9 @@ from sfumato.train.plan import Budget, Plan, disk_needed, gflop
 from sfumato.train.recipe import Recipe
 from sfumato.train.signals import Stopper
 from sfumato.train.work import Work
+from sfumato.wording import shortened
+
+SLOWER = "lower optimizer.learning_rate"
 
 
 class Trainer:
@@ -54,44 +57,56 @@ class Trainer:
         self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, Remembers) else None
         self.log = Log(place.folder / "log.jsonl", monitor.say)
         self.plan: Plan | None = None
+        self.workers = loader.WORKERS if place.device.type == "cuda" else 0
+        self.clock = Clock()
+        self._whole = True  # weights, average and optimizer are of one step
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
     def run(self, budget: Budget) -> None:
-        """Train until the budget is spent, saving and showing by the clock; leaves a checkpoint and a system behind."""
+        """Train until the budget is spent, saving and showing by the clock; leaves a checkpoint and a system behind.
+
+        The minutes count from when the trainer was made, and the last save and the last sheet are among them; but one
+        step is made in any case.
+        """
+        with Stopper(self.monitor.say) as stopper:
+            self._train(budget, stopper)
+            self.save()
+            if stopper.signal is None:
+                self.show(lambda: stopper.signal is not None or self.clock.late(budget))
+            if stopper.signal is not None:  # which may have come while the last sheet was drawn
+                text = f"stopped by a signal at step {self.step:,}; all is saved: --resume goes on from here"
+                raise Stopped(text, stopper.signal)
+
+    def _train(self, budget: Budget, stopper: Stopper) -> None:
+        """The steps of a budget, up to a signal. An error leaves what was reached before it behind."""
         own = self.recipe.train
-        start, began = self.step, time.monotonic()
-        saved = shown = logged = began
+        start, saved, shown, logged = self.step, *[time.monotonic()] * 3
         pause = own.show_minutes * 60
         losses: list[float] = []
-        with Stopper() as stopper, _memory_errors(self.recipe):
-            for batch in self._batches(budget.steps):
-                if self._agreed(self._spent(budget, began) or stopper.signal is not None):
+        with self._kept(), closing(self._batches(budget.steps, stopper)) as batches:
+            for batch in batches:
+                over = self.step > start and self.clock.spent(budget)
+                if self._agreed(over or stopper.signal is not None):
                     break
                 losses.append(self._update(batch))
                 now = time.monotonic()
                 if now - logged >= 1 or self.step == budget.steps:
-                    self._report(losses, now - logged, start, began, budget)
+                    self._report(losses, now - logged, start, budget)
                     logged, losses = time.monotonic(), []
                 if self._agreed(now - saved >= own.save_minutes * 60):
                     self.save()
                     saved = time.monotonic()
                 if self._agreed(now - shown >= pause):
-                    self.show()
+                    self.show(lambda: stopper.signal is not None or self.clock.spent(budget))
                     shown = logged = time.monotonic()
                     pause = max(own.show_minutes * 60, 20 * (shown - now))  # a twentieth of the time, at most
-            self.save()
-            if stopper.signal is None:
-                self.show()
-            if stopper.signal is not None:  # which may have come while the last sheet was drawn
-                text = f"stopped by a signal at step {self.step:,}; all is saved: --resume goes on from here"
-                raise Stopped(text, stopper.signal)
 
     def rehearse(self, budget: Budget) -> Plan:
         """What the run will cost, from one step made without a change to the weights."""
         batch = self._dataset()[self.step]
         seconds = 0.0
-        with _memory_errors(self.recipe):
+        with self._kept(), self._memory_errors():
             for _ in range(2):  # the first call sets kernels up
                 began = time.monotonic()
                 self._gradients(batch, self.step)
@@ -112,26 +127,31 @@ class Trainer:
             disk=disk_needed(parameters),
             memory=machine.used(self.place.device),
         )
+        self.clock.drawing = self.work.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
         return self.plan
 
     def _update(self, batch: Batch) -> float:
         """One step: gradients, checked; then weights, then their average. Returns the mean loss."""
-        t, losses = self._gradients(batch, self.step)
+        with self._memory_errors():
+            t, losses = self._gradients(batch, self.step)
         loss = float(losses.mean())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip)
         if not bool(norm.isfinite()):
             raise NonFiniteError(
                 f"the gradient at step {self.step} is not finite, though the loss is {loss:g}; the weights are as"
-                " before the step: lower optimizer.learning_rate, or train in float32"
+                f" before the step: {self._slower()}"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.optimizer.rate(self.step + 1)
-        self.optimizer.step()
+        self._whole = False
+        with self._memory_errors():
+            self.optimizer.step()
         self.step += 1
         ema.update(self.average.parameters(), self.network.parameters(), self.recipe.average.decay(self.step))
         if self.memory is not None:
             assert isinstance(self.recipe.times, Remembers)
             self.memory = self.recipe.times.remember(self.memory, t, losses)
+        self._whole = True
         return loss
 
     def _gradients(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
@@ -155,13 +175,27 @@ class Trainer:
         )
         assert isinstance(t, Tensor) and isinstance(every, Tensor)
         if not bool(every.isfinite().all()):
-            index = self.place.accelerator.gather(batch.sample.to(self.place.device))
-            bad = [self.work.feed.pictures.names[int(i)] for i in index[~every.isfinite()].tolist()]  # pyright: ignore
-            raise NonFiniteError(
-                f"the loss at step {step} is not finite for {len(bad)} of {len(every)} pictures ({', '.join(bad[:3])});"
-                " the weights are as before the step: lower optimizer.learning_rate, or train in float32"
-            )
+            self._refuse(batch, every, step)
         return t.cpu(), every.cpu()
+
+    def _refuse(self, batch: Batch, losses: Tensor, step: int) -> None:
+        """Raise a `NonFiniteError` that names the samples whose loss it is, and where it came from."""
+        gather = self.place.accelerator.gather
+        index = gather(batch.sample.to(self.place.device))
+        sound = gather(batch.x_0.isfinite().flatten(1).all(1).to(self.place.device))
+        assert isinstance(index, Tensor) and isinstance(sound, Tensor)
+        ill = ~losses.isfinite()
+        names = [self.work.feed.pictures.names[int(i)] for i in index[ill].tolist()]
+        where = f"for {len(names)} of {len(losses)} pictures ({', '.join(names[:3])})"
+        if not bool(sound[ill].all()):
+            raise NonFiniteError(f"what is trained on is not finite {where}; {self.work.feed.remedy}")
+        raise NonFiniteError(
+            f"the loss at step {step} is not finite {where}; the weights are as before the step: {self._slower()}"
+        )
+
+    def _slower(self) -> str:
+        float32 = ", or train in float32" if self.place.precision != "float32" else ""
+        return f"{SLOWER}{float32}"
 
     def _times(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The time of each sample, and what its loss is multiplied by: both [b]."""
@@ -187,7 +221,14 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint to resume from, and the product as it is now."""
+        began = time.monotonic()
         if self.place.accelerator.is_main_process:
+            self._write()
+        self.place.accelerator.wait_for_everyone()
+        self.clock.saving = time.monotonic() - began
+
+    def _write(self) -> None:
+        with machine.memory_errors("saving does not fit the memory, which a copy of the weights is to have: free some"):
             checkpoint.save(self._checkpoints, self.step, self.network, self.average, self.optimizer, self.memory)
             self.product.about = {
                 "recipe": self.recipe.about,
@@ -195,44 +236,78 @@ class Trainer:
                 "pictures seen": self.step * self.recipe.train.batch,
             }
             self.product.save(self.place.folder / self.work.name)
-        self.place.accelerator.wait_for_everyone()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """What is reached before an error is saved, and an error of ours says so."""
+        start = self.step
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            kept = self._rescue(start)
+            if not isinstance(error, NonFiniteError | OutOfMemoryError | WorkerError):
+                self.monitor.say(kept)
+                raise
+            if kept and SLOWER in str(error):
+                rate = self.recipe.optimizer.learning_rate / 2
+                kept += f" --set optimizer.learning_rate={rate:g} --accept-changes"
+            raise type(error)("; ".join(filter(None, [str(error), kept]))) from error
+
+    def _rescue(self, start: int) -> str:
+        """Save what was reached since `start`, if it is whole and finite; says what there is to go on from."""
+        own = [*self.network.parameters(), *self.average.parameters()]
+        if self.step > start and self._whole and all(bool(tensor.isfinite().all()) for tensor in own):
+            with suppress(Exception):  # the error that led here is the one to tell of
+                if self.place.accelerator.is_main_process:
+                    self._write()
+        last = checkpoint.made(self._checkpoints)
+        return f"step {last:,} is saved, and goes on by --resume" if last >= 0 else ""
 
     def resume(self, path: Path) -> None:
         """Take up the state in a checkpoint."""
         self.step, self.memory = checkpoint.load(path, self.network, self.average, self.optimizer, self.memory)
         self.log.cut(self.step)
 
-    def show(self) -> Path | None:
-        """A sheet of samples from fixed seeds, drawn with the average of the weights."""
+    def show(self, stop: Callable[[], bool] = lambda: False) -> Path | None:
+        """A sheet of samples from fixed seeds, drawn with the average of the weights; given up once `stop` says so.
+
+        It is only to look at: an error is a note, and there is no sheet.
+        """
         if not self.place.accelerator.is_main_process:
             return None
-        sheet = self.work.sheet(self.product)
-        if sheet is None:
+        began = time.monotonic()
+        try:
+            sheet = self.work.sheet(self.product, stop)
+            if sheet is None:
+                return None
+            path = self.place.folder / "samples" / f"step-{self.step:09d}.png"
+            files.write_bytes(path, png(*sheet))
+        except Exception as error:
+            why = "memory is short" if machine.is_short(error) else str(error) or type(error).__name__
+            self.monitor.say(f"note: no samples of step {self.step:,}: {shortened(why, 200)}")
             return None
-        path = self.place.folder / "samples" / f"step-{self.step:09d}.png"
-        files.write_bytes(path, png(*sheet))
+        self.clock.drawing = time.monotonic() - began
         return path
 
     @property
     def _checkpoints(self) -> Path:
         return self.place.folder / "checkpoints"
 
-    def _report(self, losses: list[float], seconds: float, start: int, began: float, budget: Budget) -> None:
+    def _report(self, losses: list[float], seconds: float, start: int, budget: Budget) -> None:
         """One line to the log and to whoever looks on."""
         if not self.place.accelerator.is_main_process or not losses:
             return
         rate = len(losses) * self.recipe.train.batch / max(seconds, 1e-9)
         loss = float(np.mean(losses))
-        elapsed = time.monotonic() - began
+        elapsed = self.clock.elapsed
         speed = {"pictures_a_second": round(rate, 1)}
         if self.plan is not None:
             speed["share_of_peak"] = round(self.plan.share(rate), 4)
         self.log.write(step=self.step, loss=loss, **speed, seconds=round(elapsed, 1))
-        shares = [(self.step - start) / max(budget.steps - start, 1)]
-        if budget.minutes is not None:
-            shares.append(elapsed / max(budget.minutes * 60, 1e-9))
-        share = min(max(shares), 1.0)
-        self.monitor.step(self.step, loss, rate, elapsed * (1 / max(share, 1e-9) - 1), share)
+        left, share = self.clock.left(budget, (self.step - start) / max(budget.steps - start, 1))
+        self.monitor.step(self.step, loss, rate, left, share)
 
     # Small parts ------------------------------------------------------------------------------------------------------
 
@@ -248,33 +323,23 @@ class Trainer:
             world=self.place.accelerator.num_processes,
         )
 
-    def _batches(self, stop: int) -> Iterator[Batch]:
-        """The batches of the steps still to make; read ahead by workers where a GPU would wait for them."""
-        ahead, steps = self.place.device.type == "cuda", range(self.step, stop)
-        workers = 4 if ahead else 0
-        loader = DataLoader(self._dataset(), batch_size=None, sampler=steps, num_workers=workers, pin_memory=ahead)
-        return iter(loader)
+    def _batches(self, last: int, stopper: Stopper) -> Generator[Batch]:
+        """The batches of the steps still to make; made ahead by workers where a GPU would wait for them."""
+        ahead = self.place.device.type == "cuda"
+        stop = lambda: stopper.signal is not None  # noqa: E731
+        return loader.batches(self._dataset(), range(self.step, last), self.workers, ahead, stop)
 
-    def _spent(self, budget: Budget, began: float) -> bool:
-        return budget.minutes is not None and time.monotonic() - began >= budget.minutes * 60
+    def _memory_errors(self) -> AbstractContextManager[None]:
+        """Running out of memory in a step, as an error that says what to set."""
+        own = self.recipe.train
+        smaller = f"train.accumulate={own.accumulate * 2} (the same result in smaller parts), or "
+        return machine.memory_errors(
+            f"a batch of {own.batch} in {own.accumulate} parts does not fit the memory: set"
+            f" {smaller if own.batch % (own.accumulate * 2) == 0 else ''}train.batch lower"
+        )
 
     def _agreed(self, decision: bool) -> bool:
         """The first process's decision, so that all save and stop at the same step."""
         if self.place.accelerator.num_processes == 1:
             return decision
         return bool(broadcast_object_list([decision])[0])
-
-
-@contextmanager
-def _memory_errors(recipe: Recipe) -> Iterator[None]:
-    """Running out of memory, as an error that says what to set."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        known = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-        if not known or isinstance(error, OutOfMemoryError):
-            raise
-        raise OutOfMemoryError(
-            f"a batch of {recipe.train.batch} in {recipe.train.accumulate} parts does not fit the memory: set"
-            f" train.accumulate={recipe.train.accumulate * 2} (the same result in smaller parts), or train.batch lower"
-        ) from error

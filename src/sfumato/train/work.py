@@ -1,8 +1,10 @@
 """What a run trains: a system that draws, a classifier to guide with, or an autoencoder to draw in."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from sfumato.condition import Conditioner, Labels
 from sfumato.core.condition import Condition
 from sfumato.core.process import marginal
 from sfumato.denoise import Denoiser
+from sfumato.samples import Samples
 from sfumato.system import System
 from sfumato.train.feed import Feed
 from sfumato.train.recipe import Recipe
@@ -19,6 +22,14 @@ MOST_SHOWN, CAPTIONS = 64, 12
 
 Sheet = tuple[Image.Image, dict[str, Any]]
 """A picture of what there is so far, and a record to keep in it."""
+
+
+Stop = Callable[[], bool]
+"""Whether to give up."""
+
+
+def never() -> bool:
+    return False
 
 
 class Product(Protocol):
@@ -33,7 +44,7 @@ class Work(Protocol):
     """How a batch becomes a loss, and a network what is saved. `model` is called, and holds the `network` in training.
 
     `feed` gives samples and prompts, `conditioner` what a prompt tells, `shape` is that of the noise beside a sample,
-    and `dropout` the share that is told nothing.
+    and `dropout` the share that is told nothing. A sheet takes so many `passes` of one picture through the network.
     """
 
     name: str
@@ -41,6 +52,9 @@ class Work(Protocol):
     conditioner: Conditioner
     shape: tuple[int, ...]
     dropout: float
+
+    @property
+    def passes(self) -> int: ...
 
     @property
     def model(self) -> Any: ...
@@ -57,8 +71,8 @@ class Work(Protocol):
         """What is saved and drawn with, around `network` in the place of the one in training."""
         ...
 
-    def sheet(self, product: Any) -> Sheet | None:
-        """Something to look at, from fixed seeds."""
+    def sheet(self, product: Any, stop: Stop = never) -> Sheet | None:
+        """Something to look at, from fixed seeds; None if there is nothing, or `stop` came before it was there."""
         ...
 
 
@@ -86,15 +100,34 @@ class Denoising:
         denoiser = Denoiser(network, own.denoiser.schedule, own.denoiser.parameterization)
         return System(own.codec, own.conditioner, denoiser, own.settings)
 
-    def sheet(self, product: System) -> Sheet:
+    @property
+    def passes(self) -> int:
+        own = self.system.settings
+        prompts, seeds = self._shown()
+        return max(len(prompts), 1) * seeds * own.steps * (1 if own.guidance == 1 else 2)
+
+    def sheet(self, product: System, stop: Stop = never) -> Sheet | None:
         """A class a row; or captions from all over the data, two pictures of each; or anything."""
-        classes = list(getattr(product.conditioner, "classes", ()))[:MOST_SHOWN]
-        if classes:
-            samples = product.generate(classes, seeds=range(each := max(min(8, MOST_SHOWN // len(classes)), 1)))
-            return samples.grid(columns=each), samples.records[0]
+        prompts, seeds = self._shown()
+        drawn: list[Samples] = []
+        for frame in product.stream(prompts or None, seeds=range(seeds)):
+            if stop():
+                return None
+            if frame.samples is not None:
+                drawn.append(frame.samples)
+        samples = Samples(torch.cat([part.tensor for part in drawn]), drawn[0].records)
+        columns = seeds if self._classes() else 8 if prompts else None
+        return samples.grid(columns=columns), samples.records[0]
+
+    def _shown(self) -> tuple[list[str], int]:
+        """The prompts of a sheet, and how many pictures of each; no prompts where anything is drawn."""
+        if classes := self._classes():
+            return classes, max(min(8, MOST_SHOWN // len(classes)), 1)
         captions = self._captions()
-        samples = product.generate(captions or None, seeds=range(2 if captions else MOST_SHOWN // 4))
-        return samples.grid(columns=8 if captions else None), samples.records[0]
+        return captions, 2 if captions else MOST_SHOWN // 4
+
+    def _classes(self) -> list[str]:
+        return [*getattr(self.system.conditioner, "classes", ())][:MOST_SHOWN]
 
     def _captions(self) -> list[str]:
         """Some captions, from all over the data."""
@@ -108,6 +141,7 @@ class Classifying:
 
     name = "classifier"
     dropout = 0.0
+    passes = 0
 
     def __init__(self, recipe: Recipe, classifier: NoisyClassifier, feed: Feed) -> None:
         self.recipe, self.model, self.feed = recipe, classifier, feed
@@ -126,5 +160,5 @@ class Classifying:
     def product(self, network: nn.Module) -> NoisyClassifier:
         return NoisyClassifier(network, self.model.codec, self.model.classes)
 
-    def sheet(self, product: NoisyClassifier) -> None:
+    def sheet(self, product: NoisyClassifier, stop: Stop = never) -> None:
         return None
