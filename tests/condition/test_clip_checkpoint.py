@@ -87,6 +87,9 @@ def test_a_configuration_is_read_as_transformers_does() -> None:
         ({"architectures": ["T5EncoderModel"]}, r"is a \['T5EncoderModel'\]; text encoders .* CLIPTextModel, CLIPText"),
         ({"hidden_act": "relu"}, "activation must be one of gelu, quick_gelu"),
         ({"rope": 1}, "sets 'rope', which is not known here; known: .*hidden_act"),
+        ({"is_decoder": True}, "is_decoder is True, and only False"),
+        ({"hidden_act": {}}, "hidden_act should be a word, not {}"),
+        ({"hidden_act": "x" * 10**6}, "hidden_act should be|activation must be"),
         ({"layer_norm_eps": 1e-6}, "layer_norm_eps is 1e-06, and only 1e-05"),
         ({"hidden_size": "16"}, "hidden_size should be a whole number, not '16'"),
         ({"eos_token_id": [1, 2]}, "eos_token_id should be a whole number"),
@@ -99,8 +102,22 @@ def test_other_configurations_are_refused(change: dict[str, Any], text: str, tmp
     text_model().save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(FormatError, match=text):
+    with pytest.raises(FormatError, match=text) as caught:
         read_tower(tmp_path)
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
+def test_what_older_configurations_and_files_hold_besides_changes_nothing(tmp_path: Path) -> None:
+    text_model().save_pretrained(tmp_path)
+    known = read_tower(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    more = {"use_cache": True, "output_attentions": False, "id2label": {"0": "LABEL_0"}, "max_length": 20}
+    (tmp_path / "config.json").write_text(json.dumps({**config, **more, "pruned_heads": {}, "of_next_year": None}))
+    tensors = files.read_tensors(tmp_path / "model.safetensors")[0]
+    idle = ("logit_scale", "text_projection.weight", "vision_model.post_layernorm.bias", "visual_projection.weight")
+    files.write_tensors(tmp_path / "model.safetensors", tensors | {name: torch.ones(3) for name in idle})
+    found = read_tower(tmp_path).state_dict()
+    assert all(torch.equal(found[key], value) for key, value in known.state_dict().items())
 
 
 def test_folders_without_safetensors_are_refused(tmp_path: Path) -> None:

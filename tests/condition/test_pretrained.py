@@ -1,5 +1,6 @@
 """Text encoders of transformers: small ones with random weights, saved and opened."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,59 @@ def test_weights_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     files.write_tensors(tmp_path / "model.safetensors", {key: tensors[key] for key in tensors if key != name})
     with pytest.raises(FormatError, match=f"is not whole: '{name}' is missing from its weights"):
         Pretrained.open(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "text"),
+    [
+        (
+            {"model_type": "odd", "auto_map": {"AutoConfig": "own.C", "AutoModelForTextEncoding": "own.M"}},
+            {},
+            "no text encoder that transformers reads: .*custom code",
+        ),
+        ({"auto_map": {"AutoModelForTextEncoding": "own.M"}}, {"auto_map": {"AutoTokenizer": ["own.T", "own.T"]}}, ""),
+        ({"model_type": "odd"}, {"tokenizer_class": "Odd", "auto_map": ["own.T", "own.T"]}, "no text encoder that"),
+        ({"attn_implementation": "someone/kernels"}, {}, "asks for code by attn_implementation, 'someone/kernels'"),
+        ({"text_config": {"attn_implementation": "a/b"}}, {}, "asks for code by attn_implementation"),
+    ],
+)
+def test_no_code_of_its_own_runs_and_nothing_is_asked(
+    config: dict[str, Any], words: dict[str, Any], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved(bert(), tmp_path / "bert")
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w')")
+    for name, change in (("config.json", config), ("tokenizer_config.json", words)):
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+
+    def asked(*args: object) -> str:
+        raise AssertionError("nothing is asked")
+
+    monkeypatch.setattr("builtins.input", asked)
+    if text:
+        with pytest.raises(FormatError, match=text):
+            Pretrained.open(str(folder))
+    else:  # transformers has a class of its own for it, and reads by that
+        assert Pretrained.open(str(folder)).width == 16
+    assert not (tmp_path / "RAN").exists()
+
+
+def test_what_adapts_a_model_that_is_elsewhere_is_refused(tmp_path: Path) -> None:
+    (saved(bert(), tmp_path / "bert") / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else"}')
+    with pytest.raises(FormatError, match="adapts a model that is elsewhere"):
+        Pretrained.open(str(tmp_path / "bert"))
+
+
+@pytest.mark.parametrize("weights", [b"\x80\x04K\x01.", b"", b"\x10" + bytes(50)], ids=["pickle", "empty", "bytes"])
+def test_weights_that_are_no_safetensors_are_refused(weights: bytes, tmp_path: Path) -> None:
+    (saved(bert(), tmp_path / "bert") / "model.safetensors").write_bytes(weights)
+    with pytest.raises(FormatError, match="no text encoder that transformers reads"):
+        Pretrained.open(str(tmp_path / "bert"))
+
+
+def test_an_error_of_transformers_is_one_short_line(tmp_path: Path) -> None:
+    path = saved(bert(), tmp_path / "bert") / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden_size": "x" * 5000}))
+    with pytest.raises(FormatError) as caught:
+        Pretrained.open(str(tmp_path / "bert"))
+    assert "x" * 101 not in str(caught.value) and "\n" not in str(caught.value)

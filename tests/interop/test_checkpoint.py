@@ -321,6 +321,12 @@ def copied(opened: Callable[[str], Opened], tmp_path: Path, **changes: dict[str,
         ({"unet__config": {"layers_per_block": 2}}, r"is not whole: 'down_blocks\.0\.attentions\.1"),
         ({"vae__config": {"block_out_channels": [8, 16]}}, "should give a weight of"),
         ({"scheduler__scheduler_config": {"beta_schedule": "magic"}}, "beta_schedule"),
+        (
+            {"model_index": {"controlnet": ["diffusers", "ControlNetModel"]}},
+            "its 'controlnet' .* changes what is drawn",
+        ),
+        ({"model_index": {"unet_2": ["diffusers", "UNet2DConditionModel"]}}, "its 'unet_2' .* is not read here"),
+        ({"model_index": {"vae": [["diffusers", "AutoencoderKL"]]}}, "its 'vae' is no component"),
         ({"model_index": {"scheduler": ["diffusers", "KDPM2DiscreteScheduler"]}}, "KDPM2DiscreteScheduler"),
     ],
 )

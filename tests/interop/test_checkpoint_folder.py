@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sfumato.condition.hub import needed
 from sfumato.errors import DataError, FormatError
-from sfumato.interop.folder import find, needed, read
+from sfumato.interop.folder import find, read
 from sfumato.store import Weights, choose, weight_files
 
 INDEX: dict[str, Any] = {
@@ -155,7 +157,10 @@ def test_what_is_needed_of_a_repository() -> None:
         "unet/diffusion_pytorch_model.bin",
         "tokenizer/vocab.json",
         "tokenizer/merges.txt",
+        "unet/openvino_model.xml",
         "safety_checker/model.safetensors",
+        "vae_1_0/diffusion_pytorch_model.safetensors",
+        "controlnet/config.json",
         "a/b/c.json",
     ]
     assert needed(names) == [
@@ -165,6 +170,12 @@ def test_what_is_needed_of_a_repository() -> None:
         "tokenizer/vocab.json",
         "unet/config.json",
         "unet/diffusion_pytorch_model.safetensors",
+    ]
+    assert needed(names, ["tokenizer"]) == [
+        "README.md",
+        "model_index.json",
+        "tokenizer/merges.txt",
+        "tokenizer/vocab.json",
     ]
 
 
@@ -249,6 +260,27 @@ def test_no_folder_and_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("huggingface_hub.model_info", unreachable)
     with pytest.raises(DataError, match="hf download someone/something"):
         find("someone/something")
+
+
+def test_what_was_fetched_is_opened_without_a_network(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path_factory.mktemp("cache")
+    kept = cache / "models--someone--something"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("a" * 40)
+    snapshot = Path(shutil.copytree(folder, kept / "snapshots" / ("a" * 40)))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+
+    def unreachable(*args: Any, **more: Any) -> Any:
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    monkeypatch.setattr("huggingface_hub.model_info", unreachable)
+    with pytest.raises(DataError, match="cache holds only a part of that repository"):
+        find("someone/something")
+    save_file({"a": torch.zeros(2)}, snapshot / "unet" / "diffusion_pytorch_model.safetensors")
+    assert find("someone/something") == find("someone/something", fetch=False) == snapshot
 
 
 def test_a_sample_of_the_weights_tells_models_apart(tmp_path: Path) -> None:

@@ -95,7 +95,9 @@ def test_a_name_that_is_not_in_the_cache_is_not_fetched(monkeypatch: pytest.Monk
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr("huggingface_hub.model_info", fetched)
-    with pytest.raises(DataError, match="not in the Hub's cache: fetch it, by `hf download nobody/nothing`"):
+    with pytest.raises(
+        DataError, match="not in the Hub's cache: open it once .* `hf download nobody/nothing --include"
+    ):
         describe("nobody/nothing")
     assert folder.is_name("nobody/nothing")
 

@@ -314,6 +314,15 @@ def test_what_is_not_done_is_refused_by_name(config: dict[str, Any], said: str) 
         read(config)
 
 
+@pytest.mark.parametrize(
+    "more", [{"tensor_format": "pt"}, {"timestep_values": None}, {"predict_epsilon": True}, {"of_next_year": None}]
+)
+def test_old_options_and_those_that_are_null_say_nothing(more: dict[str, Any]) -> None:
+    config = {"_class_name": "DDIMScheduler", "clip_sample": False}
+    assert read({**config, **more}, "x") == read(config, "x")
+    assert read({**config, "clip_sample": None}, "x") == read(config, "x")  # to them null is false
+
+
 def test_options_of_other_classes_are_passed_over() -> None:
     """Stable Diffusion's own file says whether PNDM clips, which it never does."""
     config = of("PNDM", SD, skip_prk_steps=True, clip_sample=True, _diffusers_version="0.6.0")

@@ -1,13 +1,14 @@
 """CLIP's text encoder in the folders of transformers: its configuration, the names of its weights, its files."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sfumato import files
-from sfumato.errors import FormatError, InputError
+from sfumato.errors import FormatError, InputError, nearest, quoted
 from sfumato.keys import Entry, check, fill, joined, layer, same
 from sfumato.nn.clip import ClipTower
 from sfumato.store import Weights, weight_files
@@ -34,12 +35,31 @@ DEFAULTS = {
     "eos_token_id": 49407,
 }
 """What counts where a configuration is silent: the text encoder of ViT-B/32."""
-ALWAYS = {"layer_norm_eps": 1e-5, "use_attention_mask": False, "model_type": "clip_text_model"}
+ALWAYS = {
+    "layer_norm_eps": 1e-5,
+    "use_attention_mask": False,
+    "model_type": "clip_text_model",
+    "add_cross_attention": False,
+    "is_decoder": False,
+    "is_encoder_decoder": False,
+    "pruned_heads": {},
+    "tie_encoder_decoder": False,
+}
 IDLE = (
-    "architectures attention_dropout bos_token_id dropout dtype gradient_checkpointing initializer_factor"
-    " initializer_range pad_token_id torch_dtype transformers_version"
+    "architectures attention_dropout bos_token_id chunk_size_feed_forward dropout dtype gradient_checkpointing"
+    " id2label initializer_factor initializer_range label2id output_attentions output_hidden_states pad_token_id"
+    " return_dict tie_word_embeddings torch_dtype torchscript transformers_version use_bfloat16 use_cache"
+    # of models that write texts, which older versions put into every configuration
+    " bad_words_ids begin_suppress_tokens decoder_start_token_id diversity_penalty do_sample early_stopping"
+    " encoder_no_repeat_ngram_size exponential_decay_length_penalty finetuning_task forced_bos_token_id"
+    " forced_eos_token_id length_penalty max_length min_length no_repeat_ngram_size num_beam_groups num_beams"
+    " num_return_sequences output_scores prefix problem_type remove_invalid_values repetition_penalty"
+    " return_dict_in_generate sep_token_id suppress_tokens task_specific_params temperature tf_legacy_loss"
+    " tokenizer_class top_k top_p typical_p"
 ).split()
 """Keys that change nothing that is drawn."""
+WHOLE_CLIP = ("logit_scale", "vision_model.", "visual_projection.")
+"""What else is in a file of CLIP's both halves."""
 HIGHEST = 2
 """The number of the end mark in old configurations, which was wrong: the place of the highest number is meant."""
 
@@ -51,17 +71,20 @@ def read_config(config: Mapping[str, Any], name: str) -> ClipTower:
     """
     kind = config.get("architectures")
     if not isinstance(kind, list) or len(kind) != 1 or kind[0] not in CLASSES:
-        raise FormatError(f"{name} is a {kind}; text encoders that are read here: {', '.join(CLASSES)}")
+        raise FormatError(f"{name} is a {quoted(kind)}; text encoders that are read here: {', '.join(CLASSES)}")
     known = {*DEFAULTS, *ALWAYS, *IDLE}
-    if odd := sorted(key for key in config if key not in known and not key.startswith("_")):
-        raise FormatError(f"{name} sets '{odd[0]}', which is not known here; known: {', '.join(sorted(known))}")
+    if odd := sorted(key for key, value in config.items() if _is_odd(key, value, known)):
+        known = nearest(odd[0], (*DEFAULTS, *ALWAYS))
+        raise FormatError(f"{name} sets {quoted(odd[0])}, which is not known here; {known}")
     for key, value in ALWAYS.items():
-        if config.get(key, value) != value:
-            raise FormatError(f"{name}: {key} is {config[key]!r}, and only {value!r} is known here")
+        if (found := config.get(key)) not in (None, value):
+            raise FormatError(f"{name}: {key} is {quoted(found)}, and only {value!r} is known here")
     said = DEFAULTS | dict(config)
     for key in (*SIZES.values(), "eos_token_id", *(["projection_dim"] if kind[0] == PROJECTED else [])):
         if type(said[key]) is not int:
-            raise FormatError(f"{name}: {key} should be a whole number, not {said[key]!r}")
+            raise FormatError(f"{name}: {key} should be a whole number, not {quoted(said[key])}")
+    if not isinstance(said["hidden_act"], str):
+        raise FormatError(f"{name}: hidden_act should be a word, not {quoted(said['hidden_act'])}")
     try:
         return ClipTower(
             **{ours: said[theirs] for ours, theirs in SIZES.items()},
@@ -71,6 +94,11 @@ def read_config(config: Mapping[str, Any], name: str) -> ClipTower:
         )
     except InputError as error:
         raise FormatError(f"{name}: {error}") from error
+
+
+def _is_odd(key: str, value: Any, known: Collection[str]) -> bool:
+    """Whether an option is none that is known, nor the tool's own note, and says something."""
+    return value is not None and key not in known and not key.startswith("_")
 
 
 def write_config(tower: ClipTower) -> dict[str, Any]:
@@ -109,9 +137,12 @@ def entries(tower: ClipTower) -> list[Entry]:
     return found + ([same("project.weight", "text_projection.weight")] if tower.projection else [])
 
 
-def ignored(key: str) -> bool:
-    """Whether a name in a file is that of no weight: old files keep the numbers of the places."""
-    return key.endswith("embeddings.position_ids")
+def ignored(tower: ClipTower, key: str) -> bool:
+    """Whether this tower has no use for the weight of that name: old files keep the numbers of the places, and some all
+    of the CLIP that it was taken from."""
+    plain = key.removeprefix("text_model.")
+    unprojected = not tower.projection and plain in ("text_projection", "text_projection.weight")
+    return unprojected or key.endswith("embeddings.position_ids") or plain.startswith(WHOLE_CLIP)
 
 
 def read_tower(folder: Path, dtype: torch.dtype = torch.float32) -> ClipTower:
@@ -120,7 +151,7 @@ def read_tower(folder: Path, dtype: torch.dtype = torch.float32) -> ClipTower:
     Raises `FormatError` for a folder without config.json and safetensors, and for those that are no such encoder.
     """
     tower, weights = _outline(folder)
-    fill(tower, entries(tower), weights, str(folder), dtype, ignored=ignored)
+    fill(tower, entries(tower), weights, str(folder), dtype, ignored=partial(ignored, tower))
     return tower.eval().requires_grad_(False)
 
 
@@ -137,5 +168,5 @@ def _outline(folder: Path) -> tuple[ClipTower, Weights]:
     with torch.device("meta"):
         tower = read_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
     weights = Weights(weight_files(folder))
-    check(tower, entries(tower), weights.shapes, str(folder), ignored)
+    check(tower, entries(tower), weights.shapes, str(folder), partial(ignored, tower))
     return tower, weights

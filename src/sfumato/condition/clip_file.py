@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from sfumato import files
-from sfumato.condition import clip_checkpoint, open_clip
+from sfumato.condition import clip_checkpoint, hub, open_clip
 from sfumato.condition.clip_checkpoint import PLAIN, PROJECTED
 from sfumato.condition.clip_source import TOWERS, Family, tokenizer_name
 from sfumato.condition.clip_source import family_in as family_of_folder
@@ -165,7 +165,7 @@ class SingleFile:
 
         def ignored(key: str) -> bool:
             own = key.removeprefix(place.prefix)
-            return own == key or (open_clip.ignored(tower, own) if place.open else clip_checkpoint.ignored(own))
+            return own == key or (open_clip.ignored(tower, own) if place.open else clip_checkpoint.ignored(tower, own))
 
         return tower, entries, ignored
 
@@ -180,17 +180,15 @@ class SingleFile:
         beside = self.path.parent / "tokenizer"
         if beside.is_dir():
             return beside
+        kept = [hub.cached(CLIP, name) for name in (WHOLE, VOCABULARY, MERGES)]
+        if (place := kept[0] or (kept[1] and kept[2])) is not None:
+            return place
         from huggingface_hub import snapshot_download
 
-        reason = ""
-        for cached in (True, False):
-            try:
-                place = Path(snapshot_download(CLIP, allow_patterns=[*FILES], local_files_only=cached))
-            except Exception as error:  # not there, or not to be had: by kinds of errors that change
-                reason = type(error).__name__
-                continue
-            if (place / WHOLE).is_file() or all((place / name).is_file() for name in (VOCABULARY, MERGES)):
-                return place
+        try:
+            return Path(snapshot_download(CLIP, allow_patterns=[*FILES]))
+        except Exception as error:  # the network's own errors come in many kinds
+            reason = type(error).__name__
         raise DataError(
             f"{self.path} holds no tokenizer; it reads by that of {CLIP}, which is neither in the folder {beside} nor"
             f" in the Hub's cache, and the Hub cannot be asked ({reason}): fetch it where there is a network, by `hf"

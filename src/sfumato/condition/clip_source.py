@@ -1,6 +1,5 @@
 """Where CLIP's text encoders and tokenizers come from: folders, here or on the Hub. `clip_file` reads single files."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from sfumato import files
+from sfumato.condition import hub
 from sfumato.condition.clip_checkpoint import outline_tower, read_tower
 from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
 from sfumato.condition.pretrained import check_files, digest
@@ -18,9 +18,6 @@ from sfumato.errors import DataError, FormatError
 from sfumato.nn.clip import ClipTower
 from sfumato.store import weight_files
 
-INDEX = "model_index.json"
-PICKLES = ["*.bin", "*.pt", "*.ckpt", "*.msgpack", "*.h5", "*.onnx*"]
-"""What is not fetched: it is not read."""
 Family = Literal["sd", "sdxl", "sdxl-refiner"]
 TOWERS: dict[Family, tuple[str, ...]] = {
     "sd": ("text_encoder",),
@@ -93,7 +90,7 @@ class Folders:
 
 def family_in(root: Path, name: str) -> tuple[Family, bool]:
     """The family of the text encoders below `root`, and whether it tells no prompt by zeros."""
-    said = files.read_json(root / INDEX) if (root / INDEX).is_file() else {}
+    said = files.read_json(root / hub.INDEX) if (root / hub.INDEX).is_file() else {}
     here = tuple(tower for tower in TOWERS["sdxl"] if said.get(tower) != [None, None] and (root / tower).is_dir())
     family: Family | None = next((family for family, towers in TOWERS.items() if towers == here), None)
     if family is None:
@@ -101,6 +98,11 @@ def family_in(root: Path, name: str) -> tuple[Family, bool]:
             f"{name} holds no text_encoder: give the folder of a Stable Diffusion, in the layout of diffusers"
         )
     return family, family != "sd" and said.get("force_zeros_for_empty_prompt", True) is True
+
+
+def _holds_text(root: Path) -> bool:
+    """Whether a text encoder and its tokenizer are there."""
+    return any((root / tower).is_dir() and (root / tokenizer_name(tower)).is_dir() for tower in TOWERS["sdxl"])
 
 
 def tokenizer_name(tower: str) -> str:
@@ -116,17 +118,10 @@ def found_folder(name: str) -> Path:
     """The folder of that name, or that of the Hub's repository of that name in the cache, filled if need be."""
     if (place := Path(name)).is_dir():
         return place
-    from huggingface_hub import snapshot_download
-
-    wanted = [f"{part}{which}/*" for part in ("tokenizer", "text_encoder") for which in ("", "_2")]
-    here = False
-    with contextlib.suppress(Exception):  # not there, or only in part: by kinds of errors that change
-        place = Path(snapshot_download(name, local_files_only=True))
-        here = (place / INDEX).is_file()
+    if (kept := hub.cached(name)) is not None and _holds_text(kept):
+        return kept
     try:
-        return (
-            place if here else Path(snapshot_download(name, allow_patterns=[INDEX, *wanted], ignore_patterns=PICKLES))
-        )
+        return hub.fetched(name, [part for part in hub.COMPONENTS if part.startswith(("text_encoder", "tokenizer"))])
     except Exception as error:  # the network's own errors come in many kinds
         raise DataError(
             f"there is no folder {name}, and the Hub gives no such model ({type(error).__name__}): give a folder in the"

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from sfumato import files
+from sfumato.condition import hub
 from sfumato.condition.encoder import mean, padded
 from sfumato.condition.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
@@ -85,14 +86,8 @@ def verified(path: Path) -> Path:
 
 def _cached() -> Path | None:
     """The folder in the Hub's cache."""
-    from huggingface_hub import constants
-
-    if not (Path(constants.HF_HUB_CACHE) / f"models--{REPOSITORY.replace('/', '--')}").is_dir():
-        return None  # before a library is imported that takes half a second
-    from huggingface_hub import try_to_load_from_cache
-
-    found = [try_to_load_from_cache(REPOSITORY, name) for name in SHA256]
-    return Path(found[0]).parent if all(isinstance(path, str) for path in found) else None  # pyright: ignore
+    folders = [hub.cached(REPOSITORY, name) for name in SHA256]
+    return folders[0] if all(folders) else None
 
 
 def _installed() -> Path | None:

@@ -41,4 +41,5 @@ def ignored(tower: ClipTower, name: str) -> bool:
     last block, and the projection with it."""
     block = re.match(r"transformer\.resblocks\.(\d+)\.", name)
     beyond = block is not None and int(block[1]) >= tower.layers
-    return beyond or name == "logit_scale" or (name == "text_projection" and not tower.projection)
+    idle = name in ("logit_scale", "attn_mask")
+    return beyond or idle or (name == "text_projection" and not tower.projection)

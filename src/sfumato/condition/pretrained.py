@@ -11,15 +11,20 @@ from typing import Any
 import torch
 
 from sfumato import files
+from sfumato.condition import hub
 from sfumato.condition.encoder import mean, padded
 from sfumato.condition.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
-from sfumato.errors import DataError, FormatError
+from sfumato.errors import DataError, FormatError, SfumatoError, quoted
+from sfumato.wording import shortened
 
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
 TOKENIZER = ("tokenizer*.json", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
 OTHERS = ("config.json", "model.safetensors.index.json")
+HERE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+"""Nothing but what is in the folder, and no code: left to itself, transformers asks on standard input whether to run
+it."""
 ENDLESS = 2**16
 """The most tokens of a model that names no bound of its own."""
 
@@ -88,7 +93,8 @@ class Pretrained:
         from transformers import AutoTokenizer
 
         with reading(self.name):
-            fast = AutoTokenizer.from_pretrained(self._folder)
+            _refuse_elsewhere(self._folder)
+            fast = AutoTokenizer.from_pretrained(self._folder, **HERE)
         if not hasattr(fast, "backend_tokenizer"):
             raise FormatError(f"{self.name} has no tokenizer that the library tokenizers reads; take another encoder")
         return fast
@@ -119,11 +125,12 @@ class _Network:
         from transformers import AutoConfig, AutoModelForTextEncoding, CLIPTextModel
 
         with reading(name):
-            config = AutoConfig.from_pretrained(folder)
+            _refuse_elsewhere(folder)
+            config = AutoConfig.from_pretrained(folder, **HERE)
             # the text half of a CLIP that holds both; others are told apart by their configuration
             kind: Any = CLIPTextModel if config.model_type == "clip" else AutoModelForTextEncoding
             self.model, report = kind.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **HERE
             )
         absent = sorted(report["missing_keys"])
         if other := [key for key in absent if "pooler." not in key]:
@@ -144,15 +151,12 @@ def folder(name: str) -> Path:
     """The folder of that name, or that of the Hub's repository of that name in the cache, filled if need be."""
     if (place := Path(name)).is_dir():
         return _whole(place, name)
+    if (kept := hub.cached(name, "config.json")) is not None and _files(kept, WEIGHTS):
+        return _whole(kept, name)
     from huggingface_hub import snapshot_download
 
-    wanted = [*WEIGHTS, *TOKENIZER, *OTHERS]
     try:
-        return _whole(Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True)), name)
-    except Exception:  # not there, or only in part: the library tells the two apart by kinds that change
-        pass
-    try:
-        return _whole(Path(snapshot_download(name, allow_patterns=wanted)), name)
+        return _whole(Path(snapshot_download(name, allow_patterns=[*WEIGHTS, *TOKENIZER, *OTHERS])), name)
     except FormatError:
         raise
     except Exception as error:  # the network's own errors come in many kinds
@@ -170,6 +174,23 @@ def _whole(place: Path, name: str) -> Path:
             " older weights, as pytorch_model.bin, could run code and are not read"
         )
     return place
+
+
+def _refuse_elsewhere(place: Path) -> None:
+    """Raise a `FormatError` for a folder that has transformers load more from elsewhere: the model that it adapts, or
+    kernels, which are code."""
+    if (place / "adapter_config.json").exists():
+        raise FormatError(
+            f"{place} adapts a model that is elsewhere (adapter_config.json): give one with its own weights"
+        )
+    said: list[Any] = [files.read_json(place / "config.json")]
+    while said:
+        one = said.pop()
+        for key, value in one.items() if isinstance(one, dict) else enumerate(one):
+            if isinstance(value, dict | list):
+                said.append(value)
+            elif str(key).endswith("_implementation") and "/" in str(value):
+                raise FormatError(f"{place / 'config.json'} asks for code by {key}, {quoted(value)}; Sfumato runs none")
 
 
 def digest(place: Path, names: Sequence[str]) -> str:
@@ -203,8 +224,10 @@ def reading(name: str) -> Iterator[None]:
     logging.set_verbosity_error()
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise FormatError(f"{name} is no text encoder that transformers reads: {error}") from error
+    except (SfumatoError, MemoryError):
+        raise
+    except Exception as error:  # of a folder that is not right, transformers and safetensors raise every kind
+        raise FormatError(f"{name} is no text encoder that transformers reads: {shortened(str(error), 160)}") from error
     finally:
         logging.set_verbosity(verbosity)
         if bars:

@@ -14,7 +14,7 @@ from sfumato.condition.clip_source import TOWERS, Family
 from sfumato.core.defaults import torch_defaults
 from sfumato.core.grid import AYS
 from sfumato.denoise import Denoiser
-from sfumato.errors import FormatError, nearest
+from sfumato.errors import FormatError, nearest, quoted
 from sfumato.interop import autoencoder, dit, folder, scheduler, unet
 from sfumato.interop.folder import Checkpoint, Component
 from sfumato.keys import Entry, fill
@@ -77,6 +77,7 @@ def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | N
     drawing = _drawing(checkpoint)
     with torch.device("meta"):
         network, codec = _network(checkpoint), _codec(checkpoint)
+    _check_known(checkpoint)
     conditioner = _conditioner(checkpoint, network)
     _check_fit(checkpoint, network, codec, conditioner)
     source = checkpoint.component("unet", "transformer")
@@ -98,6 +99,7 @@ def plan(checkpoint: Checkpoint) -> tuple[scheduler.Drawing, Settings]:
     drawing = _drawing(checkpoint)
     with torch.device("meta"):
         network, codec = _network(checkpoint), _codec(checkpoint)
+    _check_known(checkpoint)
     here = tuple(tower for tower in TOWERS["sdxl"] if tower in checkpoint.components)
     family: Family | None = next((family for family, towers in TOWERS.items() if towers == here), None)
     conditioner = ClipText(checkpoint.where, family, 0) if family else _conditioner(checkpoint, network)
@@ -115,6 +117,18 @@ def _network(checkpoint: Checkpoint) -> UNet | DiT:
             f" {nearest(component.kind, NETWORKS)}"
         )
     return NETWORKS[component.kind].read_config({"_class_name": component.kind, **component.config}, _name(component))
+
+
+def _check_known(checkpoint: Checkpoint) -> None:
+    """Raise a `FormatError` for components that change what is drawn there and would be passed over here."""
+    for name, kind in checkpoint.others.items():
+        raise FormatError(
+            f"{checkpoint.where}: its {quoted(name)} ({quoted(kind)}) changes what is drawn, and is not read here: open"
+            " the checkpoint that it was added to"
+        )
+    for pair in (("unet", "transformer"), ("vae", "vqvae")):
+        if checkpoint.components.keys() >= set(pair):
+            raise FormatError(f"{checkpoint.where} has both {' and '.join(pair)}, and one of them is read here")
 
 
 def _codec(checkpoint: Checkpoint) -> Codec:

@@ -1,20 +1,19 @@
 """A checkpoint of diffusers in its folder: which components it has, their configurations, and the files of weights."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sfumato import files
-from sfumato.errors import DataError, FormatError
+from sfumato.condition import hub
+from sfumato.condition.hub import COMPONENTS, INDEX
+from sfumato.errors import DataError, FormatError, quoted
 from sfumato.keys import Entry
-from sfumato.store import Weights, choose, weight_files
+from sfumato.store import Weights, weight_files
 
-INDEX = "model_index.json"
 CONFIGS = ("config.json", "scheduler_config.json")
-CARD = "README.md"
-"""Which says the licence."""
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
 UNUSED = ("safety_checker", "feature_extractor", "watermark", "image_encoder")
 """Components that draw nothing."""
@@ -46,7 +45,8 @@ class Component:
 class Checkpoint:
     """A folder of components. `pipeline` is the class that they were saved from, `said` all of `model_index.json`.
 
-    Where it is a single file, `folder` is that file, and `config` the folder that it was told to be read by, if any.
+    `others` are components that are not known here, each with its class: what is drawn there depends on them. Where it
+    is a single file, `folder` is that file, and `config` the folder that it was told to be read by, if any.
     """
 
     where: str
@@ -55,6 +55,7 @@ class Checkpoint:
     components: Mapping[str, Component]
     said: Mapping[str, Any]
     config: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def component(self, *names: str) -> Component:
         """The first of these that there is."""
@@ -80,19 +81,25 @@ def read(where: str | Path, fetch: bool = True) -> Checkpoint:
     if not isinstance(pipeline, str):
         raise FormatError(f"{folder / INDEX} names no _class_name: it is no checkpoint of diffusers")
     components: dict[str, Component] = {}
+    others: dict[str, str] = {}
     for name, value in said.items():
         if not isinstance(value, list) or name.startswith("_") or name in UNUSED or None in value:
             continue
         if len(value) != 2 or not all(isinstance(word, str) for word in value):
-            continue  # an option that is a list
+            if (folder / name).is_dir():  # otherwise it is an option that is a list
+                raise FormatError(f"{folder / INDEX}: its {quoted(name)} is no component of a library: {quoted(value)}")
+            continue
         library, kind = value
         if library not in ("diffusers", "transformers"):
             raise FormatError(
-                f"{where}: its {name} is '{library}.{kind}', which is code of its own; Sfumato runs no code from"
-                " checkpoints, and reads classes of diffusers and transformers"
+                f"{where}: its {quoted(name)} is {quoted(f'{library}.{kind}')}, which is code of its own; Sfumato runs"
+                " no code from checkpoints, and reads classes of diffusers and transformers"
             )
-        components[name] = _component(folder, name, kind)
-    return Checkpoint(str(where), folder, pipeline, components, said)
+        if name in COMPONENTS:
+            components[name] = _component(folder, name, kind)
+        else:
+            others[name] = kind
+    return Checkpoint(str(where), folder, pipeline, components, said, others=others)
 
 
 def _component(root: Path, name: str, kind: str) -> Component:
@@ -128,42 +135,33 @@ def find(where: str | Path, fetch: bool = True) -> Path:
         return folder.absolute()  # text encoders are read later, when the working folder may be another
     if folder.exists() or not is_name(where):
         raise DataError(f"{where} is neither a folder nor the name of a repository on the Hub, as OWNER/NAME")
-    from huggingface_hub import model_info, snapshot_download
-
-    try:
-        kept = Path(snapshot_download(str(where), local_files_only=True))
-        read(kept)
+    if (kept := hub.cached(str(where))) is not None and (not fetch or _is_whole(kept)):
         return kept
-    except Exception:  # not there, or only in part: the library tells the two apart by kinds that change
-        pass
     if not fetch:
         raise DataError(
-            f"there is no folder {where}, and it is not in the Hub's cache: fetch it, by `hf download {where}`"
+            f"there is no folder {where}, and it is not in the Hub's cache: open it once where there is a network,"
+            f" which fetches what is read of it, or `{_command(where)}`"
         )
     try:
-        listed = model_info(str(where)).siblings or []  # which, unlike a listing, does not try again for half a minute
-        wanted = needed([file.rfilename for file in listed])
-        return Path(snapshot_download(str(where), allow_patterns=wanted))
+        return hub.fetched(str(where))
     except Exception as error:  # the network's own errors come in many kinds
         raise DataError(
-            f"there is no folder {where}, it is not in the Hub's cache, and the Hub cannot be asked"
-            f" ({type(error).__name__}): give a folder, or fetch it where there is a network, by"
-            f" `hf download {where}`"
+            f"there is no folder {where}, the Hub's cache holds {'no such' if kept is None else 'only a part of that'}"
+            f" repository, and the Hub cannot be asked ({type(error).__name__}): give a folder, or fetch it where there"
+            f" is a network, by `{_command(where)}`"
         ) from error
 
 
-def needed(names: Collection[str]) -> list[str]:
-    """Of a repository's files, those that a checkpoint is read from."""
-    inside: dict[str, list[str]] = {}
-    for name in names:
-        place, _, base = name.rpartition("/")
-        if "/" not in place:
-            inside.setdefault(place, []).append(base)
-    wanted: list[str] = []
-    for place, bases in inside.items():
-        if place in UNUSED:
-            continue
-        tables = [base for base in bases if base.endswith((".json", "merges.txt")) and ".index" not in base]
-        tables += [base for base in bases if base == CARD and not place]
-        wanted += [f"{place}/{base}" if place else base for base in (*tables, *choose(bases))]
-    return sorted(wanted)
+def _is_whole(kept: Path) -> bool:
+    """Whether all that is read of a checkpoint is there."""
+    try:
+        for component in read(kept).components.values():
+            if not component.name.startswith(("scheduler", "tokenizer")):
+                weight_files(component.folder)
+    except FormatError:
+        return False
+    return True
+
+
+def _command(where: str | Path) -> str:
+    return f"hf download {where} --include '*.json' '*.txt' '*.safetensors'"

@@ -9,10 +9,11 @@ from typing import Any
 
 from sfumato import files
 from sfumato.condition.clip_file import is_single
+from sfumato.condition.hub import CARD
 from sfumato.core.grid import Spacing
 from sfumato.errors import FormatError
 from sfumato.interop import checkpoint, folder, single_file
-from sfumato.interop.folder import CARD, Checkpoint, Component
+from sfumato.interop.folder import Checkpoint, Component
 from sfumato.parts import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import Sampler
 

@@ -28,9 +28,14 @@ def class_name(config: Mapping[str, Any], known: tuple[str, ...], name: str) -> 
 
 
 def options(kind: type[O], config: Mapping[str, Any], name: str) -> O:
-    """The options in `config`, but for the tool's own notes, which begin with "_". Raises a `FormatError` that names
-    an option or a value that we do not know, and the known."""
+    """The options in `config`, but for the tool's own notes, which begin with "_". An option that is null is false
+    where it turns something on, as their code has it, and says nothing where we do not know it. Raises a `FormatError`
+    that names an option or a value that we do not know, and the known."""
+    fields = kind.model_fields
     said = {key: value for key, value in config.items() if not key.startswith("_")}
+    said = {key: value for key, value in said.items() if value is not None or key in fields}
+    flags = {key for key in said if said[key] is None and isinstance(fields[key].default, bool)}
+    said |= dict.fromkeys(flags, False)
     return refused(name, lambda: validate(kind, said, ""))  # pyright: ignore[reportReturnType]
 
 

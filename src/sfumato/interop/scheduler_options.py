@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sfumato.errors import FormatError, nearest
+from sfumato.errors import FormatError, nearest, quoted
 
 BETAS: dict[str, Any] = {
     "num_train_timesteps": 1000,
@@ -163,6 +163,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 KNOWN = {option for options in DEFAULTS.values() for option in options}
 """Tools write the options of one class into the configuration of another: such are passed over, and others are not."""
 
+OLD: dict[str, tuple[Any, ...]] = {"tensor_format": ("pt", "np"), "predict_epsilon": (True,)}
+"""Options of diffusers 0.1 to 0.9, and what of them changes nothing. Any that is null says nothing, and turns off what
+it may turn on, as in their code."""
+
 DONE: dict[str, tuple[Any, ...]] = {
     "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"),
     "prediction_type": ("epsilon", "sample", "v_prediction"),
@@ -213,16 +217,17 @@ def read_options(config: Mapping[str, Any], name: str) -> tuple[str, dict[str, A
     kind = config.get("_class_name")
     if not isinstance(kind, str) or kind not in DEFAULTS:
         raise FormatError(
-            f"{name} asks for the scheduler {kind!r}, which is not done here; {nearest(str(kind), DEFAULTS)}"
+            f"{name} asks for the scheduler {quoted(kind)}, which is not done here; {nearest(str(kind), DEFAULTS)}"
         )
     options = dict(DEFAULTS[kind])
     for option, value in config.items():
-        if option.startswith("_"):
+        if option.startswith("_") or (option not in KNOWN and (value is None or value in OLD.get(option, ()))):
             continue
         if option not in KNOWN:
-            raise FormatError(f"{name}: there is no option '{option}' of schedulers; {nearest(option, KNOWN)}")
+            raise FormatError(f"{name}: there is no option {quoted(option)} of schedulers; {nearest(option, KNOWN)}")
         if option in options:
-            options[option] = value
+            flag = isinstance(options[option], bool) and value is None
+            options[option] = False if flag else value
     for option, value in options.items():
         _check(kind, option, value, name)
     return kind, options
@@ -233,7 +238,7 @@ def _check(kind: str, option: str, value: Any, name: str) -> None:
     if done is not None:
         if not any(value == one and type(value) is type(one) for one in done):
             known = ", ".join(repr(one) for one in done)
-            raise FormatError(f"{name}: the {option} of a {kind} can be {known} here, not {value!r}")
+            raise FormatError(f"{name}: the {option} of a {kind} can be {known} here, not {quoted(value)}")
         return
     default = DEFAULTS[kind][option]
     optional = default is None or option == "lambda_min_clipped"
@@ -250,7 +255,7 @@ def _check(kind: str, option: str, value: Any, name: str) -> None:
     else:
         fits, wanted = _number(value) and value == value, "a number"
     if not fits:
-        raise FormatError(f"{name}: the {option} of a {kind} must be {wanted}, not {value!r}")
+        raise FormatError(f"{name}: the {option} of a {kind} must be {wanted}, not {quoted(value)}")
 
 
 def _number(value: Any) -> bool:

@@ -5,6 +5,7 @@ Which of them it is, the widths say; how the networks are built, the configurati
 sizes is opened by a `config`: a folder in the layout of diffusers, of which all but the weights is read.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +23,19 @@ from sfumato.keys import Entry, renamed, some
 from sfumato.store import Weights
 
 UNET, AUTOENCODER = "model.diffusion_model.", "first_stage_model."
-IDLE = ("model_ema.", "loss.", "denoiser.", "first_stage_model.loss.", "first_stage_model.model_ema.")
+IDLE = (
+    "model_ema.",
+    "loss.",
+    "denoiser.",
+    "embedding_manager.",
+    "first_stage_model.loss.",
+    "first_stage_model.model_ema.",
+)
 """What training leaves behind, beside its tables, whose names have no dot."""
+IDLE_CLIP = re.compile(
+    r"(cond_stage_model|conditioner\.embedders\.\d+)\.([\w.]+\.)?(logit_scale|text_projection(\.weight)?|position_ids)"
+)
+"""What is left of a CLIP beside the text encoder that is read, by the names that several tools give it."""
 OTHERS = {"edm_mean": "a model of EDM's parameterization", "edm_vpred.sigma_max": "a model of EDM's schedule"}
 """Marks of models that no configuration here describes."""
 
@@ -176,7 +188,8 @@ def _check_kind(file: Weights, path: Path) -> None:
 
 def _check_names(file: Weights, prefixes: tuple[str, ...], path: Path) -> None:
     """Raise a `FormatError` for weights that belong to no component and are not left over from training."""
-    if odd := sorted(name for name in file if "." in name and not name.startswith((*prefixes, *IDLE))):
+    known = (*prefixes, *IDLE)
+    if odd := sorted(n for n in file if "." in n and not n.startswith(known) and not IDLE_CLIP.fullmatch(n)):
         raise FormatError(f"{path} holds {some(odd)}, which no Stable Diffusion has")
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.nn.text import ACTIVATIONS, TextBlock, check_sizes
 
 WIDEST = 2**15
@@ -70,7 +70,7 @@ class ClipTower(nn.Module):
     def _check(self) -> None:
         check_sizes(self)
         if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
+            raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {quoted(self.activation)}")
         for name, least in (("hidden", 1), ("projection", 0)):
             if not least <= getattr(self, name) <= WIDEST:
                 raise InputError(f"{name} must be from {least} to {WIDEST:,}, not {getattr(self, name):,}")
