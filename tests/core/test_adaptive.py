@@ -87,6 +87,28 @@ def test_a_tighter_tolerance_costs_what_order_5_lets_it() -> None:
     assert 3 < costs[1] / costs[0] < 5
 
 
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-5, 1e-8])
+@pytest.mark.parametrize("end", [3.0, -20.0])
+def test_steps_are_as_long_as_the_rule_of_hairer_norsett_and_wanner_makes_them(tolerance: float, end: float) -> None:
+    """Eq. II.4.11 to 4.13, with 0.9, 1/5 and 10, in plain numbers."""
+    t, y, step, asked = 0.0, 1.0, 0.01 * end, 1
+    while t != end:
+        step, asked = math.copysign(min(abs(step), abs(end - t)), end), asked + 6
+        k = [y * math.cos(t)]
+        for share, weights in STAGES:
+            k.append((y + step * sum(map(math.prod, zip(weights, k, strict=True)))) * math.cos(t + share * step))
+        new = y + step * sum(map(math.prod, zip(STAGES[-1][1], k[:-1], strict=True)))
+        size = abs(step * sum(map(math.prod, zip(ERROR, k, strict=True))))
+        size /= tolerance + tolerance * max(abs(y), abs(new))
+        if size <= 1:
+            t, y = (end if abs(step) >= abs(end - t) else t + step), new
+        step *= min(max(0.9 * size**-0.2, 1 / 5), 10)
+    start = torch.ones(1, 1, dtype=torch.float64)
+    found = integrate(waves, (start,), at(0), at(end), rtol=tolerance, atol=tolerance)
+    assert found.evaluations.item() == asked
+    assert found.state[0].item() == pytest.approx(y, rel=1e-11)
+
+
 def test_a_stiff_equation_is_solved_by_shorter_steps() -> None:
     y = torch.zeros(1, 1, dtype=torch.float64)
     found = integrate(pulled, (y,), at(0), at(2), rtol=1e-6, atol=1e-6)

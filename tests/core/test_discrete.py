@@ -76,6 +76,16 @@ def test_the_network_is_told_the_time_of_the_noise() -> None:
     assert told(Discrete(noise="exponential", sigma_max=10.0, sigma_min=0.1, told="cut"), 9) == [int(t) for t in exact]
 
 
+def test_a_time_that_is_whole_but_for_float32_is_not_cut_to_the_one_below() -> None:
+    for t in range(20, 1000, 35):
+        σ = torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).float().item()
+        for cut in (
+            Discrete(noise="karras", told="cut", sigma_max=σ),
+            Discrete(noise="karras", told="cut", sigma_max=σ * 0.9999),
+        ):
+            assert told(cut, 5)[0] == (t if cut.sigma_max == σ else t - 1)
+
+
 def test_between_whole_times_the_noise_lies_on_a_straight_line() -> None:
     here, *_ = noises(Discrete("linspace", whole=False, most=1000), 3)[1:]
     low, high = (torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).item() for t in (499.0, 500.0))

@@ -146,6 +146,13 @@ def test_pad_keeps_the_whole_picture_on_the_background() -> None:
     assert grey[0, 0].tolist() == [LUMA_RED, 7, LUMA_RED]
 
 
+@pytest.mark.parametrize(("size", "rows", "columns"), [((10, 8), 10, 12), ((8, 10), 12, 10), ((10, 7), 8, 12)])
+def test_a_padded_side_is_rounded_to_the_nearest(size: tuple[int, int], rows: int, columns: int) -> None:
+    found = to_array(Image.new("L", size, 0), size=(12, 12), channels=1, fit="pad")[0]
+    assert (found == 0).all(1).sum() == rows if columns == 12 else (found == 0).all(0).sum() == columns
+    assert (found == 0).sum() == rows * columns
+
+
 def test_pad_with_four_channels_is_transparent_around() -> None:
     array = to_array(Image.new("RGB", (1, 4), RED), size=(3, 4), channels=4, fit="pad", background=BLUE)
     assert array[:, 0].T.tolist() == [[*BLUE, 0], [*RED, 255], [*BLUE, 0]]

@@ -327,6 +327,25 @@ def test_churn_is_for_the_noise_it_is_meant_for_and_never_beyond_the_last() -> N
     assert level.sigma.tolist() == pytest.approx([0.033, 0.55, 66.0, 80.0])
 
 
+@pytest.mark.parametrize("bound", [0.05, 0.3, 1.1, 50.0, 60.7])
+def test_churn_counts_its_bounds_in(bound: float) -> None:
+    """`S_tmin ≤ t ≤ S_tmax` (EDM, algorithm 2)."""
+    now, x = EDM()(torch.tensor([bound], dtype=torch.float64)), column(0.0)
+    for rule in (Euler(churn=0.1, low=bound), Euler(churn=0.1, high=bound)):
+        assert rule.raised(EDM(), x, now, Always())[1].sigma.item() == pytest.approx(1.1 * bound, rel=1e-12)
+
+
+def test_plms_goes_straight_onto_the_data_beside_samples_that_do_not() -> None:
+    oracle, x = mixture(SCHEDULE), column(0.4, -0.7)
+    now, then = (SCHEDULE(torch.tensor(t, dtype=torch.float64)) for t in ([500.0, 20.0], [400.0, -1.0]))
+    both, _ = PLMS().step(oracle, x, now, then, (), Always())
+    for i in range(2):
+        a, b = (Level(*(value[i : i + 1] for value in level)) for level in (now, then))
+        alone, _ = PLMS().step(oracle, x[i : i + 1], a, b, (), Always())
+        assert both[i].item() == pytest.approx(alone.item(), rel=1e-12)
+    assert both[1].item() == pytest.approx(oracle(x, now).x0[1].item(), rel=1e-12)
+
+
 @pytest.mark.parametrize("sampler", ["dpm++", "dpm++,order=3", "unipc", "lms", "ipndm", "plms", "heun"])
 def test_a_solver_that_looks_further_comes_nearer(sampler: str) -> None:
     """In as many steps, to where ten times as many come to."""

@@ -106,6 +106,16 @@ def test_half_are_flipped_and_as_many_dropped_as_asked() -> None:
     assert abs((flipped * dropped).mean() - 0.1) < share / 2, "and one has nothing to do with the other"
 
 
+def test_what_is_drawn_for_a_sample_has_nothing_to_do_with_what_else_is() -> None:
+    """Its time, its view, whether its condition is dropped, and which of its captions is read."""
+    drawn = [batches(n=200, batch=200, dropout=0.3)[step] for step in range(40)]
+    columns = [
+        torch.cat([getattr(batch, name).double() for batch in drawn]) for name in ("u", "view", "dropped", "pick")
+    ]
+    apart = torch.corrcoef(torch.stack(columns)) - torch.eye(4)
+    assert apart.abs().max() < 4 / len(columns[0]) ** 0.5
+
+
 def test_all_or_none_may_be_dropped() -> None:
     assert all(not batches(dropout=0.0)[step].dropped.any() for step in range(50))
     assert all(batches(dropout=1.0)[step].dropped.all() for step in range(50))

@@ -42,6 +42,7 @@ def test_views_are_mirrored_and_before_every_background() -> None:
         expected = alpha * colour + (1 - alpha) * np.array(ground)[:, None, None]
         seen = (shown(feed, view).numpy() + 1) * 127.5
         assert np.abs(seen - expected).max() <= 0.501, "rounded to whole numbers, as bytes are"
+        assert np.abs(seen - seen.round()).max() < 1e-4
         assert torch.equal(shown(feed, view + 1), shown(feed, view).flip(-1))
 
 
@@ -59,6 +60,14 @@ def test_one_of_the_captions_is_picked_and_says_the_background() -> None:
     assert feed.said() == [
         f"{text}{end}" for text in ("a cat", "cat, pet", "a dog") for end in ("", ", black background")
     ]
+
+
+def test_a_background_is_said_wherever_some_of_it_is_seen() -> None:
+    data = pictures(channels=4, captions=(("a cat",),) * 3)
+    data.pixels[0, 3], data.pixels[1, 3], data.pixels[2, 3] = 255, 0, 255
+    data.pixels[2, 3, :2] = 0  # cut out: opaque here and clear there
+    feed = PictureFeed(data, backgrounds=("black",), prompts="text")
+    assert [feed.prompt(i, 1, 0.0) for i in range(3)] == ["a cat", *["a cat, black background"] * 2]
 
 
 def test_labels_are_prompts_where_they_are_wanted() -> None:

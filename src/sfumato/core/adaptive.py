@@ -76,8 +76,7 @@ def integrate(
         good = size <= 1
         state, here = _where(good, trial, state), _where(good, there, here)
         t = torch.where(good, torch.where(is_last, end, t + step), t)
-        change = (0.9 * size ** (-1 / 5)).clamp(1 / 5, 10)
-        step = step * torch.where(good, change, change.clamp(max=1))
+        step = step * (0.9 * size ** (-1 / 5)).clamp(1 / 5, 10)
         if bool((stuck := ~good & (step.abs() < SMALLEST * way.abs())).any()):
             i = int(stuck.nonzero()[0])
             place = f"t = {t[i]:g} (of {end[i] - way[i]:g} to {end[i]:g})"

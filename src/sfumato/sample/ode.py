@@ -46,7 +46,7 @@ class Churn(Stateless):
             return x, now
         target = now.logsnr - 2 * math.log1p(self.churn)
         above = schedule(schedule.inverse(target))
-        σ = torch.exp(-now.logsnr / 2)
+        σ = now.sigma / now.alpha  # to the last bit on EDM, whose bounds are levels of the grid
         # noise is drawn for all, wanted or not: a sample's stream must not depend on where its neighbours stand
         wanted = (σ >= self.low) & (σ <= self.high) & (above.logsnr < now.logsnr)
         level = Level(*(torch.where(wanted, high, low) for high, low in zip(above, now, strict=True)))
