@@ -1,5 +1,6 @@
 """How to draw: what a system is saved with, and what a call may change."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
