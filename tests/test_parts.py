@@ -51,6 +51,7 @@ from sfumato.parts import (
     TIMES,
     WEIGHTS,
     Kinds,
+    spelled,
     value_of,
 )
 from sfumato.sample import DDIM, Ancestral
@@ -436,3 +437,27 @@ def test_a_setting_nested_without_end_is_an_input_error() -> None:
 def test_a_name_that_is_empty_or_said_twice_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="each name once"):
         SAMPLERS.parse(text)
+
+
+@pytest.mark.parametrize("kinds", [SAMPLERS, SPACINGS], ids=repr)
+def test_what_a_part_is_spelled_as_is_the_part_again(kinds: Kinds[Any]) -> None:
+    held = [value for known, value in VALUES if known is kinds]
+    assert {type(value) for value in held} == set(kinds.kinds.values()), "each kind once, at least"
+    for value in held:
+        assert kinds.parse(kinds.spell(value)) == value
+        assert json.loads(json.dumps(kinds.dump(value))) == kinds.dump(kinds.parse(kinds.spell(value)))
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ({"kind": "ddim", "eta": 0.5}, "ddim,eta=0.5"),
+        ({"kind": "a", "b": True, "c": None, "d": "x"}, "a,b=true,c=null,d=x"),
+        ({"kind": "a", "b": "1"}, '{"kind": "a", "b": "1"}'),
+        ({"kind": "a", "b": "x,y=2"}, '{"kind": "a", "b": "x,y=2"}'),
+        ({"kind": "a", "b": [1, 2]}, '{"kind": "a", "b": [1, 2]}'),
+    ],
+    ids=str,
+)
+def test_a_table_is_spelled_as_it_is_read(table: dict[str, Any], text: str) -> None:
+    assert spelled(table) == text

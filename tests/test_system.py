@@ -1,15 +1,18 @@
 """A System: what it draws, and the folder that it is."""
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -23,13 +26,13 @@ from sfumato.core.level import Level
 from sfumato.core.parameterization import X0
 from sfumato.core.schedule import Cosine, Linear, Schedule
 from sfumato.denoise import Denoiser, DenoiserLike
-from sfumato.errors import FormatError, InputError, ShapeError, StorageError
+from sfumato.errors import FormatError, InputError, NonFiniteError, OutOfMemoryError, ShapeError, StorageError, quoted
 from sfumato.guide import Threshold
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.parts import NETWORKS, as_saved
-from sfumato.sample import DDIM, Ancestral
+from sfumato.sample import DDIM, Ancestral, AnnealedLangevin, Langevin, PredictorCorrector
 from sfumato.settings import Bound, Settings
 from sfumato.system import System
 
@@ -214,13 +217,65 @@ def test_what_cannot_be_drawn_is_said_before_anything_is(
         dict(size=(8, 8, 8)),
         dict(size=("8", 8)),
         dict(prompt=1.5),
+        dict(prompt=np.array("cat")),
+        dict(prompt=True),
+        dict(prompt=[["cat"]]),
+        dict(prompt=b"cat"),
+        dict(negative=np.array(["cat", "dog"]), guidance=2),
+        dict(negative=1.5, guidance=2),
+        dict(seeds=[True]),
+        dict(seeds=itertools.count()),
+        dict(seeds=10**5000),
+        dict(guidance=10**400),
+        dict(guidance=True),
+        dict(guidance=np.array([1.0, 2.0])),
+        dict(rescale=True, guidance=2),
+        dict(rescale="1", guidance=2),
+        dict(interval=3, guidance=2),
+        dict(interval=(True, 3), guidance=2),
+        dict(interval=(0, 10**400), guidance=2),
+        dict(interval=np.zeros((2, 2)), guidance=2),
+        dict(steps=np.float32(4)),
+        dict(steps=np.bool_(True)),
+        dict(size=np.array([8.0, 8.0])),
+        dict(size=8),
+        dict(guide=3),
+        dict(beside=[[1.0]]),
+        dict(beside=np.zeros((1, 8, 8))),
+        dict(sampler=3),
+        dict(sampler=DDIM),
+        dict(spacing=3),
         dict(guidance="much"),
     ],
-    ids=str,
+    ids=quoted,
 )
 def test_an_argument_of_a_wrong_type_is_an_input_error(asked: dict[str, Any]) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         small().generate(**asked)
+    assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    system, own = small(), {"steps": 3, "size": (8, 6), "guidance": 2.5, "rescale": 0.5, "interval": (0.25, 4.0)}
+    plain = system.generate([1, "cat"], seeds=[3, 4], batch=2, **own)
+    for kind, number in ((np.array, np.float32), (torch.tensor, np.float64)):
+        theirs = {
+            "steps": np.int64(3),
+            "size": kind([8, 6]),
+            "guidance": number(2.5),
+            "rescale": kind(0.5),
+            "interval": kind([0.25, 4.0]),
+        }
+        drawn = system.generate([np.int64(1), np.str_("cat")], seeds=np.array([3, 4]), batch=np.int32(2), **theirs)
+        assert torch.equal(drawn.tensor, plain.tensor) and drawn.records == plain.records
+        assert json.loads(json.dumps(drawn.records)) == json.loads(json.dumps(plain.records))
+
+
+def test_a_record_holds_a_prompt_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Labels, "index", lambda *_: 0)
+    drawn = small().generate("a \udcff cat", negative="\ud83d\ude00 \ud83d", guidance=2)
+    assert (drawn.records[0]["prompt"], drawn.records[0]["negative"]) == ("a \ufffd cat", "😀 \ufffd")
+    json.dumps(drawn.records, ensure_ascii=False).encode()
 
 
 def test_guidance_needs_an_empty_prompt_in_training() -> None:
@@ -240,6 +295,112 @@ def test_a_system_without_conditions_takes_no_prompt() -> None:
 def test_a_batch_fits_the_size_of_the_pictures() -> None:
     system = small()
     assert [system.batch(size) for size in ((8, 8), (64, 64), (2048, 2048))] == [256, 64, 1]
+
+
+# What is set around the drawing ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def default_dtype(kind: torch.dtype) -> Iterator[None]:
+    torch.set_default_dtype(kind)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+AROUND: dict[str, Callable[[], Any]] = {
+    "float64": lambda: default_dtype(torch.float64),
+    "bfloat16": lambda: default_dtype(torch.bfloat16),
+    "another device": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "inference mode": torch.inference_mode,
+    "gradients": torch.enable_grad,
+    "no gradients": torch.no_grad,
+}
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_what_a_caller_has_set_in_torch_changes_no_picture(name: str, tmp_path: Path) -> None:
+    """Neither when a system is opened nor when it draws, and it is left as it was."""
+    folder, asked = saved(small(), tmp_path), {"seeds": range(2), "sampler": "ddpm", "guidance": 2.0}
+    plain = reopen(folder).generate("cat", **asked)
+    with AROUND[name]():
+        before = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+        inside = reopen(folder)
+        drawn = inside.generate("cat", **asked)
+        for frame in inside.stream("cat", **asked):
+            now = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+            assert now == before and torch.is_autocast_enabled("cpu") == (name == "autocast")
+            assert torch.is_inference_mode_enabled() == (name == "inference mode") and frame.x.dtype == torch.float32
+    for found in (drawn, inside.generate("cat", **asked)):
+        assert torch.equal(found.tensor, plain.tensor) and found.records == plain.records
+    assert not any(weight.is_inference() for weight in inside.denoiser.parameters())
+
+
+def test_a_record_says_how_float32_is_multiplied_where_a_caller_has_set_it() -> None:
+    system = small()
+    assert not any(name.startswith("float32") for name in system.generate("cat").records[0])
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert system.generate("cat").records[0]["float32_matmul"] == "bf16"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert "float32_matmul" not in system.generate("cat").records[0]
+
+
+# Numbers that are not finite, and memory ------------------------------------------------------------------------------
+
+
+def broken(module: torch.nn.Module) -> None:
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.fill_(torch.nan)
+
+
+def test_a_codec_of_nan_is_named() -> None:
+    codec = Latent(KLAutoencoder(1, 2, width=8, multipliers=(1, 2), blocks=1, attention=False))
+    network = UNet(2, 2, width=8, multipliers=(1,), blocks=1, attention=())
+    system = System(codec, Nothing(), Denoiser(network, Cosine(), X0()), Settings((8, 8), steps=1))
+    assert len(system.generate()) == 1
+    broken(codec.network)
+    with pytest.raises(NonFiniteError, match="the codec gave pictures with a number that is not finite"):
+        system.generate()
+    with pytest.raises(NonFiniteError, match="the codec gave latents with a number"):
+        codec.within(torch.zeros(1, 8, 8), torch.zeros(8, 8))
+
+
+def test_a_conditioner_of_nan_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Labels, "__call__", lambda _, prompts: Condition(torch.full((len(prompts), 3), torch.nan)))
+    with pytest.raises(NonFiniteError, match=r"the conditioner gave vector that are not finite for \['cat'\]"):
+        small().generate("cat")
+
+
+def test_short_memory_says_what_to_draw_less_of() -> None:
+    def short(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 TB")
+
+    system = small()
+    system.denoiser.register_forward_hook(short)
+    with pytest.raises(OutOfMemoryError, match=r"drawing 6 of 8×8 at once .*: give batch=3 \(-n .*or a smaller size"):
+        system.generate("cat", seeds=range(6), batch=6)
+    with pytest.raises(OutOfMemoryError, match="drawing 1 of 8×8 at once does not fit the memory: give a smaller size"):
+        system.generate("cat", batch=1)
+
+
+def test_an_endless_sampler_is_refused_before_anything_is_drawn() -> None:
+    within = PredictorCorrector(PredictorCorrector(AnnealedLangevin(500), 400), 400)
+    for sampler, asked in (
+        (AnnealedLangevin(2**32), "4,294,967,297"),
+        (Langevin(1.0, 1000), "1,001"),
+        (within, "1,301"),
+    ):
+        with pytest.raises(
+            InputError, match=f"asks the network {asked} times a move, in 4 moves: at most 1,000 a move"
+        ):
+            small().stream("cat", sampler=sampler)
+    with pytest.raises(InputError, match="1,000 times a move, in 1,000 moves|1,001 moves"):
+        small(schedule=Cosine(T=2000)).stream("cat", sampler="annealed-langevin,steps=999", steps=1001)
 
 
 # Keeping --------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A classifier of noisy samples, to guide with."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from sfumato.condition import Labels
 from sfumato.core.defaults import torch_defaults
 from sfumato.core.level import Level, like
 from sfumato.denoise import DenoiserLike
-from sfumato.errors import NonFiniteError, ShapeError
+from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.guide import Classifier
 from sfumato.parts import CODECS, NETWORKS
 
@@ -49,6 +50,8 @@ class NoisyClassifier(nn.Module):
 
     def toward(self, prompt: str | int, scale: float = 1.0) -> "Toward":
         """A guide towards a class, by name or by index: `System.generate(guide=classifier.toward("cat"))`."""
+        if not math.isfinite(scale):
+            raise InputError(f"the scale of a classifier's guidance must be a number, not {scale}; 0 is off")
         return Toward(self, Labels(self.classes).index(prompt), scale)
 
     # Saving and loading -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ code 2; Python code may catch `SfumatoError`, or the kind it can mend.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -71,3 +72,26 @@ def quoted(value: object, most: int = 100) -> str:
     except Exception:  # such as a number of more digits than Python writes
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+SHORT = (
+    "allocate memory",
+    "out of memory",
+    "not enough memory",
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",
+    "failed to map segment",
+    "os error 12",
+)
+"""How the libraries below say that memory is short where their error has no type for it."""
+
+
+def is_short(error: BaseException) -> bool:
+    """Whether an error says that memory is short, of the machine or of a device."""
+    if isinstance(error, SfumatoError | MemoryError):
+        return isinstance(error, MemoryError)
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    said = str(error).lower()
+    return any(words in said for words in SHORT)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sfumato import serial
 from sfumato.disk import replacing
-from sfumato.errors import FormatError, SfumatoError, quoted
+from sfumato.errors import FormatError, SfumatoError, is_short, quoted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -154,6 +154,8 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        if is_short(error):
+            raise MemoryError(str(error)) from error
         raise FormatError(f"{path} is damaged: {error}; restore it from a copy") from error
     said = header.get("__metadata__", {}).get("sfumato")
     if said is None:

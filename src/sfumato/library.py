@@ -4,7 +4,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from sfumato import system_file
+from sfumato import machine, system_file
 from sfumato.codec import Latent
 from sfumato.condition.clip_file import is_single
 from sfumato.core.defaults import torch_defaults
@@ -29,7 +29,8 @@ def load(
 
     Device and precision are the best that the machine has, unless told: see `System.to`.
     """
-    system = _opened(where, device, precision, config, prediction)
+    with machine.memory_errors(f"{where} does not fit the memory: give precision='bfloat16', or close other programs"):
+        system = _opened(where, device, precision, config, prediction)
     given = {"model": str(where), "config": config and str(config), "prediction": prediction}
     system.opened = {name: value for name, value in given.items() if value is not None}
     return system

@@ -1,6 +1,5 @@
 """What this machine has, and what follows from it: the device, the precision, the memory."""
 
-import errno
 import sys
 import time
 from collections.abc import Iterator
@@ -11,21 +10,9 @@ from typing import Literal
 import torch
 from torch.nn.functional import conv2d
 
-from sfumato.errors import InputError, OutOfMemoryError, SfumatoError
+from sfumato.errors import InputError, OutOfMemoryError, is_short
 
 Precision = Literal["float32", "bfloat16"]
-
-SHORT = (
-    "can't allocate memory",
-    "cannot allocate memory",
-    "could not allocate memory",
-    "out of memory",
-    "not enough memory",
-    "bad_alloc",
-    "bad allocation",
-    "alloc_failed",
-)
-"""How the libraries below say that memory is short where their error has no type for it."""
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -116,16 +103,6 @@ def used(device: torch.device) -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)
-
-
-def is_short(error: BaseException) -> bool:
-    """Whether an error says that memory is short, of the machine or of a device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno == errno.ENOMEM
-    said = str(error).lower()
-    return not isinstance(error, SfumatoError) and any(words in said for words in SHORT)
 
 
 @contextmanager

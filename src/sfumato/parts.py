@@ -77,6 +77,10 @@ class Kinds(Generic[P]):
             data[name] = value_of(value.strip())
         return self.load(data)
 
+    def spell(self, value: P) -> str:
+        """A short text that `parse` reads as the part."""
+        return spelled(self.dump(value))
+
     def _model(self, kind: str) -> type[pydantic.BaseModel]:
         """A strict model of the constructor's arguments."""
         if kind not in self._models:
@@ -124,6 +128,16 @@ def value_of(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def spelled(table: Mapping[str, Any]) -> str:
+    """A part's table as the short text that `Kinds.parse` reads: a kind, then settings; or as JSON, where a setting is
+    a table, a list or a text that would be read as something else."""
+    kind, settings = table.get("kind"), {name: value for name, value in table.items() if name != "kind"}
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+    parts = [str(kind), *(f"{name}={text}" for name, text in texts.items())]
+    same = all(value_of(text) == settings[name] and text == text.strip() for name, text in texts.items())
+    return ",".join(parts) if same and not any("," in part for part in parts) else json.dumps(table)
 
 
 def _keys(model: type[pydantic.BaseModel], place: tuple[int | str, ...]) -> list[str]:

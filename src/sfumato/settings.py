@@ -105,13 +105,15 @@ class Settings:
 
     def but(self, **given: Any) -> "Settings":
         """These settings with those of `given` that are not None in their place. A sampler or spacing may be spelled:
-        "ddim,eta=0.5"."""
+        "ddim,eta=0.5". For a system from another tool, a guidance from 0 to 1 is off, as there."""
         said = {name: _read(name, value) for name, value in given.items() if value is not None}
         if "sampler" in said and (manner := self.manners.get(SAMPLERS.dump(said["sampler"])["kind"])) is not None:
             said = {"spacing": manner.spacing, "bound": manner.bound, "interval": None} | said
             if isinstance(given["sampler"], str) and given["sampler"] in self.manners:  # its kind alone
                 said["sampler"] = manner.sampler
-        return replace(self, **said)
+        chosen = replace(self, **said)
+        off = self.manners and _is_number(chosen.guidance, 0, 1) and chosen.guidance < 1
+        return replace(chosen, guidance=1.0) if off else chosen
 
     def check(self) -> None:
         """Raise an `InputError` for what is wrong in itself, whatever the system."""
@@ -235,6 +237,11 @@ def _own(value: Any) -> Any:
 
 
 def _read(name: str, value: Any) -> Any:
-    if isinstance(value, str) and name in ("sampler", "spacing"):
-        return (SAMPLERS if name == "sampler" else SPACINGS).parse(value)
+    """A setting as it is given; a sampler or spacing may be spelled, and is one that records can name."""
+    if name not in ("sampler", "spacing"):
+        return value
+    kinds = SAMPLERS if name == "sampler" else SPACINGS
+    if isinstance(value, str):
+        return kinds.parse(value)
+    kinds.dump(value)
     return value

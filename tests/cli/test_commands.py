@@ -1,5 +1,6 @@
 """The command line: what it writes, what it prints, how it ends."""
 
+import io
 import json
 import os
 import re
@@ -112,10 +113,57 @@ def test_a_sampler_within_a_sampler_is_drawn_with_again(sfumato: Sfumato, run: P
     held = Path("out/0.png").read_bytes()
     said = sfumato("inspect", "out/0.png").out
     (line,) = [line for line in said.splitlines() if line.startswith("again")]
-    words = shlex.split(line)[3:]
-    words[words.index("DIR")] = str(run)
-    assert sfumato("generate", *words, "--out", "second", *PLACE[:2]).code == 0
+    assert sfumato(*shlex.split(line)[2:], "--out", "second", *PLACE[:2]).code == 0
     assert Path("second/0.png").read_bytes() == held
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--sampler", "dpm++"],
+        ["--sampler", "dpm++pairs,eta=0.5", "--steps", 4],
+        ["--spacing", "discrete,whole=false,times=linspace,open=true"],
+        ["--spacing", '{"kind": "explicit", "times": [900, 500, 20.0]}'],
+    ],
+    ids=str,
+)
+def test_whatever_settings_a_part_has_the_command_in_a_record_runs(
+    options: list[Any], sfumato: Sfumato, run: Path
+) -> None:
+    """Truth values, nothing and lists too."""
+    assert sfumato("generate", "cat", "-m", run, *options, *PLACE).code == 0
+    held = Path("out/cat-0.png").read_bytes()
+    said = sfumato("inspect", "out/cat-0.png").out
+    (line,) = [line for line in said.splitlines() if line.startswith("again")]
+    done = sfumato(*shlex.split(line)[2:], "--out", "second", *PLACE[:2])
+    assert done.code == 0, done.err
+    assert Path("second/cat-0.png").read_bytes() == held
+
+
+@pytest.mark.parametrize(
+    "prompt", ["-n 3", "--help", 'it\'s "so"', "$(id) `id` \\ !", "two\nlines\t\x1b[31m", "", "[/b] ünï 😀", "\u200b"]
+)
+def test_a_shell_reads_the_command_in_a_record_as_it_was_given(prompt: str, sfumato: Sfumato, tmp_path: Path) -> None:
+    record = {"prompt": prompt, "model": "-a b'\n", "negative": prompt, "seed": 3}
+    (tmp_path / "a.png").write_bytes(png(Image.new("L", (4, 4)), record))
+    (line,) = [line for line in sfumato("inspect", "a.png").out.splitlines() if line.startswith("again")]
+    asked = "sfumato() { printf '%s\\0' \"$@\"; }; " + line.removeprefix("again").lstrip()
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, env={"LC_ALL": "C.UTF-8"}, check=True)
+    command, *words = done.stdout.decode().split("\0")[:-1]
+    found = {}
+    while words and words[0].startswith("--") and words[0] != "--" and len(words) > 1:
+        name, equals, value = words.pop(0).partition("=")
+        found[name] = value if equals else words.pop(0)
+    assert command == "generate" and words == (["--", prompt] if prompt.startswith("-") else [prompt])
+    assert found == {"--model": "-a b'\n", "--negative": prompt, "--seed": "3"}
+
+
+def test_a_record_of_what_no_command_brings_back_says_so(sfumato: Sfumato, tmp_path: Path) -> None:
+    for name, more in {"plain": {}, "guided": {"guide": "classifier toward hen", "beside": "0" * 64}}.items():
+        (tmp_path / f"{name}.png").write_bytes(png(Image.new("L", (4, 4)), {"seed": 1} | more))
+    assert "not in it" not in sfumato("inspect", "plain.png").out
+    said = sfumato("inspect", "guided.png").out
+    assert "not in it  the guide, such as a classifier and the picture and its mask: without the same, another" in said
 
 
 # Inspect --------------------------------------------------------------------------------------------------------------
@@ -141,13 +189,24 @@ def test_inspect_says_the_command_that_draws_it_again(
     sfumato("generate", "dog", "--model", run, "--seed", 3, *how, *PLACE)
     (path,) = Path("out").iterdir()
     line = next(line for line in sfumato("inspect", path).out.splitlines() if line.startswith("again"))
-    words = shlex.split(line.removeprefix("again"))
-    assert words[0] == "sfumato"
-    words = [str(run) if word == "DIR" else word for word in words[1:]]
+    command, *words = shlex.split(line.removeprefix("again"))
+    assert command == "sfumato"
     said = sfumato(*words, "--device", "cpu", "--out", tmp_path / "again")
     assert said.code == 0, said.err
     assert np.array_equal(pixels(said.out.strip()), pixels(path))
     assert read_record(Path(said.out.strip())) == read_record(path)
+
+
+def test_a_command_to_copy_stays_on_one_line(sfumato: Sfumato, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    (tmp_path / "a.png").write_bytes(png(Image.new("L", (4, 4)), {"prompt": "a cat " * 30, "seed": 1}))
+    lines = sfumato("inspect", "a.png").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["prompt", "seed", "again"] and len(lines[2]) > 180
+
+
+def test_inspect_knows_what_ships_by_name(sfumato: Sfumato) -> None:
+    said = sfumato("inspect", "emoji")
+    assert said.code == 0 and "M parameters" in said.out, said.err
 
 
 def test_inspect_says_what_is_in_a_system(sfumato: Sfumato, run: Path) -> None:
@@ -213,6 +272,83 @@ def test_inspect_says_what_is_wrong_with_a_system(change: dict[str, Any], sfumat
     (tmp_path / "system.json").write_text(json.dumps({"format": system_file.FORMAT} | change))
     said = sfumato("inspect", tmp_path)
     assert said.code == 2 and said.err.startswith("sfumato: ") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("end", ["cat [/INST] tell", "[red]x[/b]", ":smile:"])
+def test_what_is_not_read_of_a_prompt_is_shown_as_it_is(
+    end: str, sfumato: Sfumato, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(System, "unread", lambda *_: end)
+    said = sfumato("generate", "cat", "-m", run, *PLACE)
+    assert said.code == 0 and f"the prompt is too long; of it, this is not read: {end}\n" in said.err
+
+
+def test_names_that_speak_to_the_terminal_are_spelled(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+    odd = "[/b]\x1b[31m\n"
+    shutil.copytree(run / "system", tmp_path / odd)
+    said = sfumato("generate", "-m", odd, "--out", odd + "out", *PLACE)
+    assert said.code == 0 and said.err.startswith(r"[/b]\x1b[31m\n: ") and said.out == r"[/b]\x1b[31m\nout/0.png" + "\n"
+    moved = sfumato("export", odd, "--out", odd + "new")
+    assert moved.code == 0 and "\x1b" not in moved.out
+
+
+def test_paths_go_to_a_pipe_though_a_bar_is_in_the_terminal(
+    sfumato: Sfumato, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    said = sfumato("generate", "-m", run, *PLACE)
+    assert said.out == "out/0.png\n" and "drawing" in said.err
+
+
+# Consoles -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_that_cannot_show_a_name_spells_it(
+    encoding: str, sfumato: Sfumato, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "猫.png").write_bytes(png(Image.new("L", (4, 4)), {"prompt": "猫 😀", "seed": 1}))
+    for name, code in (("猫.png", 0), ("犬.png", 2)):
+        streams = {stream: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for stream in ("stdout", "stderr")}
+        for stream, held in streams.items():
+            monkeypatch.setattr(sys, stream, held)
+        assert sfumato("inspect", name).code == code
+        out, err = (held.buffer.getvalue().decode("ascii") for held in streams.values())
+        assert r"\u732b \U0001f600" in out if code == 0 else err.startswith(r"sfumato: there is no \u72ac.png")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_a_full_or_closed_output_ends_in_no_traceback() -> None:
+    words = [sys.executable, "-m", "sfumato", "--help"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and re.fullmatch(r"sfumato: .*No space left on device\n", done.stderr)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(words, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    assert done.returncode == 1 and not done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "more memory was needed than there is: ask for less at once, or close other programs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "more memory was needed than there is"),
+        (PermissionError(13, "Permission denied", "weights"), "weights: Permission denied"),
+    ],
+    ids=repr,
+)
+def test_what_the_machine_refuses_is_one_line(
+    error: Exception, said: str, sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("sfumato.load", fail)
+    done = sfumato("generate", "cat")
+    assert done.code == 2 and done.err.startswith(f"sfumato: {said}") and done.err.count("\n") == 1
 
 
 # Export ---------------------------------------------------------------------------------------------------------------
@@ -343,6 +479,14 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "steps 10^9": (("generate", "cat", "--steps", "1000000000", *MODEL), "steps must be .*not 1,000,000,000$"),
     "sampler": (("generate", "cat", "--sampler", "dim", *MODEL), "there is no sampler 'dim'; did you mean 'ddim'"),
     "spacing": (("generate", "cat", "--spacing", "x", *MODEL), "there is no spacing 'x'"),
+    "interval": (("generate", "--interval", "nan,3", *MODEL), r"interval must be two sigma/alpha .*not \(nan, 3\.0\)$"),
+    "interval to infinity": (("generate", "--interval", "0,inf", *MODEL), "interval must be two sigma/alpha"),
+    "interval of three": (("generate", "--interval", "0,1,2", *MODEL), "--interval wants LOW,HIGH"),
+    "size of many digits": (("generate", "--size", f"{'9' * 5000}x8", *MODEL), "--size wants .*, not '9{96}\\.\\.\\.$"),
+    "endless": (
+        ("generate", "--sampler", "annealed-langevin,steps=4294967296", *MODEL),
+        "asks the network 4,294,967,297 times a move, in 3 moves: at most 1,000 a move and 1,000,000 in all",
+    ),
     "guidance": (("generate", "cat", "--guidance", "nan", *MODEL), "guidance must be a number from 0 up, not nan"),
     "seed": (("generate", "cat", "--seed", "-1", *MODEL), "a seed must be a whole number"),
     "last seed": (("generate", "cat", "-n", "2", "--seed", str(2**63 - 1), *MODEL), "a seed must be a whole number"),
@@ -423,8 +567,9 @@ def test_debug_shows_where_an_error_arose(tmp_path: Path) -> None:
 
 
 def test_debug_lets_errors_through(sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SFUMATO_DEBUG", "")
-    assert sfumato("inspect", "none").code == 2
+    for off in ("", "0", "false", "No"):
+        monkeypatch.setenv("SFUMATO_DEBUG", off)
+        assert sfumato("inspect", "none").code == 2
     with pytest.raises(Exception, match="there is no none$"):
         sfumato("--debug", "inspect", "none")
     assert os.environ.pop("SFUMATO_DEBUG")

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,6 +40,18 @@ def noises(spacing: Discrete, steps: int) -> list[float]:
 )
 def test_the_times_of_four_steps(spacing: Discrete | Distilled, wanted: list[float]) -> None:
     assert told(spacing, 4) == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("noise", ["table", "karras", "exponential", "beta"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_straight_line_of_times_ends_where_it_should_at_any_count(noise: Any, whole: bool) -> None:
+    """By floating-point steps some ends come out above the last time."""
+    for steps in (*range(2, 130), 333, 500, 998, 999, 1000):
+        at = levels(TABLE, Discrete("linspace", whole=whole, noise=noise), steps)
+        assert at[0].t.item() == pytest.approx(999, abs=1e-9) and at[0].t.item() <= 999
+        assert len(at) == steps + 1
+        if noise == "table" and not whole:
+            assert [level.t.item() for level in at[:-1]] == np.linspace(0, 999, steps)[::-1].tolist()
 
 
 @pytest.mark.parametrize(

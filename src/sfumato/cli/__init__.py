@@ -8,7 +8,7 @@ from typing import Annotated, TextIO
 import typer
 
 from sfumato.cli import doctor, export, generate, inspect, train
-from sfumato.errors import SfumatoError, Stopped
+from sfumato.errors import SfumatoError, Stopped, is_short
 from sfumato.wording import one_line
 
 app = typer.Typer(
@@ -32,21 +32,54 @@ def options(
 
 
 def main() -> None:
-    """Run a command. An error of ours is one line and exit code 2; a signal ends with 128 + its number."""
+    """Run a command. An error of ours, of the system's, or for want of memory is one line and exit code 2; a signal
+    ends with 128 + its number. What a console cannot show is spelled."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError, OSError):  # none, or one of somebody's own
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    code = _run()
+    if (error := _flush(sys.stdout)) is not None:
+        broken = isinstance(error, BrokenPipeError)  # as by `| head`, which has read enough
+        code = code or (1 if broken else 2)
+        if not broken:
+            _say(f"sfumato: cannot write to the standard output: {error.strerror}")
+    _flush(sys.stderr)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run a command; its exit code."""
     try:
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except Stopped as stop:
         _say(f"sfumato: {one_line(str(stop))}")
-        sys.exit(128 + stop.signal)
-    except SfumatoError as error:
-        if os.environ.get("SFUMATO_DEBUG"):
-            raise
-        _say(f"sfumato: {one_line(str(error))}")
-        sys.exit(2)
+        return 128 + stop.signal
     except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        _flush(sys.stderr)
+        return 130
+    except Exception as error:
+        if _debugging() or (text := _worded(error)) is None:
+            raise
+        _say(f"sfumato: {one_line(text)}")
+        return 2
+    return 0
+
+
+def _worded(error: Exception) -> str | None:
+    """What there is to say of an error; None for one that nobody foresaw, whose traceback says more."""
+    if isinstance(error, SfumatoError):
+        return str(error)
+    if is_short(error):
+        return "more memory was needed than there is: ask for less at once, or close other programs"
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}{error.strerror or error}"
+    return None
+
+
+def _debugging() -> bool:
+    return os.environ.get("SFUMATO_DEBUG", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def _say(text: str) -> None:
@@ -55,12 +88,15 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def _flush(stream: TextIO | None) -> None:
-    """Write out what a stream still holds; where nobody can read it, drop it: Python would else end with code 120."""
+def _flush(stream: TextIO | None) -> OSError | None:
+    """Write out what a stream still holds; where that cannot be, drop it, as Python would else end with code 120, and
+    return the error."""
     if stream is None:
-        return
+        return None
     try:
         stream.flush()
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error if isinstance(error, OSError) else None
+    return None

@@ -23,6 +23,7 @@ def export(
     from sfumato import library
     from sfumato.disk import check_writable, in_use, replacing_folder
     from sfumato.errors import InputError, nearest
+    from sfumato.wording import one_line
 
     if to not in LAYOUTS:
         raise InputError(f"--to cannot be '{to}'; {nearest(to, LAYOUTS)}")
@@ -43,6 +44,6 @@ def export(
         with replacing_folder(out) as folder:
             system.save(folder, shard=megabytes * 10**6)
     size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
-    print(f"{out}: {size / 1e6:.1f} MB in {precision}")
+    print(one_line(f"{out}: {size / 1e6:.1f} MB in {precision}"))
     for note in notes:
-        print(f"note: {note}")
+        print(one_line(f"note: {note}"))

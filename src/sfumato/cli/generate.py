@@ -1,5 +1,7 @@
 """`sfumato generate`"""
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,8 +38,13 @@ def generate(
     ] = None,
     rescale: Annotated[float | None, typer.Option(help="Take back contrast that guidance adds: 0 to 1.")] = None,
     negative: Annotated[str | None, typer.Option(help="A prompt to lead away from, by guidance.")] = None,
-    image: Annotated[Path | None, typer.Option(help="A picture to paint within, with --mask.", metavar="FILE")] = None,
-    mask: Annotated[Path | None, typer.Option(help="White where there is to be something new.", metavar="FILE")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="A picture to paint within, with --mask; laid over white.", metavar="FILE")
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="White where there is to be something new; transparent is black.", metavar="FILE"),
+    ] = None,
     classifier: Annotated[
         Path | None, typer.Option(help="A trained classifier to guide with, towards --toward.", metavar="DIR")
     ] = None,
@@ -60,7 +67,7 @@ def generate(
     from sfumato import load
     from sfumato.disk import check_writable, clear_parts
     from sfumato.errors import InputError
-    from sfumato.wording import is_live, shortened
+    from sfumato.wording import is_live, one_line, shortened
 
     if not 1 <= number <= 100_000:
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
@@ -93,19 +100,33 @@ def generate(
         guide=guide,
         size=_size(size),
     )
-    console = Console(stderr=True)
     kind = str(next(system.denoiser.parameters()).dtype).removeprefix("torch.")
     for name, text in (("prompt", prompt), ("negative prompt", negative)):
         if lost := system.unread(text):
-            console.print(f"note: the {name} is too long; of it, this is not read: {shortened(lost)}", highlight=False)
-    console.print(f"{model}: {system.fingerprint()} on {system.device.type} in {kind}", highlight=False)
-    with Progress(console=console, transient=True, disable=not is_live(console)) as bar:
+            _note(f"note: the {name} is too long; of it, this is not read: {shortened(lost)}")
+    _note(f"{model}: {system.fingerprint()} on {system.device.type} in {kind}")
+    console = Console(stderr=True)
+    live = is_live(console)
+    with Progress(console=console, transient=True, disable=not live, redirect_stdout=False) as bar:
         task = bar.add_task("drawing")
         for frame in frames:
             bar.update(task, total=frame.total, completed=frame.done)
             if frame.samples is not None:
                 for path in frame.samples.save(out):
-                    print(path)
+                    # in a terminal the bar has a line of its own, below; anywhere else a path is for a program
+                    put = partial(bar.console.out, highlight=False) if live and sys.stdout.isatty() else print
+                    put(one_line(str(path)))
+
+
+def _note(text: str) -> None:
+    """A line on standard error, whatever is in it."""
+    from sfumato.wording import one_line
+
+    print(one_line(text), file=sys.stderr)
+
+
+BLACK = (0, 0, 0)
+"""What shows through a mask where it is transparent: nothing was painted there, so nothing is to be new."""
 
 
 def _within(system: "System", image: Path, mask: Path, size: tuple[int, int]) -> "Tensor":
@@ -114,38 +135,42 @@ def _within(system: "System", image: Path, mask: Path, size: tuple[int, int]) ->
 
     from sfumato.codec import Latent
     from sfumato.data.decode import decode
-    from sfumato.data.transform import to_array
+    from sfumato.data.transform import WHITE, Colour, to_array
     from sfumato.errors import DataError, InputError
+    from sfumato.files import readable
 
-    def read(path: Path, channels: int) -> "Tensor":
+    def read(path: Path, channels: int, background: Colour) -> "Tensor":
         if not path.is_file():
             raise DataError(f"there is no picture {path}")
-        array = to_array(decode(path.read_bytes(), str(path)), size=size, channels=channels)
-        return torch.from_numpy(array).float() / 255
+        with readable(path):
+            data = path.read_bytes()
+        array = to_array(decode(data, str(path)), size=size, channels=channels, background=background)
+        return torch.from_numpy(array).to(torch.float32) / 255
 
     if not isinstance(system.codec, Latent):
         raise InputError("this system does not paint within pictures: leave --image and --mask out")
-    return system.codec.within(read(image, system.codec.colours) * 2 - 1, read(mask, 1)[0])
+    picture = read(image, system.codec.colours, WHITE) * 2 - 1
+    return system.codec.within(picture, read(mask, 1, BLACK)[0])
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
-    from sfumato.errors import InputError
+    from sfumato.errors import InputError, quoted
 
     if text is None:
         return None
     width, cross, height = text.lower().replace("×", "x").partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal()):
-        raise InputError(f"--size wants WIDTHxHEIGHT, as in 64x64, not '{text}'")
+    if not (cross and all(side.isdecimal() and len(side) < 10 for side in (width, height))):
+        raise InputError(f"--size wants WIDTHxHEIGHT, as in 64x64, not {quoted(text)}")
     return int(width), int(height)
 
 
 def _interval(text: str | None) -> tuple[float, float] | None:
-    from sfumato.errors import InputError
+    from sfumato.errors import InputError, quoted
 
     if text is None:
         return None
     try:
         low, high = (float(end) for end in text.split(","))
     except ValueError:
-        raise InputError(f"--interval wants LOW,HIGH, as in 0.2,3, not '{text}'") from None
+        raise InputError(f"--interval wants LOW,HIGH, as in 0.2,3, not {quoted(text)}") from None
     return low, high

@@ -1,6 +1,5 @@
 """`sfumato inspect`"""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +34,7 @@ def _facts(what: str) -> list[tuple[str, Any]]:
     if is_single(what) or folder.is_checkpoint(where):
         return describe(what)
     if where.exists() or what in shipped():
-        return _picture(where) if where.is_file() else _system(where)
+        return _picture(where) if where.is_file() and what not in shipped() else _system(what)
     if folder.is_name(what):
         return describe(what)
     raise FormatError(f"there is no {what}")
@@ -45,46 +44,62 @@ def _picture(path: Path) -> list[tuple[str, Any]]:
     from sfumato.samples import read_record
 
     record = read_record(path)
-    return [*record.items(), ("again", _again(record))]
+    lost = [words for name, words in LOST.items() if record.get(name) is not None]
+    lacking = [("not in it", f"{' and '.join(lost)}: without the same, another picture is drawn")] if lost else []
+    return [*record.items(), ("again", _again(record)), *lacking]
+
+
+OPTIONS = (
+    *("model", "prediction", "seed", "steps", "sampler", "spacing", "guidance", "interval", "rescale", "negative"),
+    *("size", "precision"),
+)
+"""What of a record `sfumato generate` has an option for."""
+LOST = {
+    "guide": "the guide, such as a classifier",
+    "beside": "the picture and its mask",
+    "config": "the configuration (config= of sfumato.load)",
+}
+"""What of a record no command brings back."""
 
 
 def _again(record: dict[str, Any]) -> str:
     """The command that draws the picture once more."""
-    prompt = record.get("prompt")
-    words = ["sfumato generate --model DIR"]
-    for option in (
-        "seed",
-        "steps",
-        "sampler",
-        "spacing",
-        "guidance",
-        "interval",
-        "rescale",
-        "negative",
-        "size",
-        "precision",
-    ):
-        value = record.get(option)
-        if value is None:
-            continue
-        if isinstance(value, dict):
-            value = _spelled(value)
-        elif isinstance(value, list):
-            value = ("x" if option == "size" else ",").join(str(item) for item in value)
-        words.append(f"--{option} {shlex.quote(str(value))}")
-    if prompt is not None:
-        words.append(f"-- {shlex.quote(str(prompt))}" if str(prompt).startswith("-") else shlex.quote(str(prompt)))
+    said = {"model": "DIR"} | record
+    words = ["sfumato generate"]
+    for option in OPTIONS:
+        if (value := said.get(option)) is not None:
+            words.append(_option(option, _text(option, value)))
+    if (prompt := record.get("prompt")) is not None:
+        text = str(prompt)
+        words.append(f"-- {_quoted(text)}" if text.startswith("-") else _quoted(text))
     return " ".join(words)
 
 
-def _spelled(part: dict[str, Any]) -> str:
-    """A part as `--sampler` reads it."""
-    if any(isinstance(value, dict | list) for value in part.values()):
-        return json.dumps(part)
-    return ",".join([str(part.get("kind")), *(f"{k}={v}" for k, v in part.items() if k != "kind")])
+def _option(name: str, text: str) -> str:
+    """An option as a shell takes it: a text that begins as an option does is joined to its name."""
+    return f"--{name}{'=' if text.startswith('-') else ' '}{_quoted(text)}"
 
 
-def _system(where: Path) -> list[tuple[str, Any]]:
+def _quoted(text: str) -> str:
+    """A text as a shell reads it, on one line: what does not print is spelled as bash, zsh and others know it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    signs = (f"\\{c}" if c in "'\\" else c if c.isprintable() else rf"\U{ord(c):08x}" for c in text)
+    return f"$'{''.join(signs)}'"
+
+
+def _text(option: str, value: Any) -> str:
+    """A value of a record as its option reads it."""
+    from sfumato.parts import spelled
+
+    if isinstance(value, dict):
+        return spelled(value)
+    if isinstance(value, list):
+        return ("x" if option == "size" else ",").join(str(item) for item in value)
+    return str(value)
+
+
+def _system(where: str) -> list[tuple[str, Any]]:
     from math import prod
 
     from sfumato.library import find
