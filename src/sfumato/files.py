@@ -220,6 +220,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def absolute(name: str) -> str:
+    """The absolute path of what is there, which a change of the working folder leaves as it is; any other name as it
+    is."""
+    return str(Path(name).absolute()) if name and Path(name).exists() else name
+
+
 @contextlib.contextmanager
 def readable(what: Path | str) -> Iterator[None]:
     """What the disk refuses in the block becomes a `FormatError` about the file, or about `what`."""

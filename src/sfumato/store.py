@@ -94,6 +94,10 @@ class Weights(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._places)
 
+    def check_same(self) -> None:
+        """Raise a `FormatError` if the files are no longer those whose names and shapes were read."""
+        self._seen.check()
+
     def sampled(self) -> str:
         """A SHA-256 over the names, types and shapes, and over a few numbers of each tensor: it tells models apart
         without reading gigabytes, and misses a change of a few numbers."""

@@ -184,3 +184,15 @@ def test_an_error_of_transformers_is_one_short_line(tmp_path: Path) -> None:
     with pytest.raises(FormatError) as caught:
         Pretrained.open(str(tmp_path / "bert"))
     assert "x" * 101 not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_working_folder_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(bert(), tmp_path / "bert")
+    monkeypatch.chdir(tmp_path)
+    one = Pretrained.open("bert")
+    again = Pretrained(
+        "bert", one.width, one.pooled, one.longest, one.sha256, one.tokenizer_sha256
+    )  # as it is recorded
+    monkeypatch.chdir("/")
+    assert one.name == str(tmp_path / "bert")
+    assert again([[1, 2]]).tokens is not None

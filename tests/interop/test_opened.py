@@ -106,3 +106,40 @@ def test_shards_are_read_and_not_an_old_file_beside_them(saved: Path, folder: Pa
     index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
     save_file({key: value + 0.1 for key, value in weights.items()}, one)
     assert torch.equal(drawn(opened(folder)), drawn(opened(saved / "sd")))
+
+
+@pytest.mark.parametrize("part", ["text_encoder/model.safetensors", "tokenizer/tokenizer.json"])
+def test_what_was_replaced_before_the_first_picture_is_refused(folder: Path, part: str) -> None:
+    system = opened(folder)
+    new = folder / "new"
+    new.write_bytes((folder / part).read_bytes())
+    new.replace(folder / part)
+    with pytest.raises(FormatError, match=f"{folder / part} is gone or was changed since the model was opened: open"):
+        drawn(system)
+    with pytest.raises(FormatError, match="was changed since the model was opened"):
+        system.save(folder.parent / "out")
+    drawn(opened(folder))
+
+
+def test_what_a_text_is_told_by_is_in_the_fingerprint(saved: Path, folder: Path) -> None:
+    known = opened(folder).fingerprint()
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(config.read_text().replace('"quick_gelu"', '"gelu"'))
+    gelu = opened(folder).fingerprint()
+    words = folder / "tokenizer" / "tokenizer_config.json"
+    words.write_text(words.read_text().replace("77", "32"))
+    assert len({known, gelu, opened(folder).fingerprint()}) == 3
+
+
+def test_a_textual_inversion_of_several_vectors_is_read_as_diffusers_does(saved: Path, tmp_path: Path) -> None:
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(saved / "sd", safety_checker=None)
+    pipe.load_textual_inversion(
+        {"<toy>": torch.randn(3, 16, generator=torch.Generator().manual_seed(0))}, token="<toy>"
+    )
+    pipe.save_pretrained(tmp_path / "sd")
+    system = opened(tmp_path / "sd")
+    for prompt in ("a <toy> in a hat", "<toy><toy>", "<toy>_1 cat", "a <TOY>"):
+        with torch.no_grad():
+            theirs = pipe.encode_prompt(prompt, "cpu", 1, False)[0]
+        told = system.conditioner([prompt]).tokens
+        assert told is not None and float((told - theirs).abs().max()) < 1e-5

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sfumato import files
 from sfumato.condition import clip_file
 from sfumato.condition.clip_source import TOWERS, Encoders, Family, Folders, Source, family_in, found_folder
 from sfumato.condition.clip_tokenizer import ClipTokenizer
@@ -62,6 +63,7 @@ class ClipText:
     config: str = ""
 
     def __post_init__(self) -> None:
+        vars(self).update(_place=files.absolute(self.name), _config=files.absolute(self.config))  # read later
         if self.family not in TOWERS:
             raise InputError(f"family must be one of {', '.join(TOWERS)}, not {self.family!r}")
         for hashes in (self.sha256, self.tokenizer_sha256):
@@ -81,13 +83,14 @@ class ClipText:
 
         Raises `DataError` where it is not to be had, and `FormatError` where there are no such encoders in it.
         """
+        name, config = files.absolute(name), files.absolute(config)
         if clip_file.is_single(name):
             family, zeros = clip_file.family_in(Path(name), config)
         else:
             family, zeros = family_in(found_folder(name), name)
         unread = cls(name, family, 0, config=config)
         towers = unread._encoders.source.outlines()
-        unread._encoders.source.tokenizers()  # a folder without them is refused now
+        _ = unread.tokenizers  # a folder without them is refused now
         found = unread._but(
             width=sum(tower.width for tower in towers),
             pooled=0 if family == "sd" else towers[-1].pooled,
@@ -219,12 +222,16 @@ class ClipText:
         vars(other)["_encoders"] = self._encoders
         return other
 
+    def sampled(self) -> str:
+        """What tells encoders and tokenizers from others', without reading gigabytes."""
+        return self._encoders.source.sampled()
+
     @cached_property
     def _encoders(self) -> Encoders:
         single = clip_file.is_single(self.name)
         source: Source = (
-            clip_file.SingleFile(Path(self.name), self.config)
+            clip_file.SingleFile(Path(vars(self)["_place"]), vars(self)["_config"])
             if single
-            else Folders(found_folder(self.name), self.family)
+            else Folders(found_folder(vars(self)["_place"]), self.family)
         )
         return Encoders(source, self.sha256, self.tokenizer_sha256)

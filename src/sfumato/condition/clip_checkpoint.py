@@ -150,23 +150,27 @@ def read_tower(folder: Path, dtype: torch.dtype = torch.float32) -> ClipTower:
 
     Raises `FormatError` for a folder without config.json and safetensors, and for those that are no such encoder.
     """
-    tower, weights = _outline(folder)
-    fill(tower, entries(tower), weights, str(folder), dtype, ignored=partial(ignored, tower))
-    return tower.eval().requires_grad_(False)
+    return TowerFiles(folder).read(dtype)
 
 
-def outline_tower(folder: Path) -> ClipTower:
-    """The same on the meta device: refused for the same reasons, and no weight is read."""
-    return _outline(folder)[0]
+class TowerFiles:
+    """The text encoder in a folder as it was when this was made: what its configuration says, and its weights, which
+    fit and are unread. Raises what `read_tower` does."""
 
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "config.json").is_file():
+            raise FormatError(f"{folder} holds no text encoder: there is no config.json in it; copy the model again")
+        self.folder, self.config = folder, files.read_json(folder / "config.json")
+        self.weights = Weights(weight_files(folder))
+        tower = self.outline()
+        check(tower, entries(tower), self.weights.shapes, str(folder), partial(ignored, tower))
 
-def _outline(folder: Path) -> tuple[ClipTower, Weights]:
-    """The text encoder that the configuration in a folder describes, and the weights beside it, which fit and are
-    unread."""
-    if not (folder / "config.json").is_file():
-        raise FormatError(f"{folder} holds no text encoder: there is no config.json in it; copy the model again")
-    with torch.device("meta"):
-        tower = read_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
-    weights = Weights(weight_files(folder))
-    check(tower, entries(tower), weights.shapes, str(folder), partial(ignored, tower))
-    return tower, weights
+    def outline(self) -> ClipTower:
+        """The text encoder on the meta device."""
+        with torch.device("meta"):
+            return read_config(self.config, str(self.folder / "config.json"))
+
+    def read(self, dtype: torch.dtype = torch.float32) -> ClipTower:
+        tower = self.outline()
+        fill(tower, entries(tower), self.weights, str(self.folder), dtype, ignored=partial(ignored, tower))
+        return tower.eval().requires_grad_(False)

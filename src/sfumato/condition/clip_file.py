@@ -1,5 +1,6 @@
 """CLIP's text encoders inside a single file of Stable Diffusion, in its original layout."""
 
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from sfumato.condition.pretrained import digest
 from sfumato.errors import DataError, FormatError
 from sfumato.keys import Entry, check, fill, renamed
 from sfumato.nn.clip import ClipTower
-from sfumato.store import Weights
+from sfumato.store import Seen, Weights
 
 SUFFIX = ".safetensors"
 CLIP = "openai/clip-vit-large-patch14"
@@ -121,6 +122,10 @@ class SingleFile:
             found.append(tower)
         return tuple(found)
 
+    def sampled(self) -> str:
+        """The encoders' weights are in the file, of which all is looked at elsewhere."""
+        return "\n".join([json.dumps(self._configs, sort_keys=True), *self.tokenizer_digests()])
+
     def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]:
         if sha256:
             _check(f"the text encoders in {self.path}", self.digests(), sha256)
@@ -131,6 +136,7 @@ class SingleFile:
         return tuple(found)
 
     def tokenizers(self, sha256: Sequence[str] = ()) -> tuple[ClipTokenizer, ...]:
+        self._tokenizers.check()
         if sha256:
             _check(f"the tokenizers of {self.path}", self.tokenizer_digests(), sha256)
         pads = [open_clip.PAD if place.open and not self.config else None for place in self.places]
@@ -144,6 +150,7 @@ class SingleFile:
         )
 
     def tokenizer_digests(self) -> tuple[str, ...]:
+        self._tokenizers.check()
         return tuple(digest(folder, FILES) for folder in self._tokenizer_folders)
 
     def _plans(self) -> Iterator[tuple[ClipTower, list[Entry], Callable[[str], bool]]]:
@@ -152,12 +159,9 @@ class SingleFile:
             yield self._plan(place, name)
 
     def _plan(self, place: Place, name: str) -> tuple[ClipTower, list[Entry], Callable[[str], bool]]:
-        said, where = place.config, f"{self.path}: '{place.prefix}…'"
-        if self.config:
-            where = str(Path(self.config) / name / "config.json")
-            said = files.read_json(Path(where))
+        where = str(Path(self.config) / name / "config.json") if self.config else f"{self.path}: '{place.prefix}…'"
         with torch.device("meta"):
-            tower = clip_checkpoint.read_config(said, where)
+            tower = clip_checkpoint.read_config(self._configs[name], where)
         if place.open:
             entries = open_clip.entries(tower, place.prefix)
         else:
@@ -168,6 +172,17 @@ class SingleFile:
             return own == key or (open_clip.ignored(tower, own) if place.open else clip_checkpoint.ignored(tower, own))
 
         return tower, entries, ignored
+
+    @cached_property
+    def _configs(self) -> dict[str, dict[str, Any]]:
+        """What is said of each text encoder, by its name."""
+        if self.config:
+            return {name: files.read_json(Path(self.config) / name / "config.json") for name in self.names}
+        return {name: place.config for name, place in zip(self.names, self.places, strict=True)}
+
+    @cached_property
+    def _tokenizers(self) -> Seen:
+        return Seen(folder / name for folder in self._tokenizer_folders for name in FILES)
 
     @cached_property
     def _tokenizer_folders(self) -> list[Path]:

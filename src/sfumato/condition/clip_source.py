@@ -1,5 +1,6 @@
 """Where CLIP's text encoders and tokenizers come from: folders, here or on the Hub. `clip_file` reads single files."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,13 +11,13 @@ from torch import Tensor
 
 from sfumato import files
 from sfumato.condition import hub
-from sfumato.condition.clip_checkpoint import outline_tower, read_tower
+from sfumato.condition.clip_checkpoint import TowerFiles
 from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
 from sfumato.condition.pretrained import check_files, digest
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import DataError, FormatError
 from sfumato.nn.clip import ClipTower
-from sfumato.store import weight_files
+from sfumato.store import Seen
 
 Family = Literal["sd", "sdxl", "sdxl-refiner"]
 TOWERS: dict[Family, tuple[str, ...]] = {
@@ -32,6 +33,10 @@ class Source(Protocol):
 
     def outlines(self) -> tuple[ClipTower, ...]:
         """The text encoders on the meta device, by what is said of their weights; none is read."""
+        ...
+
+    def sampled(self) -> str:
+        """What tells encoders and tokenizers from others', without reading gigabytes."""
         ...
 
     def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]: ...
@@ -61,31 +66,52 @@ class Encoders:
 
 
 class Folders:
-    """The text encoders and tokenizers of a family, each in its folder below `root`."""
+    """The text encoders and tokenizers of a family, each in its folder below `root`; all that is read of them is of the
+    files that were there when the first was asked for."""
 
     def __init__(self, root: Path, family: Family) -> None:
         self.folders = [root / tower for tower in TOWERS[family]]
         self.tokenizer_folders = [root / tokenizer_name(tower) for tower in TOWERS[family]]
 
     def outlines(self) -> tuple[ClipTower, ...]:
-        return tuple(outline_tower(folder) for folder in self.folders)
+        return tuple(tower.outline() for tower in self._towers)
+
+    def sampled(self) -> str:
+        said = [f"{json.dumps(tower.config, sort_keys=True)} {tower.weights.sampled()}" for tower in self._towers]
+        return "\n".join([*said, *self.tokenizer_digests()])
 
     def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]:
-        for folder, expected in zip(self.folders, sha256 or [None] * len(self.folders), strict=True):
-            check_files(folder, _weights(folder), expected)
-        return tuple(read_tower(folder) for folder in self.folders)
+        for found, expected in zip(self._towers, sha256 or [None] * len(self.folders), strict=True):
+            check_files(found.folder, _names(found), expected)
+        return tuple(tower.read() for tower in self._towers)
 
     def tokenizers(self, sha256: Sequence[str] = ()) -> tuple[ClipTokenizer, ...]:
+        self._tokenizers.check()
         folders = self.tokenizer_folders
         for folder, expected in zip(folders, sha256 or [None] * len(folders), strict=True):
             check_files(folder, FILES, expected)
         return tuple(ClipTokenizer(folder) for folder in folders)
 
     def digests(self) -> tuple[str, ...]:
-        return tuple(digest(folder, _weights(folder)) for folder in self.folders)
+        for tower in self._towers:
+            tower.weights.check_same()
+        return tuple(digest(tower.folder, _names(tower)) for tower in self._towers)
 
     def tokenizer_digests(self) -> tuple[str, ...]:
+        self._tokenizers.check()
         return tuple(digest(folder, FILES) for folder in self.tokenizer_folders)
+
+    @cached_property
+    def _towers(self) -> list[TowerFiles]:
+        return [TowerFiles(folder) for folder in self.folders]
+
+    @cached_property
+    def _tokenizers(self) -> Seen:
+        return Seen(folder / name for folder in self.tokenizer_folders for name in FILES)
+
+
+def _names(tower: TowerFiles) -> list[str]:
+    return [path.name for path in tower.weights.paths]
 
 
 def family_in(root: Path, name: str) -> tuple[Family, bool]:
@@ -108,10 +134,6 @@ def _holds_text(root: Path) -> bool:
 def tokenizer_name(tower: str) -> str:
     """The folder of an encoder's tokenizer."""
     return tower.replace("text_encoder", "tokenizer")
-
-
-def _weights(folder: Path) -> list[str]:
-    return [path.name for path in weight_files(folder)]
 
 
 def found_folder(name: str) -> Path:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 from sfumato import files
 from sfumato.condition.tokenizer import Tokenizer
 from sfumato.errors import FormatError
+from sfumato.store import Seen
 
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 VOCABULARY, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
@@ -37,6 +39,7 @@ class ClipTokenizer:
 
     def __init__(self, folder: Path, pad: str | None = None) -> None:
         self.folder = folder
+        self._seen = Seen(folder / name for name in FILES)
         config = _json(folder / CONFIG)
         if (kind := config.get("tokenizer_class", CLASSES[0])) not in CLASSES:
             raise FormatError(f"{folder / CONFIG} names a {kind!r}; known tokenizers here: {', '.join(CLASSES)}")
@@ -64,12 +67,31 @@ class ClipTokenizer:
 
     def ids(self, text: str, length: int) -> list[int]:
         """The text as `length` numbers; what is beyond is left out, but for the end mark."""
-        ids = self._tokenizer.ids(text, length)
+        ids = self._tokenizer.ids(self._spelled(text), length)
         return ids + [self.pad] * (length - len(ids))
 
     def cut(self, text: str, length: int) -> str:
         """The end of the text that `ids` leaves out; "" if nothing is."""
-        return self._tokenizer.cut(text, length)
+        return self._tokenizer.cut(self._spelled(text), length)
+
+    def _spelled(self, text: str) -> str:
+        """The text with each piece that stands for several vectors followed by the others, as diffusers' pipelines do:
+        "<cat>" is "<cat> <cat>_1" where both were added (textual inversion, arXiv:2208.01618)."""
+        if self._several:
+            for piece in dict.fromkeys(self._tokenizer.pieces(text)):
+                text = text.replace(piece, self._several.get(piece, piece))
+        return text
+
+    @cached_property
+    def _several(self) -> dict[str, str]:
+        """Of each added piece that has others, what it stands for."""
+        added = {token.content for token in self._backend.get_added_tokens_decoder().values()}
+        found: dict[str, str] = {}
+        for piece in added:
+            others = list(takewhile(added.__contains__, (f"{piece}_{nth}" for nth in count(1))))
+            if others:
+                found[piece] = " ".join([piece, *others])
+        return found
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -77,6 +99,7 @@ class ClipTokenizer:
 
     @cached_property
     def _backend(self) -> Any:
+        self._seen.check()
         return _backend(self.folder, *self._added)
 
     @cached_property

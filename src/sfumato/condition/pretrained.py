@@ -46,13 +46,16 @@ class Pretrained:
     sha256: str | None = None
     tokenizer_sha256: str | None = None
 
+    def __post_init__(self) -> None:
+        vars(self)["_place"] = files.absolute(self.name)  # the files are read later
+
     @classmethod
     def open(cls, name: str) -> "Pretrained":
         """The encoder of that name, with its sizes and hashes as they are found.
 
         Raises `DataError` where it is not to be had, and `FormatError` where it is no text encoder in safetensors.
         """
-        unread = cls(name, 0, 0, ENDLESS)
+        unread = cls(files.absolute(name), 0, 0, ENDLESS)
         network = unread._network
         bounds = (
             getattr(network.model.config, "max_position_embeddings", None),
@@ -63,7 +66,7 @@ class Pretrained:
         told = network([unread.tokenizer.ids("", longest)])
         assert told.vector is not None and told.tokens is not None
         hashes = [digest(unread._folder, names) for names in (WEIGHTS, TOKENIZER)]
-        found = cls(name, told.tokens.shape[-1], told.vector.shape[-1], longest, *hashes)
+        found = cls(unread.name, told.tokens.shape[-1], told.vector.shape[-1], longest, *hashes)
         vars(found)["_network"] = network  # the weights need not be read twice
         return found
 
@@ -107,7 +110,7 @@ class Pretrained:
 
     @cached_property
     def _folder(self) -> Path:
-        return folder(self.name)
+        return folder(vars(self)["_place"])
 
     def fingerprint(self) -> str:
         known = (self.sha256, WEIGHTS), (self.tokenizer_sha256, TOKENIZER)

@@ -41,6 +41,10 @@ class Tokenizer:
         room = self._room(length)
         return text[pieces.offsets[room - 1][1] :].strip() if len(pieces) > room else ""
 
+    def pieces(self, text: str) -> list[str]:
+        """The text's pieces by their names."""
+        return self._pieces(text).tokens
+
     def _pieces(self, text: str) -> "Encoding":
         return self._backend.encode(text, add_special_tokens=False)
 

@@ -48,8 +48,8 @@ THEIRS = {
 GUIDANCE = {"sd": 7.5, "sdxl": 5.0, "sdxl-refiner": 5.0}
 CLASS_GUIDANCE = 4.0
 """What diffusers' pipelines guide by, unless told."""
-WEIGHTY = ("unet", "transformer", "vae", "vqvae", "text_encoder", "text_encoder_2")
-"""Components that have weights."""
+WEIGHTY = ("unet", "transformer", "vae", "vqvae")
+"""Components that have weights, beside the text encoders."""
 STEPS = 10
 """For so many the schedule was published: arXiv:2404.14507."""
 INTERVAL = (0.28, 5.42)
@@ -90,7 +90,7 @@ def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | N
     system = System(codec, conditioner, denoiser, settings, about)
     if on.type != "cpu":
         system.to(device, precision)  # the text encoders as well
-    system.declare(_digest(checkpoint))
+    system.declare(_digest(checkpoint, conditioner))
     return system
 
 
@@ -234,13 +234,14 @@ def _fill(
     fill(module, names, component.weights(), _name(component), dtype, device, component.ignored)
 
 
-def _digest(checkpoint: Checkpoint) -> str:
-    """What tells the weights of this checkpoint from others', for `System.fingerprint`: not of every number, of which
-    there are gigabytes."""
+def _digest(checkpoint: Checkpoint, conditioner: Conditioner) -> str:
+    """What tells the weights of this checkpoint from others', and how its text encoders read, for `System.fingerprint`:
+    not of every number, of which there are gigabytes."""
     weighty = [part for name, part in sorted(checkpoint.components.items()) if name in WEIGHTY]
     if checkpoint.folder.is_file():
         weighty = weighty[-1:]  # it holds all of them
     said = [f"{part.name} {part.weights().sampled()}" for part in weighty]
+    said += [conditioner.sampled()] if isinstance(conditioner, ClipText) else []
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
