@@ -132,6 +132,7 @@ def test_quantiles_of_the_beta_law(p: float) -> None:
         (TABLE, Discrete(offset=1), 1000, "leave the times"),
         (ZeroTerminal(Linear()), Discrete("trailing", noise="karras"), 4, "pure noise has none"),
         (TABLE, Discrete(noise="karras", sigma_max=0.1, sigma_min=1.0), 4, "0 < sigma_min < sigma_max"),
+        (Linear(T=10), Discrete("linspace", most=7), 9, "not all go to less noise: take fewer, or other ends$"),
         (VP(), Distilled(), 4, "on a table of as many or more"),
         (TABLE, Distilled(10), 11, "in at most as many steps, not 11"),
     ],

@@ -250,6 +250,13 @@ def test_inverse_finds_the_time(schedule: Schedule, part: float) -> None:
 
 
 @each
+def test_inverse_takes_any_type_and_shape_and_counts_in_float64(schedule: Schedule) -> None:
+    λ = torch.tensor([[3.0, 1.0], [-0.3, -2.0]])
+    found = schedule.inverse(λ)
+    assert found.dtype == torch.float64 and torch.equal(found, schedule.inverse(λ.double().flatten()))
+
+
+@each
 @given(logsnr=st.floats(-1e5, 1e5) | st.floats(-15, 15) | st.just(-math.inf))
 def test_inverse_stays_within_the_times_of_the_network(schedule: Schedule, logsnr: float) -> None:
     t = schedule.inverse(at(logsnr)).item()

@@ -94,6 +94,13 @@ def test_pictures_and_one_observation_for_all() -> None:
     assert error(found.flatten(1), exact(matrix, y.expand(5, 3), 0.2)) < 1e-9
 
 
+def test_an_observation_of_another_type_is_seen_in_that_of_the_samples() -> None:
+    matrix, y = OPERATORS["dense"].float(), normal(5, 4, seed=1)
+    found = Posterior(LAW, lambda x: x @ matrix.T, y, 0.5, 4)(X_T.float(), LEVEL).x0
+    assert found.dtype == torch.float32
+    assert torch.equal(found, Posterior(LAW, lambda x: x @ matrix.T, y.float(), 0.5, 4)(X_T.float(), LEVEL).x0)
+
+
 def test_in_pure_noise_and_in_clean_data_nothing_changes() -> None:
     law = Correlated(Flow(), LAW.mean, LAW.cov)
     guide = Posterior(law, lambda x: x[:, :3], normal(5, 3, seed=1), 0.1)

@@ -234,6 +234,30 @@ def test_draws_next_to_one_are_of_the_last_time() -> None:
     assert law.draw(Linear(T=T), torch.tensor([0.0, 1 - 2**-24]), warm(law))[0].tolist() == [0, T - 1]
 
 
+@pytest.mark.parametrize("law", [LogNormalTimes(-1.2, 1.0), CosineTimes()], ids=repr)
+def test_laws_without_ends_are_cut_where_float64_could_not_tell_draws_from_0_and_1(law: Times) -> None:
+    schedule, u = (
+        VE(sigma_min=1e-30, sigma_max=1e30),
+        torch.tensor([0.0, 1e-12, 1 - 1e-12, 1 - 2.0**-53], dtype=torch.float64),
+    )
+    t = law(schedule, u)
+    assert t[0] == t[1] and t[2] == t[3] and 0 < t[0] < t[2] < 1
+
+
+def test_importance_may_be_uniform_throughout() -> None:
+    law, losses = ImportanceTimes(history=1, uniform=1.0), torch.tensor([1.0, 5.0, 9.0], dtype=torch.float64)
+    memory = law.remember(law.start(Linear(T=3)), torch.arange(3), losses)
+    t, weights = law.draw(Linear(T=3), torch.tensor([0.1, 0.4, 0.9], dtype=torch.float64), memory)
+    assert t.tolist() == [0, 1, 2] and weights.tolist() == pytest.approx([1, 1, 1])
+
+
+def test_a_draw_on_the_border_between_two_times_is_of_the_later() -> None:
+    """As `u` in [0, 1) has it: the first third belongs to the first of three."""
+    law = ImportanceTimes()
+    t, _ = law.draw(Linear(T=4), torch.tensor([0.0, 0.25, 0.5, 0.75], dtype=torch.float64), law.start(Linear(T=4)))
+    assert t.tolist() == [0, 1, 2, 3]
+
+
 def test_without_a_memory_importance_times_are_uniform() -> None:
     u = torch.rand(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.equal(ImportanceTimes()(Linear(), u), UniformTimes()(Linear(), u))

@@ -21,7 +21,22 @@ from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.oracle import Gaussian, Mixture
 from sfumato.parts import SAMPLERS
-from sfumato.sample import DDIM, IPNDM, LMS, PLMS, Ancestral, DPMSolver, DPMSolverS, Euler, Heun, Sampler, UniPC, sample
+from sfumato.sample import (
+    DDIM,
+    IPNDM,
+    LMS,
+    PLMS,
+    Ancestral,
+    DPMSolver,
+    DPMSolverS,
+    Euler,
+    Heun,
+    Langevin,
+    Sampler,
+    UniPC,
+    sample,
+)
+from sfumato.sample.driver import check_evaluations
 from sfumato.sample.facts import FACTS
 
 SCHEDULE = Linear()
@@ -192,6 +207,17 @@ def test_so_fewer_are_an_input_error_before_anything_is_asked(sampler: str) -> N
     with pytest.raises(InputError, match=said):
         next(sample(says, rule, x, short, noise=Noise([0])))
     assert not says.asked
+
+
+@pytest.mark.parametrize(("repeats", "steps", "may"), [(1000, 1000, True), (1000, 1001, False), (1001, 1, False)])
+def test_a_walk_that_would_never_end_is_refused(repeats: int, steps: int, may: bool) -> None:
+    rule = Langevin(1e-3, steps=repeats - 1)  # and once more onto clean data
+    if may:
+        return check_evaluations(rule, steps)
+    with pytest.raises(
+        InputError, match=f"asks the network {repeats:,} times a move, in {steps:,} moves: at most 1,000 a"
+    ):
+        check_evaluations(rule, steps)
 
 
 def test_what_remembers_nothing_and_looks_once_can_do_with_one_step() -> None:

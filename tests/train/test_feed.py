@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sfumato import disk
 from sfumato.codec import Latent
 from sfumato.data import Pictures
 from sfumato.errors import NonFiniteError
@@ -106,6 +107,13 @@ def test_latents_are_computed_once_for_every_view(tmp_path: Path) -> None:
     assert np.array_equal(again.latents, feed.latents)
 
 
+def test_as_much_room_is_asked_for_as_latents_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, replacing = [], disk.replacing
+    monkeypatch.setattr(disk, "replacing", lambda path, size: (asked.append(size), replacing(path, size))[1])
+    LatentFeed(PictureFeed(pictures()), Doubled(), tmp_path / "latents.npy")
+    assert asked == [latents_size(PictureFeed(pictures()), Doubled())]
+
+
 def test_latents_that_could_not_be_finished_leave_no_file(tmp_path: Path) -> None:
     class Broken(Doubled):
         def encode(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -117,7 +125,10 @@ def test_latents_that_could_not_be_finished_leave_no_file(tmp_path: Path) -> Non
 
     with pytest.raises(RuntimeError, match="no more"):
         LatentFeed(PictureFeed(pictures()), Broken(), tmp_path / "latents.npy")
-    with pytest.raises(NonFiniteError, match="numbers of b that are not finite or too large"):
+    with pytest.raises(
+        NonFiniteError,
+        match="makes numbers of b that are not finite or too large to keep: train it again, with a lower optimizer.lea",
+    ):
         LatentFeed(PictureFeed(pictures()), Wild(), tmp_path / "latents.npy")
     assert not list(tmp_path.iterdir())
 

@@ -44,7 +44,7 @@ class Condition:
     def cat(conditions: "Sequence[Condition]") -> "Condition":
         """The conditions of several batches as those of one; the same doors must be open in each. Shorter sequences of
         tokens are filled up with some that the mask leaves out."""
-        longest = max((0 if one.tokens is None else one.tokens.shape[1] for one in conditions), default=0)
+        longest = max(0 if one.tokens is None else one.tokens.shape[1] for one in conditions)
         parts = [condition._filled(longest).open_doors() for condition in conditions]
         if any(part.keys() != parts[0].keys() for part in parts):
             raise InputError(f"conditions with different doors cannot be joined: {[sorted(part) for part in parts]}")

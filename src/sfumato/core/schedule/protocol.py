@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sfumato.core.level import Level
-from sfumato.errors import InputError
+from sfumato.errors import InputError, quoted
 
 
 @runtime_checkable
@@ -65,7 +65,7 @@ def within(schedule: Schedule, t: Tensor, gap: bool = True) -> tuple[Tensor, Ten
     low = schedule.first if gap else schedule.clean
     if bool(((t < low) & ~is_clean | (t > schedule.last) | t.isnan()).any()):
         clean = f" or be {schedule.clean:g} (clean data)" if gap else ""
-        raise InputError(f"time must lie in [{low:g}, {schedule.last:g}]{clean}, not {t.tolist()}")
+        raise InputError(f"time must lie in [{low:g}, {schedule.last:g}]{clean}, not {quoted(t.tolist())}")
     return t, is_clean
 
 
