@@ -14,6 +14,7 @@ from torch import Tensor
 from sfumato.files import read_tensors
 
 DIGITS = ["network.width=16", "network.patch=1", "train.batch=8", "condition.dropout=0.3", "data.flip=true"]
+DIGITS += ["network.dropout=0.1"]
 # Latents are kept in float16: where processes differ by more, as in a deeper codec, some are rounded the other way.
 SHALLOW = ["network.width=8", "network.patch=2", "network.multipliers=[1]", "network.blocks=1", "network.latent=2"]
 CODEC = [*SHALLOW, "train.batch=4"]

@@ -63,15 +63,28 @@ def test_the_loss_on_digits_falls(tmp_path: Path) -> None:
     assert mean_loss(own.product.denoiser, own) < 0.6 * before, "and that of the average"
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
 @pytest.mark.parametrize("accumulate", [2, 4, 8])
-def test_parts_of_a_batch_give_the_weights_of_the_whole(accumulate: int, data: Path, tmp_path: Path) -> None:
+def test_parts_of_a_batch_give_the_weights_of_the_whole(
+    accumulate: int, dropout: float, data: Path, tmp_path: Path
+) -> None:
     """In float64: Adam blows the rounding of gradients that are all but zero up to the size of a step."""
-    whole, parts = (trainer(data, tmp_path / str(n), f"train.accumulate={n}") for n in (1, accumulate))
+    settings = (f"network.dropout={dropout}", "optimizer.learning_rate=0.01")
+    whole, parts = (trainer(data, tmp_path / str(n), f"train.accumulate={n}", *settings) for n in (1, accumulate))
     for own in (whole, parts):
         own.network.double(), own.average.double()
         own.run(Budget(3))
     furthest = max(float((weights(whole)[name] - tensor).abs().max()) for name, tensor in weights(parts).items())
     assert furthest <= 1e-6
+
+
+def test_the_accumulation_and_scaling_of_accelerate_are_not_ours(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = trainer(data, tmp_path)
+    monkeypatch.setattr(own.place.accelerator, "backward", lambda *_: pytest.fail("it would divide the gradients"))
+    own._gradients(own._dataset()[0], 0)
+    assert any(bool(parameter.grad.any()) for parameter in own.network.parameters() if parameter.grad is not None)
 
 
 def test_a_part_of_a_batch_weighs_as_a_sample_does(data: Path, tmp_path: Path) -> None:

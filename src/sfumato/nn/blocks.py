@@ -5,6 +5,8 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from sfumato.nn.dropout import Dropout
+
 M = TypeVar("M", bound=nn.Module)
 Padding = Literal["both", "end"]
 
@@ -80,7 +82,7 @@ class Residual(nn.Module):
         self.resample = {"down": Down, "up": Up}[resample](channels, learned=False) if resample else nn.Identity()
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
         self.embed = nn.Linear(embedding, 2 * out if scale_shift else out) if embedding else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = zero(nn.Conv2d(out, out, 3, padding=1))
         self.skip = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
 

@@ -10,6 +10,7 @@ from torch.nn.functional import gelu, pixel_shuffle, pixel_unshuffle, rms_norm, 
 from sfumato.errors import InputError, ShapeError
 from sfumato.nn.blocks import zero
 from sfumato.nn.doors import check_doors
+from sfumato.nn.dropout import Dropout
 from sfumato.nn.embedding import TimeEmbedding, sinusoidal
 
 LARGEST = {"in_channels": 4096, "out_channels": 4096, "width": 8192, "depth": 128, "head_width": 8192, "patch": 64}
@@ -198,7 +199,7 @@ class Block(nn.Module):
         self.norm_tokens = nn.LayerNorm(width, eps=1e-6) if tokens else None
         self.to_tokens = SequenceAttention(width, heads, tokens, qk_norm) if tokens else None
         self.widen, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self._start()
 
     def forward(self, x: Tensor, told: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:

@@ -2,8 +2,8 @@
 
 Every sample has a random stream of its own, seeded by (seed, its place in the endless order of samples), from which
 its time, its view, whether its condition is dropped, which of its captions is read, and its noise are drawn, in that
-order. Neither the number of
-processes nor of workers changes a draw.
+order; and a seed for what dropout takes from it. Neither the number of processes nor of workers, nor the parts that a
+batch is worked through in, change a draw.
 """
 
 from operator import itemgetter
@@ -19,12 +19,14 @@ from sfumato.data.order import indices
 from sfumato.train.feed import Feed
 
 MASK = 2**64 - 1
+DROPOUT = 1
+"""Sets a sample's seed for dropout apart from that of its stream."""
 
 
 class Batch(NamedTuple):
     """One step's samples `x_0` [b, *d], uniform draws `u` for their times [b], noise, and what was drawn: the number
-    of each in the data, its view, whether its condition is dropped, and a uniform draw that picks its caption [b];
-    and what they are `told`."""
+    of each in the data, its view, whether its condition is dropped, a uniform draw that picks its caption, and the
+    seed of what the network drops [b]; and what they are `told`."""
 
     x_0: Tensor
     u: Tensor
@@ -33,6 +35,7 @@ class Batch(NamedTuple):
     view: Tensor
     dropped: Tensor
     pick: Tensor
+    seed: Tensor
     told: Condition
 
     def parts(self, n: int) -> list["Batch"]:
@@ -73,7 +76,8 @@ class Batches(Dataset[Batch]):
         noise = torch.cat([torch.randn(1, *self.shape, generator=stream) for stream in streams])
         view, dropped = (view * self.feed.views).long(), drop < self.dropout
         told = self.conditioner(self._prompts(index, view, dropped, pick))
-        return Batch(self.feed.samples(index, view), u, noise, index, view, dropped, pick, told)
+        seeds = torch.tensor([mix(self.seed, place, DROPOUT) for place in places])
+        return Batch(self.feed.samples(index, view), u, noise, index, view, dropped, pick, seeds, told)
 
     def _prompts(self, *drawn: Tensor) -> list[Prompt]:
         """The prompt of each sample; None where its condition is dropped."""

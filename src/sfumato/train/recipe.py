@@ -38,6 +38,7 @@ from sfumato.train.ema import AVERAGES, Average, Power
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Dropped = Annotated[float, Field(ge=0, lt=1)]
 Memory = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Weighing = Annotated[float, Field(ge=0)]
@@ -91,7 +92,7 @@ class ConditionRecipe(Table):
     `layout`, so many places a side, the network is shown what dense layers draw of its vector (`nn/layout.py`)."""
 
     kind: Literal["auto", "labels", "nothing", "text", "learned"] = "auto"
-    dropout: Share = 0.1
+    dropout: Dropped = 0.1
     encoder: Annotated[TextEncoder, part_field(TEXT_ENCODERS, _encoder)] = MiniLM()
     length: Count = 32
     vocabulary: Count = 4096
@@ -135,9 +136,9 @@ class OptimizerRecipe(Table):
 
 class TrainRecipe(Table):
     """The loop, of `steps` steps unless told otherwise. A batch is worked through in `accumulate` parts, which changes
-    memory and not the result (but for the unit of `reconstruction.noise`, which each part has of its own); saving and
-    showing go by the clock. The network of what draws begins with those weights of the system `start`, a folder or the
-    name of one that ships, that fit it, and all of it learns."""
+    memory and not the result (but for the unit of `reconstruction.noise`, which each part, and each process, has of its
+    own); saving and showing go by the clock. The network of what draws begins with those weights of the system `start`,
+    a folder or the name of one that ships, that fit it, and all of it learns."""
 
     batch: Count = 128
     accumulate: Count = 1

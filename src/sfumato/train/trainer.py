@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from sfumato import files, machine
 from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped, StorageError, WorkerError
 from sfumato.loss import Remembers
+from sfumato.nn.dropout import sample_seeds
 from sfumato.samples import png
 from sfumato.train import checkpoint, ema, loader
 from sfumato.train.clock import Clock
-from sfumato.train.draw import Batch, Batches, mix
+from sfumato.train.draw import Batch, Batches
 from sfumato.train.log import Log
 from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
@@ -157,33 +158,25 @@ class Trainer:
     def _gradients(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Gradients of the mean loss over the batch, in `accumulate` parts; a loss that is not finite is an error.
 
-        Returns the times and the losses of every process's samples, on the CPU.
+        Returns the times and the losses of every process's samples, in the order of the batch, on the CPU.
         """
         self.model.train()
         self.optimizer.zero_grad()
-        # dropout draws from torch's own stream: setting it each step makes that a function of (seed, step) as well
-        torch.manual_seed(mix(self.recipe.train.seed, step, self.place.accelerator.process_index))
         times, losses = [], []
         for part in batch.parts(self.recipe.train.accumulate):
             t, factor = self._times(part)
             loss = self._losses(part, t)
-            self.place.accelerator.backward((loss * factor).sum() / len(batch.sample))
+            ((loss * factor).sum() / len(batch.sample)).backward()
             times.append(t)
             losses.append(loss.detach())
-        t, every = self.place.accelerator.gather(
-            (torch.cat(times).to(self.place.device, torch.float32), torch.cat(losses))
-        )
-        assert isinstance(t, Tensor) and isinstance(every, Tensor)
+        t, every = self._gathered(torch.cat(times).to(torch.float32)), self._gathered(torch.cat(losses))
         if not bool(every.isfinite().all()):
             self._refuse(batch, every, step)
         return t.cpu(), every.cpu()
 
     def _refuse(self, batch: Batch, losses: Tensor, step: int) -> None:
         """Raise a `NonFiniteError` that names the samples whose loss it is, and where it came from."""
-        gather = self.place.accelerator.gather
-        index = gather(batch.sample.to(self.place.device))
-        sound = gather(batch.x_0.isfinite().flatten(1).all(1).to(self.place.device))
-        assert isinstance(index, Tensor) and isinstance(sound, Tensor)
+        index, sound = self._gathered(batch.sample), self._gathered(batch.x_0.isfinite().flatten(1).all(1))
         ill = ~losses.isfinite()
         names = [self.work.feed.pictures.names[int(i)] for i in index[ill].tolist()]
         where = f"for {len(names)} of {len(losses)} pictures ({', '.join(names[:3])})"
@@ -192,6 +185,12 @@ class Trainer:
         raise NonFiniteError(
             f"the loss at step {step} is not finite {where}; the weights are as before the step: {self._slower()}"
         )
+
+    def _gathered(self, values: Tensor) -> Tensor:
+        """A number of each sample [b], of every process, in the order of the batch: as `Batches` shares them out."""
+        every = self.place.accelerator.gather(values.to(self.place.device))
+        assert isinstance(every, Tensor)
+        return every.unflatten(0, (self.place.accelerator.num_processes, -1)).T.flatten()
 
     def _slower(self) -> str:
         float32 = ", or train in float32" if self.place.precision != "float32" else ""
@@ -213,7 +212,8 @@ class Trainer:
         noise = batch.noise.to(device, non_blocking=True)
         told = batch.told.map(lambda value: value.to(device, non_blocking=True))
         question = self.work.question(x_0, noise, t, told)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16"):
+        precision = torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16")
+        with sample_seeds(batch.seed.to(device)), precision:
             answer = self.model(*question)
         return self.work.loss(answer, x_0, told)
 
