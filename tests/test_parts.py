@@ -373,6 +373,23 @@ def test_a_value_of_another_type_is_refused(kinds: Kinds[Any], data: Any, said: 
 
 
 @pytest.mark.parametrize(
+    ("kinds", "data"),
+    [
+        (SCHEDULES, {"kind": "x" * 10**6}),
+        (SCHEDULES, {"kind": "linear", "x" * 10**6: 1}),
+        (SCHEDULES, {"kind": "linear", "T": "x" * 10**6}),
+        (SCHEDULES, {"kind": "linear", "T": [{}] * 10**5}),
+        (NETWORKS, {"kind": "unet", "in_channels": 1, "out_channels": 1, "multipliers": [99] * 10**5}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_an_error_quotes_little_of_a_value_however_long(kinds: Kinds[Any], data: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        kinds.load(data)
+    assert len(str(caught.value)) < 600 and "x" * 101 not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("kinds", "text", "wanted"),
     [
         (SAMPLERS, "ddim", DDIM()),

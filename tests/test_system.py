@@ -653,6 +653,16 @@ LET_IN: dict[str, Callable[[Path], Any]] = {
 }
 
 
+def test_a_text_encoder_that_is_not_pinned_is_refused(tmp_path: Path) -> None:
+    folder = saved(small(attention=False), tmp_path)
+    encoder = {"kind": "transformers", "name": "someone/something", "width": 8, "pooled": 8, "longest": 77}
+    clip = {"kind": "clip", "name": "someone/something", "family": "sd", "width": 8, "sha256": ["a" * 64]}
+    for conditioner in ({"kind": "text", "encoder": encoder}, clip):
+        change(folder, lambda table: table.update(conditioner=conditioner))  # noqa: B023
+        with pytest.raises(FormatError, match="reads by 'someone/something' without the SHA-256 of what it was made"):
+            reopen(folder)
+
+
 @pytest.mark.parametrize("name", LET_IN)
 def test_a_system_that_contradicts_itself_is_refused(name: str, tmp_path: Path) -> None:
     folder = saved(small(attention=False), tmp_path)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sfumato.errors import FormatError, InputError
+from sfumato.errors import FormatError, InputError, quoted
 
 Read = Callable[[Sequence[Tensor]], Tensor]
 Write = Callable[[Tensor], Sequence[Tensor]]
@@ -144,7 +144,7 @@ def check(
     for entry in _found(entries, set(theirs), name, ignored):
         for key, weight in zip(entry.theirs, entry.write(state[entry.ours]), strict=True):
             if (found := list(theirs[key][1])) != (expected := list(weight.shape)):
-                raise FormatError(f"{name}: '{key}' should be {expected}, by its configuration, and is {found}")
+                raise FormatError(f"{name}: '{key}' should be {expected}, by its configuration, and is {quoted(found)}")
 
 
 def _found(entries: Iterable[Entry], present: set[str], name: str, ignored: Callable[[str], bool]) -> list[Entry]:
@@ -168,4 +168,4 @@ def emptied(module: nn.Module, entries: Iterable[Entry]) -> Iterator[tuple[str, 
 def some(keys: Sequence[str]) -> str:
     """Names in a few words."""
     more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
-    return ", ".join(f"'{key}'" for key in keys[:3]) + more
+    return ", ".join(map(quoted, keys[:3])) + more

@@ -19,7 +19,7 @@ from sfumato import loss, sample
 from sfumato.codec import Codec, Latent, Pixels
 from sfumato.condition import ClipText, Conditioner, Labels, MiniLM, Nothing, Pretrained, Text, TextEncoder, TokenIds
 from sfumato.core import discrete, grid, parameterization, schedule
-from sfumato.errors import InputError, nearest
+from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Loss, Times, Weight
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
@@ -56,7 +56,7 @@ class Kinds(Generic[P]):
             raise InputError(f"{self.part} should be a table with a kind; known kinds: {', '.join(self.kinds)}")
         kind = data["kind"]
         if kind not in self.kinds:
-            raise InputError(f"there is no {self.part} '{kind}'; {nearest(kind, self.kinds)}")
+            raise InputError(f"there is no {self.part} {quoted(kind)}; {nearest(kind, self.kinds)}")
         values = {key: value for key, value in data.items() if key != "kind"} | given
         model = self._model(kind)
         checked = validate(model, values, f"{self.part}.{kind}")
@@ -73,7 +73,7 @@ class Kinds(Generic[P]):
             name, sign, value = setting.partition("=")
             name = name.strip()
             if not sign or not name or name in data:
-                raise InputError(f"'{setting}' should read name=value, each name once, as in 'ddim,eta=0.5'")
+                raise InputError(f"{quoted(setting)} should read name=value, each name once, as in 'ddim,eta=0.5'")
             data[name] = value_of(value.strip())
         return self.load(data)
 
@@ -103,7 +103,7 @@ def validate(model: type[pydantic.BaseModel], values: Mapping[str, Any], where: 
         if not isinstance(error, pydantic.ValidationError):
             raise InputError(f"{where} holds a value that is no number, text, list or table: {error}") from error
         first = error.errors()[0]
-        place = ".".join([where, *(str(step) for step in first["loc"])]).lstrip(".")
+        place = ".".join([where, *(str(step)[:50] for step in first["loc"])]).lstrip(".")
         if isinstance(cause := first.get("ctx", {}).get("error"), InputError):
             raise cause from None
         if first["type"] == "extra_forbidden":
@@ -111,7 +111,8 @@ def validate(model: type[pydantic.BaseModel], values: Mapping[str, Any], where: 
             raise InputError(f"there is no setting '{place}'; {hint}") from None
         if first["type"] == "missing":
             raise InputError(f"'{place}' is missing") from None
-        raise InputError(f"'{place}': {first['msg'][:1].lower()}{first['msg'][1:]}, not {first['input']!r}") from None
+        said = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+        raise InputError(f"'{place}': {said}, not {quoted(first['input'])}") from None
 
 
 def as_saved(network: Any) -> Any:

@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sfumato import files
-from sfumato.errors import FormatError
+from sfumato.errors import FormatError, quoted
+from sfumato.wording import shortened
 
 STEMS = ("diffusion_pytorch_model", "model")
 """What files of weights are called, of diffusers and of transformers."""
@@ -63,7 +64,9 @@ class Weights(Mapping[str, Tensor]):
         for path in paths:
             for key, shape in files.read_shapes(path).items():
                 if key in self._places:
-                    raise FormatError(f"{path} and {self._places[key].name} both hold '{key}': shards that disagree")
+                    raise FormatError(
+                        f"{path} and {self._places[key].name} both hold {quoted(key)}: shards that disagree"
+                    )
                 self.shapes[key], self._places[key] = shape, path
 
     def __getitem__(self, key: str) -> Tensor:
@@ -72,7 +75,7 @@ class Weights(Mapping[str, Tensor]):
             file, read = self._open.get(path) or (self._mapped(path), 0)
             tensor: Tensor = file.get_tensor(key)
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-            raise FormatError(f"{path} is damaged: {error}; copy or fetch it again") from error
+            raise FormatError(f"{path} is damaged: {shortened(str(error), 160)}; copy or fetch it again") from error
         self._open[path] = file, read + tensor.nbytes
         if read + tensor.nbytes > HELD:
             del self._open[path]
@@ -145,11 +148,15 @@ def weight_files(folder: Path) -> list[Path]:
         if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
             raise FormatError(f"{folder / index} holds no weight_map from names to files")
         if absent := sorted(set(listed.values()) - set(names)):
-            raise FormatError(f"{folder / index} speaks of {absent[0]}, which is not there: copy or fetch it again")
+            raise FormatError(
+                f"{folder / index} speaks of {quoted(absent[0])}, which is not there: copy or fetch it again"
+            )
         shards = sorted(set(listed.values()))
         found = {key: path.name for path in (folder / name for name in shards) for key in files.read_shapes(path)}
         if wrong := sorted(key for key in found.keys() | listed.keys() if found.get(key) != listed.get(key)):
-            raise FormatError(f"{folder / index} and the shards disagree about '{wrong[0]}': copy or fetch it again")
+            raise FormatError(
+                f"{folder / index} and the shards disagree about {quoted(wrong[0])}: copy or fetch it again"
+            )
     return [folder / name for name in shards]
 
 

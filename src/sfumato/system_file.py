@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from sfumato import files
 from sfumato.codec import Codec
-from sfumato.condition import Conditioner, TokenIds
+from sfumato.condition import ClipText, Conditioner, Pretrained, Text, TokenIds
 from sfumato.core.defaults import torch_defaults
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
-from sfumato.errors import FormatError, InputError
+from sfumato.errors import FormatError, InputError, quoted
 from sfumato.nn.text import WithText
 from sfumato.parts import (
     CODECS,
@@ -226,6 +226,7 @@ def weighty(codec: Codec, network: nn.Module | None) -> dict[str, nn.Module]:
 def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system, with settings that can be."""
     said.settings.settings().check()
+    _check_reader(said.conditioner)
     expected = {
         "in_channels": codec.channels,
         "vector": said.conditioner.doors.get("vector", 0),
@@ -250,6 +251,19 @@ def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
                 f"the conditioner tells up to {reader.length} of {reader.vocabulary:,} pieces, and the network reads"
                 f" {network.text.length} of {network.text.vocabulary:,}"
             )
+
+
+def _check_reader(conditioner: Conditioner) -> None:
+    """Raise an `InputError` for a text encoder from elsewhere that any other could take the place of, and a
+    `FormatError` for a tokenizer that is none of ours."""
+    source = conditioner.encoder if isinstance(conditioner, Text) else conditioner
+    if isinstance(source, Pretrained | ClipText) and not (source.sha256 and source.tokenizer_sha256):
+        raise InputError(
+            f"its conditioner reads by {quoted(source.name)} without the SHA-256 of what it was made with (sha256 and"
+            " tokenizer_sha256), so that anything could be there by now: save the system with `System.save`"
+        )
+    if isinstance(source, TokenIds):
+        _ = source.vocabulary
 
 
 def _check_classifier(said: ClassifierFile, codec: Codec, network: nn.Module) -> None:
@@ -282,7 +296,7 @@ def _read_weights(folder: Path, shards: tuple[Shard, ...], name: str) -> dict[st
 def _weights_path(folder: Path, name: str, said_by: str = NAME) -> Path:
     """The file of that name in the folder, which must be there and nowhere else."""
     if Path(name).name != name or not name.endswith(".safetensors") or len(name) > 200 or not name.isprintable():
-        raise FormatError(f"{folder / said_by} names its weights {name[:200]!r}: it should be a file beside it")
+        raise FormatError(f"{folder / said_by} names its weights {quoted(name)}: it should be a file beside it")
     if not (folder / name).is_file():
         raise FormatError(f"{folder} is not whole: {name} is missing; copy the folder again")
     return folder / name

@@ -157,8 +157,12 @@ def test_transformers_is_not_imported(tmp_path: Path) -> None:
         ),
         ("tokenizer_config.json", '{"model_max_length": 2}', "model_max_length should be 3 or more, not 2"),
         ("tokenizer_config.json", '{"added_tokens_decoder": [1]}', "adds pieces without their numbers"),
+        ("tokenizer_config.json", '{"model_max_length": NaN}', "model_max_length should be 3 or more, not nan"),
+        ("added_tokens.json", '{"<toy>": [1]}', "adds pieces without their numbers"),
+        ("vocab.json", '{"\\ud83d": 1}', "half of a surrogate pair"),
         ("special_tokens_map.json", '{"pad_token": 3}', "names a piece 3, which is no text"),
         ("tokenizer.json", '{"model": {"type": "WordPiece"}}', "no tokenizer of CLIP: its words should end in </w>"),
+        ("tokenizer.json", '{"added_tokens": 1.5}', "added_tokens should be a list, not 1.5|no tokenizer of CLIP"),
     ],
 )
 def test_folders_that_hold_no_such_tokenizer_are_refused(

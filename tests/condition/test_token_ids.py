@@ -1,13 +1,14 @@
 """Texts as numbers: a tokenizer fitted to captions, and the conditioner that uses it."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer as Backend
 
 from sfumato.condition import Conditioner, TokenIds, fit_tokenizer
-from sfumato.errors import InputError
+from sfumato.errors import FormatError, InputError
 from sfumato.nn.text import TextTransformer, WithText
 from sfumato.nn.unet import UNet
 
@@ -65,3 +66,32 @@ def test_what_cannot_be_is_refused() -> None:
         TokenIds(FITTED, length=3)
     with pytest.raises(InputError, match="in words, not by 3"):
         TokenIds(FITTED)([3])
+
+
+BOMB = {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 26}
+ENDLESS = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"normalizer": BOMB}, "by other rules than those of Sfumato"),
+        ({"pre_tokenizer": ENDLESS}, "by other rules than those of Sfumato"),
+        ({"normalizer": None}, "by other rules than those of Sfumato"),
+        ({"added_tokens": []}, "by other rules than those of Sfumato|no tokenizer that can be read"),
+        ({"model": 3}, "no tokenizer that can be read"),
+        ({"odd": [[{}] * 300_001]}, "holds more than 300,000 values"),
+        ({"odd": "\ud83d"}, "half of a surrogate pair"),
+    ],
+)
+def test_a_tokenizer_of_another_make_is_refused_before_it_reads_a_text(change: dict[str, Any], text: str) -> None:
+    ids = TokenIds(json.dumps({**json.loads(FITTED), **change}))
+    with pytest.raises(FormatError, match=text) as caught:
+        ids(["a" * 40 + "!"])
+    assert len(str(caught.value)) < 400
+
+
+def test_pieces_numbered_beyond_all_count_as_so_many() -> None:
+    said = json.loads(FITTED)
+    said["model"]["vocab"]["a"] = 4_000_000_000
+    assert TokenIds(json.dumps(said)).vocabulary == 4_000_000_001

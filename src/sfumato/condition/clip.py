@@ -17,7 +17,7 @@ from sfumato.condition.label import Prompt
 from sfumato.condition.reading import as_text
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
-from sfumato.errors import FormatError, InputError
+from sfumato.errors import FormatError, InputError, quoted
 from sfumato.nn.clip import ClipTower
 from sfumato.nn.embedding import sinusoidal
 
@@ -65,7 +65,7 @@ class ClipText:
     def __post_init__(self) -> None:
         vars(self).update(_place=files.absolute(self.name), _config=files.absolute(self.config))  # read later
         if self.family not in TOWERS:
-            raise InputError(f"family must be one of {', '.join(TOWERS)}, not {self.family!r}")
+            raise InputError(f"family must be one of {', '.join(TOWERS)}, not {quoted(self.family)}")
         for hashes in (self.sha256, self.tokenizer_sha256):
             if len(hashes) not in (0, len(TOWERS[self.family])):
                 raise InputError(f"{self.family} has {len(TOWERS[self.family])} text encoders, and {hashes} are said")
@@ -212,7 +212,7 @@ class ClipText:
         if found != (said := (self.width, self.pooled)):
             raise FormatError(
                 f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {said[0]} and"
-                f" {said[1]} are said: make it by ClipText.open({self.name!r})"
+                f" {said[1]} are said: make it by ClipText.open({quoted(self.name)})"
             )
         return torch.cat(states, dim=2), pooled.float()
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from sfumato import files
 from sfumato.condition.tokenizer import Tokenizer
-from sfumato.errors import FormatError
+from sfumato.errors import FormatError, quoted
 from sfumato.store import Seen
+from sfumato.wording import shortened
 
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 VOCABULARY, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
@@ -42,10 +43,10 @@ class ClipTokenizer:
         self._seen = Seen(folder / name for name in FILES)
         config = _json(folder / CONFIG)
         if (kind := config.get("tokenizer_class", CLASSES[0])) not in CLASSES:
-            raise FormatError(f"{folder / CONFIG} names a {kind!r}; known tokenizers here: {', '.join(CLASSES)}")
+            raise FormatError(f"{folder / CONFIG} names a {quoted(kind)}; known tokenizers here: {', '.join(CLASSES)}")
         longest = config.get("model_max_length", 77)
-        if isinstance(longest, bool) or not isinstance(longest, int | float) or longest < 3:
-            raise FormatError(f"{folder / CONFIG}: model_max_length should be 3 or more, not {longest!r}")
+        if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest >= 3:
+            raise FormatError(f"{folder / CONFIG}: model_max_length should be 3 or more, not {quoted(longest)}")
         self.length = int(min(longest, 2**14))
         """The most that is read, marks and all, as the folder has it."""
         self._config, self._filler = config, pad
@@ -153,9 +154,13 @@ def _added(folder: Path, config: Mapping[str, Any], pad: str | None) -> tuple[di
         }
         named = {_content(value, folder) for value in said.values()}
         new = _json(folder / ADDED).items()
-        decoder = _numbered({number: {"content": piece, "special": piece in named} for piece, number in new}, folder)
-        whole = list(_json(folder / WHOLE).get("added_tokens") or ())
-        decoder |= _numbered({_part(token, "id"): token for token in whole}, folder)
+        decoder = _numbered(
+            {str(number): {"content": piece, "special": piece in named} for piece, number in new}, folder
+        )
+        whole = _json(folder / WHOLE).get("added_tokens") or []
+        if not isinstance(whole, list):
+            raise FormatError(f"{folder / WHOLE}: added_tokens should be a list, not {quoted(whole)}; copy it again")
+        decoder |= _numbered({str(_part(token, "id")): token for token in whole}, folder)
     said |= {"pad_token": pad} if pad else {}
     marks = {part: _content(value, folder) for part, value in said.items()}
     known = {_content(token, folder) for token in decoder.values()}
@@ -195,7 +200,7 @@ def _content(token: Any, folder: Path) -> str:
     """The text of a piece that is given as a text or as a table."""
     content = token if isinstance(token, str) else _part(token, "content")
     if not isinstance(content, str) or not content:
-        raise FormatError(f"the tokenizer in {folder} names a piece {str(token)[:80]}, which is no text; copy it again")
+        raise FormatError(f"the tokenizer in {folder} names a piece {quoted(token)}, which is no text; copy it again")
     return content
 
 
@@ -212,7 +217,7 @@ def _backend(folder: Path, marks: Mapping[str, str], added: list[dict[str, Any]]
     except Exception as error:  # the library raises no narrower kind
         raise FormatError(
             f"the tokenizer in {folder} should map pieces to whole numbers and join pairs of pieces, and does not:"
-            f" {error}; copy it again"
+            f" {shortened(str(error), 160)}; copy it again"
         ) from error
     spaces = normalizers.Replace(Regex(r"\s+"), " ")
     backend.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])

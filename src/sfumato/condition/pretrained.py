@@ -77,7 +77,7 @@ class Pretrained:
         if found != said:
             raise FormatError(
                 f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {said[0]} and"
-                f" {said[1]} are said: make it by Pretrained.open({self.name!r})"
+                f" {said[1]} are said: make it by Pretrained.open({quoted(self.name)})"
             )
         return told
 

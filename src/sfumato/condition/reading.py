@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 from sfumato.condition.label import Prompt
-from sfumato.errors import InputError
+from sfumato.errors import InputError, quoted
 from sfumato.wording import well_formed
 
 # The blocks of Unicode that hold emoji, and the emoji that stand alone in other blocks. Left out are those that are
@@ -32,7 +32,9 @@ def as_text(prompt: Prompt) -> str:
     if prompt is None:
         return ""
     if not isinstance(prompt, str):
-        raise InputError(f"this system is told what to draw in words, not by {prompt!r}: give a text, or leave it out")
+        raise InputError(
+            f"this system is told what to draw in words, not by {quoted(prompt)}: give a text, or leave it out"
+        )
     return well_formed(prompt)
 
 

@@ -1,5 +1,6 @@
 """Conditions for texts that the network itself learns to read."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,8 @@ from sfumato.condition.reading import read
 from sfumato.condition.text import SHORTEST
 from sfumato.condition.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
-from sfumato.errors import InputError
+from sfumato.errors import FormatError, InputError
+from sfumato.files import parse_json
 
 PAD, START, END = MARKS = ("<pad>", "<start>", "<end>")
 BYTES = 256
@@ -23,7 +25,8 @@ BYTES = 256
 class TokenIds:
     """A text as the whole numbers of its pieces [b, k, 1] through the door `tokens`, for `WithText` to read.
 
-    `tokenizer` is the text of a tokenizer.json, such as `fit_tokenizer` gives; at most `length` tokens are read.
+    `tokenizer` is the text of a tokenizer.json that `fit_tokenizer` gave; at most `length` tokens are read. One of
+    another make is a `FormatError`: its rules could take a text apart for ever.
     """
 
     tokenizer: str = field(repr=False)
@@ -58,7 +61,20 @@ class TokenIds:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer(self.tokenizer)
+        parse_json(self.tokenizer.encode(errors="surrogatepass"), "the tokenizer")  # which is bounded
+        found = Tokenizer(self.tokenizer)
+        if _rules(found) != _rules(Tokenizer(fit_tokenizer(()))):
+            raise FormatError(
+                "this tokenizer takes texts apart by other rules than those of Sfumato (NFKC, small letters, bytes,"
+                " pairs): take one that Sfumato fitted"
+            )
+        return found
+
+
+def _rules(tokenizer: Tokenizer) -> dict[str, Any]:
+    """All that a tokenizer does with a text, but for its pieces and which of them are joined."""
+    said = json.loads(tokenizer.to_str())
+    return {**said, "model": {key: value for key, value in said["model"].items() if key not in ("vocab", "merges")}}
 
 
 def fit_tokenizer(captions: Iterable[str], vocabulary: int = 4096) -> str:

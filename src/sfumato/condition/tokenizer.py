@@ -1,12 +1,26 @@
 """Texts as the whole numbers that stand for their pieces."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sfumato.errors import FormatError
+from sfumato.wording import shortened
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from tokenizers import Tokenizer as Backend
+
+
+@contextlib.contextmanager
+def _able(what: str) -> Iterator[None]:
+    """What the library raises in the block, panics too, becomes a `FormatError` that says `what`."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise FormatError(f"{what} ({shortened(str(error), 160)})") from error
 
 
 class Tokenizer:
@@ -16,18 +30,20 @@ class Tokenizer:
     def __init__(self, data: "str | Backend") -> None:
         from tokenizers import Tokenizer as Backend
 
-        try:
+        with _able("this is no tokenizer that can be read; give a whole tokenizer.json"):
             self._backend = Backend.from_str(data) if isinstance(data, str) else data
-        except Exception as error:  # the library raises no narrower kind
-            raise FormatError(f"this is no tokenizer that can be read: {error}; give a whole tokenizer.json") from error
         self._backend.no_truncation()
         self._backend.no_padding()
         self._marks = self._backend.num_special_tokens_to_add(False)
 
     @property
     def vocabulary(self) -> int:
-        """How many pieces there are."""
-        return self._backend.get_vocab_size()
+        """One more than the highest number of a piece: how many vectors a table of them needs."""
+        return max(self._backend.get_vocab().values(), default=-1) + 1
+
+    def to_str(self) -> str:
+        """The text of its tokenizer.json."""
+        return self._backend.to_str()
 
     def ids(self, text: str, length: int) -> list[int]:
         """The text's pieces, at most `length` with the marks that the tokenizer puts around them."""
@@ -46,7 +62,8 @@ class Tokenizer:
         return self._pieces(text).tokens
 
     def _pieces(self, text: str) -> "Encoding":
-        return self._backend.encode(text, add_special_tokens=False)
+        with _able("this tokenizer cannot take the text apart; take another one"):
+            return self._backend.encode(text, add_special_tokens=False)
 
     def _room(self, length: int) -> int:
         return max(length - self._marks, 1)

@@ -5,7 +5,7 @@ from math import gcd
 from typing import Any, Literal
 
 from sfumato.codec import Latent
-from sfumato.errors import InputError
+from sfumato.errors import InputError, quoted
 from sfumato.interop.blocks import attention, residual
 from sfumato.interop.options import Options, class_name, options, refused
 from sfumato.keys import Entry, layer, same
@@ -41,7 +41,8 @@ class _Common(Options):
         if not len(self.block_out_channels) == len(self.down_block_types) or self.up_block_types != mirrored:
             raise InputError(
                 f"down_block_types, up_block_types and block_out_channels should speak of the same levels, and are"
-                f" {list(self.down_block_types)}, {list(self.up_block_types)} and {list(self.block_out_channels)}"
+                f" {quoted(list(self.down_block_types))}, {quoted(list(self.up_block_types))} and"
+                f" {quoted(list(self.block_out_channels))}"
             )
         if self.in_channels != self.out_channels:
             raise InputError(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sfumato.errors import FormatError, InputError
+from sfumato.errors import FormatError, InputError, quoted
 from sfumato.interop.options import Options, class_name, options, refused
 from sfumato.keys import Entry, joined, layer, repeated, reshaped, transposed
 from sfumato.nn.dit import WAVES, DiT
@@ -120,7 +120,7 @@ def classes(said: Mapping[str, Any], count: int, name: str) -> tuple[str, ...]:
         raise FormatError(f"{name}: id2label should be a table from the numbers of classes to words")
     known = {str(number) for number in range(count)}
     if unknown := sorted(set(labels) - known):
-        raise FormatError(f"{name}: id2label speaks of class '{unknown[0]}', and there are 0 to {count - 1}")
+        raise FormatError(f"{name}: id2label speaks of class {quoted(unknown[0])}, and there are 0 to {count - 1}")
     return tuple(labels.get(str(number), str(number)) for number in range(count))
 
 

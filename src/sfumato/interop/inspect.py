@@ -16,10 +16,12 @@ from sfumato.interop import checkpoint, folder, single_file
 from sfumato.interop.folder import Checkpoint, Component
 from sfumato.parts import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import Sampler
+from sfumato.wording import shortened
 
 BITS = {"BOOL": 8, "F4": 4}
 """Of types whose names do not say how many; F16, BF16, I64, F8_E4M3 … do."""
 MOST_CARD = 2**20
+MOST_LICENCE = 100
 SAID = ("prediction_type", "beta_schedule", "beta_start", "beta_end", "timestep_spacing", "steps_offset")
 """Of a scheduler's configuration, what people ask for."""
 
@@ -63,15 +65,15 @@ def licence(place: Path) -> str | None:
     if place.is_file():
         said = files.read_header(place).get("__metadata__", {}).get("modelspec.license")
         if said:
-            return said
+            return shortened(said, MOST_LICENCE)
         place = place.parent
     if not (place / CARD).is_file():
         return None
     with open(place / CARD, "rb") as file:
         card = file.read(MOST_CARD).decode(errors="replace")
     front = re.match(r"---\r?\n(.*?)\r?\n---", card, re.DOTALL)
-    line = re.search(r"^license:[ \t]*(\S.*?)\s*$", front[1], re.MULTILINE) if front else None
-    return line[1].strip("'\"") if line else None
+    line = re.search(r"^license:[ \t]*(\S[^\n]*)", front[1], re.MULTILINE) if front else None
+    return shortened(line[1].strip().strip("'\""), MOST_LICENCE) if line else None
 
 
 def _weightless(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from sfumato import files
 from sfumato.condition.clip_file import Place, layout
 from sfumato.condition.clip_source import TOWERS
-from sfumato.errors import DataError, FormatError, InputError, nearest
+from sfumato.errors import DataError, FormatError, InputError, nearest, quoted
 from sfumato.interop import folder, original
 from sfumato.interop.folder import Checkpoint, Component
 from sfumato.interop.options import options
@@ -158,7 +158,7 @@ def read(where: str | Path, config: str | Path | None = None, prediction: str | 
     if not path.is_file():
         raise DataError(f"there is no file {where}; give one of Stable Diffusion, or a folder")
     if prediction not in (None, *PREDICTIONS):
-        raise InputError(f"prediction is what the network gives: {', '.join(PREDICTIONS)}, not {prediction!r}")
+        raise InputError(f"prediction is what the network gives: {', '.join(PREDICTIONS)}, not {quoted(prediction)}")
     if config is not None and not Path(config).is_dir():
         raise DataError(f"config should be a folder in the layout of diffusers, and {config} is none")
     file = Weights([path])
@@ -270,7 +270,7 @@ def _prediction(file: Weights, path: Path, told: str | None, config: Checkpoint 
     said = told or files.read_header(path).get("__metadata__", {}).get("modelspec.prediction_type")
     if said is not None:
         if said not in PREDICTIONS:
-            raise FormatError(f"{path}: the network gives '{said}'; {nearest(said, PREDICTIONS)}")
+            raise FormatError(f"{path}: the network gives {quoted(said)}; {nearest(said, PREDICTIONS)}")
         return PREDICTIONS[said]
     if config is not None:
         return config.component("scheduler").config.get("prediction_type", "epsilon")

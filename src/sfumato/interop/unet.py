@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from sfumato.errors import FormatError, InputError
+from sfumato.errors import FormatError, InputError, quoted
 from sfumato.interop.blocks import attention, residual
 from sfumato.interop.options import class_name, options, refused
 from sfumato.interop.unet_options import RESAMPLES, Condition, Model
@@ -36,7 +36,7 @@ def sample_size(config: Mapping[str, Any], name: str = "unet") -> int | tuple[in
         return size[0], size[1]
     if size is None or (type(size) is int and size > 0):
         return size
-    raise FormatError(f"{name}: sample_size should be a side or a height and a width, not {size!r}")
+    raise FormatError(f"{name}: sample_size should be a side or a height and a width, not {quoted(size)}")
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

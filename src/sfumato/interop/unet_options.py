@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from sfumato.errors import InputError
+from sfumato.errors import InputError, quoted
 from sfumato.interop.options import Options
 
 RESAMPLES: dict[str, Literal["plain", "residual"]] = {"conv": "plain", "resnet": "residual"}
@@ -39,7 +39,7 @@ class _Common(Options):
         """Those that follow alike from both."""
         first = self.block_out_channels[0]
         if min(self.block_out_channels) < 1:
-            raise InputError(f"block_out_channels should be at least 1, not {list(self.block_out_channels)}")
+            raise InputError(f"block_out_channels should be at least 1, not {quoted(list(self.block_out_channels))}")
         if self.time_embedding_dim not in (None, 4 * first):
             raise InputError(
                 f"time_embedding_dim should be 4 times the first of block_out_channels, {first}, or null, not"
@@ -203,7 +203,7 @@ def _one(option: str, value: int | Sequence[int]) -> int:
     """The number that is the same for each level."""
     numbers = {value} if isinstance(value, int) else set(value)
     if len(numbers) != 1:
-        raise InputError(f"{option} should be the same for all levels, not {value}")
+        raise InputError(f"{option} should be the same for all levels, not {quoted(value)}")
     return numbers.pop()
 
 
@@ -216,13 +216,14 @@ def _levels(
     if not len(channels) == len(downs) == len(ups) or attends[0] != attends[1]:
         raise InputError(
             "down_block_types, up_block_types and block_out_channels should speak of the same levels, with attention in"
-            f" the same, and are {list(downs)}, {list(ups)} and {list(channels)}"
+            f" the same, and are {quoted(list(downs))}, {quoted(list(ups))} and {quoted(list(channels))}"
         )
     ways = {resized.get(kind, "resnet" if "Resnet" in kind else "conv") for kind in (*downs[:-1], *ups[:-1])}
     if len(ways) > 1:
         raise InputError(
             "sizes should change all by convolutions or all by residual blocks (Resnet…Block2D, and downsample_type and"
-            f" upsample_type 'resnet' where there is attention), and {list(downs)} and {list(ups)} do both"
+            f" upsample_type 'resnet' where there is attention), and {quoted(list(downs))} and"
+            f" {quoted(list(ups))} do both"
         )
     return {
         "attention": tuple(level for level, attend in enumerate(attends[0]) if attend),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, pad, pixel_shuffle, pixel_unshuffle
 
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Residual, Up, norm
 
@@ -113,7 +113,9 @@ class Autoencoder(nn.Module):
         if self.hidden is not None and not 1 <= self.hidden <= LARGEST["latent"]:
             raise InputError(f"hidden must be from 1 to {LARGEST['latent']:,}, not {self.hidden:,}")
         if not 1 <= len(self.multipliers) <= 8 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
-            raise InputError(f"multipliers must be 1 to 8 whole numbers from 1 to 64, not {list(self.multipliers)}")
+            raise InputError(
+                f"multipliers must be 1 to 8 whole numbers from 1 to 64, not {quoted(list(self.multipliers))}"
+            )
         for channels in (self.width * multiplier for multiplier in self.multipliers if self.groups is not None):
             if self.groups is not None and (self.groups < 1 or channels % self.groups):
                 raise InputError(f"groups must divide the {channels} channels of each level, and {self.groups} do not")

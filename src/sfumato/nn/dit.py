@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pixel_shuffle, pixel_unshuffle, rms_norm, scaled_dot_product_attention, silu
 
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.nn.blocks import zero
 from sfumato.nn.doors import check_doors
 from sfumato.nn.dropout import Dropout
@@ -158,7 +158,7 @@ class DiT(nn.Module):
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if self.modulation not in ("shared", "block"):
-            raise InputError(f"modulation must be 'shared' or 'block', not '{self.modulation}'")
+            raise InputError(f"modulation must be 'shared' or 'block', not {quoted(self.modulation)}")
         if self.null and not self.vector:
             raise InputError("null is what is told without a class, and no class is ever told: give vector as well")
         if self.base_size is not None and (not 1 <= self.base_size <= 2**16 or self.width % 4):

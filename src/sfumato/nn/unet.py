@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Down, Padding, Residual, Up, norm, zero
 from sfumato.nn.doors import check_doors
@@ -231,7 +231,9 @@ class UNet(nn.Module):
 
     def _check_levels(self) -> None:
         if not 1 <= len(self.multipliers) <= 10 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
-            raise InputError(f"multipliers must be 1 to 10 whole numbers from 1 to 64, not {list(self.multipliers)}")
+            raise InputError(
+                f"multipliers must be 1 to 10 whole numbers from 1 to 64, not {quoted(list(self.multipliers))}"
+            )
         if self.stem is not None and not 1 <= self.stem <= LARGEST["width"]:
             raise InputError(f"stem must be from 1 to {LARGEST['width']:,}, not {self.stem:,}")
         for channels in {self.stem or self.width, *self.widths} if self.groups is not None else ():
@@ -246,7 +248,7 @@ class UNet(nn.Module):
             given = list(getattr(self, name))
             if given and (len(given) != len(levels) or not all(1 <= number <= 1024 for number in given)):
                 raise InputError(
-                    f"{name} must be a number from 1 to 1,024 for each of {len(levels)} levels, not {given}"
+                    f"{name} must be a number from 1 to 1,024 for each of {len(levels)} levels, not {quoted(given)}"
                 )
         if self.heads and self.head_width:
             raise InputError("either head_width or heads says how attention is split, not both")
