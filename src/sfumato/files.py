@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from sfumato import serial
 from sfumato.disk import replacing
 from sfumato.errors import FormatError, SfumatoError, is_short, quoted
+from sfumato.wording import QUOTED, shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,7 +157,7 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         if is_short(error):
             raise MemoryError(str(error)) from error
-        raise FormatError(f"{path} is damaged: {error}; restore it from a copy") from error
+        raise FormatError(f"{path} is damaged: {shortened(str(error), 2 * QUOTED)}; restore it from a copy") from error
     said = header.get("__metadata__", {}).get("sfumato")
     if said is None:
         return tensors, {}

@@ -52,7 +52,7 @@ def few(names: Sequence[str]) -> str:
 
 def shortened(text: str, most: int = 80) -> str:
     """A text on one line, its middle left out if it is long."""
-    return _cut(one_line(" ".join(text.split())), most, " … ")
+    return _cut(one_line(" ".join(_cut(text, 10 * most).split())), most, " … ")
 
 
 def _cut(text: str, most: int, dots: str = "…") -> str:

@@ -1,6 +1,8 @@
 """A process that has imported everything once, and runs the command line in children that may be killed.
 
-`with Nursery(folder) as nursery: child = nursery.start("train", …)`; it costs a fork, not seconds of imports.
+`with Nursery(folder) as nursery: child = nursery.start("train", …)`; it costs a fork, not seconds of imports. Children
+may live side by side, each with `environment` variables of its own. `first` is what a child does before the command
+line: the name of a function in `tests/reliability/hooks.py`, and its arguments.
 """
 
 import json
@@ -8,11 +10,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 SECONDS = 60
 
@@ -23,7 +26,7 @@ class Child:
 
     pid: int
     stderr: Path
-    pipe: IO[str]
+    ask: Callable[..., int]
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that the child does."""
@@ -33,20 +36,15 @@ class Child:
             time.sleep(0.001)
 
     def send(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)  # it stays a zombie, and its number its own, until the nursery is asked for `end`
+        os.kill(self.pid, number)  # it stays a zombie, and its number its own, until the nursery is asked for its end
 
     def end(self) -> int:
         """Its exit code, or the negative number of the signal that killed it."""
-        self.pipe.write("end\n")
-        self.pipe.flush()
-        return int(json.loads(self.answer()))
-
-    def answer(self) -> str:
-        raise NotImplementedError
+        return self.ask(end=self.pid)
 
 
 class Nursery:
-    """Starts children, one at a time."""
+    """Starts children."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
@@ -64,44 +62,57 @@ class Nursery:
         self.process.wait(SECONDS)
         self.process.stdout.close()
 
-    def start(self, *words: str) -> Child:
-        assert self.process.stdin is not None and self.process.stdout is not None
+    def start(self, *words: str, first: Sequence[Any] = (), environment: Mapping[str, str] | None = None) -> Child:
         self.count += 1
         stderr = self.folder / f"stderr-{self.count}"
-        self.process.stdin.write(json.dumps([str(stderr), list(words)]) + "\n")
+        pid = self.ask(stderr=str(stderr), words=words, first=first, environment=environment or {})
+        return Child(pid, stderr, self.ask)
+
+    def ask(self, **what: Any) -> int:
+        """The answer of the process to what it is asked."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(what) + "\n")
         self.process.stdin.flush()
-        child = Child(json.loads(self.process.stdout.readline()), stderr, self.process.stdin)
-        child.answer = self.process.stdout.readline  # type: ignore[method-assign]
-        return child
+        return int(self.process.stdout.readline())
 
 
 def serve() -> None:
-    """Read what to run, fork, say the child's number; on `end`, wait for it and say how it ended."""
+    """Read what to run, fork, say the child's number; asked for its `end`, wait for it and say how it ended."""
     import torch
-    import torch._dynamo  # which a training would import, by way of its optimizer
+    from accelerate.state import AcceleratorState
+    from small_runs import begin, pictures_file
 
-    import sfumato.train.run  # noqa: F401
     from sfumato.cli import main
 
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:  # what a first training imports and measures, the others have
+        begin(pictures_file(Path(folder) / "data.npz"), Path(folder) / "run", steps=1)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    sys.path.append(str(Path(__file__).parents[1] / "reliability"))
     for line in sys.stdin:
-        stderr, words = json.loads(line)
-        if not (pid := os.fork()):
-            run(main, stderr, words)
-        print(pid, flush=True)
-        sys.stdin.readline()
-        _, status = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        what = json.loads(line)
+        if "end" in what:
+            _, status = os.waitpid(what["end"], 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+        elif pid := os.fork():
+            print(pid, flush=True)
+        else:
+            run(main, **what)
 
 
-def run(main: Callable[[], None], stderr: str, words: list[str]) -> None:
-    """The child: the command line, and the end of the process."""
+def run(main: Callable[[], None], stderr: str, words: list[str], first: list[Any], environment: dict[str, str]) -> None:
+    """The child: what comes first, the command line, and the end of the process."""
     code = 0
     file = os.open(stderr, os.O_CREAT | os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.argv = ["sfumato", *words]
+    os.environ.update(environment)
     try:
+        if first:
+            import hooks
+
+            getattr(hooks, first[0])(*first[1:])
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

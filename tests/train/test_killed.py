@@ -6,7 +6,6 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ import sfumato
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 
 SETTINGS = (*SMALL, "network.dropout=0.1", "data.flip=true", "train.save_minutes=0", "train.show_minutes=99")
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    with Nursery(tmp_path_factory.mktemp("nursery")) as nursery:
-        yield nursery
 
 
 def words(data: Path, out: Path, steps: int, *more: str) -> list[str]:

@@ -1,6 +1,7 @@
 """A recipe: all that a training is, but for its data, as one short TOML file."""
 
 import math
+import re
 import tomllib
 from collections.abc import Iterable
 from importlib.resources import files as resources
@@ -35,6 +36,11 @@ from sfumato.parts import (
 from sfumato.sample import DDIM, Sampler
 from sfumato.settings import Stub, try_out
 from sfumato.train.ema import AVERAGES, Average, Power
+
+MOST_RECIPE = 256 * 1024
+MOST_DEPTH = 64
+_STRING = re.compile(r'"(?:\\.|[^"\\\n])*+"?|\'[^\'\n]*+\'?')
+_DEEP = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MOST_DEPTH}}}")
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -227,7 +233,7 @@ def _check_network(recipe: Recipe) -> None:
         "autoencode": (AUTOENCODERS, tuple(AUTOENCODERS.kinds), {"in_channels": 1}),
     }[recipe.task]
     known = {*NETWORKS.kinds, *AUTOENCODERS.kinds}
-    if (kind := recipe.network.get("kind")) in known and kind not in wanted:
+    if isinstance(kind := recipe.network.get("kind"), str) and kind in known and kind not in wanted:
         raise InputError(f"a recipe whose task is {recipe.task} wants network.kind={' or '.join(wanted)}, not {kind}")
     with torch.device("meta"):
         network = kinds.load(recipe.network, **ends)
@@ -288,14 +294,26 @@ def _read(recipe: str | Path) -> dict[str, Any]:
     path = Path(recipe)
     try:
         if path.suffix == ".toml" or path.is_file():
-            return tomllib.loads(path.read_text(encoding="utf-8"))
+            with open(path, "rb") as file:
+                return _parsed(file.read(MOST_RECIPE + 1), path)
         if str(recipe) in known():
-            return tomllib.loads((resources("sfumato.recipes") / f"{recipe}.toml").read_text(encoding="utf-8"))
+            return _parsed((resources("sfumato.recipes") / f"{recipe}.toml").read_bytes(), path)
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
     raise InputError(f"there is no recipe '{recipe}'; {nearest(str(recipe), known())}; or give a .toml file")
+
+
+def _parsed(data: bytes, path: Path) -> dict[str, Any]:
+    """The table in a TOML file, which is bounded first: the parser takes time and memory by the square of a key's
+    depth."""
+    if len(data) > MOST_RECIPE:
+        raise InputError(f"{path} is larger than {MOST_RECIPE // 1024} kB: no recipe")
+    text = data.decode()
+    if _DEEP.search(_STRING.sub("s", text)):
+        raise InputError(f"{path} holds a table within more than {MOST_DEPTH} others: no recipe")
+    return tomllib.loads(text)
 
 
 def _overlay(data: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
