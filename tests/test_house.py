@@ -13,12 +13,12 @@ SRC = Path(sfumato.__file__).parent
 
 # Each floor may import from itself and from those before it; the first is the ground.
 FLOORS = [
-    ["errors", "wording", "disk", "files", "keys", "serial", "store"],
+    ["errors", "wording", "disk", "files", "keys", "lazy", "serial", "store"],
     ["nn"],
     ["core"],
     ["denoise", "oracle", "loss", "likelihood", "sample", "guide"],
     ["codec", "condition"],
-    ["parts", "machine", "samples", "settings", "system", "system_file", "classifier", "cascade"],
+    ["parts", "machine", "samples", "settings", "system", "system_file", "classifier", "cascade", "weighted"],
     ["data", "train", "evaluate", "edit", "tune", "interop", "library"],
     ["recipes", "models"],
     ["cli", "serve"],

@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import FormatError, InputError, quoted
+from sfumato.wording import brief
+
+BLOCK = 2**20
+"""How many numbers of a weight are converted and laid out at once."""
 
 Read = Callable[[Sequence[Tensor]], Tensor]
 Write = Callable[[Tensor], Sequence[Tensor]]
@@ -68,12 +72,12 @@ def reshaped(ours: str, theirs: str, shape: Sequence[int], their_shape: Sequence
 
 def repeated(entry: Entry, others: Sequence[str]) -> Entry:
     """An entry whose one weight of theirs stands again under other names. Reading raises a `FormatError` unless all are
-    equal."""
+    equal, as far as there are numbers to compare."""
     names = (*entry.theirs, *others)
 
     def read(tensors: Sequence[Tensor]) -> Tensor:
         for name, tensor in zip(names, tensors, strict=True):
-            if not torch.equal(tensor, tensors[0]):
+            if not tensor.is_meta and not torch.equal(tensor, tensors[0]):
                 raise FormatError(
                     f"'{name}' should repeat '{names[0]}', since our network holds one for both; it differs"
                 )
@@ -99,11 +103,25 @@ def fill(
     device: torch.device | None = None,
     ignored: Callable[[str], bool] = lambda key: False,
 ) -> None:
-    """Give `module`, which may be on the meta device, the weights that `theirs` holds, as `dtype` on `device`.
+    """Give `module`, which may be on the meta device, the weights that `read` gives: raises what it does."""
+    module.load_state_dict(read(module, entries, theirs, name, dtype, device, ignored), assign=True)
+
+
+def read(
+    module: nn.Module,
+    entries: Iterable[Entry],
+    theirs: Mapping[str, Tensor],
+    name: str,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+    ignored: Callable[[str], bool] = lambda key: False,
+) -> dict[str, Tensor]:
+    """The state of `module`, of which nothing but names and shapes counts, from the weights that `theirs` holds, as
+    `dtype` on `device`.
 
     Tensors are taken from `theirs` one entry at a time, and each is brought to its final form before the next: what is
-    in memory is the weights in use. Those of convolutions come first, and lie channels last where they are copied:
-    `System` copies the others when it first draws, and what they were mapped from holds nothing else then.
+    in memory is the weights in use. Those that are copied, now or when `System` lays out convolutions at its first
+    picture, come first: what they were mapped from holds nothing else then, and can be let go.
 
     Raises `FormatError`, speaking of `name`, for keys that are missing, keys that no entry names and that are not
     `ignored`, and shapes that do not fit.
@@ -112,24 +130,40 @@ def fill(
     state = dict(module.state_dict(keep_vars=True))
     if astray := sorted(state.keys() ^ {entry.ours for entry in entries}):
         raise InputError(f"the map of names for a {type(module).__name__} is wrong about {some(astray)}")
-    filled: dict[str, Tensor] = {}
-    for entry in sorted(entries, key=lambda entry: state[entry.ours].ndim != 4):
-        try:
-            tensor = entry.read([theirs[key] for key in entry.theirs])
-        except (RuntimeError, IndexError) as error:
-            raise FormatError(f"{name}: '{entry.theirs[0]}' has a shape that cannot be read: {error}") from error
-        except FormatError as error:
-            raise FormatError(f"{name}: {error}") from error
-        expected = state[entry.ours].shape
-        if tensor.shape != expected:
-            raise FormatError(
-                f"{name}: '{entry.theirs[0]}' should give a weight of {list(expected)}, by its configuration, and gives"
-                f" {list(tensor.shape)}"
-            )
-        copied = tensor.dtype != (dtype or tensor.dtype) or tensor.device != (device or tensor.device)
-        layout = torch.channels_last if tensor.ndim == 4 and copied else torch.preserve_format
-        filled[entry.ours] = tensor.to(device, dtype, memory_format=layout)
-    module.load_state_dict(filled, assign=True)
+    ordered = sorted(entries, key=lambda entry: state[entry.ours].ndim != 4 and len(entry.theirs) == 1)
+    return {entry.ours: _one(entry, state[entry.ours].shape, theirs, name, dtype, device) for entry in ordered}
+
+
+def _one(
+    entry: Entry,
+    expected: torch.Size,
+    theirs: Mapping[str, Tensor],
+    name: str,
+    dtype: torch.dtype | None,
+    device: torch.device | None,
+) -> Tensor:
+    """A weight of ours in its final form: see `read`."""
+    try:
+        tensor = entry.read([theirs[key] for key in entry.theirs])
+    except (RuntimeError, IndexError, TypeError) as error:  # the last for a side that is no number of torch's
+        raise FormatError(
+            f"{name}: '{entry.theirs[0]}' has a shape that cannot be read: {brief(str(error))}"
+        ) from error
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error
+    if tensor.shape != expected:
+        raise FormatError(
+            f"{name}: '{entry.theirs[0]}' should give a weight of {list(expected)}, by its configuration, and gives"
+            f" {quoted(list(tensor.shape))}"
+        )
+    device, dtype = device or tensor.device, dtype or tensor.dtype
+    if tensor.ndim != 4 or (tensor.dtype, tensor.device) == (dtype, device):
+        return tensor.to(device, dtype)
+    final = torch.empty_like(tensor, device=device, dtype=dtype, memory_format=torch.channels_last)
+    rows = max(BLOCK // tensor[0].numel(), 1)
+    for part, place in zip(tensor.split(rows), final.split(rows), strict=True):
+        place.copy_(part.to(device, dtype))  # type first, then layout, of what fits a cache: both at once take longer
+    return final
 
 
 def check(
@@ -139,12 +173,25 @@ def check(
     name: str,
     ignored: Callable[[str], bool] = lambda key: False,
 ) -> None:
-    """Whether `fill` would take weights of these names and shapes, whatever their types: raises what it does."""
-    state = module.state_dict()
-    for entry in _found(entries, set(theirs), name, ignored):
-        for key, weight in zip(entry.theirs, entry.write(state[entry.ours]), strict=True):
-            if (found := list(theirs[key][1])) != (expected := list(weight.shape)):
-                raise FormatError(f"{name}: '{key}' should be {expected}, by its configuration, and is {quoted(found)}")
+    """Whether `fill` would take weights of these names and shapes, whatever their types and numbers: raises what it
+    does."""
+    read(module, entries, _Shapes(theirs), name, ignored=ignored)
+
+
+class _Shapes(Mapping[str, Tensor]):
+    """Tensors of which there is nothing but the shapes."""
+
+    def __init__(self, shapes: Mapping[str, tuple[str, Sequence[int]]]) -> None:
+        self._shapes = shapes
+
+    def __getitem__(self, key: str) -> Tensor:
+        return torch.empty(list(self._shapes[key][1]), device="meta")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
 
 
 def _found(entries: Iterable[Entry], present: set[str], name: str, ignored: Callable[[str], bool]) -> list[Entry]:

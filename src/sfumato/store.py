@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sfumato.wording import shortened
 STEMS = ("diffusion_pytorch_model", "model")
 """What files of weights are called, of diffusers and of transformers."""
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-HELD = 256 * 2**20
+HELD = 64 * 2**20
 """Bytes read from a file before it is mapped anew, so that what was read and dropped need not stay in memory."""
 
 
@@ -71,15 +72,19 @@ class Weights(Mapping[str, Tensor]):
 
     def __getitem__(self, key: str) -> Tensor:
         path = self._places[key]
-        try:
+        with _undamaged(path):
             file, read = self._open.get(path) or (self._mapped(path), 0)
             tensor: Tensor = file.get_tensor(key)
-        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-            raise FormatError(f"{path} is damaged: {shortened(str(error), 160)}; copy or fetch it again") from error
         self._open[path] = file, read + tensor.nbytes
         if read + tensor.nbytes > HELD:
             del self._open[path]
         return tensor
+
+    def check_whole(self) -> None:
+        """Raise a `FormatError` for a file that is cut short or longer than its header says; no tensor is read."""
+        for path in self.paths:
+            with _undamaged(path):
+                self._mapped(path)
 
     def _mapped(self, path: Path) -> Any:
         self._seen.check(path)
@@ -130,6 +135,15 @@ class Weights(Mapping[str, Tensor]):
                 number *= side
             counts[kind] += number
         return counts
+
+
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    """What safetensors raises for a file that it cannot read becomes a `FormatError`."""
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise FormatError(f"{path} is damaged: {shortened(str(error), 160)}; copy or fetch it again") from error
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCH
 from sfumato.sample import Sampler, sample
 from sfumato.samples import Samples
 from sfumato.settings import Bound, Settings, Stub, listed, try_out, whole
+from sfumato.weighted import Weighted
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Frame:
     samples: Samples | None
 
 
-class System:
+class System(Weighted):
     """Codec, conditioner, denoiser, and the settings to draw with.
 
     `about` is a free table of JSON that travels along: where the weights came from, figures, a licence.
@@ -60,12 +61,11 @@ class System:
         settings: Settings,
         about: dict[str, Any] | None = None,
     ) -> None:
-        self.codec, self.conditioner, self.denoiser, self.settings = codec, conditioner, denoiser, settings
+        super().__init__(codec, denoiser)
+        self.conditioner, self.settings = conditioner, settings
         self.about = about or {}
         self.opened: dict[str, Any] = {}
         """By what it was opened, for records: the `model`, as `sfumato generate` takes it."""
-        self._weights: tuple[str, object] | None = None
-        self._laid_out = False
 
     # Drawing ----------------------------------------------------------------------------------------------------------
 
@@ -160,6 +160,7 @@ class System:
             conditioner = self.conditioner
             if isinstance(conditioner, ClipText):
                 conditioner = conditioner.sized(chosen.size)
+            self._lazy.begin("network")
             conditioner([*prompts, negative])  # an unknown prompt stops here, before anything is drawn
             tell = partial(self._condition, conditioner, beside)
             wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
@@ -192,20 +193,20 @@ class System:
         extra: dict[str, Any],
         batch: int,
     ) -> Generator[Frame, None, None]:
-        grid = levels(self.denoiser.schedule, chosen.spacing, chosen.steps)
+        grid = levels(self._denoiser.schedule, chosen.spacing, chosen.steps)
         record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **self.opened, **chosen.dump(), **extra}
         record.pop("manners", None)  # of samplers that were not asked for
         record["precision"] = str(next(self.denoiser.parameters()).dtype).removeprefix("torch.")
         record |= machine.float32_math(self.device)
         batches = [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
         total = len(batches) * chosen.steps
-        for module in (self.denoiser, *self._parts().values()):
+        for module in (self._denoiser, *self._modules().values()):
             module.eval()
         self._lay_out()
         for nth, part in enumerate(batches):
             prompts = [prompt for prompt, _ in part]
             noise = Noise([seed for _, seed in part])
-            shape = self.codec.shape(chosen.size)
+            shape = self._codec.shape(chosen.size)
             start = noise(*shape).to(self.device) * spread(chosen.spacing, grid[0])
             watch = Watch(guided(prompts))
             condition = tell(prompts)
@@ -232,7 +233,7 @@ class System:
             denoiser = ClassifierFree(denoiser, null, chosen.guidance, chosen.interval, chosen.rescale)
         if guide is not None:
             denoiser = guide(denoiser)
-        return (chosen.bound or Bound(self.codec.limit)).around(denoiser)
+        return (chosen.bound or Bound(self._codec.limit)).around(denoiser)
 
     def _condition(
         self, conditioner: Conditioner, beside: Tensor | None, prompts: Sequence[Prompt], negative: bool = False
@@ -253,8 +254,8 @@ class System:
         """Raise a `ShapeError` unless there are the channels that the network sees beside a sample, of its size."""
         if beside is not None and not (isinstance(beside, Tensor) and beside.is_floating_point()):
             raise InputError(f"beside must be a tensor of real numbers, not {quoted(beside)}")
-        wanted: int = getattr(self.denoiser.network, "image", 0)
-        shape = (wanted, *self.codec.shape(chosen.size)[1:]) if wanted else None
+        wanted: int = getattr(self._denoiser.network, "image", 0)
+        shape = (wanted, *self._codec.shape(chosen.size)[1:]) if wanted else None
         found = None if beside is None else tuple(beside.shape)
         if found != shape:
             wants = f"{list(shape)} beside each sample" if shape else "nothing beside a sample"
@@ -274,11 +275,12 @@ class System:
         chosen.check()
         if chosen.guidance != 1 and prompted and not self.conditioner.dropout:
             raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
-        channels = getattr(self.denoiser.network, "out_channels", self.codec.channels)
-        stub = Stub(self.denoiser.schedule, self.denoiser.parameterization, channels == 2 * self.codec.channels)
+        codec, denoiser = self._codec, self._denoiser
+        channels = getattr(denoiser.network, "out_channels", codec.channels)
+        stub = Stub(denoiser.schedule, denoiser.parameterization, channels == 2 * codec.channels)
         try_out(stub, chosen.sampler, chosen.spacing, chosen.steps)
-        _, *axes = self.codec.shape(chosen.size)
-        check_size = getattr(self.denoiser.network, "check_size", None)
+        _, *axes = codec.shape(chosen.size)
+        check_size = getattr(denoiser.network, "check_size", None)
         if check_size is not None:
             check_size(*axes)
 
@@ -289,36 +291,18 @@ class System:
 
     # Place ------------------------------------------------------------------------------------------------------------
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.denoiser.parameters()).device
-
     @torch_defaults()  # a caller's would forbid gradients through these weights ever after
     def to(self, device: str | torch.device | None = None, precision: str | None = None) -> "System":
         """Move to a device and a precision (float32 or bfloat16); None picks the best that the machine has."""
         where = machine.pick_device(str(device) if device is not None else None)
-        known = self._known()
-        for part in self._parts().values():
-            part.to(where, machine.dtype(machine.pick_precision(where, precision)))
+        with self._the_same():
+            for part in self._parts().values():
+                part.to(where, machine.dtype(machine.pick_precision(where, precision)))
         if where.type != "cpu" and isinstance(self.conditioner, Text | ClipText):  # on the CPU it need not be read yet
             self.conditioner.to(where)
-        self.declare(known)
         self._laid_out = False
         self._lay_out()
         return self
-
-    @torch_defaults()
-    def _lay_out(self) -> None:
-        """The weights of convolutions channels last, which is fastest. A system from another tool is so only when it
-        first draws: until then its weights are where they were mapped from, and loading takes no time. On the CPU the
-        codec's stay there, where the operating system can drop them while they are idle and memory is short."""
-        if self._laid_out:
-            return
-        known = self._known()
-        for part in [self.denoiser] if self.device.type == "cpu" else self._parts().values():
-            part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.declare(known)
-        self._laid_out = True
 
     # Saving and loading -----------------------------------------------------------------------------------------------
 
@@ -326,11 +310,11 @@ class System:
         """The system as data, but for its weights."""
         return {
             "format": system_file.FORMAT,
-            "codec": CODECS.dump(self.codec),
+            "codec": CODECS.dump(self._codec),
             "conditioner": CONDITIONERS.dump(self.conditioner),
-            "network": NETWORKS.dump(self.denoiser.network),
-            "schedule": SCHEDULES.dump(self.denoiser.schedule),
-            "parameterization": PARAMETERIZATIONS.dump(self.denoiser.parameterization),
+            "network": NETWORKS.dump(self._denoiser.network),
+            "schedule": SCHEDULES.dump(self._denoiser.schedule),
+            "parameterization": PARAMETERIZATIONS.dump(self._denoiser.parameterization),
             "settings": self.settings.dump(),
             "about": self.about,
         }
@@ -344,32 +328,6 @@ class System:
             self.declare(known := system_file.digest(self._parts()))
         said = json.dumps(self.spec(), sort_keys=True) + known
         return hashlib.sha256(said.encode()).hexdigest()[:12]
-
-    def declare(self, digest: str | None) -> None:
-        """Say what digest the weights have as they are now, whose own is not made then; None for not known."""
-        self._weights = (digest, self._state()) if digest is not None else None
-
-    def _known(self) -> str | None:
-        """The digest of the weights, if it is known."""
-        return self._weights[0] if self._weights is not None and self._weights[1] == self._state() else None
-
-    def _state(self) -> object:
-        """Changes whenever a weight is written to: torch counts the writes."""
-        weights = [weight for part in self._parts().values() for weight in part.state_dict(keep_vars=True).values()]
-        if any(weight.is_inference() for weight in weights):
-            return object()  # of these torch counts none
-        return [(id(weight), weight._version) for weight in weights]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_weights": self._known()}  # what stands for the weights now is of this object alone
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.declare(state["_weights"])
-
-    def _parts(self) -> dict[str, torch.nn.Module]:
-        """What has weights."""
-        return system_file.weighty(self.codec, self.denoiser.network)
 
     def save(self, folder: str | Path, shard: int = system_file.SHARD) -> Path:
         """Write the system to `folder`: `system.json` and the weights it names, in files of at most `shard` bytes. A

@@ -95,7 +95,10 @@ def test_a_configuration_is_read_as_transformers_does() -> None:
         ({"eos_token_id": [1, 2]}, "eos_token_id should be a whole number"),
         ({"num_hidden_layers": 4}, "'text_model.encoder.layers.3.layer_norm1.bias'.* missing"),
         ({"num_hidden_layers": 2}, "holds 'encoder.layers.2"),
-        ({"hidden_size": 8}, r"should be \[524, 8\], by its configuration, and is \[524, 16\]"),
+        (
+            {"hidden_size": 8},
+            r"q_proj.weight' should give a weight of \[24, 8\], by its configuration, and gives \[48, 16\]",
+        ),
     ],
 )
 def test_other_configurations_are_refused(change: dict[str, Any], text: str, tmp_path: Path) -> None:

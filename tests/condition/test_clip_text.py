@@ -208,7 +208,7 @@ def test_opening_checks_all_shapes_and_reads_nothing(tmp_path: Path, monkeypatch
     weights = load_file(path)
     name = next(name for name in weights if name.endswith("final_layer_norm.bias"))
     save_file({**weights, name: torch.zeros(3)}, path)
-    with pytest.raises(FormatError, match=r"final_layer_norm.bias' should be \[16\].* is \[3\]"):
+    with pytest.raises(FormatError, match=r"final_layer_norm.bias' should give a weight of \[16\].* gives \[3\]"):
         ClipText.open(str(tmp_path / "model"), WAVES, pinned=False)
 
 

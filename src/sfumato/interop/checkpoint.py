@@ -1,6 +1,7 @@
 """From a checkpoint of diffusers to a System."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, nearest, quoted
 from sfumato.interop import autoencoder, dit, folder, scheduler, unet
 from sfumato.interop.folder import Checkpoint, Component
-from sfumato.keys import Entry, fill
+from sfumato.keys import Entry, check, read
+from sfumato.lazy import Read
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.sample import LCM, DPMSolver, EulerAncestral
@@ -63,8 +65,9 @@ def load(where: str | Path, device: str | None = None, precision: str | None = N
     bounds that diffusers' scheduler of that name has with this checkpoint, and with the same steps and guidance the
     same pictures.
 
-    Weights go tensor by tensor to the device and the precision: the best there are, unless told. Raises `DataError`
-    where there is no such folder or repository, and `FormatError` for what is damaged, or not known here.
+    Weights are read when they are first needed, and go tensor by tensor to the device and the precision: the best
+    there are, unless told. Raises `DataError` where there is no such folder or repository, and `FormatError` for what
+    is damaged, or not known here; damage that only the numbers show, and files that changed since, at first use.
     """
     return opened(folder.read(where), device, precision)
 
@@ -81,15 +84,18 @@ def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | N
     conditioner = _conditioner(checkpoint, network)
     _check_fit(checkpoint, network, codec, conditioner)
     source = checkpoint.component("unet", "transformer")
-    _fill(network, NETWORKS[source.kind].entries(network), source, on, dtype)
+    reads = {"network": _reading(network, NETWORKS[source.kind].entries(network), source, on, dtype)}
     if isinstance(codec, Latent):
-        _fill(codec, autoencoder.entries(codec), checkpoint.component("vae", "vqvae"), on, dtype)
+        whence = checkpoint.component("vae", "vqvae")
+        reads["codec"] = _reading(codec, autoencoder.entries(codec), whence, on, dtype)
     denoiser = Denoiser(network, drawing.schedule, drawing.parameterization)
     settings = _settings(checkpoint, drawing, codec, conditioner)
     about = {"from": checkpoint.where, "pipeline": checkpoint.pipeline}
     system = System(codec, conditioner, denoiser, settings, about)
-    if on.type != "cpu":
-        system.to(device, precision)  # the text encoders as well
+    for part, reading in reads.items():
+        system.defer(part, reading)
+    if on.type != "cpu" and isinstance(conditioner, ClipText):
+        conditioner.to(on)
     system.declare(_digest(checkpoint, conditioner))
     return system
 
@@ -227,11 +233,15 @@ def _manners(checkpoint: Checkpoint) -> dict[str, Manner]:
 # Weights --------------------------------------------------------------------------------------------------------------
 
 
-def _fill(
+def _reading(
     module: nn.Module, entries: list[Entry], component: Component, device: torch.device, dtype: torch.dtype
-) -> None:
-    names = component.entries(entries)
-    fill(module, names, component.weights(), _name(component), dtype, device, component.ignored)
+) -> Read:
+    """What gives the weights of `module` when they are needed. Of their files no more than names and shapes are read
+    now, and what does not fit is refused."""
+    names, weights = component.entries(entries), component.weights()
+    weights.check_whole()
+    check(module, names, weights.shapes, _name(component), component.ignored)
+    return partial(read, module, names, weights, _name(component), dtype, device, component.ignored)
 
 
 def _digest(checkpoint: Checkpoint, conditioner: Conditioner) -> str:
