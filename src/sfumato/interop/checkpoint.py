@@ -119,7 +119,7 @@ def _network(checkpoint: Checkpoint) -> UNet | DiT:
     component = checkpoint.component("unet", "transformer")
     if component.kind not in NETWORKS:
         raise FormatError(
-            f"{checkpoint.where}: its {component.name} is a {component.kind}, which is not read here;"
+            f"{checkpoint.where}: its {component.name} is a {quoted(component.kind)}, which is not read here;"
             f" {nearest(component.kind, NETWORKS)}"
         )
     return NETWORKS[component.kind].read_config({"_class_name": component.kind, **component.config}, _name(component))

@@ -23,7 +23,7 @@ def class_name(config: Mapping[str, Any], known: tuple[str, ...], name: str) -> 
     """The class that a configuration names: one of the `known`."""
     said = config.get("_class_name")
     if said not in known:
-        raise FormatError(f"{name}: there is no _class_name {quoted(said)} here; {nearest(str(said), known)}")
+        raise FormatError(f"{name}: there is no _class_name {quoted(str(said))} here; {nearest(str(said), known)}")
     return said
 
 

@@ -110,7 +110,8 @@ class ScaledLinear(Table):
     beta_end: float = 0.012
 
     def betas(self) -> Tensor:
-        return torch.linspace(self.beta_start**0.5, self.beta_end**0.5, self.T, dtype=torch.float64) ** 2
+        roots = [max(beta, 0.0) ** 0.5 for beta in (self.beta_start, self.beta_end)]  # what is below 0 is refused as 0
+        return torch.linspace(*roots, self.T, dtype=torch.float64) ** 2
 
 
 @dataclass(frozen=True)
