@@ -33,7 +33,7 @@ from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.parts import as_saved
 from sfumato.sample import DDIM, Ancestral, AnnealedLangevin, Langevin, PredictorCorrector
-from sfumato.settings import Bound, Settings
+from sfumato.settings import Bound, Manner, Settings
 from sfumato.system import System
 
 CLASSES = ("cat", "dog", "hen")
@@ -86,6 +86,13 @@ def test_a_picture_depends_on_its_own_seed_alone(sampler: str, guidance: float) 
     order = random.Random(0).sample(range(8), 8)
     shuffled = draw(prompts, [seeds[i] for i in order], 5)
     assert furthest(shuffled, torch.cat([alone[:8][order], alone[8:][order]])) <= 1e-5
+
+
+def test_alone_in_its_batch_a_picture_is_exactly_the_same() -> None:
+    system = small()
+    together = system.generate(["cat", "hen"], seeds=range(3), sampler="ddpm", guidance=2, batch=1).tensor
+    alone = [system.generate(p, seeds=[s], sampler="ddpm", guidance=2).tensor for p in ("cat", "hen") for s in range(3)]
+    assert torch.equal(together, torch.cat(alone))
 
 
 def test_prompts_and_seeds_are_drawn_prompt_by_prompt() -> None:
@@ -739,6 +746,20 @@ def test_guidance_keeps_to_its_interval() -> None:
     some = system.generate("cat", guidance=3, interval=(0.5, 2.0))
     assert furthest(some.tensor, plain) > 1e-4 and furthest(some.tensor, guided) > 1e-4
     assert some.records[0]["interval"] == [0.5, 2.0]
+
+
+def test_below_one_guidance_is_off_for_another_tools_checkpoint_alone() -> None:
+    """There, 0 means none, as the cards of distilled models say; of ours, it leads to pictures of no prompt."""
+    system = small()
+    assert torch.equal(system.generate("cat", guidance=0).tensor, system.generate("dog", guidance=0).tensor)
+    manners = {"ddim": Manner(DDIM(), system.settings.spacing)}
+    system.settings = dataclasses.replace(system.settings, manners=manners)
+    plain = system.generate("cat", guidance=1)
+    for guidance in (0, 0.0, 0.7):
+        drawn = system.generate("cat", guidance=guidance)
+        assert torch.equal(drawn.tensor, plain.tensor) and drawn.records[0]["guidance"] == 1
+    with pytest.raises(InputError, match="guidance must be a number from 0 up, not -1"):
+        system.generate("cat", guidance=-1)
 
 
 def test_rescaling_takes_contrast_back() -> None:

@@ -125,7 +125,8 @@ class System(Weighted):
         """Draw as `generate` does, giving a `Frame` after every move. Arguments are checked before the first.
 
         - `prompt`: what the conditioner reads, or a list of it; None asks for anything;
-        - `seeds`: one picture each, which depends on its own seed and on nothing else that is drawn beside it;
+        - `seeds`: one picture each, which depends on its own seed and on nothing else that is drawn beside it, but for
+          rounding, which differs with the size of the batch: `batch=1` leaves none;
         - `size` (width, height), `sampler`, `spacing`, `steps`, `guidance`, `interval`, `rescale`: in place of the
           system's own settings. A sampler or spacing may be spelled: "ddim", "ddim,eta=0.5";
         - `negative`: a prompt to lead away from, in the place of the empty one, where guidance is on;

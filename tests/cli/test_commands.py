@@ -19,6 +19,7 @@ from PIL import Image
 from program import SMALL, Sfumato
 
 from sfumato import load, system_file
+from sfumato.cli.generate import _within
 from sfumato.codec import Latent, Pixels
 from sfumato.condition import Nothing
 from sfumato.core.parameterization import Eps
@@ -164,6 +165,41 @@ def test_a_record_of_what_no_command_brings_back_says_so(sfumato: Sfumato, tmp_p
     assert "not in it" not in sfumato("inspect", "plain.png").out
     said = sfumato("inspect", "guided.png").out
     assert "not in it  the guide, such as a classifier and the picture and its mask: without the same, another" in said
+
+
+def masks() -> dict[str, Image.Image]:
+    """White strokes on nothing, in each mode that can say so; what nobody sees may have any colour."""
+    grey = np.zeros((8, 8), np.uint8)
+    grey[2:6, 3:8] = 255
+    clear = Image.fromarray(np.stack([np.full_like(grey, 255), grey], 2))  # white everywhere, seen where it was painted
+    palette = Image.fromarray((grey > 0).astype(np.uint8))
+    palette.putpalette([90, 200, 255, 255, 255, 255])
+    palette.info["transparency"] = 0
+    deep = Image.fromarray(np.where(grey > 0, 65_535, 40_000).astype(np.uint16))
+    deep.info["transparency"] = 40_000
+    return {
+        "L": Image.fromarray(grey),
+        "1": Image.fromarray(grey).convert("1"),
+        "RGB": Image.fromarray(grey).convert("RGB"),
+        "RGBA": Image.fromarray(np.stack([grey] * 4, 2)),
+        "LA": clear,
+        "clear RGBA": clear.convert("RGBA"),
+        "P": palette,
+        "I;16": deep,
+    }
+
+
+@pytest.mark.parametrize("mode", masks())
+def test_what_is_transparent_in_a_mask_is_not_painted(mode: str, tmp_path: Path) -> None:
+    codec = Latent(KLAutoencoder(3, 1, width=8, multipliers=(1,), blocks=1, attention=False))
+    network = UNet(1, 1, width=8, multipliers=(1,), blocks=1, attention=(), groups=8)
+    system = System(codec, Nothing(), Denoiser(network, Linear(), Eps()), Settings((8, 8)))
+    picture, mask, plain = (tmp_path / f"{name}.png" for name in ("picture", "mask", "plain"))
+    Image.new("RGB", (8, 8), (90, 30, 200)).save(picture)
+    masks()[mode].save(mask)
+    masks()["L"].save(plain)
+    found, wanted = (_within(system, picture, path, (8, 8)) for path in (mask, plain))
+    assert torch.equal(found, wanted) and found[0].sum() == 20
 
 
 # Inspect --------------------------------------------------------------------------------------------------------------
