@@ -4,7 +4,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from sfumato import machine, system_file
+from sfumato import files, machine, system_file
 from sfumato.codec import Latent
 from sfumato.condition.clip_file import is_single
 from sfumato.core.defaults import torch_defaults
@@ -36,6 +36,7 @@ def load(
     return system
 
 
+@files.readable("what is opened")  # a closed folder is an error wherever it is first looked into
 def _opened(
     where: str | Path, device: str | None, precision: str | None, config: str | Path | None, prediction: str | None
 ) -> System:

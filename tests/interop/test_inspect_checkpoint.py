@@ -73,7 +73,7 @@ def test_a_network_that_is_not_known_is_described_as_far_as_it_goes(saved: tuple
         ("---\r\nlicense: 'mit'\r\n---\r\n", "mit"),
         ("# Model\nlicense: mit", None),
         ("---\ntags: x\n---\nlicense: mit", None),
-        pytest.param(f"---\nlicense: a{' ' * 10**6}b\n---\n", "a b", id="spaces"),
+        pytest.param(f"---\nlicense: a{' ' * 10**6}b\n---\n", "a … b", id="spaces"),
         pytest.param(f"---\nlicense: {'x' * 5000}\n---\n", f"{'x' * 50} … {'x' * 50}", id="long"),
     ],
 )

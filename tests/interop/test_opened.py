@@ -1,6 +1,7 @@
 """Opened checkpoints in the hands of a caller: whatever folder, mode of torch or copy they are then used in."""
 
 import copy
+import errno
 import json
 import pickle
 import shutil
@@ -15,6 +16,7 @@ from torch import Tensor
 
 import sfumato
 from sfumato.errors import FormatError
+from sfumato.interop.inspect import describe
 from sfumato.system import System
 
 diffusers = pytest.importorskip("diffusers")
@@ -143,3 +145,21 @@ def test_a_textual_inversion_of_several_vectors_is_read_as_diffusers_does(saved:
             theirs = pipe.encode_prompt(prompt, "cpu", 1, False)[0]
         told = system.conditioner([prompt]).tokens
         assert told is not None and float((told - theirs).abs().max()) < 1e-5
+
+
+def test_a_closed_folder_is_an_error_of_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    for look in (opened, describe):
+        with pytest.raises(FormatError, match="cannot read .*: Permission denied; see that it is there, and yours"):
+            look(folder)
+
+
+def test_a_folder_in_the_place_of_weights_is_an_error_of_ours(folder: Path) -> None:
+    path = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(FormatError, match="vae holds no weights in safetensors"):
+        opened(folder)

@@ -26,6 +26,7 @@ SAID = ("prediction_type", "beta_schedule", "beta_start", "beta_end", "timestep_
 """Of a scheduler's configuration, what people ask for."""
 
 
+@files.readable("what is inspected")
 def describe(where: str | Path) -> list[tuple[str, Any]]:
     """Names of facts and what they are, for a folder in the layout of diffusers, the name of a repository on the Hub
     that is in the cache, or a single file: components, how the checkpoint says that it is drawn from and how it is
