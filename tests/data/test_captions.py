@@ -158,6 +158,11 @@ def test_text_is_read_as_editors_save_it(folder: Fill, encoding: str, ends: str)
     ("files", "text"),
     [
         ({"metadata.jsonl": b" " * 3_000}, r"metadata\.jsonl: expected at most 2,000 bytes"),
+        (
+            {"metadata.csv": b"x\n" * 500},
+            r"metadata\.csv: expected at most 400 lines for 1 picture, came 500; take out",
+        ),
+        ({"metadata.csv": b"x" * 600}, r"metadata\.csv line 1: expected at most 500 characters, came 600"),
         ({"metadata.csv": b"a\n" * 1_500}, r"metadata\.csv: expected at most 2,000 bytes"),
         (
             {"metadata.json": b"[" + b"{}," * 120 + b"{}]"},
@@ -177,7 +182,7 @@ def test_texts_are_bounded_before_they_are_worked_on(
     folder: Fill, monkeypatch: pytest.MonkeyPatch, files: dict[str, object], text: str
 ) -> None:
     bounds = {"captions.MAX_METADATA_BYTES": 2_000, "captions.MAX_CAPTIONS": 50, "rows.MAX_ROW": 500}
-    for name, bound in (bounds | {"rows.MAX_VALUES": 200}).items():
+    for name, bound in (bounds | {"rows.MAX_VALUES": 200, "captions.SPARE_LINES": 300}).items():
         monkeypatch.setattr(f"sfumato.data.{name}", bound)
     with pytest.raises(DataError, match=text):
         open_source(folder({"a.png": None, **files}))

@@ -16,6 +16,9 @@ MAX_METADATA_BYTES = 50_000_000
 MAX_TEXT_BYTES = 2**18
 MAX_ALL_BYTES = 2**28
 MAX_CAPTIONS = 1_000
+MAX_LINES = 100
+"""Of metadata, a picture; beside `SPARE_LINES`, which may be of pictures that are absent."""
+SPARE_LINES = 100_000
 
 Files = Mapping[str, Callable[[int], bytes]]
 """Every path, with its reader, which is given the most bytes that it may return."""
@@ -89,7 +92,12 @@ def _add_metadata(path: str, texts: _Texts, find: Callable[[str], str | None], f
     folder, name = posixpath.split(path)
     absent, first = 0, []
     place = ""
-    for place, row in read_rows(texts.read(path, MAX_METADATA_BYTES), name.casefold(), brief(path)):
+    text = texts.read(path, MAX_METADATA_BYTES)
+    lines, most = text.count("\n"), SPARE_LINES + MAX_LINES * len(found)
+    if lines > most:
+        wanted = f"expected at most {most:,} lines for {count(len(found), 'picture')}, came {lines:,}"
+        raise DataError(f"{brief(path)}: {wanted}; take out the rows of absent pictures")
+    for place, row in read_rows(text, name.casefold(), brief(path)):
         named, own = _row(row, place)
         picture = find(posixpath.join(folder, named))
         if picture is None:

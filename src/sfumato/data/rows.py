@@ -14,7 +14,7 @@ from sfumato.wording import QUOTED, brief, count, few, shortened
 METADATA = ("metadata.csv", "metadata.json", "metadata.jsonl")
 MAX_ROW = 2**20
 # A list of them all is held at once: an empty object of three characters takes a hundred bytes.
-MAX_VALUES = 10**6
+MAX_VALUES = 400_000
 
 Row = tuple[str, dict[str, Any]]
 
@@ -36,8 +36,7 @@ def _json_lines(text: str, shown: str) -> Iterator[Row]:
     line, last = 1, 0
     for found in re.finditer(r"\S[^\n]*", text):
         line, last = line + text.count("\n", last, found.start()), found.start()
-        if len(found[0]) > MAX_ROW:
-            raise DataError(f"{shown} line {line}: expected at most {MAX_ROW:,} characters, came {len(found[0]):,}")
+        _check_length(found, f"{shown} line {line}")
         yield f"{shown} line {line}", _object(_parsed(found[0], shown, f" in line {line}"), f"{shown} line {line}")
 
 
@@ -63,8 +62,7 @@ def _json_rows(text: str, shown: str) -> Iterator[Row]:
 
 
 def _csv_rows(text: str, shown: str) -> Iterator[Row]:
-    lines = (found[0] for found in re.finditer(r"[^\n]*\n|[^\n]+", text))
-    reader = csv.reader(lines, strict=True, skipinitialspace=True)
+    reader = csv.reader(_lines(text, shown), strict=True, skipinitialspace=True)
     header: list[str] | None = None
     line = 1
     try:
@@ -84,6 +82,17 @@ def _csv_rows(text: str, shown: str) -> Iterator[Row]:
         raise DataError(
             f"{shown} line {line}: expected fields with closed quotes, came {error}; mend or remove it"
         ) from error
+
+
+def _lines(text: str, shown: str) -> Iterator[str]:
+    for line, found in enumerate(re.finditer(r"[^\n]*\n|[^\n]+", text), start=1):
+        _check_length(found, f"{shown} line {line}")
+        yield found[0]
+
+
+def _check_length(found: re.Match[str], place: str) -> None:
+    if (length := found.end() - found.start()) > MAX_ROW:
+        raise DataError(f"{place}: expected at most {MAX_ROW:,} characters, came {length:,}; shorten it")
 
 
 def _header(fields: list[str], place: str) -> list[str]:
