@@ -41,25 +41,6 @@ def test_everything_known_of_a_picture_stays_with_it(folder: Fill) -> None:
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-@pytest.mark.parametrize("n", [1000, pytest.param(20_000, marks=pytest.mark.release)])
-def test_a_folder_with_five_percent_broken_files(folder: Fill, n: int) -> None:
-    whole = [picture(i) for i in range(7)]
-    broken = [
-        b"",
-        whole[0][:60],
-        b"I am text",
-        bytes.fromhex("89504e470d0a1a0a") + b"\xff" * 40,
-        encode(noise(4, 4), "PPM"),
-    ]
-    files = {f"{i:05}.png": broken[i // 20 % 5] if i % 20 == 7 else whole[i % 7] for i in range(n)}
-    pictures = prepare(open_source(folder(files)), size=(4, 4))
-    good = [name for i, name in enumerate(files) if i % 20 != 7]
-    assert list(pictures.names) == good
-    assert [one.name for one in pictures.skipped] == [name for i, name in enumerate(files) if i % 20 == 7]
-    expected = np.stack([to_array(noise(8, 8, seed=int(name[:5]) % 7), size=(4, 4), channels=3) for name in good])
-    np.testing.assert_array_equal(pictures.pixels, expected)
-
-
 def test_nothing_left_is_an_error_with_the_first_reasons(folder: Fill) -> None:
     source = open_source(folder({f"{i}.png": b"" for i in range(5)}))
     came = (
