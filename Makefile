@@ -1,6 +1,6 @@
 # Every command sets itself up: on a fresh clone, any of them is the first.
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-train test check docs format clean
+.PHONY: help demo demo-train test mutants check docs format clean
 
 bin := .venv/bin
 pip := $(bin)/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -18,6 +18,10 @@ demo-train: .venv/ready ## train a model of handwritten digits and draw with it:
 test: .venv/ready-dev ## run the tests
 	$(bin)/pytest -n 2
 
+mutants: .venv/ready-dev ## how many small faults in the mathematics the tests see: a sample, before a release
+	$(pip) mutmut
+	$(bin)/python tests/mutants.py
+
 check: .venv/ready-dev ## formatting, lint, types, the floors of the house, the documentation
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
@@ -33,7 +37,7 @@ format: .venv/ready-dev ## put the code into its form
 	$(bin)/ruff check --fix .
 
 clean: ## remove what was built, and the virtual environment
-	rm -rf .venv build dist docs/_build docs/_generated .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist mutants docs/_build docs/_generated .pytest_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
 	python3 -m venv .venv

@@ -353,6 +353,13 @@ def test_churn_is_for_the_noise_it_is_meant_for_and_never_beyond_the_last() -> N
     assert level.sigma.tolist() == pytest.approx([0.033, 0.55, 66.0, 80.0])
 
 
+@pytest.mark.parametrize("rule", [Euler, Heun])
+def test_churn_may_be_all_that_edm_lets_it(rule: Any) -> None:
+    now = EDM()(torch.tensor([2.0], dtype=torch.float64))
+    _, level = rule(churn=math.sqrt(2) - 1).raised(EDM(), column(0.0), now, Always())
+    assert level.sigma.item() == pytest.approx(2 * math.sqrt(2), rel=1e-12)
+
+
 @pytest.mark.parametrize("bound", [0.05, 0.3, 1.1, 50.0, 60.7])
 def test_churn_counts_its_bounds_in(bound: float) -> None:
     """`S_tmin ≤ t ≤ S_tmax` (EDM, algorithm 2)."""

@@ -156,6 +156,12 @@ def test_seeds_do_not_collide() -> None:
     assert len(seeds) == len(grid) and all(0 <= seed < 2**63 for seed in seeds)
 
 
+def test_a_single_number_is_mixed_as_the_published_splitmix64() -> None:
+    """Its first outputs from the seeds 0 and 1234567 (Steele, Lea & Flood, 2014; prng.di.unimi.it/splitmix64.c)."""
+    assert mix(0) == 0xE220A8397B1DCDAF >> 1
+    assert mix(1234567) == 6457827717110365317 >> 1
+
+
 def test_the_order_and_the_number_of_numbers_count() -> None:
     few = [mix(), mix(0), mix(0, 0), mix(0, 0, 0), mix(1), mix(1, 0), mix(0, 1), mix(1, 0, 0), mix(0, 1, 0)]
     assert len(set(few)) == len(few)

@@ -36,5 +36,5 @@ class Flow:
     def inverse(self, logsnr: Tensor) -> Tensor:
         λ = logsnr.to("cpu", torch.float64).reshape(-1)
         # sigma/alpha = shift·t/(1 − t), so t is a sigmoid of its logarithm
-        t = torch.sigmoid(-λ / 2 - math.log(self.shift)).clamp(self.first, self.last)
+        t = torch.sigmoid(-λ / 2 - math.log(self.shift)).clamp(min=self.first)
         return t.masked_fill(λ == math.inf, self.clean)
