@@ -48,11 +48,20 @@ def joined(ours: str, theirs: Sequence[str], bias: bool = True) -> list[Entry]:
         return Entry(
             f"{ours}.{name}",
             tuple(f"{one}.{name}" for one in theirs),
-            lambda tensors: torch.cat(list(tensors)),
+            _side_by_side,
             lambda tensor: [part.contiguous() for part in tensor.chunk(len(theirs))],
         )
 
     return [entry(name) for name in ("weight", "bias")[: 1 + bias]]
+
+
+def _side_by_side(tensors: Sequence[Tensor]) -> Tensor:
+    if not tensors[0].is_meta:
+        return torch.cat(list(tensors))
+    # torch's own cat of tensors without numbers imports its compiler first, which takes a second
+    if len({tensor.shape[1:] for tensor in tensors}) > 1:
+        raise RuntimeError(f"{[list(tensor.shape) for tensor in tensors]} do not fit side by side")
+    return tensors[0].new_empty((sum(map(len, tensors)), *tensors[0].shape[1:]))
 
 
 def transposed(ours: str, theirs: str) -> Entry:

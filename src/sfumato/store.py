@@ -18,7 +18,7 @@ from sfumato.wording import shortened
 STEMS = ("diffusion_pytorch_model", "model")
 """What files of weights are called, of diffusers and of transformers."""
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-HELD = 64 * 2**20
+HELD = 32 * 2**20
 """Bytes read from a file before it is mapped anew, so that what was read and dropped need not stay in memory."""
 
 

@@ -3,6 +3,8 @@
 import copy
 import pickle
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -76,6 +78,15 @@ def test_opening_and_all_that_hangs_on_shapes_reads_no_weight(saved: Path, read:
     assert read == []
     drawn(system)
     assert any("mid_block.resnets" in name for name in read) and system.fingerprint() == known
+
+
+@pytest.mark.parametrize("family", ["sd", "dit"])
+def test_opening_imports_no_compiler(saved: Path, tmp_path: Path, family: str) -> None:
+    if family == "dit":
+        pipelines.dit().save_pretrained(tmp_path / "dit")
+    where = str(saved if family == "sd" else tmp_path / "dit")
+    code = f"import sys, sfumato; sfumato.load({where!r}, 'cpu', 'bfloat16'); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_codec_is_read_when_a_picture_is_decoded(saved: Path, read: list[str]) -> None:

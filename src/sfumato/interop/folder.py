@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ class Component:
 
     def weights(self) -> Weights:
         """Its weights. Raises `FormatError` where they are pickled, incomplete or missing."""
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> Weights:
         return Weights(weight_files(self.folder))
 
     def entries(self, entries: list[Entry]) -> list[Entry]:
