@@ -315,7 +315,7 @@ def copied(opened: Callable[[str], Opened], tmp_path: Path, **changes: dict[str,
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model_index": {"unet": ["diffusers", "FluxTransformer2DModel"]}}, "FluxTransformer2DModel, which is not"),
+        ({"model_index": {"unet": ["diffusers", "FluxTransformer2DModel"]}}, "FluxTransformer2DModel', which is not"),
         ({"unet__config": {"cross_attention_dim": 24}}, "network has 24 for tokens, and its other components 16"),
         ({"unet__config": {"latents": 3}}, "'latents'"),
         ({"unet__config": {"layers_per_block": 2}}, r"is not whole: 'down_blocks\.0\.attentions\.1"),

@@ -204,7 +204,7 @@ def test_shards_are_read_as_one(tmp_path: Path) -> None:
     [
         ({"a": "model-00001-of-00002.safetensors", "b": "model-00001-of-00002.safetensors"}, "disagree about 'b'"),
         ({"a": "model-00001-of-00002.safetensors"}, None),
-        ({"a": "model-00003-of-00003.safetensors"}, "model-00003-of-00003.safetensors, which is not there"),
+        ({"a": "model-00003-of-00003.safetensors"}, "model-00003-of-00003.safetensors', which is not there"),
         ({"a": "../../secret.safetensors"}, "which is not there"),
         ({"a": 3}, "no weight_map"),
     ],
