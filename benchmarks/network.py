@@ -21,6 +21,7 @@ from typing import get_args
 import diffusers
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
+from report import place, put
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
@@ -69,17 +70,17 @@ def main() -> None:
     peaks = list(convolutions(device, (1,) if given.quick else (8, 32) if device.type == "cpu" else (64, 512)))
     sides = [entry for name in NETWORKS for entry in networks(name, device, batch, train_batch)]
     programs = [Entry(command, "", "", 0, partial(execute, command)) for command in STARTS]
-    for _ in range(rounds + 1):
+    where, report = place(device), ""
+    for turn in range(rounds + 1):
         for entry in (*peaks, *sides, *programs):
             entry.turns.append(clock(entry.run, least=0.0 if given.quick else 0.3))
-
-    head = f"{machine.name(device)}; torch {torch.__version__}, diffusers {diffusers.__version__}; rounds: {rounds}."
-    starts = table(("process", "ms"), [(f"`{entry.what}`", f"{entry.ms:.0f}") for entry in programs])
-    report = "\n\n".join((head, speeds(peaks, sides), starts))
+        if turn:  # so a run that is broken off leaves the rounds that it made
+            head = f"{where}; torch {torch.__version__}, diffusers {diffusers.__version__}; rounds: {turn}."
+            starts = table(("process", "ms"), [(f"`{entry.what}`", f"{entry.ms:.0f}") for entry in programs])
+            report = "\n\n".join((head, speeds(peaks, sides), starts))
+            put(given.markdown, MARK, report)
+            print(f"round {turn} of {rounds} is done", file=sys.stderr)
     print(report)
-    if given.markdown:
-        prose = given.markdown.read_text("utf-8").partition(MARK)[0] if given.markdown.exists() else ""
-        given.markdown.write_text(f"{prose}{MARK}\n\n{report}\n", "utf-8")
 
 
 def convolutions(device: torch.device, batches: Sequence[int]) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ A task says the `side`, the `part` that is measured, the `folder` of the checkpo
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,10 @@ class Side(Protocol):
     def open(self, folder: str, precision: str | None) -> None: ...
     def weights(self) -> int:
         """Bytes of weights in use."""
+        ...
+
+    def numbers(self) -> int:
+        """How many numbers they are."""
         ...
 
     def picture(self, side: int, steps: int | None) -> Any:
@@ -51,9 +55,14 @@ class Sfumato:
         self.system = self._load(folder, precision=precision)
 
     def weights(self) -> int:
-        parts = self.system._parts().values()
-        towers = self.system.conditioner.towers  # pyright: ignore
-        return sum(weight.nbytes for part in (*parts, *towers) for weight in part.state_dict().values())
+        return sum(weight.nbytes for weight in self._all())
+
+    def numbers(self) -> int:
+        return sum(weight.numel() for weight in self._all())
+
+    def _all(self) -> Iterator[Any]:
+        for part in (*self.system._parts().values(), *self.system.conditioner.towers):  # pyright: ignore
+            yield from part.state_dict().values()
 
     def picture(self, side: int, steps: int | None) -> Any:
         asked: dict[str, Any] = {} if steps is None else {"sampler": "ddim", "steps": steps, "guidance": GUIDANCE}
@@ -89,8 +98,15 @@ class Diffusers:
         self.pipe.set_progress_bar_config(disable=True)
 
     def weights(self) -> int:
-        parts = [part for part in self.pipe.components.values() if isinstance(part, self._torch.nn.Module)]
-        return sum(weight.nbytes for part in parts for weight in part.parameters())
+        return sum(weight.nbytes for weight in self._all())
+
+    def numbers(self) -> int:
+        return sum(weight.numel() for weight in self._all())
+
+    def _all(self) -> Iterator[Any]:
+        for part in self.pipe.components.values():
+            if isinstance(part, self._torch.nn.Module):
+                yield from part.parameters()
 
     def picture(self, side: int, steps: int | None) -> Any:
         asked: dict[str, Any] = {}
@@ -163,9 +179,10 @@ def memory(tool: Side, task: dict[str, Any]) -> dict[str, Any]:
     device = machine.pick_device()
     before = psutil.Process().memory_info().rss if device.type == "cpu" else 0
     tool.open(task["folder"], task["precision"])
-    weights, opened = tool.weights(), machine.used(device)
+    opened = machine.used(device)
     tool.picture(task["size"], task["steps"])
-    return {"before": before, "weights": weights, "opened": opened, "drawn": machine.used(device)}
+    drawn = machine.used(device)
+    return {"before": before, "opened": opened, "drawn": drawn, "weights": tool.weights(), "numbers": tool.numbers()}
 
 
 def step(tool: Side, task: dict[str, Any]) -> dict[str, Any]:
@@ -194,11 +211,13 @@ def about(tool: Side, task: dict[str, Any]) -> dict[str, Any]:
     """The machine and the versions."""
     from importlib.metadata import version
 
+    from report import place
+
     from sfumato import machine
 
     device = machine.pick_device()
     names = ("torch", "diffusers", "transformers")
-    said = f"{machine.name(device)}; {', '.join(f'{name} {version(name)}' for name in names)}"
+    said = f"{place(device)}; {', '.join(f'{name} {version(name)}' for name in names)}"
     return {"machine": said, "bfloat16": machine.fast_bfloat16(device.type)}
 
 

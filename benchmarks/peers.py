@@ -5,8 +5,10 @@ turns, and a figure is the median of its rounds, the first of which is left out:
 as it comes, but that `step` and `memory` draw with DDIM at guidance 7.5 on both. The parts:
 
 - load: seconds until the checkpoint is open, alone and with Python's start and the imports; and until a small picture
-  of one step is drawn, since weights that were only mapped into memory have then been read;
-- memory: the most that opening, and a picture of two steps, add to a process, beside the weights in use;
+  of one step is drawn, since weights that were only mapped into memory have then been read. Each side as it comes, and
+  both in bfloat16;
+- memory: the most that opening, and a picture of two steps, add to a process, beside the weights in use; and what a
+  small picture in bfloat16 adds, beside the weights if all of them were bfloat16;
 - step: seconds of a guided step, both halves; in float32, and in bfloat16 where the machine is fast in it;
 - picture: seconds of a picture at each side's own defaults, in half as many rounds;
 - exact: the largest difference of the same picture: 20 steps of DDIM, guidance 7.5, small, values in [0, 1].
@@ -22,6 +24,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median, pstdev
 from typing import Any
+
+from report import put
 
 HERE = Path(__file__).parent
 MARK = "<!-- the rest is written by benchmarks/peers.py -->"
@@ -52,13 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def measure(part: str, rounds: int, **more: Any) -> Figures:
         return turns({"precision": None, **task, "part": part, **more}, rounds)
 
-    rows = [row for part in given.parts for row in PARTS[part](measure, given.rounds, precisions)]
-    width = task["size"]
-    report = f"{head['machine']}; pictures of {width}×{width}; rounds: {given.rounds}.\n\n{table(rows)}"
+    width, rows, report = task["size"], list[Row](), ""
+    for row in (row for part in given.parts for row in PARTS[part](measure, given.rounds, precisions)):
+        rows.append(row)
+        print(*row, sep=" | ", file=sys.stderr)
+        report = f"{head['machine']}; pictures of {width}×{width}; rounds: {given.rounds}.\n\n{table(rows)}"
+        put(given.markdown, MARK, report)  # row by row: a run that is broken off leaves those that it has
     print(report)
-    if given.markdown:
-        prose = given.markdown.read_text("utf-8").partition(MARK)[0] if given.markdown.exists() else ""
-        given.markdown.write_text(f"{prose}{MARK}\n\n{report}\n", "utf-8")
 
 
 def options() -> argparse.ArgumentParser:
@@ -114,6 +118,9 @@ def load(measure: Measure, rounds: int, precisions: Sequence[str]) -> Iterator[R
     yield compared("load: libraries imported → checkpoint open, s", found, "open")
     yield compared("load: start of Python → checkpoint open, s", found, "process")
     yield compared("load: libraries imported → a small picture of one step, s", found, "first")
+    found = measure("load", rounds, precision="bfloat16", small=SMALL["load"])
+    yield compared("load: opening in bfloat16, s", found, "open")
+    yield compared("load: first small picture in bfloat16, s", found, "first")
 
 
 def memory(measure: Measure, rounds: int, precisions: Sequence[str]) -> Iterator[Row]:
@@ -123,6 +130,10 @@ def memory(measure: Measure, rounds: int, precisions: Sequence[str]) -> Iterator
     for what, key in (("opening", "opened"), ("opening and a picture", "drawn")):
         added = {side: {key: max(one[key] - one["before"], 0)} for side, one in found.items()}
         yield compared(f"memory: peak of {what}, × the weights", added, key, weights)
+    found = measure("memory", 0, precision="bfloat16", size=SMALL["load"], steps=1)
+    halves = {side: 2 * one["numbers"] for side, one in found.items()}
+    added = {side: {"drawn": one["drawn"] - one["before"]} for side, one in found.items()}
+    yield compared("memory: peak memory over bf16 weights, of a small picture in bfloat16", added, "drawn", halves)
 
 
 def step(measure: Measure, rounds: int, precisions: Sequence[str]) -> Iterator[Row]:

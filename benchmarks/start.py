@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from peer_checkpoint import INDEX, SCHEDULE, tokenizer
 from peers import CACHE, MERGES, SIDES, table
+from report import place, put
 
-from sfumato import load, machine
-from sfumato.files import write_bytes, write_json
+from sfumato import load
+from sfumato.files import write_json
 
 MARK = "<!-- the rest is written by benchmarks/start.py -->"
 PROMPT = "a cat in a hat, 3D style"
@@ -42,17 +43,20 @@ def main() -> None:
     if not (folder / "model_index.json").is_file():
         print(f"writing a checkpoint to {folder}", file=sys.stderr)
         write(folder, given.merges if given.merges.is_file() else None)
-    rows = [row(number, given.model, folder, given.rounds) for number in given.numbers]
     system = load(given.model)
     drawn = system.settings
-    rows.append(("parameters of the network, M", million(system.denoiser.network), theirs(folder), ""))
-    rows.append(("steps, guidance", f"{drawn.steps}, {drawn.guidance:g}", "50, 7.5", ""))
+    about = [
+        ("parameters of the network, M", million(system.denoiser.network), theirs(folder), ""),
+        ("steps, guidance", f"{drawn.steps}, {drawn.guidance:g}", "50, 7.5", ""),
+    ]
     heads = "empty process → saved pictures, s", *SIDES, "diffusers ÷ Sfumato"
-    report = f"{machine.name(system.device)}; rounds: {given.rounds}.\n\n{table(rows, heads)}"
+    head, rows, report = f"{place(system.device)}; rounds: {given.rounds}.", list[Row](), ""
+    for number in given.numbers:
+        rows.append(row(number, given.model, folder, given.rounds))
+        print(*rows[-1], file=sys.stderr)
+        report = f"{head}\n\n{table([*rows, *about], heads)}"
+        put(given.markdown, MARK, report)
     print(report)
-    if given.markdown:
-        prose = given.markdown.read_text("utf-8").partition(MARK)[0] if given.markdown.exists() else ""
-        write_bytes(given.markdown, f"{prose}{MARK}\n\n{report}\n".encode())
 
 
 def options() -> argparse.ArgumentParser:

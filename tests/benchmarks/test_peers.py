@@ -35,7 +35,7 @@ class Processes:
         found = {
             "about": {"machine": "a machine; torch 9", "bfloat16": True},
             "load": {"open": times * turn, "process": 10 * times, "first": 7 * times},
-            "memory": {"before": 1e9, "weights": 4e9, "opened": (1 + 4 * times) * 1e9, "drawn": 13e9},
+            "memory": {"before": 1e9, "weights": 4e9, "numbers": 1e9, "opened": (1 + 4 * times) * 1e9, "drawn": 13e9},
             "step": {"step": 3 * times},
             "picture": {"picture": 60 * times, "defaults": f"{task['side']}'s own"},
             "exact": {"values": [0.5, 0.25 * times, 1.0]},
@@ -62,6 +62,8 @@ def test_all_parts(peers: ModuleType, tmp_path: Path, monkeypatch: pytest.Monkey
     assert found["load: start of Python → checkpoint open, s"] == ["10", "20", "2.00"]
     assert found["memory: peak of opening, × the weights"] == ["1", "2", "2.00"]
     assert found["memory: peak of opening and a picture, × the weights"] == ["3", "3", "1.00"]
+    assert found["load: first small picture in bfloat16, s"] == ["7", "14", "2.00"]
+    assert found["memory: peak memory over bf16 weights, of a small picture in bfloat16"] == ["6", "6", "1.00"]
     assert found["step: guided, bfloat16, s"] == ["3", "6", "2.00"]
     assert found["picture: the defaults"] == ["Sfumato's own", "diffusers's own", ""]
     assert found["exact: largest difference"] == ["2.5e-01", "", ""]
