@@ -110,8 +110,8 @@ class ScaledLinear(Table):
     beta_end: float = 0.012
 
     def betas(self) -> Tensor:
-        roots = [max(beta, 0.0) ** 0.5 for beta in (self.beta_start, self.beta_end)]  # what is below 0 is refused as 0
-        return torch.linspace(*roots, self.T, dtype=torch.float64) ** 2
+        start, end = (max(beta, 0.0) ** 0.5 for beta in (self.beta_start, self.beta_end))  # below 0 is refused as 0
+        return torch.linspace(start, end, self.T, dtype=torch.float64) ** 2
 
 
 @dataclass(frozen=True)
