@@ -36,13 +36,14 @@ import sfumato
 from sfumato.codec import Pixels
 from sfumato.data.decode import decode
 from sfumato.data.transform import to_array
+from sfumato.disk import check_writable, replacing
 from sfumato.errors import DataError, InputError, SfumatoError
 from sfumato.evaluate import probe
 from sfumato.evaluate.distance import frechet
 from sfumato.evaluate.features import features
 from sfumato.evaluate.neighbours import nearest, retrieval, spread
 from sfumato.evaluate.quality import psnr, ssim
-from sfumato.files import check_writable, replacing, write_bytes, write_json
+from sfumato.files import write_bytes, write_json
 from sfumato.nn.mobilenet import MobileNet
 from sfumato.samples import to_image
 from sfumato.system import System

@@ -7,10 +7,12 @@ import pytest
 import torch
 from tokenizers import Tokenizer as Backend
 
+from sfumato import files
 from sfumato.condition import Conditioner, TokenIds, fit_tokenizer
 from sfumato.errors import FormatError, InputError
 from sfumato.nn.text import TextTransformer, WithText
 from sfumato.nn.unet import UNet
+from sfumato.train.recipe import MOST_PIECES
 
 CAPTIONS = ["a cat in a hat", "a Cat in a house", "the cat sat", "grinning 🐱"] * 5
 FITTED = fit_tokenizer(CAPTIONS, 300)
@@ -95,3 +97,10 @@ def test_pieces_numbered_beyond_all_count_as_so_many() -> None:
     said = json.loads(FITTED)
     said["model"]["vocab"]["a"] = 4_000_000_000
     assert TokenIds(json.dumps(said)).vocabulary == 4_000_000_001
+
+
+def test_the_largest_vocabulary_of_a_recipe_can_be_read_back() -> None:
+    """As its tokenizer.json spells it: each token with its number, each merge of two."""
+    pieces = {f"t{i}": i for i in range(MOST_PIECES)}
+    model = {"vocab": pieces, "merges": [["a", "b"]] * MOST_PIECES}
+    assert files.parse_json(json.dumps({"model": model}).encode(), "tokenizer.json")["model"]["vocab"] == pieces

@@ -47,6 +47,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Dropped = Annotated[float, Field(ge=0, lt=1)]
 Memory = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+MOST_PIECES = 2**16
+"""Of a vocabulary: one of more would be JSON of more values than `files` reads."""
 Weighing = Annotated[float, Field(ge=0)]
 
 
@@ -101,7 +103,7 @@ class ConditionRecipe(Table):
     dropout: Dropped = 0.1
     encoder: Annotated[TextEncoder, part_field(TEXT_ENCODERS, _encoder)] = MiniLM()
     length: Count = 32
-    vocabulary: Count = 4096
+    vocabulary: Annotated[int, Field(ge=1, le=MOST_PIECES)] = 4096
     width: Count = 256
     layers: Count = 4
     heads: Count = 4
