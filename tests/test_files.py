@@ -370,7 +370,7 @@ def test_what_killed_writers_left_is_cleared_and_nothing_of_others(path: Path) -
     left(path.parent / "folder").mkdir()
     disk.clear_parts(path.parent)
     assert [one.exists() for one in ours] == [False, True], "in the folder itself"
-    disk.clear_parts(path.parent, alone=True)
+    disk.clear_parts(inner, alone=True)
     assert not ours[1].exists() and all(one.read_bytes() == NEW for one in of_others)
     assert (path.parent / ".x.part").is_dir() and left(path.parent / "folder").is_dir()
 

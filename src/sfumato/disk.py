@@ -130,10 +130,10 @@ def unwritable(path: Path, error: OSError, size: int | None = None) -> StorageEr
 def clear_parts(folder: Path, alone: bool = False) -> None:
     """Remove what killed writers of ours left in `folder`, and nothing else.
 
-    With `alone`, nobody but this process writes in or below it, as its lock says: what other machines and processes
-    of this one's number left is then removed as well, and below it too.
+    With `alone`, nobody but this process writes there, as a lock says: what other machines and processes
+    of this one's number left is then removed as well.
     """
-    _clear(folder.rglob(".*.part") if alone else folder.glob(".*.part"), alone=alone)
+    _clear(folder.glob(".*.part"), alone=alone)
 
 
 def check_writable(folder: Path) -> None:

@@ -36,8 +36,10 @@ def write_bytes(path: Path, data: bytes, new: bool = False) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write `value` as JSON for people to read, whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """Write `value` as JSON for people to read, whole or not at all. What is no Unicode, as in a path of other bytes,
+    is escaped and comes back as it was."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode(errors="backslashreplace"))  # \udcff, which is how JSON spells it too
 
 
 def read_json(path: Path, finite: bool = False) -> dict[str, Any]:

@@ -5,9 +5,12 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -27,10 +30,13 @@ from small_runs import (
 )
 
 from sfumato import files
+from sfumato.data import prepare
 from sfumato.errors import FormatError, InputError, ResumeError, StorageError
 from sfumato.train import checkpoint
 from sfumato.train.log import Log
+from sfumato.train.monitor import Quiet
 from sfumato.train.plan import Budget
+from sfumato.train.record import CACHE
 from sfumato.train.signals import Stopper
 
 HARD = (
@@ -129,6 +135,55 @@ def test_a_run_may_go_on_further_than_was_asked_at_first(data: Path, tmp_path: P
     assert last_step(out) >= 3
 
 
+class Death(BaseException):
+    """What nothing catches."""
+
+
+def dies(*_: Any, **__: Any) -> None:
+    raise Death
+
+
+@pytest.mark.parametrize("missing", ["all", "json", "older", "sheet"])
+def test_a_run_that_ended_between_its_last_checkpoint_and_its_system_is_finished(
+    missing: str, data: Path, tmp_path: Path
+) -> None:
+    begin(data, tmp_path / "once", "train.save_minutes=0", steps=2)
+    out = tmp_path / "run"
+    begin(data, out, "train.save_minutes=0", steps=1)
+    older = shutil.copytree(out / "system", tmp_path / "older")
+    begin(None, out, resume=True, steps=2)
+    if missing == "sheet":
+        (out / "samples" / "step-000000002.png").unlink()
+    elif missing == "json":
+        (out / "system" / "system.json").unlink()
+    else:
+        shutil.rmtree(out / "system")
+        shutil.rmtree(out / "samples")
+        if missing == "older":
+            shutil.copytree(older, out / "system")
+    before = everything(out / "checkpoints")
+    assert begin(None, out, resume=True, steps=2 if missing == "all" else 1).about["steps"] == 2
+    assert everything(out / "checkpoints") == before
+    for name in ("system", "samples"):
+        wanted = everything(tmp_path / "once" / name)
+        assert {key: everything(out / name).get(key) for key in wanted if "000001" not in key} == {
+            key: value for key, value in wanted.items() if "000001" not in key
+        }
+    with pytest.raises(InputError, match="has made 2 steps already, and 2 are asked for in all$"):
+        begin(None, out, resume=True, steps=2)
+
+
+def test_a_classifier_that_was_not_written_is_finished(data: Path, tmp_path: Path) -> None:
+    settings = ["train.batch=8", "network.width=8", "network.multipliers=[1]", "network.attention=[]"]
+    out, options = tmp_path / "run", {"recipe": "classifier", "settings": settings, "steps": 1}
+    begin(data, out, **options)
+    shutil.rmtree(out / "classifier")
+    begin(None, out, resume=True, steps=1)
+    assert (out / "classifier" / "classifier.json").exists()
+    with pytest.raises(InputError, match="has made 1 steps already"):
+        begin(None, out, resume=True, steps=1)
+
+
 def test_the_log_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     log = Log(tmp_path / "log.jsonl")
     log.cut(5)
@@ -201,7 +256,9 @@ def test_the_same_recipe_and_data_are_not_refused(run: Path, data: Path) -> None
 
 def test_other_data_is_refused(run: Path, tmp_path: Path) -> None:
     other = pictures_file(tmp_path / "other.npz", seed=1)
-    text = r"^this is not as the run was begun: fingerprint: [0-9a-f]{64} → [0-9a-f]{64}\. --accept-changes goes on all"
+    text = (
+        r"^this is not as the run was begun: the data: 24 pictures as before, but not the same ones, or not in the same"
+    )
     refused(run, text, data=other)
     refused(run, "came '.*none', which does not exist", InputError, data=tmp_path / "none")
 
@@ -210,7 +267,10 @@ def test_data_that_changed_in_its_place_is_refused(tmp_path: Path) -> None:
     place = pictures_file(tmp_path / "mine.npz")
     begin(place, tmp_path / "run", steps=1)
     pictures_file(place, n=23)
-    refused(tmp_path / "run", "this is not as the run was begun: fingerprint:")
+    text = (
+        r"begun: the data: 24 → 23 pictures \(fingerprint: [0-9a-f]{12} → [0-9a-f]{12}\)\. --accept-changes goes on all"
+    )
+    refused(tmp_path / "run", text)
 
 
 def test_pictures_repainted_in_their_place_are_refused(tmp_path: Path) -> None:
@@ -220,7 +280,9 @@ def test_pictures_repainted_in_their_place_are_refused(tmp_path: Path) -> None:
         Image.new("L", (8, 8), 20 * i).save(place / f"{i}.bmp")
     begin(place, out, steps=1)
     Image.new("L", (8, 8), 255).save(place / "3.bmp")
-    refused(out, r"not as the run was begun: contents: [0-9a-f]{64} → [0-9a-f]{64}\. --accept-changes goes on all")
+    refused(
+        out, r"the data: 8 pictures as before, but not the same ones, .* \(contents: [0-9a-f]{12} → [0-9a-f]{12}\)\."
+    )
     record = json.loads((out / "run.json").read_text())
     del record["contents"]  # as in a run that was begun before contents were on record
     (out / "run.json").write_text(json.dumps(record))
@@ -230,6 +292,67 @@ def test_pictures_repainted_in_their_place_are_refused(tmp_path: Path) -> None:
 
 def test_another_precision_is_refused(run: Path) -> None:
     refused(run, r"this is not as the run was begun: precision: float32 → bfloat16\.", precision="bfloat16")
+
+
+def test_a_run_is_gone_on_with_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its data, which was typed as a relative path, is recorded from the root on."""
+    pictures_file(tmp_path / "mine.npz")
+    monkeypatch.chdir(tmp_path)
+    begin("mine.npz", tmp_path / "run", steps=1)
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    begin(None, tmp_path / "run", resume=True, steps=2)
+    (tmp_path / "mine.npz").rename("mine.npz")
+    text = (
+        r"^the run's data was '.*mine\.npz', and is not there any more: say where it is now, as in sfumato train DATA"
+    )
+    refused(tmp_path / "run", text)
+    begin("mine.npz", tmp_path / "run", resume=True, steps=3)
+    begin(None, tmp_path / "run", resume=True, steps=4)
+
+
+def test_a_run_goes_on_in_its_own_precision(data: Path, tmp_path: Path) -> None:
+    for precision in ("bfloat16", "float32"):
+        out = tmp_path / precision
+        begin(data, out, precision=precision, steps=1)
+        begin(None, out, resume=True, precision=None, steps=2)
+        assert json.loads((out / "run.json").read_text())["precision"] == precision and last_step(out) == 2
+
+
+@pytest.mark.parametrize("way", ["below", "relative", "link", "linked data", "in it"])
+def test_data_that_the_runs_own_sheets_would_be_in_is_refused(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    for i in range(8):
+        (photos / "kind").mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 9 * i).save(photos / "kind" / f"{i}.png")
+    data, out = photos, photos / "run"
+    if way == "relative":
+        monkeypatch.chdir(photos / "kind")
+        data, out = Path(".."), Path("../run")
+    elif way == "link":
+        (photos / "more").symlink_to(tmp_path / "runs")
+        (tmp_path / "runs").mkdir()
+        out = tmp_path / "runs" / "one"
+    elif way == "linked data":
+        (tmp_path / "link").symlink_to(photos)
+        data = tmp_path / "link"
+    elif way == "in it":
+        begin(photos, tmp_path / "run", steps=1)
+        data, out = tmp_path / "run" / "samples", tmp_path / "run"
+    with pytest.raises(
+        InputError, match="so that sheets of samples would become data: choose a folder beside the data"
+    ):
+        begin(data, out, steps=2, resume=way == "in it")
+    assert way == "in it" or not out.exists()
+
+
+def test_a_hidden_folder_in_the_data_may_hold_a_run(tmp_path: Path) -> None:
+    for i in range(8):
+        Image.new("L", (8, 8), 9 * i).save(tmp_path / f"{i}.png")
+    begin(tmp_path, tmp_path / ".runs" / "one", steps=1)
+    begin(None, tmp_path / ".runs" / "one", resume=True, steps=2)
 
 
 def edit(run: Path, **values: Any) -> None:
@@ -265,6 +388,37 @@ def test_a_change_can_be_accepted(settings: list[str], options: dict[str, Any], 
 def test_a_change_that_the_checkpoint_does_not_fit_stays_refused(run: Path) -> None:
     text = r"does not fit this run: network\..* is (missing|\(.*\), not \(.*\))$"
     refused(run, text, settings=["network.width=16"], accept_changes=True)
+
+
+def test_a_change_that_is_accepted_is_said(run: Path) -> None:
+    lines: list[str] = []
+    monitor = Quiet()
+    monitor.say = lines.append  # type: ignore[method-assign]
+    edit(run, sfumato="0.0.1")
+    begin(None, run, resume=True, accept_changes=True, steps=3, monitor=monitor)
+    assert "note: accepted: sfumato: 0.0.1 → 0.1.0" in lines
+
+
+def test_a_resume_without_room_changes_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / "log.jsonl").write_text('{"step": 7}\n')
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=10))
+    refused(run, r"run needs 1 MB of space and there are 0 MB free: make room", StorageError)
+
+
+def test_a_run_that_fitted_the_disk_can_be_gone_on_with(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has written needs no room again: with as much as a state is, it goes on."""
+    out = tmp_path / "run"
+    begin(data, out, "train.save_minutes=0", steps=2)
+    state = newest(out).stat().st_size
+    used = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=state + 1000))
+    begin(None, out, resume=True, steps=3)
+    assert 14 / 4 * state > state + used * 0.9, "which all of it would not have fitted into"
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=state // 2))
+    with pytest.raises(StorageError, match="needs 1 MB"):
+        begin(None, out, resume=True, steps=4)
 
 
 def test_where_there_is_no_run_there_is_none_to_resume(tmp_path: Path) -> None:
@@ -305,6 +459,55 @@ def test_a_folder_with_only_the_rest_of_a_killed_start_may_be_used(data: Path, t
         left(out / name)
     begin(data, out, steps=1)
     assert last_step(out) == 1 and not list(out.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["pictures.npy", "letter.txt", "run.json.part"])
+def test_a_start_leaves_other_peoples_files_alone(name: str, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text("dear")
+    for where in (tmp_path / "none", data):
+        with pytest.raises(InputError):
+            begin(where, tmp_path / "mine", steps=1)
+        assert everything(tmp_path / "mine").keys() == {name}
+
+
+def test_hidden_files_do_not_make_a_folder_one_in_use_and_stay(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    (out / ".x.part").mkdir(parents=True)
+    for name in (".DS_Store", ".film.part", ".x.part/y"):
+        (out / name).write_text("mine")
+    with pytest.raises(InputError, match="does not exist"):
+        begin(tmp_path / "none", out, steps=1)
+    begin(data, out, steps=1)
+    begin(None, out, resume=True, steps=2)
+    assert last_step(out) == 2
+    assert all((out / name).read_text() == "mine" for name in (".DS_Store", ".film.part", ".x.part/y"))
+
+
+def test_a_start_that_fails_removes_what_it_made_and_no_more(data: Path, tmp_path: Path) -> None:
+    settings = ["data.background=[0,0,256]"]
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "empty", tmp_path / "a" / "b"):
+        with pytest.raises(InputError, match="background"):
+            begin(data, out, *settings, steps=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"] and not list((tmp_path / "empty").iterdir())
+
+
+def test_many_pictures_are_kept_under_a_name_of_our_own(data: Path, tmp_path: Path) -> None:
+    """What a start that was killed left of them does not stand in the way of another."""
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sfumato.train.run.prepare", partial(prepare, memory=0))
+        patch.setattr("sfumato.train.run._run", dies)
+        with pytest.raises(Death):
+            begin(data, out, steps=1)
+        assert not out.exists()
+        out.mkdir()
+        (out / CACHE).write_bytes(b"whole or half")
+        patch.undo()
+        patch.setattr("sfumato.train.run.prepare", partial(prepare, memory=0))
+        begin(data, out, steps=1)
+    assert np.load(out / CACHE).shape == (24, 1, 8, 8)
 
 
 def test_an_empty_folder_may_be_used(data: Path, tmp_path: Path) -> None:
@@ -410,10 +613,38 @@ def test_a_checkpoint_of_another_shape_is_refused(run: Path) -> None:
     refused(run, r"does not fit this run: average\.enter\.bias is \(9,\), not \(8,\)$")
 
 
-@pytest.mark.parametrize("about", [{}, {"format": 2, "step": 2}, {"format": 1}, {"format": 1, "step": "2"}])
+ODD: list[Any] = [None, "2", True, -3, 2.0, float("inf"), [2]]
+
+
+@pytest.mark.parametrize(
+    "about", [{}, {"format": 2, "step": 2}, {"format": 1}, *({"format": 1, "step": step} for step in ODD)], ids=str
+)
 def test_a_checkpoint_of_another_format_is_refused(about: dict[str, Any], run: Path) -> None:
     rewrite(newest(run), lambda held: None, about)
     refused(run, r"step-000000002\.safetensors is not a checkpoint that this version of Sfumato reads$")
+
+
+def test_a_checkpoint_under_the_name_of_another_is_refused(run: Path) -> None:
+    newest(run).rename(run / "checkpoints" / "step-000000003.safetensors")
+    refused(run, r"step-000000003\.safetensors is the checkpoint of step 2 by what it says: give it its own name back$")
+
+
+def test_files_of_other_names_are_no_checkpoints(run: Path) -> None:
+    for name in ("step-zzz.safetensors", "step-000000009.safetensors.bak", "step-٠٠٠٠٠٠٠٠٩.safetensors"):
+        (run / "checkpoints" / name).write_bytes(b"mine")
+    (run / "checkpoints" / "step-000000008.safetensors").mkdir()
+    begin(None, run, resume=True, steps=3)
+    assert last_step(run) == 3 and (run / "checkpoints" / "step-zzz.safetensors").read_bytes() == b"mine"
+
+
+def test_pictures_seen_are_counted_though_the_batch_changes(run: Path) -> None:
+    """Two steps of 8; three of 4 reach 28 pictures, which `images` asks for."""
+    system = begin(None, run, "train.batch=4", resume=True, accept_changes=True, images=27)
+    assert last_step(run) == 5 and system.about["pictures seen"] == 28
+    begin(None, run, resume=True, images=30)
+    assert last_step(run) == 6
+    rewrite(newest(run), lambda held: None, {"format": 1, "step": 6})
+    assert begin(None, run, resume=True, steps=7).about["pictures seen"] == 28, "of old ones by the batch"
 
 
 def test_a_bit_that_flipped_in_a_checkpoint_is_noticed(run: Path) -> None:
@@ -438,8 +669,8 @@ def test_a_checkpoint_runs_no_code(run: Path) -> None:
 def test_the_same_state_gives_the_same_bytes(run: Path, data: Path, tmp_path: Path) -> None:
     own = trainer(data, tmp_path / "other")
     own.resume(newest(run))
-    again = checkpoint.save(tmp_path / "again", own.step, own.network, own.average, own.optimizer)
-    assert own.step == 2 and digest(again) == digest(newest(run))
+    again = checkpoint.save(tmp_path / "again", own.step, own.network, own.average, own.optimizer, seen=own.seen)
+    assert own.step == 2 and own.seen == 16 and digest(again) == digest(newest(run))
 
 
 def test_old_checkpoints_go_only_when_the_new_one_is_there(

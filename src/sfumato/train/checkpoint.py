@@ -1,5 +1,8 @@
 """Checkpoints: everything that a resumed run needs, in one file that is whole or absent."""
 
+import json
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,10 @@ def save(
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
     memory: Tensor | None = None,
+    seen: int | None = None,
 ) -> Path:
-    """Write the state after `step` steps, then remove all but the newest `KEEP`. `memory` is that of the times."""
+    """Write the state after `step` steps, then remove all but the newest `KEEP`. `memory` is that of the times, `seen`
+    how many pictures were seen."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     for name, parameter in network.named_parameters():
@@ -32,21 +37,38 @@ def save(
     if memory is not None:
         tensors["memory"] = memory
     path = folder / f"step-{step:09d}.safetensors"
-    files.write_tensors(path, tensors, {"format": FORMAT, "step": step})
+    about = {"format": FORMAT, "step": step} | ({} if seen is None else {"pictures": seen})
+    files.write_tensors(path, tensors, about)
     for old in found(folder)[:-KEEP]:
         old.unlink(missing_ok=True)
     return path
 
 
 def found(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("step-*.safetensors"))
+    """The checkpoints in a folder, oldest first; files of other names are somebody else's."""
+    paths = [path for path in folder.glob("step-*.safetensors") if step_of(path) is not None and path.is_file()]
+    return sorted(paths, key=lambda path: (step_of(path), path.name))
+
+
+def step_of(path: Path) -> int | None:
+    """The step in a checkpoint's name; None if it is not that of one."""
+    match = re.fullmatch(r"step-(\d{9,18})\.safetensors", path.name, re.ASCII)
+    return None if match is None else int(match[1])
 
 
 def made(folder: Path) -> int:
     """The step of the newest checkpoint in a folder; −1 without any."""
-    steps = [path.stem.removeprefix("step-") for path in found(folder)]
-    return max((int(step) for step in steps if step.isdecimal()), default=-1)
+    paths = found(folder)
+    return -1 if not paths else step_of(paths[-1]) or 0
+
+
+def seen(path: Path, batch: int) -> int:
+    """How many pictures a checkpoint has seen; by the batch, where it does not say so."""
+    with suppress(FormatError, KeyError, TypeError, ValueError):
+        said = json.loads(files.read_header(path)["__metadata__"]["sfumato"])["about"]["pictures"]
+        if type(said) is int and said >= 0:
+            return said
+    return (step_of(path) or 0) * batch
 
 
 def load(
@@ -64,9 +86,11 @@ def load(
         tensors, about = files.read_tensors(path)
     except FormatError as error:
         raise FormatError(f"{error}; or delete it, and --resume goes on from the one before") from error
-    if about.get("format") != FORMAT or not isinstance(about.get("step"), int):
+    step = about.get("step")
+    if about.get("format") != FORMAT or type(step) is not int or step < 0:
         raise ResumeError(f"{path} is not a checkpoint that this version of Sfumato reads")
-    step = about["step"]
+    if step != step_of(path):
+        raise ResumeError(f"{path} is the checkpoint of step {step:,} by what it says: give it its own name back")
     parts = {"network": dict(network.state_dict()), "average": dict(average.state_dict())}
     if step > 0:
         parts |= {moment: learning(network) for moment in MOMENTS}

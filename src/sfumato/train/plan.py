@@ -1,7 +1,9 @@
 """What a training will cost, said before it starts."""
 
 import copy
+import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,9 +100,16 @@ def gflop(work: Work, t: float) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def disk_needed(parameters: int) -> int:
-    """Bytes at the most: the checkpoints kept and one being written (weights, average, two moments), two systems."""
-    return parameters * 4 * (4 * (checkpoint.KEEP + 1) + 2)
+def disk_needed(parameters: int, held: Sequence[Path] = ()) -> int:
+    """Bytes at the most: the checkpoints kept and one being written (weights, average, two moments), two systems.
+
+    What lies in the folders `held`, those of a run's checkpoints and of its product, needs no room any more; the
+    product is written anew beside itself only when the new checkpoint has taken the place of an old one.
+    """
+    system = 4 * parameters
+    most = 4 * system * (checkpoint.KEEP + 1)
+    there = sum(path.stat().st_size for folder in held for path in folder.glob("*.safetensors"))
+    return most + system - min(there, most - 3 * system) if there else most + 2 * system
 
 
 def check_disk(folder: Path, needed: int) -> None:
@@ -108,6 +117,6 @@ def check_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(disk.existing(folder)).free
     if free < needed:
         raise StorageError(
-            f"{folder} needs {needed / 1e6:,.0f} MB of space and there are {free / 1e6:,.0f} MB free: make room, or"
-            " choose another folder with --out"
+            f"{folder} needs {math.ceil(needed / 1e6):,} MB of space and there are {math.floor(free / 1e6):,} MB free:"
+            " make room, or choose another folder with --out"
         )

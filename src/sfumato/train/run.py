@@ -2,17 +2,12 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
 
 from sfumato import disk, files, machine, system_file
 from sfumato.classifier import NoisyClassifier
@@ -21,34 +16,21 @@ from sfumato.data.source import open_source
 from sfumato.errors import FormatError, InputError, ResumeError
 from sfumato.library import find
 from sfumato.system import System
-from sfumato.train import checkpoint
+from sfumato.train import checkpoint, lock, processes, record
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import FittedCodec
 from sfumato.train.monitor import Guarded, Monitor, Quiet
 from sfumato.train.place import Place
 from sfumato.train.plan import Budget, check_disk
 from sfumato.train.recipe import Recipe, differences
+from sfumato.train.record import CODEC, FITTING, GIVEN, TOKENIZER
 from sfumato.train.signals import interruptible
-from sfumato.train.stage import (
-    CODEC,
-    FITTING,
-    GIVEN,
-    TOKENIZER,
-    check_codec,
-    codec_digest,
-    copy_codec,
-    fitting,
-    kept,
-    work,
-)
+from sfumato.train.stage import check_codec, copy_codec, fitting, kept, work
 from sfumato.train.trainer import Trainer
 
-FORMAT = 1
-CACHE = "pictures.npy"
-RECORD = "run.json"
 MOST_STEPS = 10**8
-LONGEST_WAIT = timedelta(days=2)
-"""For the process that computes all latents, or draws a sheet, while the others wait."""
+PRODUCTS = {"denoise": "system", "classify": "classifier", "autoencode": "codec"}
+"""The folder of what a task leaves behind, which holds a JSON of that name."""
 
 
 def train(
@@ -80,24 +62,28 @@ def train(
     `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl` and `run.json`.
     """
     folder = Path(out)
-    before = _before(folder, resume)
+    before = record.before(folder, resume)
     if data is None and before is None:
         raise InputError("what to train on? give a folder of pictures, a .zip, a .npz, or a name such as digits")
+    where = record.spelled(data) if data is not None else record.data_of(before or {}, folder)
     chosen = _recipe(recipe, settings, before, accept_changes)
-    budget = _budget(chosen, steps, images, minutes)
+    budget = _budget(chosen, folder, steps, images, minutes)
+    record.check_apart(where, folder)
     _check_stages(chosen, before, folder)
     if (made := checkpoint.made(folder / "checkpoints")) >= budget.steps:
-        raise InputError(f"{folder} has made {made:,} steps already, and {budget.steps:,} are asked for in all")
-    accelerator = _accelerator(device)
+        if _finished(chosen, folder, made):
+            raise InputError(f"{folder} has made {made:,} steps already, and {budget.steps:,} are asked for in all")
+        budget = Budget(made)  # it ended between its last checkpoint and what it was to leave behind
+    accelerator = processes.join(device)
     for stage in (chosen, fitting(chosen)) if _to_be_fitted(chosen, folder) else (chosen,):
         _check_shares(stage, accelerator.num_processes)
-    computes = machine.pick_precision(accelerator.device, precision)
+    computes = machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
     accelerator.wait_for_everyone()  # no process writes to the folder before all have found it as it was
     monitor = Guarded(monitor) if monitor is not None and accelerator.is_main_process else Quiet()
-    with monitor, interruptible(monitor.say, folder / RECORD), _whole_or_nothing(folder), _memory_errors():
-        where = str(data) if data is not None else str((before or {})["data"])
+    place = Place(folder, accelerator, computes)
+    stopping = interruptible(monitor.say, folder / record.NAME)
+    with monitor, stopping, _alone(place, before, monitor), _memory_errors():
         pictures = _read(where, chosen, folder, monitor)
-        place = Place(folder, accelerator, computes)
         return _run(chosen, budget, where, pictures, place, monitor, before, accept_changes)
 
 
@@ -111,29 +97,35 @@ def _run(
     before: dict[str, Any] | None,
     accept_changes: bool = False,
 ) -> Any:
-    """One run, once its pictures are read: what it needs first, then its training. Returns what it leaves behind."""
+    """One run, once its pictures are read: what it needs first, then its training. Returns what it leaves behind.
+
+    What is on record of a run is written over when all that it goes on with has been found to fit, and not before.
+    """
     folder, main = place.folder, place.accelerator.is_main_process
-    about = _about(where, recipe, pictures, place)
-    if before is not None and not accept_changes:
-        _refuse_changes(before, about)
+    about, made = record.about(where, recipe, pictures, place), record.made(folder)
+    refuse = partial(_refuse_changes, before or {}, folder=folder, accept=accept_changes, say=monitor.say)
+    if before is not None:
+        refuse(about, made)
     began = time.monotonic()
-    begin = partial(files.write_json, folder / RECORD, about) if main else lambda: None
+    begin = partial(files.write_json, folder / record.NAME, about) if main and before is None else lambda: None
     fit = partial(_fit_codec, recipe, budget, where, pictures, place, monitor)
     task = work(recipe, pictures, place, monitor, begin, fit, budget.minutes)
-    if recipe.codec.kind == "latent":
-        about["codec"] = codec_digest(folder)
-        if before is not None and not accept_changes and before.get("codec") not in (None, about["codec"]):
-            raise ResumeError(f"the codec in {folder / CODEC} is not the one that this run was trained in: put it back")
+    about["made"] = record.made(folder, made)
+    if before is not None:
+        refuse(about, {name: mark for name, mark in about["made"].items() if mark != made.get(name)})
     if budget.minutes is not None:  # the time that the codec, captions and latents took is part of it
         left = budget.minutes - (time.monotonic() - began) / 60
         budget = Budget(budget.steps, max(left, 0.1 * budget.minutes))
     trainer = Trainer(recipe, task, place, monitor)
-    _resume(trainer, folder / "checkpoints")
+    if found := checkpoint.found(folder / "checkpoints"):
+        trainer.resume(found[-1])
     plan = replace(trainer.rehearse(budget), kept=kept(folder))
-    check_disk(folder, plan.disk)
+    if trainer.step < budget.steps:
+        check_disk(folder, plan.disk)
     if main:
         monitor.plan(plan)
-        files.write_json(folder / RECORD, about)
+        files.write_json(folder / record.NAME, about)
+        trainer.log.cut(trainer.step if found else -1)
     trainer.run(budget)
     if main:
         monitor.say(f"{trainer.step:,} steps made: {folder / task.name}")
@@ -145,16 +137,28 @@ def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -
     has_codec = (folder / CODEC / system_file.CODEC).exists()
     if before is not None:
         own = recipes.check(before["recipe"])
-        if has_codec and own.codec != recipe.codec:
-            raise ResumeError(f"{folder} has its codec already: [codec] cannot be changed any more")
+        if (has_codec or (folder / FITTING / record.NAME).exists()) and own.codec != recipe.codec:
+            state = "its codec" if has_codec else "begun to fit its codec"
+            raise ResumeError(f"{folder} has {state} already: [codec] cannot be changed any more")
         if (folder / TOKENIZER).exists() and own.condition.vocabulary != recipe.condition.vocabulary:
             raise ResumeError(f"{folder} has its tokenizer already: condition.vocabulary cannot be changed any more")
     if recipe.train.start is not None and checkpoint.made(folder / "checkpoints") < 0:
         find(recipe.train.start)
-    if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / RECORD).exists():
+    if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / record.NAME).exists():
         check_codec(recipe)
     if recipe.task == "autoencode" and not (folder / GIVEN).exists() and checkpoint.made(folder / "checkpoints") < 0:
         check_codec(recipe)
+
+
+def _finished(recipe: Recipe, folder: Path, step: int) -> bool:
+    """Whether a run that has made its steps has left behind all that it was to: its product of that step, and a last
+    sheet if it draws any."""
+    name = PRODUCTS[recipe.task]
+    try:
+        steps = system_file.read_spec(folder / name, f"{name}.json")["about"]["steps"]
+    except (FormatError, KeyError, TypeError):
+        return False
+    return steps == step and (recipe.task == "classify" or (folder / "samples" / f"step-{step:09d}.png").exists())
 
 
 def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Pictures, place: Place, monitor: Monitor) -> None:
@@ -162,14 +166,17 @@ def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Pictures, p
     own."""
     own, folder = recipe.codec, place.folder / FITTING
     if own.use is None:
-        before = _before(folder, resume=True) if (folder / RECORD).exists() else None
+        before = record.before(folder, resume=True) if (folder / record.NAME).exists() else None
+        place.accelerator.wait_for_everyone()
         stage = fitting(recipe) if before is None else recipes.check(before["recipe"])
         minutes = None if budget.minutes is None else budget.minutes * own.share
         steps = stage.train.steps if minutes is None else MOST_STEPS
-        monitor.say(f"first the codec, {f'{steps:,} steps' if minutes is None else f'{minutes:g} minutes'}")
-        if checkpoint.made(folder / "checkpoints") < steps:
+        made = checkpoint.made(folder / "checkpoints")
+        if made < steps or not _finished(stage, folder, made):
+            monitor.say(f"first the codec, {f'{steps:,} steps' if minutes is None else f'{minutes:g} minutes'}")
             within = Place(folder, place.accelerator, place.precision)
-            _run(stage, Budget(steps, minutes), where, pictures, within, monitor, before)
+            with _alone(within, before, monitor):
+                _run(stage, Budget(max(steps, made), minutes), where, pictures, within, monitor, before)
             place.accelerator.free_memory()
     if place.accelerator.is_main_process:
         copy_codec(folder if own.use is None else own.use, place.folder / CODEC)
@@ -184,59 +191,37 @@ def _memory_errors() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _whole_or_nothing(folder: Path) -> Iterator[None]:
-    """An error before the run is on record leaves nothing of it in the folder."""
-    try:
-        yield
-    except BaseException:
-        if not (folder / RECORD).exists():
-            (folder / CACHE).unlink(missing_ok=True)
-            with suppress(OSError):  # a folder that is not empty, or was never made
-                folder.rmdir()
-        raise
+def _alone(place: Place, before: dict[str, Any] | None, monitor: Monitor) -> Iterator[None]:
+    """The run's folder for this training alone, as it was found; an error before the run is on record leaves nothing
+    of it there. The first process holds the lock for all."""
+    folder, main = place.folder, place.accelerator.is_main_process
+    with ExitStack() as stack:
+        with processes.all_or_none(place.accelerator):
+            if main:
+                stack.enter_context(lock.held(folder, monitor.say))
+                _check_unchanged(folder, before)
+                _clear(folder)
+        try:
+            yield
+        except BaseException:
+            if main and not (folder / record.NAME).exists():
+                (folder / record.CACHE).unlink(missing_ok=True)
+            raise
 
 
-def _before(folder: Path, resume: bool) -> dict[str, Any] | None:
-    """What is on record of the run in `folder`; None for a new one. A folder in use is never written over."""
-    record = folder / RECORD
-    if not resume:
-        if folder.exists() and (not folder.is_dir() or any(map(_counts, folder.iterdir()))):
-            hint = "--resume goes on with it; or " if record.exists() else ""
-            raise InputError(f"{folder} is not empty: {hint}choose a new folder with --out")
-        disk.check_writable(folder)
-        disk.clear_parts(folder, alone=True)
-        return None
-    if not record.exists():
-        raise ResumeError(f"there is no run to resume in {folder}: it holds no run.json")
-    before = files.read_json(record)
-    if before.get("format") != FORMAT:
-        raise ResumeError(
-            f"{record} is in format {before.get('format')!r}; this version of Sfumato reads format {FORMAT}"
-        )
-    try:
-        recipes.check(before["recipe"])
-        if not isinstance(before["data"], str):
-            raise InputError(f"'data' should be a text, not {before['data']!r}")
-    except (InputError, KeyError, TypeError) as error:
-        detail = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise FormatError(f"{record} is damaged: {detail}") from error
-    disk.clear_parts(folder, alone=True)
-    return before
+def _check_unchanged(folder: Path, before: dict[str, Any] | None) -> None:
+    """Raise a `ResumeError` if another process has begun or gone on with the run since it was looked at."""
+    path = folder / record.NAME
+    if (files.read_json(path) if path.exists() else None) != before:
+        raise ResumeError(f"{folder} is in use: its {path.name} has just changed; see what it is now, and try again")
 
 
-def _counts(path: Path) -> bool:
-    """Whether a file means that its folder is in use; what a start that was killed left behind does not."""
-    return path.name != CACHE and not path.name.endswith(".part")
-
-
-def _accelerator(device: str | None) -> Accelerator:
-    """accelerate's view of the machine, on the kind of device asked for; which one of several is its own to say."""
-    kind = machine.pick_device(device).type
-    patience = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
-    accelerator = Accelerator(cpu=kind == "cpu", kwargs_handlers=[patience])
-    if accelerator.device.type != kind:
-        raise InputError(f"training takes the device {accelerator.device.type} here, not {kind}")
-    return accelerator
+def _clear(folder: Path) -> None:
+    """Remove what killed writers left in a run's folder; the first stage has a lock of its own."""
+    with suppress(OSError):
+        for inner in (folder, *folder.iterdir()):
+            if inner.is_dir() and inner.name != FITTING:
+                disk.clear_parts(inner, alone=True)
 
 
 def _to_be_fitted(recipe: Recipe, folder: Path) -> bool:
@@ -276,7 +261,7 @@ def _recipe(
     return asked
 
 
-def _budget(recipe: Recipe, steps: int | None, images: int | None, minutes: float | None) -> Budget:
+def _budget(recipe: Recipe, folder: Path, steps: int | None, images: int | None, minutes: float | None) -> Budget:
     """When to stop, from what was asked or else from the recipe."""
     given = {"steps": steps, "images": images, "minutes": minutes}
     for name, value in given.items():
@@ -285,7 +270,9 @@ def _budget(recipe: Recipe, steps: int | None, images: int | None, minutes: floa
     if sum(value is not None for value in given.values()) > 1:
         raise InputError("give one of --steps, --images and --minutes, not several")
     if images is not None:
-        return Budget(math.ceil(images / recipe.train.batch))
+        found = checkpoint.found(folder / "checkpoints")[-1:]
+        seen = sum(checkpoint.seen(path, recipe.train.batch) for path in found)
+        return Budget(max(checkpoint.made(folder / "checkpoints"), 0) + math.ceil((images - seen) / recipe.train.batch))
     return Budget(steps or (MOST_STEPS if minutes else recipe.train.steps), minutes)
 
 
@@ -299,7 +286,7 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
         fit=own.fit,
         background=own.background,
         progress=monitor.preparing,
-        cache=folder / CACHE,
+        cache=folder / record.CACHE,
     )
     height, width = pictures.pixels.shape[-2:]
     classes = f" in {len(pictures.classes)} classes" if pictures.classes else ""
@@ -315,35 +302,22 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
     return pictures
 
 
-def _about(where: str, recipe: Recipe, pictures: Pictures, place: Place) -> dict[str, Any]:
-    """What `run.json` records: all that decides the weights."""
-    return {
-        "format": FORMAT,
-        "sfumato": version("sfumato"),
-        "data": where,
-        "fingerprint": pictures.fingerprint,
-        "contents": pictures.contents,
-        "precision": place.precision,
-        "left_out": [skipped.name for skipped in pictures.skipped],
-        "recipe": recipe.dump(),
-    }
-
-
-def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise a `ResumeError` if the data, the version or the precision is another than the run's."""
-    keys = ("sfumato", "fingerprint", "precision", "left_out")
-    if before.get("contents") is not None and before["fingerprint"] == now["fingerprint"]:
-        keys = (*keys, "contents")  # runs that were begun before it was recorded have none
-    if changes := differences({key: before.get(key) for key in keys}, {key: now[key] for key in keys}):
+def _refuse_changes(
+    before: dict[str, Any],
+    about: dict[str, Any],
+    made: dict[str, str],
+    folder: Path,
+    accept: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Raise a `ResumeError` if data, version, precision, or what was made for the run, is another than the run's; if
+    that is accepted, only say so."""
+    changes, altered = record.changes(before, about), list(record.altered(before, made, folder))
+    for change in (*changes, *altered) if accept else ():
+        say(f"note: accepted: {change}")
+    if changes and not accept:
         raise ResumeError(
             f"this is not as the run was begun: {'; '.join(changes)}. --accept-changes goes on all the same"
         )
-
-
-def _resume(trainer: Trainer, checkpoints: Path) -> None:
-    """Take up the newest checkpoint; a run that was killed before its first begins again."""
-    found = checkpoint.found(checkpoints)
-    if found:
-        trainer.resume(found[-1])
-    else:
-        trainer.log.cut(-1)
+    if altered and not accept:
+        raise ResumeError(f"{altered[0]}. --accept-changes goes on all the same")

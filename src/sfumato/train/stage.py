@@ -28,18 +28,12 @@ from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
 from sfumato.train.plan import check_disk, disk_needed
 from sfumato.train.recipe import Recipe
+from sfumato.train.record import CAPTIONS, CODEC, FITTING, GIVEN, LATENTS, TOKENIZER
 from sfumato.train.start import Weights, begin_with, codec_of, fitting_weights, network_of
 from sfumato.train.work import Classifying, Denoising, Work
 
-CODEC = "codec"
-FITTING = "autoencoder"
-GIVEN = "given"
-LATENTS = "latents-{}.npy"
-CAPTIONS = "captions.safetensors"
-TOKENIZER = "tokenizer.json"
-
 Begin = Callable[[], None]
-"""Puts the run on record: called before the first file is kept in its folder."""
+"""Puts a new run on record: called before the first file is kept in its folder."""
 Fit = Callable[[], None]
 """Puts the run's codec into its folder `codec/`."""
 
@@ -120,7 +114,8 @@ def _check(
     """Raise an error if what the recipe describes cannot be built, or if there is no room for it and for all that is
     to be made before it is trained."""
     coming = codec or _coming(recipe, feed.pictures, place)
-    needed = disk_needed(check_build(recipe, feed.pictures, coming, conditioner, start))
+    held = [place.folder / "checkpoints", place.folder / "system"]
+    needed = disk_needed(check_build(recipe, feed.pictures, coming, conditioner, start), held)
     if isinstance(conditioner, Text) and not (place.folder / CAPTIONS).exists():
         needed += captions_size(conditioner, feed.said())
     if isinstance(coming, Latent):
@@ -128,7 +123,8 @@ def _check(
             needed += latents_size(feed, coming)
         if codec is None:
             weights = sum(parameter.numel() for parameter in coming.parameters())
-            needed += 4 * weights if recipe.codec.use else disk_needed(weights)
+            held = [place.folder / FITTING / name for name in ("checkpoints", CODEC)]
+            needed += 4 * weights if recipe.codec.use else disk_needed(weights, held)
     check_disk(place.folder, needed)
 
 
@@ -253,8 +249,3 @@ def copy_codec(source: str | Path, target: Path) -> None:
     codec, about = read_codec(source)
     spec = {"format": system_file.FORMAT, "codec": CODECS.dump(codec), "about": about}
     system_file.write(target, spec, {CODEC: codec.float()}, system_file.CODEC)
-
-
-def codec_digest(folder: Path) -> str:
-    """A hash of the codec that a run has."""
-    return system_file.read_spec(folder / CODEC, system_file.CODEC)["digest"]

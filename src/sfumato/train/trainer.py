@@ -39,7 +39,8 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, work: Work, place: Place, monitor: Monitor) -> None:
         self.recipe, self.work, self.place, self.monitor = recipe, work, place, monitor
-        self.step = 0
+        self.step = self.seen = 0
+        self._saved = -1
         nn.Module.to(work.model, place.device)
         nn.Module.to(work.model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.network: nn.Module = work.model.network
@@ -125,7 +126,7 @@ class Trainer:
             machine=machine.name(self.place.device),
             precision=self.place.precision,
             peak=machine.peak(self.place.device, self.place.precision) * self.place.accelerator.num_processes,
-            disk=disk_needed(parameters),
+            disk=disk_needed(parameters, [self._checkpoints, self.place.folder / self.work.name]),
             memory=machine.used(self.place.device),
         )
         self.clock.drawing = self.work.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
@@ -148,6 +149,7 @@ class Trainer:
         with self._memory_errors():
             self.optimizer.step()
         self.step += 1
+        self.seen += self.recipe.train.batch
         ema.update(self.average.parameters(), self.network.parameters(), self.recipe.average.decay(self.step))
         if self.memory is not None:
             assert isinstance(self.recipe.times, Remembers)
@@ -229,11 +231,14 @@ class Trainer:
 
     def _write(self) -> None:
         with machine.memory_errors("saving does not fit the memory, which a copy of the weights is to have: free some"):
-            checkpoint.save(self._checkpoints, self.step, self.network, self.average, self.optimizer, self.memory)
+            if self.step != self._saved:
+                state = self.network, self.average, self.optimizer, self.memory
+                checkpoint.save(self._checkpoints, self.step, *state, self.seen)
+                self._saved = self.step
             self.product.about = {
                 "recipe": self.recipe.about,
                 "steps": self.step,
-                "pictures seen": self.step * self.recipe.train.batch,
+                "pictures seen": self.seen,
             }
             self.product.save(self.place.folder / self.work.name)
 
@@ -268,7 +273,7 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Take up the state in a checkpoint."""
         self.step, self.memory = checkpoint.load(path, self.network, self.average, self.optimizer, self.memory)
-        self.log.cut(self.step)
+        self.seen, self._saved = checkpoint.seen(path, self.recipe.train.batch), self.step
 
     def show(self, stop: Callable[[], bool] = lambda: False) -> Path | None:
         """A sheet of samples from fixed seeds, drawn with the average of the weights; given up once `stop` says so.
