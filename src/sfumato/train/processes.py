@@ -1,27 +1,129 @@
 """The processes that train together."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Timer
 
+import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list
+from torch.distributed.rendezvous import rendezvous
 
 from sfumato import machine
-from sfumato.errors import InputError, SfumatoError
+from sfumato.errors import InputError, SfumatoError, quoted
+from sfumato.wording import shortened
 
+FIRST_WAIT = timedelta(minutes=10)
+"""For all processes to be there."""
 LONGEST_WAIT = timedelta(days=2)
 """For the process that computes all latents, or draws a sheet, while the others wait."""
+SILENT = 5.0
+"""Seconds to wait for others before it is said."""
+SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+LOCAL = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
+"""Where launchers say how many processes there are, which of them one is, and which on its machine."""
+OBEYED = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE", "ACCELERATE_CPU_AFFINITY", "ACCELERATE_DEBUG_MODE")
+"""Of accelerate's own settings, those that change no number."""
+TRUE = ("1", "true", "yes", "on")
 
 
-def join(device: str | None) -> Accelerator:
-    """accelerate's view of the machine, on the kind of device asked for; which one of several is its own to say."""
+def join(device: str | None, say: Callable[[str], None] = lambda text: None) -> Accelerator:
+    """accelerate's view of the machine, on the kind of device asked for; which one of several is its own to say. Where
+    a launcher has started several processes, they meet first, for which `FIRST_WAIT` must do.
+
+    accelerate's own mixed precision, accumulation and compiling are never obeyed, whatever its configuration says: a
+    recipe and a precision are all that a training is. Raises an `InputError` for what a launcher asks for and cannot
+    be had.
+    """
     kind = machine.pick_device(device).type
-    patience = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
-    accelerator = Accelerator(cpu=kind == "cpu", kwargs_handlers=[patience])
+    _refuse_others()
+    count = _said(SIZES) or 1
+    try:
+        if count > 1 and not dist.is_initialized():
+            _meet(kind, count, say)
+        with _plain(alone=count == 1):
+            accelerator = Accelerator(cpu=kind == "cpu", mixed_precision="no", dynamo_backend="no")
+    except (ValueError, ImportError, RuntimeError, OSError) as error:
+        if isinstance(error, SfumatoError):
+            raise
+        raise InputError(f"the processes cannot be set up by accelerate: {shortened(str(error), 200)}") from error
+    accelerator.gradient_accumulation_steps = 1
     if accelerator.device.type != kind:
         raise InputError(f"training takes the device {accelerator.device.type} here, not {kind}")
     return accelerator
+
+
+def _refuse_others() -> None:
+    """Raise an `InputError` where another way to train is asked for."""
+    for name, value in os.environ.items():
+        if name.startswith("ACCELERATE_USE_") and name not in OBEYED and value.lower() in TRUE:
+            raise InputError(f"{name} is set, which is a way to train that Sfumato has not: unset it")
+
+
+def _said(names: tuple[str, ...]) -> int | None:
+    """The number that a launcher has left under one of these names; None without any."""
+    for name in names:
+        if text := os.environ.get(name):
+            if not (text.isdecimal() and text.isascii() and int(text) < 10**6):
+                raise InputError(f"{name} is {quoted(text)}, which is no number of a process: unset it")
+            return int(text)
+    return None
+
+
+def _meet(kind: str, count: int, say: Callable[[str], None]) -> None:
+    """Wait until all processes are there, and let them speak to one another."""
+    named = next(name for name in SIZES if os.environ.get(name))
+    rank = _said(RANKS)
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f"{named} is {count}, and {kind} has but one device: unset it")
+    for name, there in (
+        ("MASTER_ADDR", os.environ.get("MASTER_ADDR")),
+        ("RANK", rank is not None),
+        ("LOCAL_RANK", kind == "cpu" or _said(LOCAL) is not None),
+    ):
+        if not there:
+            raise InputError(f"{named} is {count} and {name} is not set: unset it, or start by torchrun")
+    assert rank is not None
+    if rank >= count:
+        raise InputError(f"{named} is {count} and the rank is {rank}: unset it, or start by torchrun")
+    where = f"{os.environ['MASTER_ADDR']}:{os.environ.setdefault('MASTER_PORT', '29500')}"
+    minutes = f"{FIRST_WAIT.total_seconds() / 60:g} minutes"
+    word = Timer(SILENT, say, [f"waiting for {count} processes to meet at {where}, for {minutes} at most"])
+    word.daemon = True
+    word.start()
+    try:
+        store, _, _ = next(iter(rendezvous("env://", rank, count, timeout=FIRST_WAIT)))
+        store.set(f"sfumato/{rank}", "here")
+        store.wait([f"sfumato/{other}" for other in range(count)], FIRST_WAIT)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{named} is {count}, and not all processes met at {where} within {minutes}: start as many, by torchrun, or"
+            f" unset it ({shortened(str(error), 100)})"
+        ) from error
+    finally:
+        word.cancel()
+    store.set_timeout(LONGEST_WAIT)
+    backend = "nccl" if kind == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=LONGEST_WAIT)
+
+
+@contextmanager
+def _plain(alone: bool) -> Iterator[None]:
+    """An environment without what accelerate would obey; and, for one process, without what launchers left."""
+    before = dict(os.environ)
+    owned = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
+    for name in before:
+        left = alone and name in (*SIZES, *RANKS, *LOCAL)
+        if left or (name.startswith(owned) and name not in OBEYED):
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.setdefault(name, value)
 
 
 @contextmanager

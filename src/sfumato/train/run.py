@@ -74,7 +74,7 @@ def train(
         if _finished(chosen, folder, made):
             raise InputError(f"{folder} has made {made:,} steps already, and {budget.steps:,} are asked for in all")
         budget = Budget(made)  # it ended between its last checkpoint and what it was to leave behind
-    accelerator = processes.join(device)
+    accelerator = processes.join(device, monitor.say if monitor is not None else lambda text: None)
     for stage in (chosen, fitting(chosen)) if _to_be_fitted(chosen, folder) else (chosen,):
         _check_shares(stage, accelerator.num_processes)
     computes = machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
