@@ -103,6 +103,8 @@ def validate(model: type[pydantic.BaseModel], values: Mapping[str, Any], where: 
         if not isinstance(error, pydantic.ValidationError):
             raise InputError(f"{where} holds a value that is no number, text, list or table: {error}") from error
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise InputError(f"{where or 'the recipe'} holds a text of half a character, or nests too deeply") from None
         place = ".".join([where, *(str(step)[:50] for step in first["loc"])]).lstrip(".")
         if isinstance(cause := first.get("ctx", {}).get("error"), InputError):
             raise cause from None

@@ -80,7 +80,7 @@ WRONG = [
     ("[data]\nsize = [8, 0]", r"^'data\.size\.1': .*, not 0$"),
     ("[data]\nchannels = 2", r"^'data\.channels': input should be 1 or 3, not 2$"),
     ("[data]\nfit = 'squash'", r"^'data\.fit': input should be 'crop', 'pad' or 'stretch', not 'squash'$"),
-    ("[condition]\ndropout = 1.1", r"^'condition\.dropout': input should be less than or equal to 1, not 1\.1$"),
+    ("[condition]\ndropout = 1.1", r"^'condition\.dropout': input should be less than 1, not 1\.1$"),
     ("[condition]\ndropout = nan", r"^'condition\.dropout': .*not nan$"),
     ("[network]\nkind = 'unet'\nwidth = nan", r"^'network\.unet\.width': .*not nan$"),
     ("[network]\nkind = 'unet'\nwidth = 0", "width must be from 1 to 8,192, not 0$"),
@@ -330,3 +330,44 @@ def test_a_rate_that_does_not_fall_stays() -> None:
     own = load("ddpm").optimizer
     assert own.decay == 0
     assert [own.rate(step) for step in (own.warmup, 10 * own.warmup)] == [own.learning_rate] * 2
+
+
+NASTY: list[Any] = [None, [1], {}, -1.0, 1e-300, 1e300, 2**70, "\0", "\ud83d", "x" * 5000, [[]], 1000000]
+
+
+@pytest.mark.parametrize(
+    "place", ["network.kind", "schedule", "average.width", "codec.use", "condition.dropout", "about"]
+)
+def test_whatever_a_recipe_holds_is_refused_in_a_line_or_loads(place: str) -> None:
+    for value in NASTY:
+        data = load("ddpm").dump()
+        *tables, key = place.split(".")
+        table = data
+        for name in tables:
+            table = table[name]
+        table[key] = value
+        try:
+            check(data)
+        except InputError as error:
+            assert len(str(error)) < 500 and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("network.kind=[1]", "network should be a table with a kind"),
+        ('schedule={"kind":"scaled-linear","beta_start":-1.0}', "betas must lie between 0 and 1"),
+        ('schedule={"kind":"quadratic","beta_start":-1.0}', "betas must lie between 0 and 1"),
+        ('average={"kind":"power","width":1e-300}', "the width of a power average must be at least 1e-06, not 1e-300"),
+        ("condition.dropout=1.0", "less than 1, not 1.0"),
+        ('about="\\ud83d"', "half a character"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(setting: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load("ddpm", [setting])
+
+
+def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf[train]\r\nbatch = 4\r\n")
+    assert load(tmp_path / "a.toml").train.batch == 4

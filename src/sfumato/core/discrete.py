@@ -11,6 +11,7 @@ from torch import Tensor
 from sfumato.core.level import Level
 from sfumato.core.schedule import Schedule, Table
 from sfumato.core.schedule.protocol import preserving
+from sfumato.core.schedule.table import MOST_STEPS
 from sfumato.errors import InputError
 
 NEARLY = 1e-4
@@ -54,6 +55,10 @@ class Discrete:
     def walk(self, schedule: Schedule, steps: int) -> list[Level]:
         if not isinstance(schedule, Table):
             raise InputError(f"a discrete spacing is laid on a schedule of whole times, and {schedule} is none")
+        if not 0 <= self.offset < schedule.T:
+            raise InputError(f"the offset of a spacing must be from 0 to {schedule.T - 1:,}, not {self.offset:,}")
+        if self.most is not None and abs(self.most) > MOST_STEPS:
+            raise InputError(f"the times of a spacing are at most {MOST_STEPS:,}, not {self.most:,}")
         times = self._times(schedule, steps)
         if bool(((times < schedule.first) | (times > schedule.last)).any()):
             raise InputError(

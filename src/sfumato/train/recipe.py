@@ -16,7 +16,7 @@ from sfumato.condition import MiniLM, Pretrained, Text, TextEncoder
 from sfumato.core.grid import Spacing, Trailing
 from sfumato.core.parameterization import Eps, Parameterization
 from sfumato.core.schedule import Linear, Schedule, at
-from sfumato.errors import InputError, nearest
+from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Denoising, Loss, Times, UniformTimes
 from sfumato.nn.text import TextTransformer
 from sfumato.parts import (
@@ -217,6 +217,7 @@ def check(data: dict[str, Any]) -> Recipe:
     _check_telling(recipe)
     if recipe.task == "denoise":
         _try_out(recipe)
+    recipe.schedule(torch.tensor([recipe.schedule.first]))
     own = recipe.times(recipe.schedule, torch.tensor([0.0, 0.5, 1 - 2**-24], dtype=torch.float64))
     recipe.schedule(own)
     recipe.average.decay(1)
@@ -304,7 +305,8 @@ def _read(recipe: str | Path) -> dict[str, Any]:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
-    raise InputError(f"there is no recipe '{recipe}'; {nearest(str(recipe), known())}; or give a .toml file")
+    hint = nearest(str(recipe)[:100], known())
+    raise InputError(f"there is no recipe {quoted(str(recipe))}; {hint}; or give a .toml file")
 
 
 def _parsed(data: bytes, path: Path) -> dict[str, Any]:
@@ -312,7 +314,7 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     depth."""
     if len(data) > MOST_RECIPE:
         raise InputError(f"{path} is larger than {MOST_RECIPE // 1024} kB: no recipe")
-    text = data.decode()
+    text = data.decode("utf-8-sig")  # some editors mark UTF-8 by its first character
     if _DEEP.search(_STRING.sub("s", text)):
         raise InputError(f"{path} holds a table within more than {MOST_DEPTH} others: no recipe")
     return tomllib.loads(text)
@@ -323,13 +325,13 @@ def _overlay(data: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     for setting in settings:
         place, sign, text = setting.partition("=")
         if not sign or not place.strip():
-            raise InputError(f"--set wants key=value, as in train.batch=64, not '{setting}'")
+            raise InputError(f"--set wants key=value, as in train.batch=64, not {quoted(setting)}")
         *tables, key = place.strip().split(".")
         table = data
         for name in tables:
             table = table.setdefault(name, {})
             if not isinstance(table, dict):
-                raise InputError(f"'{place}' cannot be set: '{name}' is a value, not a table")
+                raise InputError(f"{quoted(place)} cannot be set: {quoted(name)} is a value, not a table")
         table[key] = value_of(text.strip())
     return data
 
