@@ -1,11 +1,14 @@
 """Latent diffusion told by text, both stages: the codec, then what is drawn in it."""
 
 import json
+import os
+import pkgutil
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -360,3 +363,95 @@ def test_other_data_is_not_taken_up(data: Path, tmp_path: Path) -> None:
     (data / "01.txt").write_text("a blue house")
     with pytest.raises(ResumeError, match="fingerprint"):
         begin(data, tmp_path / "run", resume=True, steps=6)
+
+
+def test_latents_that_were_altered_are_not_taken_up(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "run")
+    path = next((tmp_path / "run").glob("latents-*.npy"))
+    before, record = path.read_bytes(), (tmp_path / "run" / "run.json").read_bytes()
+    np.save(path, 0 * np.load(path))
+    text = r"the file .*latents-\w+\.npy is not the one .*: put it back; or remove it, and --resume makes it anew"
+    for _ in range(2):
+        with pytest.raises(ResumeError, match=text):
+            begin(None, tmp_path / "run", resume=True, steps=6)
+    assert (tmp_path / "run" / "run.json").read_bytes() == record
+    path.unlink()
+    begin(None, tmp_path / "run", resume=True, steps=6)
+    assert path.read_bytes() == before
+
+
+def test_a_tokenizer_that_was_altered_is_not_taken_up(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path / "run", *LEARNED, "condition.vocabulary=300", "codec.kind=pixels")
+    path = tmp_path / "run" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    pieces = tokenizer["model"]["vocab"]
+    (one, a), (other, b) = list(pieces.items())[-2:]
+    pieces[one], pieces[other] = b, a
+    path.write_text(json.dumps(tokenizer))
+    with pytest.raises(
+        ResumeError, match=r"tokenizer\.json is not the one .*; or remove it, and --resume makes it anew"
+    ):
+        begin(None, tmp_path / "run", resume=True, steps=6)
+    path.unlink()
+    begin(None, tmp_path / "run", resume=True, steps=6)
+
+
+def test_a_refused_resume_leaves_the_record_of_the_codec(data: Path, tmp_path: Path) -> None:
+    """Else a second one would go on with the codec that the first was refused for."""
+    begin(data, tmp_path / "run")
+    codec = tmp_path / "run" / "codec" / "codec.json"
+    said = json.loads(codec.read_text())
+    said["codec"]["scale"] = [2 * scale for scale in said["codec"]["scale"]]
+    codec.write_text(json.dumps(said))
+    for _ in range(2):
+        with pytest.raises(ResumeError, match="is not the one that this run was trained in: put it back"):
+            begin(None, tmp_path / "run", resume=True, steps=6)
+
+
+PHASES = [
+    "sfumato.train.run._run",
+    "sfumato.train.run._fit_codec",
+    "sfumato.train.run.copy_codec",
+    "sfumato.train.stage._remembered",
+    "sfumato.train.stage.LatentFeed",
+    "sfumato.train.stage.fit_layout",
+    "sfumato.train.trainer.Trainer.rehearse",
+    "sfumato.train.checkpoint.save",
+    "sfumato.system_file.write",
+]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("phases", [PHASES[2::5], pytest.param(PHASES, marks=pytest.mark.release)], ids=["some", "all"])
+def test_a_run_killed_at_any_phase_begins_anew_or_goes_on(
+    phases: list[str], after: bool, data: Path, tmp_path: Path
+) -> None:
+    """At the start of each phase, or at its end; nothing that a process does on its way out is done."""
+    begin(data, tmp_path / "whole")
+    for phase in phases:
+        out = tmp_path / phase
+        if not (pid := os.fork()):
+            try:
+                _die_at(phase, after)
+                begin(data, out)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9, phase
+        resume = (out / "run.json").exists()
+        begin(None if resume else data, out, resume=resume)
+        assert everything(tmp_path / "whole" / "system") == everything(out / "system"), phase
+        assert not list(out.rglob(".*.part")), phase
+
+
+def _die_at(phase: str, after: bool) -> None:
+    place, _, name = phase.rpartition(".")
+    owner = pkgutil.resolve_name(place)
+    real = getattr(owner, name)
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        if after:
+            real(*arguments, **options)
+        os._exit(9)
+
+    setattr(owner, name, dying)
