@@ -16,7 +16,7 @@ demo-train: .venv/ready ## train a model of handwritten digits and draw with it:
 	$(bin)/python examples/digits.py
 
 test: .venv/ready-dev ## run the tests
-	$(bin)/pytest -n 2
+	$(bin)/pytest -n 2 --dist worksteal
 
 mutants: .venv/ready-dev ## how many small faults in the mathematics the tests see: a sample, before a release
 	$(pip) mutmut

@@ -33,7 +33,7 @@ class Child:
         limit = time.monotonic() + SECONDS
         while not condition():
             assert time.monotonic() < limit, f"waited in vain; the child said: {self.stderr.read_text()}"
-            time.sleep(0.001)
+            time.sleep(0.005)
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)  # it stays a zombie, and its number its own, until the nursery is asked for its end
