@@ -66,10 +66,6 @@ def killed_often(nursery: Nursery, data: Path, folder: Path, times: int, *more: 
     assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()][-1] == steps
 
 
-def test_a_run_killed_five_times_ends_with_the_same_bytes(nursery: Nursery, data: Path, tmp_path: Path) -> None:
-    killed_often(nursery, data, tmp_path, 5)
-
-
 def test_a_killed_run_whose_times_follow_the_losses_remembers_them(
     nursery: Nursery, data: Path, tmp_path: Path
 ) -> None:
@@ -77,12 +73,6 @@ def test_a_killed_run_whose_times_follow_the_losses_remembers_them(
     killed_often(nursery, data, tmp_path, 2, f"schedule={chain}", f"times={times}")
     memory = tensors(newest(tmp_path / "killed"))["memory"]
     assert memory.shape == (4, 2) and memory.isfinite().all()
-
-
-@pytest.mark.release
-def test_a_run_killed_five_hundred_times_ends_with_the_same_bytes(nursery: Nursery, data: Path, tmp_path: Path) -> None:
-    for part in range(10):
-        killed_often(nursery, data, tmp_path / str(part), 50)
 
 
 @pytest.mark.parametrize("moment", range(4))
