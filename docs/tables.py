@@ -55,7 +55,7 @@ MEANING = {
     "condition.layers": "`learned`: layers of the transformer that reads",
     "condition.heads": "`learned`: its attention heads",
     "condition.layout": "places a side of what dense layers draw of the condition at once; 0: nothing is drawn",
-    "condition.dropout": "the share of samples that are told nothing; guidance needs some",
+    "condition.dropout": "the share of samples without their condition, below 1; guidance needs some",
     "network.width": "channels at the first level: size, speed and quality hang on it most",
     "network.multipliers": "one number a level, times `width`; each level after the first works at half the size",
     "network.blocks": "residual blocks a level",
