@@ -47,8 +47,9 @@ def cut_short(folder: Path, rng: random.Random) -> None:
 
 
 def signalled(step: int, *numbers: int) -> None:
-    """Signals arrive in the middle of so many steps made."""
+    """Signals arrive in the middle of so many steps made; none is ignored from the start, as SIGHUP is under nohup."""
     update, made = Trainer._update, 0
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     def watched(self: Trainer, batch: Any) -> float:
         nonlocal made

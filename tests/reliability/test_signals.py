@@ -19,7 +19,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def start(nursery: Nursery, data: Path, out: Path, step: int, *numbers: int) -> Child:
     """Begin a run that would not save for an hour, with signals in the middle of a step."""
     settings = [word for setting in (*SMALL, "train.save_minutes=60") for word in ("--set", setting)]
-    words = ("train", str(data), "--recipe", "digits", "--out", str(out), "--steps", "1000000", *settings)
+    words = ("train", str(data), "--recipe", "digits", "--out", str(out), "--steps", "1000", *settings)
     return nursery.start(*words, "--device", "cpu", "--precision", "float32", first=("signalled", step, *numbers))
 
 
