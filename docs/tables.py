@@ -89,6 +89,7 @@ MEANING = {
     "dit.null": "whether the empty prompt has a vector of its own, as in DiT",
     "dit.base_size": "the side that positions are counted on; none when left out",
     "dit.mlp_eps": "what the norm before a perceptron adds to the variance",
+    "dit.frequency_shift": "0: frequencies of time as DiT was trained with; 1: as diffusers draws from it",
     "optimizer.learning_rate": "of AdamW, once warmed up",
     "optimizer.betas": "how long AdamW remembers gradients and their squares",
     "optimizer.weight_decay": "AdamW's pull of the weights towards zero",

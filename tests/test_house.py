@@ -1,6 +1,7 @@
 """The house rules: what may import what, what is public, what may never be called."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,13 @@ def test_nothing_unpickles_and_nothing_runs_data(module: Path) -> None:
             for keyword in node.keywords:
                 unsafe = keyword.arg == "allow_pickle" and not ast.unparse(keyword.value) == "False"
                 assert not unsafe, f"{module}: allow_pickle"
+
+
+def test_every_setting_has_its_words_in_the_documentation(tmp_path: Path) -> None:
+    """What has none breaks the build of the pages, which takes minutes; this is its first second."""
+    spec = importlib.util.spec_from_file_location("tables", SRC.parents[1] / "docs" / "tables.py")
+    assert spec and spec.loader
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    tables.write_all(tmp_path)
+    assert "frequency_shift" in (tmp_path / "dit.md").read_text(encoding="utf-8")
