@@ -3,13 +3,15 @@
     python tests/mutants.py --sample 300 --seed 0
 
 mutmut writes what it makes to `mutants/` (its settings are in `pyproject.toml`), so that a run that was stopped goes on
-where it was. A mutant is killed by a test that fails, or that no longer ends. Those that change nothing are listed in
-`mutants.toml`, each with a reason. What survives is shown; less than 95 % killed is exit status 1.
+where it was; without that folder all begins anew. A mutant is killed by a test that fails, or that takes more than a
+minute of processor time (`cpu_limit.py`). Those that change nothing are listed in `mutants.toml`, each with a reason.
+What survives is shown; less than 95 % killed, or one that is undecided, is exit status 1.
 """
 
 import argparse
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -17,10 +19,16 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+MADE = ROOT / "mutants"
 MUTMUT = Path(sys.executable).with_name("mutmut")
+UNDER = {"PYTHONPATH": str(ROOT / "tests"), "PYTEST_ADDOPTS": "-p cpu_limit", "OMP_NUM_THREADS": "1"}
+FEW = "sfumato.train.draw.x_mix__*"
+"""Mutants of a function that few tests call."""
+
 WANTED = 0.95
-SURVIVED, UNRUN = (0, 5, 33), (None,)
-"""How a worker ends: all tests passed, or there were none; or not yet."""
+SURVIVED, UNDECIDED, TIMED_OUT = (0, 5, 33), (None, 2, 255), (-24, 24, 36, 152)
+"""How a worker ends: all tests passed, or there were none; not yet, stopped, or its tests were not found (255: an id that
+collecting again made another); at a limit of time (24 is SIGXCPU)."""
 
 
 def main() -> int:
@@ -30,42 +38,53 @@ def main() -> int:
     options.add_argument("--processes", type=int, default=1)
     chosen = options.parse_args()
 
-    if not (ROOT / "mutants").exists():
-        run("sfumato.core.level*", chosen.processes)  # makes all mutants, and learns which tests call what
+    if not (MADE / "mutmut-stats.json").exists():
+        print("making all mutants, and learning which tests call what: as long as the tests take", flush=True)
+        run(FEW, processes=chosen.processes)
     every = sorted(results())
     names = random.Random(chosen.seed).sample(every, min(chosen.sample, len(every))) if chosen.sample else every
     codes = results()
-    if left := [name for name in names if codes[name] in UNRUN]:
+    left = [name for name in names if codes[name] in UNDECIDED]
+    print(f"{len(names):,} of {len(every):,} mutants drawn by seed {chosen.seed}; to be run: {len(left):,}", flush=True)
+    if left:
         run(*left, processes=chosen.processes)
     return report(names, len(every))
 
 
-def run(*names: str, processes: int = 1) -> None:
-    subprocess.run([MUTMUT, "run", "--max-children", str(processes), *names], cwd=ROOT, check=False)
+def run(*names: str, processes: int) -> None:
+    """Run these mutants, after the tests without any; what mutmut shows meanwhile is for a terminal."""
+    MADE.mkdir(exist_ok=True)
+    with open(MADE / "mutmut.log", "w", encoding="utf-8") as log:
+        shown = None if sys.stdout.isatty() else log
+        command = [MUTMUT, "run", "--max-children", str(processes), *names]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | UNDER, stdout=shown, stderr=shown, check=False)
+    if done.returncode:
+        sys.exit(f"mutmut ended with exit status {done.returncode}; what it showed is in {log.name}, or above")
 
 
 def results() -> dict[str, int | None]:
     """How the worker of each mutant ended, by the name of the mutant."""
-    metas = (json.loads(path.read_bytes()) for path in (ROOT / "mutants").rglob("*.meta"))
+    metas = (json.loads(path.read_bytes()) for path in MADE.rglob("*.meta"))
     return {name: code for meta in metas for name, code in meta["exit_code_by_key"].items()}
 
 
 def report(names: list[str], of: int) -> int:
     known, codes = equivalent(), results()
-    alive = [name for name in names if codes[name] in SURVIVED]
-    diffs = {name: diff(name) for name in alive}
-    idle = [name for name in alive if change(diffs[name]) in known]
+    decided = [name for name in names if codes[name] not in UNDECIDED]
+    diffs = {name: diff(name) for name in decided if codes[name] in SURVIVED}
+    alive = [name for name in diffs if change(diffs[name]) not in known]
     for name in alive:
-        if name not in idle:
-            print(f"{name}\n{diffs[name]}")
-    n = len(names) - len(idle) - sum(codes[name] in UNRUN for name in names)
-    killed = n - (len(alive) - len(idle))
-    low, high = interval(killed, n)
+        print(f"{name}\n{diffs[name]}")
+    n, idle = len(decided) - len(diffs) + len(alive), len(diffs) - len(alive)
+    late, killed = sum(codes[name] in TIMED_OUT for name in decided), n - len(alive)
     print(
-        f"{killed} of {n} killed: {killed / n:.1%} (95 % interval {low:.1%} to {high:.1%}); {len(idle)} more are"
-        f" equivalent; drawn from {of:,}"
+        f"{len(decided):,} of {len(names):,} decided, drawn from {of:,}; {idle} of them change nothing (mutants.toml)"
     )
-    return 0 if killed >= WANTED * n else 1
+    if n:
+        low, high = interval(killed, n)
+        print(f"{killed} of {n} killed, {late} of them by the limit of time: {killed / n:.1%}")
+        print(f"95 % interval {low:.1%} to {high:.1%}")
+    return 0 if len(decided) == len(names) and killed >= WANTED * n else 1
 
 
 def diff(name: str) -> str:

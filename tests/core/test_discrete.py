@@ -130,6 +130,7 @@ def test_quantiles_of_the_beta_law(p: float) -> None:
     [
         (VP(), Discrete(), 4, "laid on a schedule of whole times"),
         (TABLE, Discrete(offset=1), 1000, "leave the times"),
+        (TABLE, Discrete(offset=1000), 1, "from 0 to 999, not 1,000$"),
         (ZeroTerminal(Linear()), Discrete("trailing", noise="karras"), 4, "pure noise has none"),
         (TABLE, Discrete(noise="karras", sigma_max=0.1, sigma_min=1.0), 4, "0 < sigma_min < sigma_max"),
         (Linear(T=10), Discrete("linspace", most=7), 9, "not all go to less noise: take fewer, or other ends$"),

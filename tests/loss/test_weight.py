@@ -166,7 +166,7 @@ def test_losses_of_float32_samples_are_finite_at_both_ends(weight: Weight, sched
         (P2(gamma=-1.0), "p2 needs k above 0 and gamma from 0"),
         (EDM(sigma_data=0.0), "sigma_data must be above 0, not 0.0"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).replace("\\", ""),  # pytest escapes a backslash once more each time it collects
 )
 def test_a_weight_that_cannot_be_says_what_it_needs(weight: Weight, said: str) -> None:
     with pytest.raises(InputError, match=said):
