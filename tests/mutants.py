@@ -27,8 +27,8 @@ FEW = "sfumato.train.draw.x_mix__*"
 
 WANTED = 0.95
 SURVIVED, UNDECIDED, TIMED_OUT = (0, 5, 33), (None, 2, 255), (-24, 24, 36, 152)
-"""How a worker ends: all tests passed, or there were none; not yet, stopped, or its tests were not found (255: an id that
-collecting again made another); at a limit of time (24 is SIGXCPU)."""
+"""How a worker ends: all tests passed, or there were none; not yet, stopped, or its tests were not found (255: an id
+that collecting again made another); at a limit of time (24 is SIGXCPU)."""
 
 
 def main() -> int:

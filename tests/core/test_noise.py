@@ -60,6 +60,16 @@ def test_the_global_state_is_neither_read_nor_changed() -> None:
     assert torch.equal(Noise([3])(4), first)
 
 
+def test_the_type_and_device_of_what_names_none_are_a_callers_own() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            noise = Noise([3])(4)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(noise, usual(3, 4)) and noise.dtype == torch.float32
+
+
 def test_samples_without_a_seed_of_their_own_get_no_noise() -> None:
     with pytest.raises(ShapeError, match="noise of 1 seeds was asked for 3 samples: each needs its own"):
         Noise([0]).like(torch.zeros(3, 2))
