@@ -1,7 +1,9 @@
 """Parts as data: every kind goes to JSON and comes back, and reading says what is wrong and what would be right."""
 
+import gc
 import json
 import math
+import weakref
 from dataclasses import fields
 from typing import Any
 
@@ -478,3 +480,16 @@ def test_what_a_part_is_spelled_as_is_the_part_again(kinds: Kinds[Any]) -> None:
 )
 def test_a_table_is_spelled_as_it_is_read(table: dict[str, Any], text: str) -> None:
     assert spelled(table) == text
+
+
+def test_what_is_refused_within_a_part_is_freed() -> None:
+    """An error of ours within one of pydantic's within ours would stay in memory for good, with all that was read."""
+
+    def refuse() -> weakref.ref[InputError]:
+        with pytest.raises(InputError, match="there is no schedule 'nothing'") as caught:
+            SCHEDULES.load({"kind": "zero-terminal", "of": {"kind": "nothing"}})
+        return weakref.ref(caught.value)
+
+    error = refuse()
+    gc.collect()
+    assert error() is None

@@ -99,22 +99,30 @@ def validate(model: type[pydantic.BaseModel], values: Mapping[str, Any], where: 
     """`values` checked strictly against `model`; the first thing wrong as an `InputError` that says where and what."""
     try:
         return model.model_validate_json(json.dumps(values))
+    except pydantic.ValidationError as error:
+        wrong = _wrong(error, model, where)
     except (TypeError, ValueError, RecursionError) as error:
-        if not isinstance(error, pydantic.ValidationError):
-            raise InputError(f"{where} holds a value that is no number, text, list or table: {error}") from error
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            raise InputError(f"{where or 'the recipe'} holds a text of half a character, or nests too deeply") from None
-        place = ".".join([where, *(str(step)[:50] for step in first["loc"])]).lstrip(".")
-        if isinstance(cause := first.get("ctx", {}).get("error"), InputError):
-            raise cause from None
-        if first["type"] == "extra_forbidden":
-            hint = nearest(str(first["loc"][-1]), _keys(model, first["loc"]))
-            raise InputError(f"there is no setting '{place}'; {hint}") from None
-        if first["type"] == "missing":
-            raise InputError(f"'{place}' is missing") from None
-        said = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
-        raise InputError(f"'{place}': {said}, not {quoted(first['input'])}") from None
+        raise InputError(f"{where} holds a value that is no number, text, list or table: {error}") from error
+    # Raised here and not above: pydantic's error may hold this one, which would then hold pydantic's as what it came
+    # amid, and nothing would ever free the two, with all that was being read.
+    raise wrong
+
+
+def _wrong(error: pydantic.ValidationError, model: type[pydantic.BaseModel], where: str) -> InputError:
+    """The first thing that pydantic found wrong, as an error of ours."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return InputError(f"{where or 'the recipe'} holds a text of half a character, or nests too deeply")
+    place = ".".join([where, *(str(step)[:50] for step in first["loc"])]).lstrip(".")
+    if isinstance(cause := first.get("ctx", {}).get("error"), InputError):
+        return cause
+    if first["type"] == "extra_forbidden":
+        hint = nearest(str(first["loc"][-1]), _keys(model, first["loc"]))
+        return InputError(f"there is no setting '{place}'; {hint}")
+    if first["type"] == "missing":
+        return InputError(f"'{place}' is missing")
+    said = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+    return InputError(f"'{place}': {said}, not {quoted(first['input'])}")
 
 
 def as_saved(network: Any) -> Any:
