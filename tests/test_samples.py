@@ -140,6 +140,14 @@ def test_an_odd_prompt_stays_inside_the_folder(tmp_path: Path) -> None:
     assert [read_record(path)["prompt"] for path in paths] == ODD
 
 
+@pytest.mark.parametrize(
+    "prompt", ["word " * 40, "a" * 98 + " cat", "a" * 300], ids=["cut amid a word", "after", "one"]
+)
+def test_a_seed_stands_apart_from_a_long_prompt(prompt: str, tmp_path: Path) -> None:
+    (path,) = Samples(torch.zeros(1, 1, 4, 4), ({"prompt": prompt, "seed": 7},)).save(tmp_path)
+    assert path.stem.rpartition("-")[2] == "7" and "--" not in path.stem and len(path.stem) <= 102
+
+
 def test_a_long_prompt_of_wide_letters_has_a_name(tmp_path: Path) -> None:
     (path,) = Samples(ramp(1), ({"prompt": "\U00020000" * 90, "seed": 2**63 - 1},)).save(tmp_path)
     assert read_record(path)["seed"] == 2**63 - 1

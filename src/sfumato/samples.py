@@ -130,8 +130,9 @@ def _holds(path: Path, data: bytes) -> bool:
 
 def _stem(record: dict[str, Any]) -> str:
     """A picture's prompt and seed as the name of its file: names are counted in bytes."""
-    start = "".join(f"{word}-" for word in _words(record.get("prompt"))).encode()[:100].decode(errors="ignore")
-    return start + ("".join(_words(record.get("seed")))[:40] or "0")
+    start = "-".join(_words(record.get("prompt"))).encode()[:100].decode(errors="ignore").rstrip("-")
+    seed = "".join(_words(record.get("seed")))[:40] or "0"
+    return f"{start}-{seed}" if start else seed
 
 
 def _words(value: Any) -> list[str]:

@@ -214,6 +214,7 @@ def test_inspect_says_what_made_a_picture(sfumato: Sfumato, run: Path) -> None:
     record = read_record(Path("out/cat-9.png"))
     for key in ("seed", "system", "steps", "precision", "sfumato"):
         assert facts[key].strip() == str(record[key])
+    assert record["interval"] is None and "interval" not in facts, "what is left open is not shown"
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,7 @@ def test_inspect_says_what_is_in_a_system(sfumato: Sfumato, run: Path) -> None:
     assert by_run == by_folder and by_run.code == 0 and not by_run.err
     for words in (str(run / "system"), "M parameters, F32", "unet (", "cosine (", "labels (", "cat", "hen", "steps 3"):
         assert words in by_run.out, words
+    assert "None" not in by_run.out and "depth ," not in by_run.out, "what is left open is not shown"
 
 
 @pytest.mark.parametrize("prompt", ["[/b]", "[red]cat", "[link=file:///x]y", "\\[", ":smile:"])
@@ -486,12 +488,22 @@ def test_doctor_says_what_is_missing(sfumato: Sfumato, monkeypatch: pytest.Monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "sklearn" else find(name, *a))
     out = sfumato("doctor").out
     assert "scikit-learn" in out and "pip install sfumato[digits]" in out
+    assert "pyarrow" in out and "datasets" in out
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["train", "--help"], ["generate", "-h"], ["inspect", "-h"]])
 def test_help_helps(words: list[str], sfumato: Sfumato) -> None:
     said = sfumato(*words)
     assert said.code == 0 and said.out.lstrip().startswith("Usage: sfumato") and not said.err
+
+
+def test_every_summary_of_a_command_is_whole(sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "..." not in sfumato("--help").out.partition("Commands:")[2]
+
+
+def test_the_version_is_printed(sfumato: Sfumato) -> None:
+    assert sfumato("--version") == (0, f"sfumato {version('sfumato')}\n", "")
 
 
 def test_help_loads_no_torch() -> None:
@@ -548,7 +560,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         ("export", "RUN", "--out", "new", "--to", "diffusers"),
         "diffusers has no pipeline with a UNet told by Labels, in pixels; it has them for",
     ),
-    "nothing to inspect": (("inspect", "none"), "there is no none$"),
+    "nothing to inspect": (
+        ("inspect", "none"),
+        "expected a picture, the folder of a system, .* came 'none', which does not exist$",
+    ),
     "no record": (("inspect", "FOREIGN"), "carries no record of Sfumato's"),
     "no picture": (("inspect", "DATA"), "cannot be read as a PNG"),
     "recipe": ((*TRAIN, "--recipe", "digit"), "there is no recipe 'digit'; did you mean 'digits'"),

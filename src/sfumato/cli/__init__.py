@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from importlib.metadata import version
 from typing import Annotated, TextIO
 
 import typer
@@ -23,9 +24,16 @@ for command in (train.train, generate.generate, inspect.inspect, export.export, 
     app.command()(command)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"sfumato {version('sfumato')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+    _: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
 ) -> None:
     if debug:
         os.environ["SFUMATO_DEBUG"] = "1"

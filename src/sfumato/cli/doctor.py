@@ -39,4 +39,8 @@ def doctor() -> None:
     show(rows)
 
 
-EXTRAS = [("digits", "sklearn", "scikit-learn", "the data set `digits`")]
+EXTRAS = [
+    ("digits", "sklearn", "scikit-learn", "the data set `digits`"),
+    ("parquet", "pyarrow", "pyarrow", "Parquet"),
+    ("hub", "datasets", "datasets", "a data set on the Hub"),
+]

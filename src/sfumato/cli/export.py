@@ -19,14 +19,14 @@ def export(
     ] = None,
     megabytes: Annotated[int, typer.Option(help="The most that a file of weights may hold, in MB.")] = 4096,
 ) -> None:
-    """Write a system to a folder of its own, to be shared, shipped or opened by diffusers."""
+    """Write a system to a folder of its own. It can be shared, shipped, or opened by diffusers."""
     from sfumato import library
     from sfumato.disk import check_writable, in_use, replacing_folder
-    from sfumato.errors import InputError, nearest
+    from sfumato.errors import InputError, nearest, quoted
     from sfumato.wording import one_line
 
     if to not in LAYOUTS:
-        raise InputError(f"--to cannot be '{to}'; {nearest(to, LAYOUTS)}")
+        raise InputError(f"--to cannot be {quoted(to)}; {nearest(to, LAYOUTS)}")
     if megabytes < 1:
         raise InputError(f"--megabytes must be at least 1, not {megabytes}")
     if in_use(out):

@@ -16,10 +16,10 @@ def inspect(
         ),
     ],
 ) -> None:
-    """Say what made a picture, or what is in a system, without loading its weights."""
+    """Say what a picture or a system is. No weights are loaded."""
     from sfumato.cli.table import show
 
-    show((name, _plain(value)) for name, value in _facts(what))
+    show((name, _plain(value)) for name, value in _facts(what) if _says(value))
 
 
 def _facts(what: str) -> list[tuple[str, Any]]:
@@ -28,6 +28,7 @@ def _facts(what: str) -> list[tuple[str, Any]]:
     from sfumato.interop import folder
     from sfumato.interop.inspect import describe
     from sfumato.library import refuse_pickle, shipped
+    from sfumato.wording import brief
 
     where = Path(what)
     refuse_pickle(where)
@@ -37,7 +38,10 @@ def _facts(what: str) -> list[tuple[str, Any]]:
         return _picture(where) if where.is_file() and what not in shipped() else _system(what)
     if folder.is_name(what):
         return describe(what)
-    raise FormatError(f"there is no {what}")
+    raise FormatError(
+        "expected a picture, the folder of a system, of a run or of a checkpoint of diffusers, or a name on the Hub,"
+        f" came {brief(what)!r}, which does not exist"
+    )
 
 
 def _picture(path: Path) -> list[tuple[str, Any]]:
@@ -120,11 +124,16 @@ def _system(where: str) -> list[tuple[str, Any]]:
     ]
 
 
+def _says(value: Any) -> bool:
+    """Whether a value says anything: what is left to a default or empty does not."""
+    return value is not None and value != []
+
+
 def _plain(value: Any) -> str:
-    """A value as people write it: a part is its kind and settings."""
+    """A value as people write it: a part is its kind, and its settings but for those that are left open."""
     if isinstance(value, dict):
         kind = str(value.get("kind", ""))
-        rest = ", ".join(f"{key} {_plain(item)}" for key, item in value.items() if key != "kind")
+        rest = ", ".join(f"{key} {_plain(item)}" for key, item in value.items() if key != "kind" and _says(item))
         return f"{kind} ({rest})" if kind and rest else kind or rest
     if isinstance(value, list):
         return ", ".join(_plain(item) for item in value)
