@@ -38,6 +38,7 @@ from sfumato.sample import (
 )
 from sfumato.sample.driver import check_evaluations
 from sfumato.sample.facts import FACTS
+from sfumato.sample.moves import solve_moments
 
 SCHEDULE = Linear()
 ENDS_IN_NOISE: dict[str, Schedule] = {"flow": Flow(), "flow-shifted": Flow(shift=3.0), "zero": ZeroTerminal(Linear())}
@@ -389,3 +390,10 @@ def test_a_solver_that_looks_further_comes_nearer(sampler: str) -> None:
         (moved(SAMPLERS.parse(name), oracle, x, path) - wanted).abs().max().item() for name in (sampler, "ddim")
     )
     assert near < far
+
+
+@pytest.mark.parametrize("far", [math.inf, 1e200, -1e160])
+def test_a_place_so_far_that_its_powers_are_infinite_gets_no_weight(far: float) -> None:
+    """The weights of the others are those without it: w_0 + w_1 = 1 and w_1 − 2 w_0 = 1/2."""
+    places, moments = (torch.tensor([row], dtype=torch.float64) for row in ([-2.0, 1.0, far], [1.0, 0.5, 7.0]))
+    assert solve_moments(places, moments)[0].tolist() == pytest.approx([1 / 6, 5 / 6, 0.0], abs=1e-15)
