@@ -97,6 +97,27 @@ def test_small_pictures_are_enlarged_and_large_ones_are_not() -> None:
     assert Samples(torch.zeros(1, 3, 100, 80), ({},)).grid(gap=0).size == (80, 100)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"columns": -1},
+        {"columns": 1.5},
+        {"columns": "2"},
+        {"columns": 10**9},
+        {"scale": 0.5},
+        {"scale": -1},
+        {"scale": 10**6},
+        {"gap": -5},
+        {"gap": 10**6},
+    ],
+    ids=str,
+)
+def test_a_sheet_that_cannot_be_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="^(columns|scale|gap) must be a whole number|^a sheet holds at most") as said:
+        samples("a", "b").grid(**asked)
+    assert len(str(said.value)) < 200
+
+
 def test_a_sheet_of_nothing_says_so() -> None:
     with pytest.raises(InputError, match="a sheet needs at least one picture$"):
         sheet([])

@@ -273,7 +273,7 @@ def test_numbers_of_numpy_and_torch_are_numbers() -> None:
             "rescale": kind(0.5),
             "interval": kind([0.25, 4.0]),
         }
-        drawn = system.generate([np.int64(1), np.str_("cat")], seeds=np.array([3, 4]), batch=np.int32(2), **theirs)
+        drawn = system.generate([np.int64(1), np.str_("cat")], seeds=kind([3, 4]), batch=kind(2), **theirs)
         assert torch.equal(drawn.tensor, plain.tensor) and drawn.records == plain.records
         assert json.loads(json.dumps(drawn.records)) == json.loads(json.dumps(plain.records))
 
@@ -468,6 +468,24 @@ def test_the_fingerprint_of_a_loaded_system_changes_too(part: str, tmp_path: Pat
         with torch.no_grad():
             system.denoiser.network.get_parameter("enter.weight").add_(1)
     assert system.fingerprint() != before
+
+
+def test_the_fingerprint_sees_weights_that_are_merged_behind_torchs_back(tmp_path: Path) -> None:
+    """As scripts merge a LoRA: by `.data`, or numpy, of which torch counts no write."""
+    system = reopen(saved(small(), tmp_path))
+    seen = {system.fingerprint()}
+    for name in ("enter.weight", "enter.bias"):
+        weight = system.denoiser.network.get_parameter(name)
+        for change in (
+            lambda w: w.data.add_(0.25),
+            lambda w: setattr(w, "data", w.data * 2),
+            lambda w: np.add(w.detach().numpy(), 1, out=w.detach().numpy()),
+        ):
+            change(weight)
+            seen.add(system.fingerprint())
+            system.generate("cat", steps=3)
+            assert system.fingerprint() in seen
+    assert len(seen) == 7
 
 
 def test_saving_over_a_system_leaves_one(tmp_path: Path) -> None:
@@ -713,8 +731,15 @@ def test_precision_and_device_are_chosen_and_refused_by_name(tmp_path: Path) -> 
     assert system.generate("cat").records[0]["precision"] == "bfloat16"
     with pytest.raises(InputError, match="precision must be float32 or bfloat16, not 'float16'$"):
         system.to("cpu", "float16")
-    with pytest.raises(InputError, match="device 'abacus' is not to be had here .*leave it out to take the best$"):
-        system.to("abacus")
+    for device in ("abacus", "meta", "a" * 10_000, "cpu\n"):
+        with pytest.raises(
+            InputError, match="^device '.* is not to be had here .*leave it out to take the best$"
+        ) as said:
+            system.to(device)
+        assert len(str(said.value)) < 320
+    with pytest.raises(InputError) as said:
+        system.to("cpu", "a" * 10_000)
+    assert len(str(said.value)) < 200
 
 
 def test_bfloat16_draws_nearly_the_same(tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from sfumato.wording import brief
 BLOCK = 2**20
 """How many numbers of a weight are converted and laid out at once."""
 
+REAL = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+"""Types of real numbers, as safetensors names them, which are one number each."""
+
 Read = Callable[[Sequence[Tensor]], Tensor]
 Write = Callable[[Tensor], Sequence[Tensor]]
 
@@ -133,7 +136,7 @@ def read(
     picture, come first: what they were mapped from holds nothing else then, and can be let go.
 
     Raises `FormatError`, speaking of `name`, for keys that are missing, keys that no entry names and that are not
-    `ignored`, and shapes that do not fit.
+    `ignored`, numbers that are not real, and shapes that do not fit.
     """
     entries = _found(entries, set(theirs), name, ignored)
     state = dict(module.state_dict(keep_vars=True))
@@ -152,8 +155,14 @@ def _one(
     device: torch.device | None,
 ) -> Tensor:
     """A weight of ours in its final form: see `read`."""
+    given = [theirs[key] for key in entry.theirs]
+    if odd := [key for key, tensor in zip(entry.theirs, given, strict=True) if not tensor.is_floating_point()]:
+        raise FormatError(
+            f"{name}: {some(odd)} should hold real numbers and does not, as where weights were quantised: take the"
+            " model in float16, bfloat16 or float32"
+        )
     try:
-        tensor = entry.read([theirs[key] for key in entry.theirs])
+        tensor = entry.read(given)
     except (RuntimeError, IndexError, TypeError) as error:  # the last for a side that is no number of torch's
         raise FormatError(
             f"{name}: '{entry.theirs[0]}' has a shape that cannot be read: {brief(str(error))}"
@@ -182,19 +191,20 @@ def check(
     name: str,
     ignored: Callable[[str], bool] = lambda key: False,
 ) -> None:
-    """Whether `fill` would take weights of these names and shapes, whatever their types and numbers: raises what it
+    """Whether `fill` would take weights of these names, types and shapes, whatever their numbers: raises what it
     does."""
     read(module, entries, _Shapes(theirs), name, ignored=ignored)
 
 
 class _Shapes(Mapping[str, Tensor]):
-    """Tensors of which there is nothing but the shapes."""
+    """Tensors of which there is nothing but the shapes, and whether their numbers are real."""
 
     def __init__(self, shapes: Mapping[str, tuple[str, Sequence[int]]]) -> None:
         self._shapes = shapes
 
     def __getitem__(self, key: str) -> Tensor:
-        return torch.empty(list(self._shapes[key][1]), device="meta")
+        kind, shape = self._shapes[key]
+        return torch.empty(list(shape), device="meta", dtype=torch.float32 if kind in REAL else torch.int8)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)

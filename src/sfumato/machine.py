@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch.nn.functional import conv2d
 
-from sfumato.errors import InputError, OutOfMemoryError, is_short
+from sfumato.errors import InputError, OutOfMemoryError, is_short, quoted
+from sfumato.wording import brief
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -23,10 +24,12 @@ def pick_device(name: str | None = None) -> torch.device:
         )
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()  # which "meta" has not, as it holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device '{name}' is not to be had here ({reason}); leave it out to take the best") from error
+        reason = brief(str(error).splitlines()[0])
+        raise InputError(
+            f"device {quoted(name)} is not to be had here ({reason}); leave it out to take the best"
+        ) from error
     return device
 
 
@@ -46,7 +49,7 @@ def pick_precision(device: torch.device, name: str | None = None) -> Precision:
     if name is None:
         return "bfloat16" if fast_bfloat16(device.type) else "float32"
     if name not in ("float32", "bfloat16"):
-        raise InputError(f"precision must be float32 or bfloat16, not '{name}'")
+        raise InputError(f"precision must be float32 or bfloat16, not {quoted(name)}")
     return name
 
 

@@ -17,11 +17,15 @@ from torch import Tensor
 from sfumato.disk import Taken
 from sfumato.errors import FormatError, InputError, NonFiniteError
 from sfumato.files import parse_json, readable, write_bytes
+from sfumato.settings import whole
 from sfumato.wording import brief, well_formed
 
 CHUNK = "sfumato"
 MOST_HEAD = 2 * 2**20
 """Bytes of a picture's file that are looked through for its record, which stands before the pixels."""
+
+MOST_PIXELS = 2**28
+"""Pixels of a sheet."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,9 @@ class Samples:
         return [to_image(picture) for picture in self.tensor]
 
     def grid(self, columns: int | None = None, scale: int | None = None, gap: int = 2) -> Image.Image:
-        """All pictures on one sheet, row by row; small ones enlarged in whole steps unless `scale` says how much."""
+        """All pictures on one sheet, row by row; small ones enlarged in whole steps unless `scale` says how much.
+
+        Raises an `InputError` for a sheet of more than `MOST_PIXELS`, or of no such columns, scale or gap."""
         height, width = self.tensor.shape[-2:]
         return sheet(self.images(), columns, scale or max(1, 64 // max(height, width)), gap)
 
@@ -69,9 +75,15 @@ def sheet(images: list[Image.Image], columns: int | None = None, scale: int = 1,
     """Pictures of one size on one sheet, row by row, `gap` pixels apart on white."""
     if not images:
         raise InputError("a sheet needs at least one picture")
-    columns = columns or math.ceil(math.sqrt(len(images)))
+    columns = whole("columns", columns or math.ceil(math.sqrt(len(images))), 1, MOST_PIXELS)
+    scale, gap = whole("scale", scale, 1, MOST_PIXELS), whole("gap", gap, 0, MOST_PIXELS)
     rows = math.ceil(len(images) / columns)
     width, height = images[0].width * scale + gap, images[0].height * scale + gap
+    if columns * width * rows * height > MOST_PIXELS:
+        raise InputError(
+            f"a sheet holds at most {MOST_PIXELS:,} pixels, not {rows * height:,} rows of {columns * width:,}: give"
+            " fewer pictures, or another scale, gap or number of columns"
+        )
     page = Image.new(images[0].mode, (columns * width + gap, rows * height + gap), "white")
     for i, image in enumerate(images):
         enlarged = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)

@@ -79,7 +79,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("size", "steps", "guidance", "interval", "rescale"):
-            object.__setattr__(self, name, _own(getattr(self, name)))
+            object.__setattr__(self, name, own(getattr(self, name)))
 
     def dump(self) -> dict[str, Any]:
         """The settings as data, ready for JSON."""
@@ -218,8 +218,9 @@ def listed(name: str, value: Any) -> list[Any]:
 
 
 def whole(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number within bounds; a truth value is none."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+    """A whole number within bounds, also of numpy's or torch's; a truth value is none."""
+    value = own(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InputError(f"{name} must be a whole number from {low:,} to {high:,}, not {quoted(value)}")
     return int(value)
 
@@ -229,11 +230,11 @@ def _is_number(value: Any, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
-def _own(value: Any) -> Any:
+def own(value: Any) -> Any:
     """A number of numpy's or torch's, or several, as Python's own, which JSON knows; anything else as it is."""
     if isinstance(value, np.ndarray | np.generic | Tensor):
         value = value.tolist()
-    return tuple(_own(one) for one in value) if isinstance(value, list | tuple) else value
+    return tuple(own(one) for one in value) if isinstance(value, list | tuple) else value
 
 
 def _read(name: str, value: Any) -> Any:

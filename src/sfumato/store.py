@@ -77,7 +77,7 @@ class Weights(Mapping[str, Tensor]):
             tensor: Tensor = file.get_tensor(key)
         self._open[path] = file, read + tensor.nbytes
         if read + tensor.nbytes > HELD:
-            del self._open[path]
+            self._open.pop(path, None)  # another thread may have been here
         return tensor
 
     def check_whole(self) -> None:

@@ -27,7 +27,7 @@ from sfumato.guide import ClassifierFree, Watch
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.sample import Sampler, sample
 from sfumato.samples import Samples
-from sfumato.settings import Bound, Settings, Stub, listed, try_out, whole
+from sfumato.settings import Bound, Settings, Stub, listed, own, try_out, whole
 from sfumato.weighted import Weighted
 
 
@@ -234,6 +234,10 @@ class System(Weighted):
             denoiser = ClassifierFree(denoiser, null, chosen.guidance, chosen.interval, chosen.rescale)
         if guide is not None:
             denoiser = guide(denoiser)
+            if not callable(denoiser):
+                raise InputError(
+                    f"the guide gave {quoted(denoiser)}, where a denoiser is wanted: see that it returns one"
+                )
         return (chosen.bound or Bound(self._codec.limit)).around(denoiser)
 
     def _condition(
@@ -255,6 +259,10 @@ class System(Weighted):
         """Raise a `ShapeError` unless there are the channels that the network sees beside a sample, of its size."""
         if beside is not None and not (isinstance(beside, Tensor) and beside.is_floating_point()):
             raise InputError(f"beside must be a tensor of real numbers, not {quoted(beside)}")
+        if beside is not None and not bool(beside.isfinite().all()):
+            raise InputError(
+                "beside holds a number that is not finite: look at the picture and the mask it was made of"
+            )
         wanted: int = getattr(self._denoiser.network, "image", 0)
         shape = (wanted, *self._codec.shape(chosen.size)[1:]) if wanted else None
         found = None if beside is None else tuple(beside.shape)
@@ -360,9 +368,10 @@ def _prompts(given: Any) -> list[Any]:
 
 def _said(prompt: Any) -> Prompt:
     """A prompt as it is read, and as records hold it."""
-    if isinstance(prompt, bool) or not (prompt is None or isinstance(prompt, str | int | np.integer)):
+    prompt = own(prompt)
+    if isinstance(prompt, bool) or not (prompt is None or isinstance(prompt, str | int)):
         raise InputError(f"a prompt is a text, or the number of a class, not {quoted(prompt)}")
-    return as_text(prompt) if isinstance(prompt, str) else None if prompt is None else int(prompt)
+    return as_text(prompt) if isinstance(prompt, str) else prompt
 
 
 def _check_guide(guide: Any) -> None:

@@ -5,13 +5,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sfumato import system_file
 from sfumato.codec import Codec
 from sfumato.core.defaults import torch_defaults
 from sfumato.denoise import Denoiser
 from sfumato.lazy import Lazy, Read
+
+LOOKS = 4
+"""At how many numbers of a weight is looked to see whether it was changed."""
+CHANNELS_LAST = torch.channels_last
 
 
 class Weighted:
@@ -74,7 +78,7 @@ class Weighted:
             return
         with self._the_same():
             for part in [self.denoiser] if self.device.type == "cpu" else self._parts().values():
-                part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+                part.to(memory_format=CHANNELS_LAST)  # pyright: ignore[reportCallIssue]
         self._laid_out = True
 
     def _parts(self) -> dict[str, nn.Module]:
@@ -107,11 +111,12 @@ class Weighted:
                 self.declare(known)
 
     def _state(self) -> object:
-        """Changes whenever a weight is written to: torch counts the writes."""
+        """Changes whenever a weight is written to: torch counts the writes, but for those through `.data` or numpy, as
+        where a LoRA is merged; these a look at a few numbers of each weight shows."""
         weights = [weight for part in self._modules().values() for weight in part.state_dict(keep_vars=True).values()]
         if any(weight.is_inference() for weight in weights):
             return object()  # of these torch counts none
-        return [(id(weight), weight._version) for weight in weights]
+        return [(id(weight), weight._version, weight.data_ptr()) for weight in weights], _few_numbers(weights)
 
     def __getstate__(self) -> dict[str, Any]:
         self._parts()  # a copy holds its weights, wherever it goes
@@ -120,3 +125,18 @@ class Weighted:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.declare(state["_weights"])
+
+
+@torch.no_grad()
+def _few_numbers(weights: list[Tensor]) -> dict[object, bytes]:
+    """The bits of a few numbers of each weight, by device and type: one transfer each."""
+    groups: dict[object, list[Tensor]] = {}
+    for weight in weights:
+        if not weight.is_meta and weight.numel():
+            number = min(weight.numel(), LOOKS)
+            dense = weight.is_contiguous() or (weight.ndim == 4 and weight.is_contiguous(memory_format=CHANNELS_LAST))
+            laid = weight if dense else weight.contiguous()
+            groups.setdefault((weight.device, weight.dtype), []).append(
+                laid.as_strided((number,), (weight.numel() // number,))
+            )
+    return {key: torch.cat(few).cpu().view(torch.uint8).numpy().tobytes() for key, few in groups.items()}

@@ -63,6 +63,33 @@ def test_what_does_not_fit_is_said() -> None:
         Latent(Halves(), scale=(0.0,))
     with pytest.raises(ShapeError, match="nearest that fits"):
         Latent(Halves()).shape((5, 4))
+    for x in (torch.zeros(3, 4, 4), torch.zeros(1, 2, 4, 4)):
+        with pytest.raises(ShapeError, match=r"^\[n, 3, h, w\] is wanted, not \["):
+            Latent(Halves()).encode(x)
+        with pytest.raises(ShapeError, match=r"^\[n, 3, h, w\] is wanted, not \["):
+            Latent(Halves()).decode(x)
+
+
+def test_what_is_painted_within_is_a_picture_and_a_mask() -> None:
+    codec, picture, mask = Latent(Halves()), torch.full((3, 4, 4), 0.5), torch.eye(4)
+    plain = codec.within(picture, mask)
+    for same in (mask.bool(), mask.double(), (mask * 255).to(torch.uint8)):
+        assert torch.equal(codec.within(picture, same), plain)
+    bytes_ = (picture + 1) * 127.5
+    for wrong in ((bytes_, mask), (bytes_.to(torch.uint8), mask), (picture / 0, mask), (picture, mask / 0)):
+        with pytest.raises(InputError, match=r"^a picture holds real numbers in \[−1, 1\].* and a mask no NaN$"):
+            codec.within(*wrong)
+
+
+def test_autocast_and_inference_mode_around_a_codec_change_nothing() -> None:
+    torch.manual_seed(0)
+    codec = Latent(KLAutoencoder(width=8, multipliers=(1, 2), blocks=1))
+    x = torch.rand(1, 3, 4, 4) * 2 - 1
+    z, mask = codec.encode(x), torch.eye(4)
+    found = z, codec.decode(z), codec.within(x[0], mask)
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        inside = codec.encode(x), codec.decode(z), codec.within(x[0], mask)
+    assert all(map(torch.equal, inside, found)) and not any(one.is_inference() for one in inside)
 
 
 # In tiles -------------------------------------------------------------------------------------------------------------

@@ -262,3 +262,36 @@ def test_threads_that_draw_at_once_see_whole_weights_and_one_fingerprint(saved: 
     for thread in threads:
         thread.join()
     assert wanted == [(True, known.fingerprint())] * 4
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.bool, torch.int64, torch.complex64], ids=str)
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_weights_that_are_no_real_numbers_are_refused_at_opening(folder: Path, part: str, kind: torch.dtype) -> None:
+    """Such as those that were quantised: their numbers mean nothing without the scales."""
+    path = next((folder / part).glob("*.safetensors"))
+    tensors = load_file(path)
+    name = max(key for key in tensors if key.endswith("weight"))
+    save_file(tensors | {name: tensors[name].to(kind)}, path)
+    with pytest.raises(FormatError, match=f"'{name}' should hold real numbers and does not, as where .* quantised"):
+        load(folder, "cpu", "float32")
+
+
+def test_copies_made_while_other_threads_read_prompts(saved: Path) -> None:
+    system = load(saved, "cpu", "float32")
+    plain, done = drawn(system), threading.Event()
+
+    def prompts() -> None:
+        number = 0
+        while not done.is_set():
+            system.conditioner([f"word {(number := number + 1)}"])
+
+    other = threading.Thread(target=prompts)
+    other.start()
+    try:
+        for copied in (copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
+            for _ in range(10):
+                copied(system.conditioner)
+        assert torch.equal(drawn(copy.deepcopy(system)), plain)
+    finally:
+        done.set()
+        other.join()

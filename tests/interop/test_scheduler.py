@@ -290,6 +290,7 @@ def test_where_theirs_are_at_odds(config: dict[str, Any]) -> None:
         ),
         (of("DDIM", beta_start="a"), "beta_start of a DDIMScheduler must be a number, not 'a'"),
         (of("DDIM", trained_betas=[0.1, "b"]), "trained_betas of a DDIMScheduler must be a list of numbers"),
+        (of("DDIM", trained_betas=[0.1] * 10_001), "must be a list of numbers, 10,000 at most, not "),
         (of("DDIM", trained_betas=[0.1, 1.5]), "scheduler_config.json: betas must lie between 0 and 1"),
         (of("PNDM"), "skip_prk_steps of a PNDMScheduler can be True here, not False"),
         (of("PNDM", skip_prk_steps=1), "skip_prk_steps of a PNDMScheduler can be True here, not 1"),

@@ -135,16 +135,16 @@ def _within(system: "System", image: Path, mask: Path, size: tuple[int, int]) ->
 
     from sfumato.codec import Latent
     from sfumato.data.decode import decode
+    from sfumato.data.folder import read_file
     from sfumato.data.transform import WHITE, Colour, to_array
     from sfumato.errors import DataError, InputError
-    from sfumato.files import readable
 
     def read(path: Path, channels: int, background: Colour) -> "Tensor":
         if not path.is_file():
             raise DataError(f"there is no picture {path}")
-        with readable(path):
-            data = path.read_bytes()
-        array = to_array(decode(data, str(path)), size=size, channels=channels, background=background)
+        array = to_array(
+            decode(read_file(str(path), str(path)), str(path)), size=size, channels=channels, background=background
+        )
         return torch.from_numpy(array).to(torch.float32) / 255
 
     if not isinstance(system.codec, Latent):

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from sfumato.codec.tiles import tiled
+from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.nn.autoencoder import Autoencoder
 
@@ -53,9 +54,11 @@ class Latent(nn.Module):
         self.network.check_size(height, width)
         return (self.channels, height // self.network.factor, width // self.network.factor)
 
+    @torch_defaults()
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
-        x, factor = self._like_weights(pictures), self.network.factor
+        """Pictures [n, colours, h, w] in [−1, 1] → samples; a `ShapeError` for others."""
+        x, factor = self._like_weights(pictures, self.colours), self.network.factor
         if max(x.shape[-2:]) > self.whole:
             self.network.check_size(*x.shape[-2:])
             z = tiled(lambda part: self.network.encode(part).float(), x, factor, 1)
@@ -63,17 +66,20 @@ class Latent(nn.Module):
             z = self.network.encode(x).float()
         return (_finite(z, "latents") - self._across(self.shift, z)) * self._across(self.scale, z)
 
+    @torch_defaults()
     @torch.no_grad()
     def decode(self, samples: Tensor) -> Tensor:
-        """Samples → pictures in [−1, 1]; a `NonFiniteError` where the weights give none."""
+        """Samples [n, channels, h, w] → pictures in [−1, 1]; a `ShapeError` for others, and a `NonFiniteError` where
+        the weights give none."""
         z = samples / self._across(self.scale, samples) + self._across(self.shift, samples)
-        z, factor = self._like_weights(z), self.network.factor
+        z, factor = self._like_weights(z, self.channels), self.network.factor
         if max(z.shape[-2:]) * factor > self.whole:
             pictures = tiled(lambda part: self.network.decode(part).float(), z, 1, factor)
         else:
             pictures = self.network.decode(z).float()
         return _finite(pictures, "pictures").clamp_(-1, 1)
 
+    @torch_defaults()
     def within(self, picture: Tensor, mask: Tensor) -> Tensor:
         """What a network that paints within a picture sees beside its sample: [1 + channels, h/f, w/f].
 
@@ -86,13 +92,19 @@ class Latent(nn.Module):
                 f"a picture [{self.colours}, h, w] and a mask [h, w] are wanted, not {list(picture.shape)} and"
                 f" {list(mask.shape)}"
             )
+        if not picture.is_floating_point() or not bool(picture.abs().max() <= 2) or bool(mask.isnan().any()):
+            raise InputError(
+                "a picture holds real numbers in [−1, 1], where 0 to 255 is x / 127.5 − 1, and a mask no NaN"
+            )
         wanted = (mask > 0.5).float()
         latents = self.encode((picture * (1 - wanted))[None])[0]
         small = interpolate(wanted[None, None], size=latents.shape[-2:])[0].to(latents)
         return torch.cat([small, latents])
 
-    def _like_weights(self, x: Tensor) -> Tensor:
-        """On the device and in the type of the weights."""
+    def _like_weights(self, x: Tensor, channels: int) -> Tensor:
+        """On the device and in the type of the weights; a `ShapeError` where there are other channels."""
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise ShapeError(f"[n, {channels}, h, w] is wanted, not {list(x.shape)}")
         weight = next(self.network.parameters())
         return x.to(weight.device, weight.dtype)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -54,6 +54,9 @@ class Encoders:
     sha256: Sequence[str] = ()
     tokenizer_sha256: Sequence[str] = ()
     recent: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "recent": {**self.recent}}  # another thread may be adding to it
 
     @cached_property
     @torch_defaults()  # gradients may be wanted through them later

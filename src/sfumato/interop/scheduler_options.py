@@ -6,6 +6,9 @@ from typing import Any
 
 from sfumato.errors import FormatError, nearest, quoted
 
+MOST_LISTED = 10_000
+"""The most numbers that an option may list."""
+
 BETAS: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.0001,
@@ -245,7 +248,8 @@ def _check(kind: str, option: str, value: Any, name: str) -> None:
     if value is None and optional:
         return
     if option in ("trained_betas", "disable_corrector"):
-        fits, wanted = isinstance(value, list) and all(_number(one) for one in value), "a list of numbers"
+        fits = isinstance(value, list) and len(value) <= MOST_LISTED and all(_number(one) for one in value)
+        wanted = f"a list of numbers, {MOST_LISTED:,} at most"
     elif isinstance(default, bool):
         fits, wanted = isinstance(value, bool), "true or false"
     elif isinstance(default, int):
