@@ -24,7 +24,7 @@ def pick_device(name: str | None = None) -> torch.device:
         )
     try:
         device = torch.device(name)
-        torch.empty(0, device=device).cpu()  # which "meta" has not, as it holds no numbers
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = brief(str(error).splitlines()[0])
         raise InputError(

@@ -15,7 +15,6 @@ from sfumato.lazy import Lazy, Read
 
 LOOKS = 4
 """At how many numbers of a weight is looked to see whether it was changed."""
-CHANNELS_LAST = torch.channels_last
 
 
 class Weighted:
@@ -78,7 +77,7 @@ class Weighted:
             return
         with self._the_same():
             for part in [self.denoiser] if self.device.type == "cpu" else self._parts().values():
-                part.to(memory_format=CHANNELS_LAST)  # pyright: ignore[reportCallIssue]
+                part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._laid_out = True
 
     def _parts(self) -> dict[str, nn.Module]:
@@ -116,7 +115,7 @@ class Weighted:
         weights = [weight for part in self._modules().values() for weight in part.state_dict(keep_vars=True).values()]
         if any(weight.is_inference() for weight in weights):
             return object()  # of these torch counts none
-        return [(id(weight), weight._version, weight.data_ptr()) for weight in weights], _few_numbers(weights)
+        return [(id(weight), weight._version) for weight in weights], _few_numbers(weights)
 
     def __getstate__(self) -> dict[str, Any]:
         self._parts()  # a copy holds its weights, wherever it goes
@@ -129,14 +128,15 @@ class Weighted:
 
 @torch.no_grad()
 def _few_numbers(weights: list[Tensor]) -> dict[object, bytes]:
-    """The bits of a few numbers of each weight, by device and type: one transfer each."""
+    """The bits of a few numbers of each weight, at places that hang on its shape alone, by device and type: one
+    transfer each."""
     groups: dict[object, list[Tensor]] = {}
     for weight in weights:
-        if not weight.is_meta and weight.numel():
-            number = min(weight.numel(), LOOKS)
-            dense = weight.is_contiguous() or (weight.ndim == 4 and weight.is_contiguous(memory_format=CHANNELS_LAST))
-            laid = weight if dense else weight.contiguous()
-            groups.setdefault((weight.device, weight.dtype), []).append(
-                laid.as_strided((number,), (weight.numel() // number,))
+        if not weight.is_meta and weight.numel() and weight.ndim:
+            number = min(len(weight), LOOKS)
+            middle = sum(side // 2 * stride for side, stride in zip(weight.shape[1:], weight.stride()[1:], strict=True))
+            few = weight.as_strided(
+                (number,), (len(weight) // number * weight.stride(0),), weight.storage_offset() + middle
             )
+            groups.setdefault((weight.device, weight.dtype), []).append(few)
     return {key: torch.cat(few).cpu().view(torch.uint8).numpy().tobytes() for key, few in groups.items()}
