@@ -104,7 +104,9 @@ def test_a_table_is_the_product_of_its_betas(schedule: Table) -> None:
             assert level.logsnr[t].item() == pytest.approx(float(mpmath.log(bar / (1 - bar))), rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("schedule", [VP(), VP(beta_min=0.5, beta_max=5.0)], ids=repr)
+@pytest.mark.parametrize(
+    "schedule", [VP(), VP(beta_min=0.5, beta_max=5.0), VP(beta_min=5.0, beta_max=5.0), VP(0.0)], ids=repr
+)
 @pytest.mark.parametrize("t", [1e-6, 1e-3, 0.1, 0.5, 1.0])
 def test_vp_is_the_integral_of_its_beta(schedule: VP, t: float) -> None:
     with mpmath.workdps(30):
@@ -408,7 +410,18 @@ def test_diffusers_shifts_a_flow_as_we_do(shift: float) -> None:
 
 
 @pytest.mark.parametrize("kind", [VP, SubVP])
-@pytest.mark.parametrize("wrong", [dict(beta_min=-1.0), dict(beta_max=0.01), dict(first=2.0), dict(first=0.0)], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(beta_min=-1.0),
+        dict(beta_max=0.01),
+        dict(beta_min=0.0, beta_max=0.0),
+        dict(beta_max=math.inf),
+        dict(first=1.0),
+        dict(first=0.0),
+    ],
+    ids=str,
+)
 def test_a_continuous_schedule_that_cannot_be_says_so(kind: Any, wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="a VP schedule needs 0 ≤ beta_min ≤ beta_max"):
         kind(**wrong)(torch.tensor([0.5]))
