@@ -41,10 +41,11 @@ class Seen:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
+    with files.readable(path):
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

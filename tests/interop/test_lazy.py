@@ -295,3 +295,15 @@ def test_copies_made_while_other_threads_read_prompts(saved: Path) -> None:
     finally:
         done.set()
         other.join()
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer"])
+def test_a_file_in_the_place_of_a_folder_since_the_opening_is_an_error_of_ours(
+    folder: Path, tmp_path: Path, part: str
+) -> None:
+    system = load(folder, "cpu", "float32")
+    shutil.rmtree(folder / part)
+    (folder / part).write_text("")
+    for act in (drawn, lambda system: system.save(tmp_path / "copy")):
+        with pytest.raises(FormatError, match="is gone or was changed since the model was opened: open it again$"):
+            act(system)
