@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MADE = ROOT / "mutants"
 MUTMUT = Path(sys.executable).with_name("mutmut")
 UNDER = {"PYTHONPATH": str(ROOT / "tests"), "PYTEST_ADDOPTS": "-p cpu_limit", "OMP_NUM_THREADS": "1"}
-FEW = "sfumato.train.draw.x_mix__*"
-"""Mutants of a function that few tests call."""
+FEW = "sfumato.train.draw.x_mix*"
+"""A function that few tests call, and its mutants."""
 
 WANTED = 0.95
 SURVIVED, UNDECIDED, TIMED_OUT = (0, 5, 33), (None, 2, 255), (-24, 24, 36, 152)

@@ -361,6 +361,14 @@ def test_an_end_that_came_in_a_lower_precision_is_the_end(schedule: Schedule, dt
     assert level.t.dtype == torch.float64
 
 
+@pytest.mark.parametrize("schedule", [VP(), EDM(), Flow(), Linear()], ids=repr)
+def test_a_schedule_is_computed_on_the_cpu_whatever_device_a_caller_has_set(schedule: Schedule) -> None:
+    t = torch.tensor([1.0])
+    with torch.device("meta"):
+        levels = schedule(t)
+    assert all(torch.equal(field, same) for field, same in zip(levels, schedule(t), strict=True))
+
+
 def test_an_end_that_is_rounded_elsewhere_is_a_time_like_any_other() -> None:
     rounded = torch.tensor([80.1], dtype=torch.float32).double()
     assert EDM(sigma_max=80.1)(rounded).t.item() == rounded.item() != 80.1
