@@ -155,7 +155,8 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
     header = read_header(path)
     try:
-        tensors = load_file(path)
+        with unicode_path(path) as name:
+            tensors = load_file(name)
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         if is_short(error):
             raise MemoryError(str(error)) from error
@@ -221,6 +222,18 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal; `FormatError` if it cannot be read."""
     with readable(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def unicode_path(path: Path) -> Iterator[str]:
+    """The name of a file, for what opens only names of Unicode: of a path of other bytes, a name of the open file."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield str(path)
 
 
 def absolute(name: str) -> str:

@@ -89,7 +89,8 @@ class Weights(Mapping[str, Tensor]):
 
     def _mapped(self, path: Path) -> Any:
         self._seen.check(path)
-        return safe_open(path, "pt")
+        with files.unicode_path(path) as name:
+            return safe_open(name, "pt")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_open": {}}

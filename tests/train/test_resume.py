@@ -1,6 +1,7 @@
 """Going on with a run: the same bytes as if it had never stopped, or a refusal that says why not."""
 
 import json
+import os
 import shutil
 import signal
 import threading
@@ -29,7 +30,7 @@ from small_runs import (
     weights,
 )
 
-from sfumato import files
+from sfumato import files, load
 from sfumato.data import prepare
 from sfumato.errors import FormatError, InputError, ResumeError, StorageError
 from sfumato.train import checkpoint
@@ -49,6 +50,33 @@ HARD = (
 )
 
 # Exactness ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "around", [torch.no_grad, torch.inference_mode, partial(torch.autocast, "cpu", torch.bfloat16)]
+)
+def test_what_a_caller_has_set_in_torch_changes_no_training(
+    around: Callable[[], Any], data: Path, tmp_path: Path
+) -> None:
+    begin(data, tmp_path / "plain", steps=2)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with around():
+            begin(data, tmp_path / "within", steps=2)
+            assert torch.get_default_dtype() == torch.float64, "and holds again after it"
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert digest(newest(tmp_path / "plain")) == digest(newest(tmp_path / "within"))
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="a path that is no Unicode is opened through /dev/fd")
+def test_a_folder_whose_name_is_no_unicode_is_gone_on_with(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    begin(data, out, steps=2)
+    begin(None, out, steps=4, resume=True)
+    begin(data, tmp_path / "plain", steps=4)
+    assert digest(newest(out)) == digest(newest(tmp_path / "plain"))
+    assert load(out).generate(seeds=[0], steps=1).tensor.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sfumato import disk, files, machine, system_file
 from sfumato.classifier import NoisyClassifier
+from sfumato.core.defaults import torch_defaults
 from sfumato.data.prepare import Pictures, prepare
 from sfumato.data.source import open_source
 from sfumato.errors import FormatError, InputError, ResumeError
@@ -33,6 +36,8 @@ PRODUCTS = {"denoise": "system", "classify": "classifier", "autoencode": "codec"
 """The folder of what a task leaves behind, which holds a JSON of that name."""
 
 
+@torch_defaults()
+@torch.enable_grad()
 def train(
     data: str | Path | None = None,
     *,
