@@ -614,14 +614,16 @@ def test_debug_shows_where_an_error_arose(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "sfumato", "--debug", "inspect", "none"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback (most recent call last)" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("sfumato.errors.FormatError: there is no none")
+    assert done.stderr.splitlines()[-1].startswith(
+        "sfumato.errors.FormatError: expected a picture, the folder of a system"
+    )
 
 
 def test_debug_lets_errors_through(sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch) -> None:
     for off in ("", "0", "false", "No"):
         monkeypatch.setenv("SFUMATO_DEBUG", off)
         assert sfumato("inspect", "none").code == 2
-    with pytest.raises(Exception, match="there is no none$"):
+    with pytest.raises(Exception, match="came 'none', which does not exist$"):
         sfumato("--debug", "inspect", "none")
     assert os.environ.pop("SFUMATO_DEBUG")
 
