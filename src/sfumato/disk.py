@@ -24,6 +24,12 @@ FORGOTTEN = 24 * 3600.0
 """Seconds after which what nobody has written to is nobody's, whatever its process."""
 _MARK = re.compile(r"\..*\.sfumato-([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{8}\.(?:part|new)", re.DOTALL)
 
+# What systems, file managers and archivers put beside other people's files.
+_NOT_CONTENT = {
+    *("@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information", "__macosx"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+}
+
 
 class Taken(StorageError):
     """A file that is there, where a new one was to be."""
@@ -102,11 +108,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def hidden(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or the system's own, as Thumbs.db, @eaDir and lost+found are."""
+    return name.startswith(".") or name.casefold() in _NOT_CONTENT
+
+
 def in_use(folder: Path) -> bool:
     """Whether something is at `folder` that new files should not be put among: a file, or a folder with anything but
-    hidden files in it. Raises `StorageError` where that cannot be seen."""
+    what is `hidden` in it. Raises `StorageError` where that cannot be seen."""
     try:
-        return any(not path.name.startswith(".") for path in folder.iterdir())
+        return any(not hidden(path.name) for path in folder.iterdir())
     except FileNotFoundError:
         return False
     except NotADirectoryError:

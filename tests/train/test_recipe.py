@@ -200,6 +200,7 @@ def test_a_table_that_the_recipe_left_out_can_be_set() -> None:
     [
         ("train.batch", "--set wants key=value, as in train.batch=64, not 'train.batch'$"),
         ("=3", "--set wants key=value, as in train.batch=64, not '=3'$"),
+        (3, "--set wants key=value, as in train.batch=64, not 3$"),
         ("", "--set wants key=value, as in train.batch=64, not ''$"),
         ("about.x=3", "'about.x' cannot be set: 'about' is a value, not a table$"),
         ("train.batch.x=3", "'train.batch.x' cannot be set: 'batch' is a value, not a table$"),
@@ -214,10 +215,14 @@ def test_a_table_that_the_recipe_left_out_can_be_set() -> None:
         ("settings.sampler=ddim", "sampler should be a table with a kind"),
     ],
 )
-def test_a_bad_setting_says_what_is_wrong(setting: str, said: str) -> None:
+def test_a_bad_setting_says_what_is_wrong(setting: Any, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         load("digits", [setting])
     assert "\n" not in str(caught.value)
+
+
+def test_one_setting_alone_is_taken_as_a_list_of_it() -> None:
+    assert load("digits", "train.batch=4").train.batch == 4
 
 
 BEYOND = [

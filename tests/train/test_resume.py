@@ -502,14 +502,16 @@ def test_a_start_leaves_other_peoples_files_alone(name: str, data: Path, tmp_pat
 def test_hidden_files_do_not_make_a_folder_one_in_use_and_stay(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     (out / ".x.part").mkdir(parents=True)
-    for name in (".DS_Store", ".film.part", ".x.part/y"):
+    (out / "lost+found").mkdir()
+    theirs = (".DS_Store", "Thumbs.db", "lost+found/z", ".film.part", ".x.part/y")
+    for name in theirs:
         (out / name).write_text("mine")
     with pytest.raises(InputError, match="does not exist"):
         begin(tmp_path / "none", out, steps=1)
     begin(data, out, steps=1)
     begin(None, out, resume=True, steps=2)
     assert last_step(out) == 2
-    assert all((out / name).read_text() == "mine" for name in (".DS_Store", ".film.part", ".x.part/y"))
+    assert all((out / name).read_text() == "mine" for name in theirs)
 
 
 def test_a_start_that_fails_removes_what_it_made_and_no_more(data: Path, tmp_path: Path) -> None:
@@ -552,6 +554,10 @@ BUDGETS = [
     (dict(minutes=0.0), "--minutes must be more than 0"),
     (dict(minutes=float("nan")), "--minutes must be more than 0 and at most [0-9,]+, not nan$"),
     (dict(minutes=float("inf")), "--minutes must be more than 0"),
+    (dict(steps=1.5), "--steps must be a whole number, not 1.5$"),
+    (dict(steps=True), "--steps must be a whole number, not True$"),
+    (dict(images="8"), "--images must be a whole number, not '8'$"),
+    (dict(minutes="3"), "--minutes must be a number, not '3'$"),
     (dict(steps=2, minutes=1.0), "give one of --steps, --images and --minutes, not several$"),
     (dict(steps=2, images=5), "give one of --steps, --images and --minutes, not several$"),
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sfumato.data.captions import TEXT_ENDINGS, read_captions
 from sfumato.data.decode import ENDINGS
 from sfumato.data.table import Table, digest
+from sfumato.disk import hidden
 from sfumato.errors import DataError
 from sfumato.wording import brief, count, few, printable
 
@@ -15,11 +16,6 @@ from sfumato.wording import brief, count, few, printable
 MAX_BYTES = 2**28
 
 _SPLITS = {"dev", "test", "train", "val", "valid", "validation"}
-# What systems, file managers and archivers put beside other people's files.
-_NOT_CONTENT = {
-    *("@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information", "__macosx"),
-    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +33,7 @@ class Entry:
 
 def visible(path: str) -> bool:
     """Whether no part of the path begins with a dot or is the system's own, as Thumbs.db and @eaDir are."""
-    return not any(part.startswith(".") or part.casefold() in _NOT_CONTENT for part in path.split("/"))
+    return not any(hidden(part) for part in path.split("/"))
 
 
 def from_tree(entries: Iterable[Entry], where: str, notes: Sequence[str] = ()) -> Table:

@@ -322,8 +322,8 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
 
 def _overlay(data: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """`data` with each "table.key=value" set."""
-    for setting in settings:
-        place, sign, text = setting.partition("=")
+    for setting in [settings] if isinstance(settings, str) else settings:
+        place, sign, text = setting.partition("=") if isinstance(setting, str) else ("", "", "")
         if not sign or not place.strip():
             raise InputError(f"--set wants key=value, as in train.batch=64, not {quoted(setting)}")
         *tables, key = place.strip().split(".")

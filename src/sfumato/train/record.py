@@ -64,7 +64,7 @@ def before(folder: Path, resume: bool) -> dict[str, Any] | None:
 
 def _only_ours(folder: Path) -> bool:
     """Whether all in a folder, but for hidden files, is what a start that was killed left."""
-    return folder.is_dir() and all(path.name == CACHE or path.name.startswith(".") for path in folder.iterdir())
+    return folder.is_dir() and all(path.name == CACHE or disk.hidden(path.name) for path in folder.iterdir())
 
 
 def about(where: str, recipe: Recipe, pictures: Pictures, place: Place) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sfumato.classifier import NoisyClassifier
 from sfumato.core.defaults import torch_defaults
 from sfumato.data.prepare import Pictures, prepare
 from sfumato.data.source import open_source
-from sfumato.errors import FormatError, InputError, ResumeError
+from sfumato.errors import FormatError, InputError, ResumeError, quoted
 from sfumato.library import find
 from sfumato.system import System
 from sfumato.train import checkpoint, lock, processes, record
@@ -270,7 +271,11 @@ def _budget(recipe: Recipe, folder: Path, steps: int | None, images: int | None,
     """When to stop, from what was asked or else from the recipe."""
     given = {"steps": steps, "images": images, "minutes": minutes}
     for name, value in given.items():
-        if value is not None and not (math.isfinite(value) and 0 < value <= MOST_STEPS):
+        kind: Any = Real if name == "minutes" else Integral
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            what = "a number" if kind is Real else "a whole number"
+            raise InputError(f"--{name} must be {what}, not {quoted(value)}")
+        if value is not None and not 0 < value <= MOST_STEPS:
             raise InputError(f"--{name} must be more than 0 and at most {MOST_STEPS:,}, not {value:g}")
     if sum(value is not None for value in given.values()) > 1:
         raise InputError("give one of --steps, --images and --minutes, not several")
