@@ -12,10 +12,12 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import sys
 import time
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from sfumato.errors import StorageError
@@ -159,6 +161,20 @@ def check_writable(folder: Path) -> None:
 def existing(path: Path) -> Path:
     """`path`, or the nearest folder above it that exists."""
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+
+
+def open_file(path: Path | str) -> BufferedReader:
+    """A file, to be read. A pipe or a device, which could be waited for or read for ever, is an `OSError`."""
+    file = open(path, "rb", opener=_without_waiting)
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "a device or pipe, and not a file", str(path))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens also a pipe that nobody writes to at once."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def host() -> str:

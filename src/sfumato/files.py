@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sfumato import serial
-from sfumato.disk import replacing
+from sfumato.disk import open_file, replacing
 from sfumato.errors import FormatError, SfumatoError, is_short, quoted
 from sfumato.wording import QUOTED, shortened
 
@@ -44,7 +44,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def read_json(path: Path, finite: bool = False) -> dict[str, Any]:
     """A JSON object from `path`; `FormatError` if it is not one, or is absurdly large: see `parse_json`."""
-    with readable(path), open(path, "rb") as file:
+    with readable(path), open_file(path) as file:
         data = file.read(MOST_JSON + 1)
     if len(data) > MOST_JSON:
         raise FormatError(f"{path} is larger than {MOST_JSON // 2**20} MB: not a file of ours")
@@ -172,7 +172,7 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a safetensors file, bounded before it is parsed: names → type, shape and place."""
-    with readable(path), open(path, "rb") as file:
+    with readable(path), open_file(path) as file:
         size = path.stat().st_size
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
@@ -220,7 +220,7 @@ def _sizes(value: Any) -> bool:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal; `FormatError` if it cannot be read."""
-    with readable(path), open(path, "rb") as file:
+    with readable(path), open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -230,7 +230,7 @@ def unicode_path(path: Path) -> Iterator[str]:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             yield f"/dev/fd/{file.fileno()}"
     else:
         yield str(path)

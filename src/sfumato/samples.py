@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from sfumato.disk import Taken
+from sfumato.disk import Taken, open_file
 from sfumato.errors import FormatError, InputError, NonFiniteError
 from sfumato.files import parse_json, readable, write_bytes
 from sfumato.settings import whole
@@ -102,9 +102,7 @@ def png(image: Image.Image, record: dict[str, Any]) -> bytes:
 
 def read_record(path: Path) -> dict[str, Any]:
     """The record inside a PNG that `png` made."""
-    if path.exists() and not path.is_file():
-        raise FormatError(f"{path} cannot be read as a PNG: it is not a file")
-    with readable(path), open(path, "rb") as file:
+    with readable(path), open_file(path) as file:
         head = file.read(MOST_HEAD)
     try:
         with Image.open(io.BytesIO(head), formats=["PNG"]) as image:

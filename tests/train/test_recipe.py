@@ -1,5 +1,6 @@
 """Recipes: read strictly, changed by --set, compared."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -376,3 +377,9 @@ def test_a_value_that_cannot_be_is_named(setting: str, said: str) -> None:
 def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf[train]\r\nbatch = 4\r\n")
     assert load(tmp_path / "a.toml").train.batch == 4
+
+
+def test_a_pipe_is_no_recipe_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(InputError, match=r"cannot read the recipe .*x\.toml: a device or pipe, and not a file"):
+        load(tmp_path / "x.toml")

@@ -1,13 +1,13 @@
 """Pictures in a folder."""
 
 import os
-import stat
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from sfumato.data.table import Table
 from sfumato.data.tree import MAX_BYTES, Entry, from_tree, visible
+from sfumato.disk import open_file
 from sfumato.errors import DataError
 from sfumato.wording import brief, count, few
 
@@ -54,22 +54,14 @@ def read_file(file: str, path: str, limit: int = MAX_BYTES) -> bytes:
     """All bytes of a file of at most `limit`. Raises DataError, calling it `path`, if it cannot be read."""
     shown = brief(path)
     try:
-        with open(file, "rb", opener=_without_waiting) as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(f"{shown}: expected a file, came a device or pipe; take it out")
-            data = _at_most(stream, limit, status.st_size)
+        with open_file(file) as stream:
+            data = _at_most(stream, limit, os.fstat(stream.fileno()).st_size)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{shown}: cannot be read ({reason}); mend it or take it out") from error
     if len(data) > limit:
         raise DataError(f"{shown}: expected at most {limit:,} bytes, came more; take it out")
     return data
-
-
-def _without_waiting(file: str, flags: int) -> int:
-    """Opens a file; a pipe that nobody writes to as well, which else would wait for ever."""
-    return os.open(file, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _at_most(stream: BinaryIO, limit: int, size: int) -> bytes:

@@ -16,6 +16,7 @@ from sfumato.condition import MiniLM, Pretrained, Text, TextEncoder
 from sfumato.core.grid import Spacing, Trailing
 from sfumato.core.parameterization import Eps, Parameterization
 from sfumato.core.schedule import Linear, Schedule, at
+from sfumato.disk import open_file
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Denoising, Loss, Times, UniformTimes
 from sfumato.nn.text import TextTransformer
@@ -297,7 +298,7 @@ def _read(recipe: str | Path) -> dict[str, Any]:
     path = Path(recipe)
     try:
         if path.suffix == ".toml" or path.is_file():
-            with open(path, "rb") as file:
+            with open_file(path) as file:
                 return _parsed(file.read(MOST_RECIPE + 1), path)
         if str(recipe) in known():
             return _parsed((resources("sfumato.recipes") / f"{recipe}.toml").read_bytes(), path)
