@@ -81,7 +81,13 @@ def fewer(arrays: dict[str, Any]) -> dict[str, Any]:
 def test_other_data(change: Callable[[dict[str, Any]], dict[str, Any]], run: Path, data: Path, tmp_path: Path) -> None:
     with np.load(data) as arrays:
         np.savez(tmp_path / data.name, **change(dict(arrays)))
-    refused(run, r"^this is not as the run was begun: fingerprint: \w+ → \w+", data=tmp_path / data.name)
+    what = (
+        "24 → 23 pictures"
+        if change is fewer
+        else "24 pictures as before, but not the same ones, or not in the same form"
+    )
+    text = rf"^this is not as the run was begun: the data: {what} \(fingerprint: \w+ → \w+\)"
+    refused(run, text, data=tmp_path / data.name)
     accepted(run, data=tmp_path / data.name)
 
 

@@ -353,5 +353,5 @@ def test_a_signal_is_heard_while_a_worker_hangs(data: Path, tmp_path: Path, monk
     monkeypatch.setattr(loader, "LOOK", 0.3)
     own = trainer(data, tmp_path)
     hurt(own, 4, lambda: (os.kill(os.getppid(), signal.SIGTERM), time.sleep(99)))
-    with pytest.raises(Stopped, match=r"at step [1-4]; all is saved"):
+    with pytest.raises(Stopped, match=r"at step [0-4]; all is saved"):  # the workers may be ahead of the first step
         own.run(Budget(9))
