@@ -200,7 +200,7 @@ def pixels(images: Path) -> tuple[Tensor, Labels]:
     """The real pictures, in [−1, 1], and their classes."""
     real = prepare(open_source(images))
     assert real.labels is not None
-    return torch.from_numpy(real.pixels) / 127.5 - 1, real.labels
+    return torch.from_numpy(real.stored) / 127.5 - 1, real.labels
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def enlarged(picture: Image.Image) -> Image.Image:
 def read_digits(system: System) -> tuple[float, float]:
     """The share of a thousand drawn digits that is read as asked; and of real digits held out from the reader."""
     real = prepare(open_source("digits"))
-    pixels = torch.from_numpy(real.pixels) / 127.5 - 1
+    pixels = torch.from_numpy(real.stored) / 127.5 - 1
     labels = real.labels
     assert labels is not None
     held_out = torch.arange(len(pixels)) % 5 == 0

@@ -33,7 +33,7 @@ def test_agreement_is_the_share_that_is_read_as_asked() -> None:
 def test_support_vectors_read_digits_they_never_saw() -> None:
     pictures = prepare(open_source("digits"))
     assert pictures.labels is not None
-    pixels, labels = torch.from_numpy(pictures.pixels) / 127.5 - 1, pictures.labels
+    pixels, labels = torch.from_numpy(pictures.stored) / 127.5 - 1, pictures.labels
     read = support_vectors(pixels[:1200], labels[:1200])
     assert agreement(read, pixels[1200:], labels[1200:]) > 0.95
     assert agreement(read, -pixels[1200:], labels[1200:]) < 0.6, "a negative is no digit that it knows"

@@ -18,7 +18,7 @@ DIGIT = 13
 
 def noised(level: Level) -> torch.Tensor:
     """One digit at each of the levels, under the same noise: [b, 1, 8, 8]."""
-    pixels = torch.from_numpy(prepare(open_source("digits")).pixels[DIGIT])
+    pixels = torch.from_numpy(prepare(open_source("digits")).stored[DIGIT])
     x_0 = (pixels / 127.5 - 1).expand(len(level.t), 1, 8, 8)
     eps = Noise([3])(1, 8, 8)
     return marginal(x_0, level).sample(eps)

@@ -94,7 +94,7 @@ def test_pictures_classes_and_captions(calls: Calls) -> None:
     assert [source.captions(i) for i in range(4)] == [("x",), (), ("y",), ("z",)]
     pictures = prepare(source)
     expected = [np.moveaxis(np.asarray(noise(6, 4, seed=i)), 2, 0) for i in (0, 1, 9)]
-    np.testing.assert_array_equal(pictures.pixels, expected)
+    np.testing.assert_array_equal(pictures.stored, expected)
     assert pictures.notes == (
         "1 of 4 pictures has no caption: owner/name/train[1]",
         "1 of 4 pictures was left out as broken: owner/name/train[2]",

@@ -116,7 +116,7 @@ def test_other_contents_are_errors(tmp_path: Path) -> None:
 def test_the_real_fashion_mnist() -> None:
     source = open_source(FASHION_MNIST / "t10k-images-idx3-ubyte.gz")
     pictures = prepare(source)
-    assert pictures.pixels.shape == (10_000, 1, 28, 28) and pictures.skipped == () and pictures.notes == ()
+    assert pictures.stored.shape == (10_000, 1, 28, 28) and pictures.skipped == () and pictures.notes == ()
     assert pictures.labels is not None and np.bincount(pictures.labels).tolist() == [1000] * 10
     assert pictures.classes[pictures.labels[0]] == "Ankle boot"
-    assert round(float(pictures.pixels.mean()), 2) == 73.15
+    assert round(float(pictures.stored.mean()), 2) == 73.15

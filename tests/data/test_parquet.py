@@ -43,7 +43,7 @@ def test_pictures_come_back_in_order_whatever_the_groups(write: Write) -> None:
     for rows in (1, 2, 3, 100):
         pictures = prepare(open_source(write(n=7, rows=rows)))
         np.testing.assert_array_equal(
-            pictures.pixels, [np.moveaxis(np.asarray(noise(6, 4, seed=i)), 2, 0) for i in range(7)]
+            pictures.stored, [np.moveaxis(np.asarray(noise(6, 4, seed=i)), 2, 0) for i in range(7)]
         )
         assert pictures.names == tuple(f"x.parquet[{i}]" for i in range(7))
         assert pictures.labels is None and not any(pictures.captions) and pictures.notes == ()
@@ -307,7 +307,7 @@ def test_broken_pictures_and_empty_rows_are_left_out_and_named(write: Write) -> 
     structs = pa.array([None, {"bytes": None, "path": "/etc/hostname"}, {"bytes": PICTURES[2], "path": None}])
     for cells in (pa.array([b"junk", None, PICTURES[2]]), structs):
         pictures = prepare(open_source(write(image=cells)))
-        np.testing.assert_array_equal(pictures.pixels[0], np.moveaxis(np.asarray(noise(6, 4, seed=2)), 2, 0))
+        np.testing.assert_array_equal(pictures.stored[0], np.moveaxis(np.asarray(noise(6, 4, seed=2)), 2, 0))
         assert pictures.notes == ("2 of 3 pictures were left out as broken: x.parquet[0], x.parquet[1]",)
         reason = "expected a picture's bytes, came null; fill the row or take it out"
         assert pictures.skipped[1].reason == reason

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from small_pictures import encode, noise
 
-from sfumato.data import Pictures, open_source, prepare, to_array
+from sfumato.data import open_source, prepare, to_array
 from sfumato.data.parallel import in_order
 from sfumato.errors import DataError, InputError, StorageError
 
@@ -26,8 +26,8 @@ def test_everything_known_of_a_picture_stays_with_it(folder: Fill) -> None:
     files = {"cat/1.png": picture(1), "dog/2.png": picture(2), "cat/1.txt": "a cat", "eel/3.png": b"junk"}
     seen: list[tuple[int, int]] = []
     pictures = prepare(open_source(folder(files)), progress=lambda done, of: seen.append((done, of)))
-    assert pictures.pixels.shape == (2, 3, 8, 8) and pictures.pixels.dtype == np.uint8 and len(pictures) == 2
-    np.testing.assert_array_equal(pictures.pixels[1], to_array(noise(8, 8, seed=2), size=(8, 8), channels=3))
+    assert pictures.stored.shape == (2, 3, 8, 8) and pictures.stored.dtype == np.uint8 and len(pictures) == 2
+    np.testing.assert_array_equal(pictures.stored[1], to_array(noise(8, 8, seed=2), size=(8, 8), channels=3))
     assert pictures.labels is not None and pictures.labels.dtype == np.int64
     assert pictures.labels.tolist() == [0, 1] and pictures.classes == ("cat", "dog", "eel")
     assert pictures.captions == (("a cat",), ()) and pictures.names == ("cat/1.png", "dog/2.png")
@@ -55,20 +55,20 @@ def test_without_a_size_all_pictures_must_share_one(folder: Fill) -> None:
     source = open_source(folder(files))
     with pytest.raises(InputError, match=r"differ \(a\.png is 9x5, c\.png is 5x9\), came None; give size$"):
         prepare(source)
-    assert prepare(source, size=(6, 3)).pixels.shape == (3, 3, 3, 6)
-    assert prepare(open_source(folder({"a.png": files["a.png"], "b.png": b""}, "one"))).pixels.shape == (1, 3, 5, 9)
+    assert prepare(source, size=(6, 3)).stored.shape == (3, 3, 3, 6)
+    assert prepare(open_source(folder({"a.png": files["a.png"], "b.png": b""}, "one"))).stored.shape == (1, 3, 5, 9)
 
 
 def test_channels_follow_the_pictures(folder: Fill) -> None:
     deep = encode(Image.fromarray(np.full((8, 8), 257 * 9, dtype=np.uint16)))
     bits = encode(Image.new("1", (8, 8), 1))
     grey = prepare(open_source(folder({"a.png": picture(0, channels=1), "b.png": deep, "c.png": bits}, "grey")))
-    assert grey.pixels.shape == (3, 1, 8, 8) and (grey.pixels[1] == 9).all() and grey.pixels.flags.c_contiguous
-    np.testing.assert_array_equal(grey.pixels[0, 0], np.asarray(noise(8, 8, 1)))
+    assert grey.stored.shape == (3, 1, 8, 8) and (grey.stored[1] == 9).all() and grey.stored.flags.c_contiguous
+    np.testing.assert_array_equal(grey.stored[0, 0], np.asarray(noise(8, 8, 1)))
     mixed = open_source(folder({"a.png": picture(0, channels=1), "b.png": picture(1)}, "mixed"))
-    assert prepare(mixed).pixels.shape == (2, 3, 8, 8)
-    assert prepare(mixed, channels=1).pixels.shape == (2, 1, 8, 8)
-    assert prepare(mixed, channels=4).pixels.shape == (2, 4, 8, 8)
+    assert prepare(mixed).stored.shape == (2, 3, 8, 8)
+    assert prepare(mixed, channels=1).stored.shape == (2, 1, 8, 8)
+    assert prepare(mixed, channels=4).stored.shape == (2, 4, 8, 8)
 
 
 @pytest.mark.parametrize(("most", "noted"), [(4095, True), (4096, False)])
@@ -111,21 +111,21 @@ def twenty(folder: Fill) -> Path:
 
 def test_too_many_for_memory_go_to_the_cache(twenty: Path, tmp_path: Path) -> None:
     source, cache = open_source(twenty), tmp_path / "cache.npy"
-    kept: Pictures = prepare(source, memory=20 * 192, cache=cache)
-    assert not isinstance(kept.pixels, np.memmap) and not cache.exists()
+    kept: Dataset = prepare(source, memory=20 * 192, cache=cache)
+    assert not isinstance(kept.stored, np.memmap) and not cache.exists()
     mapped = prepare(source, memory=20 * 192 - 1, cache=cache)
-    assert isinstance(mapped.pixels, np.memmap)
-    np.testing.assert_array_equal(mapped.pixels, kept.pixels)
+    assert isinstance(mapped.stored, np.memmap)
+    np.testing.assert_array_equal(mapped.stored, kept.stored)
     assert mapped.fingerprint == kept.fingerprint
-    mapped.pixels[:] = 0
-    np.testing.assert_array_equal(np.load(cache), kept.pixels)
+    mapped.stored[:] = 0
+    np.testing.assert_array_equal(np.load(cache), kept.stored)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.npy", "pictures"]
 
 
 def test_grey_pictures_in_the_cache_have_one_channel(folder: Fill, tmp_path: Path) -> None:
     source = open_source(folder({f"{i}.png": picture(i, channels=1) for i in range(3)}))
     np.testing.assert_array_equal(
-        prepare(source, memory=0, cache=tmp_path / "c.npy").pixels, prepare(source, channels=1).pixels
+        prepare(source, memory=0, cache=tmp_path / "c.npy").stored, prepare(source, channels=1).stored
     )
 
 

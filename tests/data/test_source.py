@@ -16,10 +16,10 @@ Fill = Callable[..., Path]
 
 def test_the_digits_ship() -> None:
     pictures = prepare(open_source("digits"))
-    assert pictures.pixels.shape == (1797, 1, 8, 8)
+    assert pictures.stored.shape == (1797, 1, 8, 8)
     assert pictures.classes == tuple("0123456789")
     assert pictures.labels is not None and pictures.labels[:10].tolist() == list(range(10))
-    levels = np.unique(pictures.pixels)
+    levels = np.unique(pictures.stored)
     assert levels.tolist() == [round(v * 255 / 16) for v in range(17)]
     assert pictures.names[0] == "digits[0]"
 

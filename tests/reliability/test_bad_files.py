@@ -53,4 +53,4 @@ def test_one_broken_file_in_twenty_is_left_out_and_named(n: int, tmp_path: Path)
     good = sorted(set(names) - set(broken))
     assert list(pictures.names) == good
     shown = [to_array(noise(seed), size=(4, 4), channels=3) for seed in range(7)]
-    np.testing.assert_array_equal(pictures.pixels, np.stack([shown[int(name[:5]) % 7] for name in good]))
+    np.testing.assert_array_equal(pictures.stored, np.stack([shown[int(name[:5]) % 7] for name in good]))

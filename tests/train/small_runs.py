@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from sfumato import disk, files
-from sfumato.data import Pictures, open_source, prepare
+from sfumato.data import Dataset, open_source, prepare
 from sfumato.system import System
 from sfumato.train import checkpoint, recipe, train
 from sfumato.train.monitor import Quiet
@@ -65,7 +65,7 @@ def trainer(data: Path | str, out: Path, *settings: str) -> Trainer:
     return Trainer(chosen, work(chosen, pictures, place, Quiet(), nothing, nothing), place, Quiet())
 
 
-def read(data: Path | str) -> Pictures:
+def read(data: Path | str) -> Dataset:
     return prepare(open_source(data), size=(8, 8), channels=1)
 
 

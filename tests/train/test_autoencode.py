@@ -11,7 +11,7 @@ from torch import Tensor
 from sfumato import library, system_file
 from sfumato.codec import Latent
 from sfumato.core.condition import Condition
-from sfumato.data import Pictures
+from sfumato.data import Dataset
 from sfumato.errors import FormatError, InputError
 from sfumato.loss.reconstruction import absolute, edges, tones
 from sfumato.nn.autoencoder import KLAutoencoder
@@ -36,7 +36,7 @@ SETTINGS = (
 
 def feed(n: int = 12) -> PictureFeed:
     pixels = np.random.default_rng(0).integers(0, 256, (n, 3, 8, 8), dtype=np.uint8)
-    return PictureFeed(Pictures(pixels, None, ((),) * n, tuple(map(str, range(n))), (), (), (), ""))
+    return PictureFeed(Dataset(pixels, None, ((),) * n, tuple(map(str, range(n))), (), (), (), ""))
 
 
 def work(**changes: Any) -> Autoencoding:

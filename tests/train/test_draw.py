@@ -10,17 +10,17 @@ import torch
 from condition.small_encoder import Waves
 from sfumato.condition import Text
 from sfumato.core.condition import Condition
-from sfumato.data import Pictures, indices
+from sfumato.data import Dataset, indices
 from sfumato.train.draw import Batch, Batches, mix
 from sfumato.train.feed import PictureFeed
 
 
-def pictures(n: int) -> Pictures:
+def pictures(n: int) -> Dataset:
     """n pictures, [1, 2, 4], whose left half is dark and whose right half says which they are."""
     pixels = np.zeros((n, 1, 2, 4), dtype=np.uint8)
     pixels[..., 2:] = np.arange(1, n + 1, dtype=np.uint8)[:, None, None, None]
     names = tuple(str(i) for i in range(n))
-    return Pictures(pixels, None, ((),) * n, names, (), (), (), "")
+    return Dataset(pixels, None, ((),) * n, names, (), (), (), "")
 
 
 def batches(n: int = 20, **changes: Any) -> Batches:

@@ -10,7 +10,7 @@ import torch
 
 from sfumato import disk
 from sfumato.codec import Latent
-from sfumato.data import Pictures
+from sfumato.data import Dataset
 from sfumato.errors import NonFiniteError
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.train.feed import LatentFeed, PictureFeed, latents_key, latents_size
@@ -18,9 +18,9 @@ from sfumato.train.feed import LatentFeed, PictureFeed, latents_key, latents_siz
 CAPTIONS = (("a cat", "cat, pet"), ("a dog",), ())
 
 
-def pictures(channels: int = 3, captions: Any = CAPTIONS, labels: Any = None) -> Pictures:
+def pictures(channels: int = 3, captions: Any = CAPTIONS, labels: Any = None) -> Dataset:
     pixels = np.random.default_rng(0).integers(0, 256, (3, channels, 4, 6), dtype=np.uint8)
-    return Pictures(pixels, labels, captions, ("a", "b", "c"), (), (), (), "")
+    return Dataset(pixels, labels, captions, ("a", "b", "c"), (), (), (), "")
 
 
 def shown(feed: PictureFeed, view: int) -> torch.Tensor:
@@ -31,14 +31,14 @@ def test_a_plain_feed_has_the_pictures() -> None:
     data = pictures()
     feed = PictureFeed(data)
     assert feed.views == 1
-    assert (shown(feed, 0) - (torch.from_numpy(data.pixels).float() / 127.5 - 1)).abs().max() <= 1e-6
+    assert (shown(feed, 0) - (torch.from_numpy(data.stored).float() / 127.5 - 1)).abs().max() <= 1e-6
 
 
 def test_views_are_mirrored_and_before_every_background() -> None:
     data = pictures(channels=4)
     feed = PictureFeed(data, flip=True, plain=(255, 255, 255), backgrounds=("black", "skyblue"))
     assert feed.views == 6
-    alpha, colour = data.pixels[:, 3:] / 255, data.pixels[:, :3].astype(float)
+    alpha, colour = data.stored[:, 3:] / 255, data.stored[:, :3].astype(float)
     for view, ground in ((0, (255, 255, 255)), (2, (0, 0, 0)), (4, (135, 206, 235))):
         expected = alpha * colour + (1 - alpha) * np.array(ground)[:, None, None]
         seen = (shown(feed, view).numpy() + 1) * 127.5
@@ -65,8 +65,8 @@ def test_one_of_the_captions_is_picked_and_says_the_background() -> None:
 
 def test_a_background_is_said_wherever_some_of_it_is_seen() -> None:
     data = pictures(channels=4, captions=(("a cat",),) * 3)
-    data.pixels[0, 3], data.pixels[1, 3], data.pixels[2, 3] = 255, 0, 255
-    data.pixels[2, 3, :2] = 0  # cut out: opaque here and clear there
+    data.stored[0, 3], data.stored[1, 3], data.stored[2, 3] = 255, 0, 255
+    data.stored[2, 3, :2] = 0  # cut out: opaque here and clear there
     feed = PictureFeed(data, backgrounds=("black",), prompts="text")
     assert [feed.prompt(i, 1, 0.0) for i in range(3)] == ["a cat", *["a cat, black background"] * 2]
 
@@ -162,6 +162,6 @@ def test_the_name_of_latents_follows_from_all_that_decides_them() -> None:
 
 def test_what_is_opaque_stands_before_no_background() -> None:
     data = pictures(channels=4)
-    data.pixels[0, 3] = 255
+    data.stored[0, 3] = 255
     feed = PictureFeed(data, backgrounds=("black",), prompts="text")
     assert (feed.prompt(0, 1, 0.0), feed.prompt(1, 1, 0.0)) == ("a cat", "a dog, black background")

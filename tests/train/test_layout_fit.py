@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sfumato.core.schedule import VP, Flow
-from sfumato.data import Pictures
+from sfumato.data import Dataset
 from sfumato.errors import NonFiniteError
 from sfumato.nn.layout import WithLayout
 from sfumato.train import layout
@@ -21,12 +21,12 @@ LABELS = np.repeat(np.arange(2), 32)
 CPU = torch.device("cpu")
 
 
-def pictures() -> Pictures:
+def pictures() -> Dataset:
     """Two classes of 32 pictures, 8×8: each a pattern of its own, and noise."""
     dice = np.random.default_rng(0)
     patterns = dice.integers(60, 196, (2, 1, 8, 8))
     pixels = np.clip(patterns[LABELS] + dice.normal(0, 20, (64, 1, 8, 8)), 0, 255).astype(np.uint8)
-    return Pictures(pixels, LABELS.astype(np.int64), ((),) * 64, tuple(map(str, range(64))), ("a", "b"), (), (), "")
+    return Dataset(pixels, LABELS.astype(np.int64), ((),) * 64, tuple(map(str, range(64))), ("a", "b"), (), (), "")
 
 
 def work(*settings: str, side: int = 8) -> tuple[Denoising, WithLayout]:
@@ -53,7 +53,7 @@ def test_a_map_is_the_mean_of_what_its_condition_allows(side: int, monkeypatch: 
     monkeypatch.setattr(layout, "PASSES", 100)
     task, network = work("condition.dropout=0.2", side=side)
     layout.fit_layout(task, CPU)
-    x = torch.from_numpy(pictures().pixels).float() / 127.5 - 1
+    x = torch.from_numpy(pictures().stored).float() / 127.5 - 1
     told = task.conditioner([0, 1, None]).vector
     assert told is not None
     with torch.no_grad():

@@ -3,13 +3,14 @@ order of samples.
 
 source = open_source("photos")                      # what is there: names, classes, captions, notes
 pictures = prepare(source, size=(64, 64))           # each decoded once: pixels, uint8 [n, c, h, w]
-batch = pictures.pixels[indices(seed, step, 16, len(pictures))]
+batch = pictures.stored[indices(seed, step, 16, len(pictures))]
 """
 
+from sfumato.data.dataset import Dataset, Skipped
 from sfumato.data.decode import decode
 from sfumato.data.order import indices
-from sfumato.data.prepare import Pictures, Skipped, prepare
+from sfumato.data.prepare import prepare
 from sfumato.data.source import Source, open_source
 from sfumato.data.transform import Fit, to_array
 
-__all__ = ["Fit", "Pictures", "Skipped", "Source", "decode", "indices", "open_source", "prepare", "to_array"]
+__all__ = ["Dataset", "Fit", "Skipped", "Source", "decode", "indices", "open_source", "prepare", "to_array"]

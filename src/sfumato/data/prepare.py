@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sfumato.data.dataset import Dataset, Skipped
 from sfumato.data.parallel import in_order
 from sfumato.data.source import Source
 from sfumato.data.store import Store
@@ -22,40 +23,8 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A picture that was left out, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """n pictures of one size, ready to train on, and all that is known of them.
-
-    `pixels` is uint8 [n, c, h, w], 0 to 255, in memory or mapped from a file; `labels` is int64 [n], or None without
-    classes; `captions` holds none, one or several a picture. A class keeps its place in `classes` even if all its
-    pictures were left out. `fingerprint` is a SHA-256 over the source's own, what was left out and the settings;
-    `contents` one over the bytes that each picture was read from.
-    """
-
-    pixels: Pixels
-    labels: npt.NDArray[np.int64] | None
-    captions: tuple[tuple[str, ...], ...]
-    names: tuple[str, ...]
-    classes: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
-    notes: tuple[str, ...]
-    fingerprint: str
-    contents: str = ""
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-@dataclass(frozen=True)
 class _Decoded:
-    pixels: Pixels
+    stored: Pixels
     grey: bool
     digest: str
     deepest: int | None
@@ -71,7 +40,7 @@ def prepare(
     progress: Callable[[int, int], None] | None = None,
     memory: int = 2 * 2**30,
     cache: str | Path | None = None,
-) -> Pictures:
+) -> Dataset:
     """All pictures of a source, decoded once each and brought to one form by `to_array`.
 
     `size` (width, height) may be None if all pictures share one; `channels` None means 1 if every picture is grey,
@@ -110,10 +79,10 @@ def prepare(
             if isinstance(result, Skipped):
                 skipped.append(result)
             else:
-                first_of.setdefault(result.pixels.shape, i)
+                first_of.setdefault(result.stored.shape, i)
                 if len(first_of) > 1:
                     raise InputError(_sizes_differ(source, first_of))
-                store.add(result.pixels)
+                store.add(result.stored)
                 kept.append(i)
                 contents.append(result.digest)
                 deep.extend([] if result.deepest is None else [result.deepest])
@@ -125,8 +94,8 @@ def prepare(
         pixels = store.finish(channels or (1 if grey else 3))
 
     settings = [pixels.shape[1:], fit, background, [one.name for one in skipped]]
-    return Pictures(
-        pixels=pixels,
+    return Dataset(
+        stored=pixels,
         labels=np.array([source.label(i) for i in kept], dtype=np.int64) if source.classes else None,
         captions=tuple(source.captions(i) for i in kept),
         names=tuple(source.name(i) for i in kept),

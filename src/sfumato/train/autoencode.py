@@ -92,7 +92,7 @@ class Autoencoding:
                 parameter.requires_grad_(False)
         critic = Critic(network.in_channels) if recipe.reconstruction.adversarial else None
         self.model = Model(Apprentice(network, critic))
-        height, width = feed.pictures.pixels.shape[2:]
+        height, width = feed.pictures.stored.shape[2:]
         self.shape = Latent(network).shape((width, height))
 
     def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from torch import nn
 from sfumato.classifier import NoisyClassifier
 from sfumato.codec import Codec, Pixels
 from sfumato.condition import Conditioner, Labels, Nothing, Text, TokenIds, fit_tokenizer
-from sfumato.data.prepare import Pictures
+from sfumato.data.dataset import Dataset
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
 from sfumato.nn.autoencoder import Autoencoder
@@ -23,7 +23,7 @@ from sfumato.train.start import Weights, fitting_weights
 
 
 def build(
-    recipe: Recipe, pictures: Pictures, codec: Codec | None = None, conditioner: Conditioner | None = None
+    recipe: Recipe, pictures: Dataset, codec: Codec | None = None, conditioner: Conditioner | None = None
 ) -> System:
     """The untrained system that `recipe` describes for these pictures, in pixels unless there is a codec; its weights
     follow from the recipe's seed."""
@@ -34,7 +34,7 @@ def build(
 
 
 def check_build(
-    recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Conditioner, start: Weights | None = None
+    recipe: Recipe, pictures: Dataset, codec: Codec, conditioner: Conditioner, start: Weights | None = None
 ) -> int:
     """Raise an `InputError` if `build` would, or if no weight of `start` fits its network; builds nothing of any size.
     Returns how many weights there would be to train."""
@@ -64,8 +64,8 @@ def _network(recipe: Recipe, codec: Codec, conditioner: Conditioner) -> nn.Modul
     return WithText(network, TextTransformer(conditioner.vocabulary, own.width, own.layers, own.heads, own.length))
 
 
-def _system(recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Conditioner, network: nn.Module) -> System:
-    height, width = pictures.pixels.shape[2:]
+def _system(recipe: Recipe, pictures: Dataset, codec: Codec, conditioner: Conditioner, network: nn.Module) -> System:
+    height, width = pictures.stored.shape[2:]
     own = recipe.settings
     settings = Settings((width, height), own.sampler, own.spacing, own.steps, own.guidance, own.interval, own.rescale)
     system = System(codec, conditioner, Denoiser(network, recipe.schedule, recipe.parameterization), settings)
@@ -73,9 +73,9 @@ def _system(recipe: Recipe, pictures: Pictures, codec: Codec, conditioner: Condi
     return system
 
 
-def build_classifier(recipe: Recipe, pictures: Pictures) -> NoisyClassifier:
+def build_classifier(recipe: Recipe, pictures: Dataset) -> NoisyClassifier:
     """The untrained classifier that `recipe` describes for the classes of these pictures."""
-    height, width = pictures.pixels.shape[2:]
+    height, width = pictures.stored.shape[2:]
     if pictures.labels is None or len(pictures.classes) < 2:
         raise InputError("a classifier needs classes, two or more: sort the pictures into a folder a class")
     codec = Pixels(colours(pictures))
@@ -85,9 +85,9 @@ def build_classifier(recipe: Recipe, pictures: Pictures) -> NoisyClassifier:
     return NoisyClassifier(network, codec, tuple(pictures.classes))
 
 
-def build_autoencoder(recipe: Recipe, pictures: Pictures) -> Autoencoder:
+def build_autoencoder(recipe: Recipe, pictures: Dataset) -> Autoencoder:
     """The untrained autoencoder that `recipe` describes for these pictures."""
-    height, width = pictures.pixels.shape[2:]
+    height, width = pictures.stored.shape[2:]
     given = {"in_channels": colours(pictures)}
     if recipe.reconstruction.perceptual and given["in_channels"] != 3:
         raise InputError(
@@ -101,9 +101,9 @@ def build_autoencoder(recipe: Recipe, pictures: Pictures) -> Autoencoder:
     return network
 
 
-def colours(pictures: Pictures) -> int:
+def colours(pictures: Dataset) -> int:
     """The channels of pictures as they are seen: an alpha channel is laid over a background before."""
-    return min(pictures.pixels.shape[1], 3)
+    return min(pictures.stored.shape[1], 3)
 
 
 def _not_said(recipe: Recipe, given: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def _not_said(recipe: Recipe, given: dict[str, Any]) -> None:
         raise InputError(f"network.{min(said)} follows from the data: leave it out of the recipe")
 
 
-def build_conditioner(recipe: ConditionRecipe, pictures: Pictures, tokenizer: str | None = None) -> Conditioner:
+def build_conditioner(recipe: ConditionRecipe, pictures: Dataset, tokenizer: str | None = None) -> Conditioner:
     """Text where the recipe wants it; labels where the data has classes and the recipe does not refuse them. Where text
     is learned, its `tokenizer` is fitted to the captions unless there is one."""
     if recipe.kind in ("text", "learned"):

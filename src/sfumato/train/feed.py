@@ -16,7 +16,7 @@ from torch import Tensor
 from sfumato import disk, files
 from sfumato.codec import Latent
 from sfumato.condition import Prompt
-from sfumato.data.prepare import Pictures
+from sfumato.data.dataset import Dataset
 from sfumato.errors import NonFiniteError
 from sfumato.parts import CODECS
 
@@ -29,7 +29,7 @@ HALF = 65504.0
 class Feed(Protocol):
     """n pictures, each of which may be seen in several `views`: mirrored, before one background or another."""
 
-    pictures: Pictures
+    pictures: Dataset
 
     @property
     def views(self) -> int: ...
@@ -57,7 +57,7 @@ class PictureFeed:
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: Dataset,
         flip: bool = False,
         plain: tuple[int, int, int] = (255, 255, 255),
         backgrounds: Sequence[str] = (),
@@ -76,7 +76,7 @@ class PictureFeed:
 
     def samples(self, index: Tensor, view: Tensor) -> Tensor:
         chosen = [self.seen[v] for v in view.tolist()]
-        x = torch.from_numpy(self.pictures.pixels[index.numpy()])
+        x = torch.from_numpy(self.pictures.stored[index.numpy()])
         mirrored = torch.tensor([flip for _, flip in chosen])
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x).to(torch.float32)  # mirrored as bytes: a quarter
         if x.shape[1] == 4:
@@ -91,7 +91,7 @@ class PictureFeed:
             return None
         caption = captions[min(int(pick * len(captions)), len(captions) - 1)]
         (background, _), _ = self.seen[view]
-        if background is None or bool((self.pictures.pixels[i, 3:] == 255).all()):
+        if background is None or bool((self.pictures.stored[i, 3:] == 255).all()):
             return caption  # what is opaque stands before nothing
         return said_before(caption, background)
 
@@ -162,7 +162,7 @@ def _over(x: Tensor, colour: Tensor) -> Tensor:
 
 def _shape(feed: PictureFeed, codec: Latent) -> tuple[int, ...]:
     """The shape of the latents of every view: [n, views, c, h, w]."""
-    height, width = feed.pictures.pixels.shape[2:]
+    height, width = feed.pictures.stored.shape[2:]
     return (len(feed.pictures), feed.views, *codec.shape((width, height)))
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import disk, files, system_file
+from sfumato.data.dataset import Dataset
 from sfumato.data.hub import HUB
 from sfumato.data.idx import find_idx
 from sfumato.data.parquet import find_parquet
-from sfumato.data.prepare import Pictures
 from sfumato.data.source import NAMED
 from sfumato.errors import FormatError, InputError, ResumeError, quoted
 from sfumato.train import lock
@@ -67,7 +67,7 @@ def _only_ours(folder: Path) -> bool:
     return folder.is_dir() and all(path.name == CACHE or disk.hidden(path.name) for path in folder.iterdir())
 
 
-def about(where: str, recipe: Recipe, pictures: Pictures, place: Place) -> dict[str, Any]:
+def about(where: str, recipe: Recipe, pictures: Dataset, place: Place) -> dict[str, Any]:
     """What `run.json` records: all that decides the weights."""
     return {
         "format": FORMAT,

@@ -15,7 +15,8 @@ import torch
 from sfumato import disk, files, machine, system_file
 from sfumato.classifier import NoisyClassifier
 from sfumato.core.defaults import torch_defaults
-from sfumato.data.prepare import Pictures, prepare
+from sfumato.data.dataset import Dataset
+from sfumato.data.prepare import prepare
 from sfumato.data.source import open_source
 from sfumato.errors import FormatError, InputError, ResumeError, quoted
 from sfumato.library import find
@@ -97,7 +98,7 @@ def _run(
     recipe: Recipe,
     budget: Budget,
     where: str,
-    pictures: Pictures,
+    pictures: Dataset,
     place: Place,
     monitor: Monitor,
     before: dict[str, Any] | None,
@@ -167,7 +168,7 @@ def _finished(recipe: Recipe, folder: Path, step: int) -> bool:
     return steps == step and (recipe.task == "classify" or (folder / "samples" / f"step-{step:09d}.png").exists())
 
 
-def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Pictures, place: Place, monitor: Monitor) -> None:
+def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Dataset, place: Place, monitor: Monitor) -> None:
     """The first stage: put the run's codec into its folder, from the folder that the recipe names or by a run of its
     own."""
     own, folder = recipe.codec, place.folder / FITTING
@@ -286,7 +287,7 @@ def _budget(recipe: Recipe, folder: Path, steps: int | None, images: int | None,
     return Budget(steps or (MOST_STEPS if minutes else recipe.train.steps), minutes)
 
 
-def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Pictures:
+def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Dataset:
     """The pictures, and a word on what was left out."""
     own = recipe.data
     pictures = prepare(
@@ -298,7 +299,7 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Picture
         progress=monitor.preparing,
         cache=folder / record.CACHE,
     )
-    height, width = pictures.pixels.shape[-2:]
+    height, width = pictures.stored.shape[-2:]
     classes = f" in {len(pictures.classes)} classes" if pictures.classes else ""
     monitor.say(f"{where}: {len(pictures):,} pictures of {width}×{height}{classes}")
     if pictures.classes and recipe.condition.kind in ("text", "learned", "nothing") and recipe.task == "denoise":

@@ -12,7 +12,7 @@ import torch
 from sfumato import files, system_file
 from sfumato.codec import Codec, Latent, Pixels
 from sfumato.condition import Conditioner, Labels, Remembered, Text, TokenIds, captions_size
-from sfumato.data.prepare import Pictures
+from sfumato.data.dataset import Dataset
 from sfumato.errors import InputError
 from sfumato.library import load_codec, read_codec
 from sfumato.nn.autoencoder import Autoencoder
@@ -40,7 +40,7 @@ Fit = Callable[[], None]
 
 def work(
     recipe: Recipe,
-    pictures: Pictures,
+    pictures: Dataset,
     place: Place,
     monitor: Monitor,
     begin: Begin,
@@ -135,7 +135,7 @@ def _start(recipe: Recipe, place: Place) -> Weights | None:
     return network_of(recipe.train.start)
 
 
-def _feed(recipe: Recipe, pictures: Pictures, prompts: str | None) -> PictureFeed:
+def _feed(recipe: Recipe, pictures: Dataset, prompts: str | None) -> PictureFeed:
     own = recipe.data
     return PictureFeed(pictures, own.flip, own.background, own.backgrounds, prompts)
 
@@ -179,7 +179,7 @@ def _with_kept_tokenizer(conditioner: TokenIds, folder: Path) -> TokenIds:
 # The codec ------------------------------------------------------------------------------------------------------------
 
 
-def _codec(recipe: Recipe, pictures: Pictures, place: Place) -> Codec | None:
+def _codec(recipe: Recipe, pictures: Dataset, place: Place) -> Codec | None:
     """The codec of the run, on its device; None if it is yet to be fitted."""
     if recipe.codec.kind == "pixels":
         return Pixels(colours(pictures))
@@ -189,7 +189,7 @@ def _codec(recipe: Recipe, pictures: Pictures, place: Place) -> Codec | None:
     return load_codec(folder).requires_grad_(False).to(place.device)
 
 
-def _coming(recipe: Recipe, pictures: Pictures, place: Place) -> Latent:
+def _coming(recipe: Recipe, pictures: Dataset, place: Place) -> Latent:
     """The codec that the recipe takes over, or one of the shape of that which it fits."""
     if recipe.codec.use is not None:
         codec = load_codec(recipe.codec.use)

@@ -145,7 +145,7 @@ class Classifying:
 
     def __init__(self, recipe: Recipe, classifier: NoisyClassifier, feed: Feed) -> None:
         self.recipe, self.model, self.feed = recipe, classifier, feed
-        height, width = feed.pictures.pixels.shape[2:]
+        height, width = feed.pictures.stored.shape[2:]
         self.shape = classifier.codec.shape((width, height))
         self.conditioner: Conditioner = Labels(classifier.classes)
 
