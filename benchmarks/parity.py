@@ -18,7 +18,7 @@ from diffusers.utils import logging
 from rich.progress import track
 from torch import Tensor
 
-from sfumato.interop.checkpoint import THEIRS, load
+from sfumato.interop.diffusers.open import THEIRS, load
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop"))
 

@@ -47,7 +47,7 @@ class Sfumato:
         import tokenizers  # noqa: F401
 
         import sfumato
-        from sfumato.interop import checkpoint  # noqa: F401
+        from sfumato.interop.diffusers import open as checkpoint  # noqa: F401
 
         self._load = sfumato.load
 

@@ -9,7 +9,7 @@ from sfumato.codec import Latent
 from sfumato.condition.clip_file import is_single
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import FormatError, InputError, nearest
-from sfumato.interop import folder
+from sfumato.interop.diffusers import folder
 from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.store import PICKLED, refusal
 from sfumato.system import System
@@ -42,13 +42,14 @@ def _opened(
 ) -> System:
     refuse_pickle(Path(where))
     if is_single(where):
-        from sfumato.interop import checkpoint, single_file
+        from sfumato.interop.diffusers import open as checkpoint
+        from sfumato.interop.single_file import open as single_file
 
         return checkpoint.opened(single_file.read(where, config, prediction), device, precision)
     if config is not None or prediction is not None:
         raise InputError(f"config and prediction are told of a single .safetensors file, which {where} is not")
     if folder.is_checkpoint(Path(where)) or (where not in shipped() and folder.is_name(where)):
-        from sfumato.interop import checkpoint  # much to import, for those alone who need it
+        from sfumato.interop.diffusers import open as checkpoint  # much to import, for those alone who need it
 
         return checkpoint.load(where, device, precision)
     return System.load(find(where), device, precision)

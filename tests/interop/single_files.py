@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sfumato.interop import original
+from sfumato.interop.single_file import layout as original
 
 SIZES = {"F16": 2, "F32": 4, "I64": 8}
 OPEN_CLIP = {

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sfumato.codec import Latent
 from sfumato.errors import FormatError, InputError, ShapeError
-from sfumato.interop.checkpoint import THEIRS, load
+from sfumato.interop.diffusers.open import THEIRS, load
 from sfumato.system import System
 
 diffusers = pytest.importorskip("diffusers")

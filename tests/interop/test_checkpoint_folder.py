@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from sfumato.condition.hub import needed
 from sfumato.errors import DataError, FormatError
-from sfumato.interop.folder import find, read
+from sfumato.interop.diffusers.folder import find, read
 from sfumato.store import Weights, choose, weight_files
 
 INDEX: dict[str, Any] = {

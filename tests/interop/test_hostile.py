@@ -17,7 +17,8 @@ from sfumato import files
 from sfumato.condition.clip_checkpoint import TowerFiles
 from sfumato.condition.clip_tokenizer import ClipTokenizer
 from sfumato.errors import SfumatoError
-from sfumato.interop import checkpoint, folder
+from sfumato.interop.diffusers import folder
+from sfumato.interop.diffusers import open as checkpoint
 from sfumato.store import Weights
 
 pytest.importorskip("diffusers")

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from sfumato.cli import app
 from sfumato.errors import DataError
-from sfumato.interop import folder
-from sfumato.interop.inspect import describe, licence
+from sfumato.interop.diffusers import folder
+from sfumato.interop.diffusers.inspect import describe, licence
 from sfumato.store import Weights
 
 diffusers = pytest.importorskip("diffusers")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sfumato.codec import Latent
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.autoencoder import entries, read_config, write_config
+from sfumato.interop.diffusers.networks.autoencoder import entries, read_config, write_config
 from sfumato.keys import emptied, fill
 from sfumato.nn.autoencoder import KLAutoencoder, VQAutoencoder
 

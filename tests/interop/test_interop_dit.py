@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sfumato.condition import Labels
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.dit import classes, entries, read_config, write_config
+from sfumato.interop.diffusers.networks.dit import classes, entries, read_config, write_config
 from sfumato.keys import emptied, fill
 from sfumato.nn.dit import DiT, positions
 from sfumato.parts import NETWORKS

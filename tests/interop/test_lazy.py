@@ -20,7 +20,7 @@ from torch import Tensor
 from sfumato import keys
 from sfumato.codec import Latent
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.checkpoint import load
+from sfumato.interop.diffusers.open import load
 from sfumato.lazy import Lazy
 from sfumato.store import Weights
 from sfumato.system import System

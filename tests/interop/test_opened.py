@@ -16,7 +16,7 @@ from torch import Tensor
 
 import sfumato
 from sfumato.errors import FormatError
-from sfumato.interop.inspect import describe
+from sfumato.interop.diffusers.inspect import describe
 from sfumato.system import System
 
 diffusers = pytest.importorskip("diffusers")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato.interop.original import autoencoder, unet
+from sfumato.interop.single_file.layout import autoencoder, unet
 
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")

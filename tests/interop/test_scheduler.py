@@ -22,9 +22,9 @@ from sfumato.core.schedule import EDM, VP, Linear, ScaledLinear, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.scheduler import UNBOUNDED, Drawing, read
-from sfumato.interop.scheduler_options import DEFAULTS
-from sfumato.interop.scheduler_writer import write
+from sfumato.interop.diffusers.schedulers.options import DEFAULTS
+from sfumato.interop.diffusers.schedulers.read import UNBOUNDED, Drawing, read
+from sfumato.interop.diffusers.schedulers.write import write
 from sfumato.oracle import Mixture
 from sfumato.parts import SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import DDIM, Ancestral, DPMSolver, Euler, Heun, sample

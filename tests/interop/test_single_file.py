@@ -16,8 +16,10 @@ import sfumato
 from sfumato.condition import clip_checkpoint, clip_file, open_clip
 from sfumato.core.parameterization import Eps, V
 from sfumato.errors import DataError, FormatError, InputError
-from sfumato.interop import autoencoder, scheduler, single_file, unet
-from sfumato.interop.folder import Checkpoint
+from sfumato.interop.diffusers.folder import Checkpoint
+from sfumato.interop.diffusers.networks import autoencoder, unet
+from sfumato.interop.diffusers.schedulers import read as scheduler
+from sfumato.interop.single_file import open as single_file
 from sfumato.keys import Entry, renamed
 from sfumato.system import System
 

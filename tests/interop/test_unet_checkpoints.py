@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.unet import entries, read_config, sample_size, write_config
+from sfumato.interop.diffusers.networks.unet import entries, read_config, sample_size, write_config
 from sfumato.keys import emptied, fill
 from sfumato.nn.embedding import sinusoidal
 from sfumato.nn.unet import UNet

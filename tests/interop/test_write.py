@@ -20,9 +20,9 @@ from sfumato.core.parameterization import Eps, Parameterization, Score
 from sfumato.core.schedule import Flow, Linear, ScaledLinear, Schedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, StorageError
-from sfumato.interop.checkpoint import load
-from sfumato.interop.shards import FORMAT
-from sfumato.interop.write import plan, write
+from sfumato.interop.diffusers.open import load
+from sfumato.interop.diffusers.shards import FORMAT
+from sfumato.interop.diffusers.write import plan, write
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet

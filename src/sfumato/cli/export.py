@@ -37,7 +37,7 @@ def export(
         system = library.with_codec(system, codec).to("cpu", precision)
     notes: tuple[str, ...] = ()
     if to == "diffusers":
-        from sfumato.interop.write import write  # much to import, for those alone who need it
+        from sfumato.interop.diffusers.write import write  # much to import, for those alone who need it
 
         notes = write(system, out, megabytes * 10**6)
     else:

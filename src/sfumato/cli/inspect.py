@@ -25,8 +25,8 @@ def inspect(
 def _facts(what: str) -> list[tuple[str, Any]]:
     from sfumato.condition.clip_file import is_single
     from sfumato.errors import FormatError
-    from sfumato.interop import folder
-    from sfumato.interop.inspect import describe
+    from sfumato.interop.diffusers import folder
+    from sfumato.interop.diffusers.inspect import describe
     from sfumato.library import refuse_pickle, shipped
     from sfumato.wording import brief
 

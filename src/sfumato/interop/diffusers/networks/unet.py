@@ -6,9 +6,9 @@ from typing import Any, Literal
 from torch import nn
 
 from sfumato.errors import FormatError, InputError, quoted
-from sfumato.interop.blocks import attention, residual
+from sfumato.interop.diffusers.networks.blocks import attention, residual
+from sfumato.interop.diffusers.networks.unet_options import RESAMPLES, Condition, Model
 from sfumato.interop.options import class_name, options, refused
-from sfumato.interop.unet_options import RESAMPLES, Condition, Model
 from sfumato.keys import Entry, joined, layer, transposed
 from sfumato.nn.blocks import Residual
 from sfumato.nn.embedding import Perceptron

@@ -15,10 +15,11 @@ from sfumato import files
 from sfumato.condition.clip_file import Place, layout
 from sfumato.condition.clip_source import TOWERS
 from sfumato.errors import DataError, FormatError, InputError, nearest, quoted
-from sfumato.interop import folder, original
-from sfumato.interop.folder import Checkpoint, Component
+from sfumato.interop.diffusers import folder
+from sfumato.interop.diffusers.folder import Checkpoint, Component
+from sfumato.interop.diffusers.networks.unet_options import Condition
 from sfumato.interop.options import options
-from sfumato.interop.unet_options import Condition
+from sfumato.interop.single_file import layout as original
 from sfumato.keys import Entry, renamed, some
 from sfumato.store import Weights
 

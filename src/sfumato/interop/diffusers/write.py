@@ -17,10 +17,10 @@ from sfumato.condition import clip_checkpoint as clip
 from sfumato.condition.clip import TOWERS
 from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
 from sfumato.errors import InputError
-from sfumato.interop import autoencoder, dit, unet
-from sfumato.interop.folder import INDEX
-from sfumato.interop.scheduler_nearest import TEXT, nearest
-from sfumato.interop.shards import write_weights
+from sfumato.interop.diffusers.folder import INDEX
+from sfumato.interop.diffusers.networks import autoencoder, dit, unet
+from sfumato.interop.diffusers.schedulers.nearest import TEXT, nearest
+from sfumato.interop.diffusers.shards import write_weights
 from sfumato.keys import Entry
 from sfumato.nn.autoencoder import KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT

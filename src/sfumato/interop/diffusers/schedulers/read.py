@@ -27,7 +27,7 @@ from sfumato.core.schedule import (
 )
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.scheduler_options import read_options
+from sfumato.interop.diffusers.schedulers.options import read_options
 from sfumato.sample import (
     DDIM,
     LCM,

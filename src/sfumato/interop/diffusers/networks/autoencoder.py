@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sfumato.codec import Latent
 from sfumato.errors import InputError, quoted
-from sfumato.interop.blocks import attention, residual
+from sfumato.interop.diffusers.networks.blocks import attention, residual
 from sfumato.interop.options import Options, class_name, options, refused
 from sfumato.keys import Entry, layer, same
 from sfumato.nn.attention import Attention

@@ -9,7 +9,7 @@ from sfumato.core.parameterization import Flow, Karras, Parameterization
 from sfumato.core.schedule import EDM, Betas, Cosine, Linear, ScaledLinear, Schedule, Sigmoid, Table, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.errors import InputError
-from sfumato.interop.scheduler import PREDICTIONS, UNBOUNDED, Drawing, read
+from sfumato.interop.diffusers.schedulers.read import PREDICTIONS, UNBOUNDED, Drawing, read
 from sfumato.sample import (
     DDIM,
     LCM,

@@ -16,8 +16,10 @@ from sfumato.core.defaults import torch_defaults
 from sfumato.core.grid import AYS
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, nearest, quoted
-from sfumato.interop import autoencoder, dit, folder, scheduler, unet
-from sfumato.interop.folder import Checkpoint, Component
+from sfumato.interop.diffusers import folder
+from sfumato.interop.diffusers.folder import Checkpoint, Component
+from sfumato.interop.diffusers.networks import autoencoder, dit, unet
+from sfumato.interop.diffusers.schedulers import read as scheduler
 from sfumato.keys import Entry, check, read
 from sfumato.lazy import Read
 from sfumato.nn.dit import DiT

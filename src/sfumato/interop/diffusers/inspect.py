@@ -12,8 +12,10 @@ from sfumato.condition.clip_file import is_single
 from sfumato.condition.hub import CARD
 from sfumato.core.grid import Spacing
 from sfumato.errors import FormatError
-from sfumato.interop import checkpoint, folder, single_file
-from sfumato.interop.folder import Checkpoint, Component
+from sfumato.interop.diffusers import folder
+from sfumato.interop.diffusers import open as checkpoint
+from sfumato.interop.diffusers.folder import Checkpoint, Component
+from sfumato.interop.single_file import open as single_file
 from sfumato.parts import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import Sampler
 from sfumato.wording import shortened

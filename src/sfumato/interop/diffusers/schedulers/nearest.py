@@ -8,9 +8,9 @@ from typing import Any
 from sfumato.core.grid import levels
 from sfumato.core.schedule import EDM, Table
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.checkpoint import THEIRS
-from sfumato.interop.scheduler import Drawing, read
-from sfumato.interop.scheduler_writer import write
+from sfumato.interop.diffusers.open import THEIRS
+from sfumato.interop.diffusers.schedulers.read import Drawing, read
+from sfumato.interop.diffusers.schedulers.write import write
 from sfumato.parts import SAMPLERS
 from sfumato.sample import DDIM, PLMS, Ancestral, DPMSolver, DPMSolverPairs, Sampler, UniPC
 from sfumato.settings import Bound

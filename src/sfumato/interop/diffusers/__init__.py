@@ -1,0 +1,1 @@
+"""Checkpoints of diffusers, opened and written."""

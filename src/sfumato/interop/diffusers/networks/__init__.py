@@ -1,0 +1,1 @@
+"""Networks of diffusers: each file reads and writes the configurations and weights of one kind."""

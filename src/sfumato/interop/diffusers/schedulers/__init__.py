@@ -1,0 +1,1 @@
+"""Schedulers of diffusers: a schedule, a prediction, a sampler and its spacing, read and written."""

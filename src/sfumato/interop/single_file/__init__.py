@@ -1,0 +1,1 @@
+"""Single files of Stable Diffusion in the original layout, opened."""
