@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from small_pictures import encode, noise
 
-from sfumato.data import Source, open_source
+from sfumato.data import DataSource, open_source
 from sfumato.data.folder import read_file
 from sfumato.errors import DataError
 
 Fill = Callable[..., Path]
 
 
-def names(source: Source) -> list[str]:
+def names(source: DataSource) -> list[str]:
     return [source.name(i) for i in range(len(source))]
 
 

@@ -14,7 +14,7 @@ import pytest
 from small_pictures import encode, noise
 
 from sfumato.data import open_source, parquet, prepare
-from sfumato.data.table import digest, pieces
+from sfumato.data.table import repr_chunks, sha256_of
 from sfumato.errors import DataError, InputError
 
 Write = Callable[..., Path]
@@ -282,7 +282,7 @@ def test_a_text_that_stands_in_every_row_is_held_once(write: Write, monkeypatch:
 
 @pytest.mark.parametrize("texts", [None, (), (("a",),), ((), ("é", "'")), (("a",), ("b",), ())])
 def test_a_digest_by_pieces_is_that_of_the_whole(texts: Any) -> None:
-    assert digest("x", pieces((1, 2), texts=texts)) == digest("x", repr(((1, 2), texts)))
+    assert sha256_of("x", repr_chunks((1, 2), texts=texts)) == sha256_of("x", repr(((1, 2), texts)))
 
 
 @pytest.mark.parametrize("trials", [250, pytest.param(20_000, marks=pytest.mark.release)])

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from small_pictures import encode, noise
 
-from sfumato.data import open_source, prepare, to_array
+from sfumato.data import Dataset, open_source, prepare, to_array
 from sfumato.data.parallel import in_order
 from sfumato.errors import DataError, InputError, StorageError
 
@@ -62,9 +62,10 @@ def test_without_a_size_all_pictures_must_share_one(folder: Fill) -> None:
 def test_channels_follow_the_pictures(folder: Fill) -> None:
     deep = encode(Image.fromarray(np.full((8, 8), 257 * 9, dtype=np.uint16)))
     bits = encode(Image.new("1", (8, 8), 1))
-    grey = prepare(open_source(folder({"a.png": picture(0, channels=1), "b.png": deep, "c.png": bits}, "grey")))
-    assert grey.stored.shape == (3, 1, 8, 8) and (grey.stored[1] == 9).all() and grey.stored.flags.c_contiguous
-    np.testing.assert_array_equal(grey.stored[0, 0], np.asarray(noise(8, 8, 1)))
+    grayscale = prepare(open_source(folder({"a.png": picture(0, channels=1), "b.png": deep, "c.png": bits}, "grey")))
+    assert grayscale.stored.shape == (3, 1, 8, 8) and (grayscale.stored[1] == 9).all()
+    assert grayscale.stored.flags.c_contiguous
+    np.testing.assert_array_equal(grayscale.stored[0, 0], np.asarray(noise(8, 8, 1)))
     mixed = open_source(folder({"a.png": picture(0, channels=1), "b.png": picture(1)}, "mixed"))
     assert prepare(mixed).stored.shape == (2, 3, 8, 8)
     assert prepare(mixed, channels=1).stored.shape == (2, 1, 8, 8)
@@ -122,7 +123,7 @@ def test_too_many_for_memory_go_to_the_cache(twenty: Path, tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.npy", "pictures"]
 
 
-def test_grey_pictures_in_the_cache_have_one_channel(folder: Fill, tmp_path: Path) -> None:
+def test_grayscale_pictures_in_the_cache_have_one_channel(folder: Fill, tmp_path: Path) -> None:
     source = open_source(folder({f"{i}.png": picture(i, channels=1) for i in range(3)}))
     np.testing.assert_array_equal(
         prepare(source, memory=0, cache=tmp_path / "c.npy").stored, prepare(source, channels=1).stored

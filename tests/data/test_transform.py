@@ -9,7 +9,7 @@ from PIL import Image
 from small_pictures import encode, noise
 
 from sfumato.data import Fit, decode, to_array
-from sfumato.data.transform import is_grey
+from sfumato.data.transform import is_grayscale
 from sfumato.errors import DataError, InputError
 
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
@@ -37,7 +37,7 @@ def test_a_picture_of_the_size_keeps_its_pixels(fit: Fit, channels: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("image", "rgb", "grey"),
+    ("image", "rgb", "grayscale"),
     [
         (Image.new("1", (3, 2), 1), [255, 255, 255], 255),
         (Image.new("L", (3, 2), 90), [90, 90, 90], 90),
@@ -55,9 +55,9 @@ def test_a_picture_of_the_size_keeps_its_pixels(fit: Fit, channels: int) -> None
     ],
     ids=lambda value: value.mode if isinstance(value, Image.Image) else None,
 )
-def test_every_mode_over_a_blue_background(image: Image.Image, rgb: list[int], grey: int) -> None:
+def test_every_mode_over_a_blue_background(image: Image.Image, rgb: list[int], grayscale: int) -> None:
     assert pixel(image, background=BLUE) == rgb
-    assert pixel(image, 1, background=BLUE) == [grey]
+    assert pixel(image, 1, background=BLUE) == [grayscale]
 
 
 def test_four_channels_keep_alpha() -> None:
@@ -78,9 +78,9 @@ def test_a_palette_may_be_transparent_in_one_entry_or_by_degrees() -> None:
         assert over[:, 0, 0].tolist() == [alpha, 0, 255 - alpha]
 
 
-def test_a_grey_or_colour_png_may_name_one_transparent_value() -> None:
-    grey = decode(encode(Image.fromarray(np.array([[5, 6]], dtype=np.uint8)), transparency=5), "a")
-    assert to_array(grey, size=(2, 1), channels=1, background=(200, 200, 200)).tolist() == [[[200, 6]]]
+def test_a_grayscale_or_color_png_may_name_one_transparent_value() -> None:
+    grayscale = decode(encode(Image.fromarray(np.array([[5, 6]], dtype=np.uint8)), transparency=5), "a")
+    assert to_array(grayscale, size=(2, 1), channels=1, background=(200, 200, 200)).tolist() == [[[200, 6]]]
     deep = decode(encode(Image.fromarray(np.array([[5, 257]], dtype=np.uint16)), transparency=5), "a")
     assert to_array(deep, size=(2, 1), channels=1, background=(200, 200, 200)).tolist() == [[[200, 1]]]
     colour = decode(encode(Image.new("RGB", (2, 1), RED), transparency=RED), "a")
@@ -102,7 +102,7 @@ def test_sixteen_bits_of_either_byte_order() -> None:
 
 
 @pytest.mark.parametrize("value", (-1, 65_536))
-def test_grey_beyond_sixteen_bits_is_refused(value: int) -> None:
+def test_grayscale_beyond_sixteen_bits_is_refused(value: int) -> None:
     with pytest.raises(DataError, match=f"expected 16-bit grey, 0 to 65535, came {value} to {value}; save it with 8"):
         to_array(Image.new("I", (2, 2), value), size=(2, 2), channels=1)
 
@@ -142,8 +142,8 @@ def test_pad_keeps_the_whole_picture_on_the_background() -> None:
     assert padded.tolist() == [[nines, [1, 2, 3, 4], [5, 6, 7, 8], nines, nines]]
     tall = to_array(Image.new("RGB", (1, 4), RED), size=(3, 4), channels=3, fit="pad", background=BLUE)
     assert tall[:, 0].T.tolist() == [list(BLUE), list(RED), list(BLUE)]
-    grey = to_array(Image.new("L", (1, 4), 7), size=(3, 4), channels=1, fit="pad", background=RED)
-    assert grey[0, 0].tolist() == [LUMA_RED, 7, LUMA_RED]
+    grayscale = to_array(Image.new("L", (1, 4), 7), size=(3, 4), channels=1, fit="pad", background=RED)
+    assert grayscale[0, 0].tolist() == [LUMA_RED, 7, LUMA_RED]
 
 
 @pytest.mark.parametrize(("size", "rows", "columns"), [((10, 8), 10, 12), ((8, 10), 12, 10), ((10, 7), 8, 12)])
@@ -178,7 +178,7 @@ def test_stretch_gives_up_the_aspect() -> None:
     assert (array[:, 0] == 0).all() and (array[:, 3] == 255).all()
 
 
-def test_transparent_colour_does_not_bleed_when_scaled() -> None:
+def test_transparent_color_does_not_bleed_when_scaled() -> None:
     image = Image.new("RGBA", (16, 16), (0, 255, 0, 0))
     image.paste((*RED, 255), (0, 0, 8, 16))
     array = to_array(image, size=(4, 4), channels=4)
@@ -186,11 +186,11 @@ def test_transparent_colour_does_not_bleed_when_scaled() -> None:
     assert (to_array(image, size=(4, 4), channels=3, background=(0, 0, 0))[1] == 0).all()
 
 
-def test_grey_is_told_by_mode_and_background() -> None:
-    grey = [Image.new(mode, (2, 2)) for mode in ("1", "L", "I", "I;16")]
-    assert all(is_grey(image, RED) for image in grey)
-    assert not any(is_grey(Image.new(mode, (2, 2))) for mode in ("RGB", "P", "RGBA", "CMYK"))
-    assert is_grey(Image.new("LA", (2, 2))) and not is_grey(Image.new("LA", (2, 2)), RED)
+def test_grayscale_follows_from_mode_and_background() -> None:
+    grayscale = [Image.new(mode, (2, 2)) for mode in ("1", "L", "I", "I;16")]
+    assert all(is_grayscale(image, RED) for image in grayscale)
+    assert not any(is_grayscale(Image.new(mode, (2, 2))) for mode in ("RGB", "P", "RGBA", "CMYK"))
+    assert is_grayscale(Image.new("LA", (2, 2))) and not is_grayscale(Image.new("LA", (2, 2)), RED)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_wrong_arguments_are_named(wrong: dict[str, object], text: str) -> None:
         to_array(Image.new("L", (4, 4)), **arguments)  # type: ignore[arg-type]
 
 
-def test_sixteen_bit_colour_loses_only_its_low_byte() -> None:
+def test_sixteen_bit_color_loses_only_its_low_byte() -> None:
     # Pillow writes no 16-bit colour, so the file is made by hand: one row of one pixel.
     import struct
     import zlib

@@ -136,10 +136,10 @@ def _within(system: "System", image: Path, mask: Path, size: tuple[int, int]) ->
     from sfumato.codec import Latent
     from sfumato.data.decode import decode
     from sfumato.data.folder import read_file
-    from sfumato.data.transform import WHITE, Colour, to_array
+    from sfumato.data.transform import WHITE, Color, to_array
     from sfumato.errors import DataError, InputError
 
-    def read(path: Path, channels: int, background: Colour) -> "Tensor":
+    def read(path: Path, channels: int, background: Color) -> "Tensor":
         if not path.is_file():
             raise DataError(f"there is no picture {path}")
         array = to_array(

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from sfumato.data.captions import TEXT_ENDINGS
-from sfumato.data.table import Table
-from sfumato.data.tree import Entry, from_tree, visible
+from sfumato.data.table import TableSource
+from sfumato.data.tree import FileEntry, from_tree, visible
 from sfumato.errors import DataError
 from sfumato.wording import QUOTED, brief, shortened
 
@@ -19,7 +19,7 @@ _TIGHTEST = 100
 _SMALL = 2**16
 
 
-def open_archive(path: str | Path) -> Table:
+def open_archive(path: str | Path) -> TableSource:
     """The pictures in a .zip of a folder; `from_tree` says how classes and captions are found.
 
     If everything lies in one folder (as when a folder itself was packed), that folder is not a class but the root.
@@ -30,7 +30,7 @@ def open_archive(path: str | Path) -> Table:
     members = {_safe(_spelled(info), path): info for info in archive.infolist() if not _is_folder(info)}
     members = {name: info for name, info in members.items() if visible(name)}
     cut = _wrapper(members)
-    entries = [Entry(n[cut:], info.file_size, partial(_read, archive, info, n)) for n, info in members.items()]
+    entries = [FileEntry(n[cut:], info.file_size, partial(_read, archive, info, n)) for n, info in members.items()]
     return from_tree(entries, str(path))
 
 

@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from sfumato.data.archive import open_member, open_zip
-from sfumato.data.table import Table, digest
+from sfumato.data.captions import MAX_CAPTIONS
+from sfumato.data.table import MAX_CLASSES, TableSource, sha256_of
 from sfumato.errors import DataError, ShapeError
 from sfumato.wording import QUOTED, brief, few, printable, shortened
 
 MAX_ARRAY_BYTES = 2**34
-MAX_CLASSES = 100_000
-MAX_CAPTIONS = 1_000
 
 
-def open_npz(path: str | Path) -> Table:
+def open_npz(path: str | Path) -> TableSource:
     """The pictures of a .npz file, which holds
 
     - `images` (or `arr_0`): uint8 [n, h, w] or [n, h, w, c], c of 1, 3 or 4;
@@ -57,7 +56,7 @@ def from_arrays(
     texts: tuple[tuple[str, ...], ...] | None = None,
     notes: tuple[str, ...] = (),
     where: str | None = None,
-) -> Table:
+) -> TableSource:
     """A table of pictures from uint8 [n, h, w] or [n, h, w, c], named 'stem[i]'; `labels` are whole numbers [n].
 
     Classes without names are called "0", "1", ... up to the largest label. The fingerprint covers every byte. Raises
@@ -69,10 +68,10 @@ def from_arrays(
         classes = _check_labels(labels, len(images), classes, where)
     single = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
     column = None if labels is None else tuple(labels.tolist())
-    return Table(
+    return TableSource(
         names=tuple(f"{printable(stem)}[{i}]" for i in range(len(images))),
         read=lambda i: single[i],
-        fingerprint=digest("arrays", single, json.dumps([column, classes, texts])),
+        fingerprint=sha256_of("arrays", single, json.dumps([column, classes, texts])),
         classes=classes if column is not None else (),
         labels=column,
         texts=texts,

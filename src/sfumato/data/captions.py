@@ -9,11 +9,11 @@ from sfumato.data.text import read_text
 from sfumato.errors import DataError, quoted
 from sfumato.wording import SHOWN, brief, count, few, folded
 
-CAPTIONS = ("text", "captions", "caption")
+CAPTION_KEYS = ("text", "captions", "caption")
 TEXT_ENDINGS = (".csv", ".json", ".jsonl", ".txt")
 
 MAX_METADATA_BYTES = 50_000_000
-MAX_TEXT_BYTES = 2**18
+_MAX_TXT_BYTES = 2**18
 MAX_ALL_BYTES = 2**28
 MAX_CAPTIONS = 1_000
 MAX_LINES = 100
@@ -23,7 +23,7 @@ SPARE_LINES = 100_000
 Files = Mapping[str, Callable[[int], bytes]]
 """Every path, with its reader, which is given the most bytes that it may return."""
 
-Found = dict[str, dict[str, None]]
+_Found = dict[str, dict[str, None]]
 """The captions of each picture, in order and each once."""
 
 
@@ -31,7 +31,7 @@ def read_captions(files: Files, pictures: Sequence[str], notes: list[str]) -> tu
     """The captions of each picture, in the pictures' order; None if no picture has one.
 
     A `metadata.jsonl` (an object a line), `metadata.csv` (with a header) or `metadata.json` (a list of objects) in any
-    folder names pictures below that folder by `file_name` and describes them by the first of `CAPTIONS` that says
+    folder names pictures below that folder by `file_name` and describes them by the first of `CAPTION_KEYS` that says
     something: a string, or in JSON a list of them. Rows that name the same picture add up. A picture that no row
     describes takes the non-empty lines of the `.txt` of its own name, if there is one. A name that is not there as it
     is spelled is found in another case, in composed or decomposed letters, and with `\\` for `/`.
@@ -42,7 +42,7 @@ def read_captions(files: Files, pictures: Sequence[str], notes: list[str]) -> tu
     Raises DataError, naming file and line, for a metadata file that cannot be understood or is too large.
     """
     texts = _Texts({path: read for path, read in files.items() if _ending(path) in TEXT_ENDINGS})
-    found: Found = {picture: {} for picture in pictures}
+    found: _Found = {picture: {} for picture in pictures}
     metadata = {path for path in texts.files if posixpath.basename(path).casefold() in METADATA}
     find = _finder(pictures)
     read = {path for path in texts.files if path in metadata and _add_metadata(path, texts, find, found, notes)}
@@ -63,7 +63,7 @@ def note_bare(bare: Sequence[str], of: int, notes: list[str]) -> None:
         notes.append(f"{len(bare):,} of {count(of, 'picture')} {has} no caption: {few(bare)}")
 
 
-def first_said(values: Iterable[Any]) -> Any:
+def first_given(values: Iterable[Any]) -> Any:
     """The first value that is neither null nor an empty text; None if there is none. An empty list says: no caption."""
     return next((v for v in values if not (v is None or (isinstance(v, str) and not v.strip()))), None)
 
@@ -87,7 +87,7 @@ class _Texts:
         return read_text(data, brief(path))
 
 
-def _add_metadata(path: str, texts: _Texts, find: Callable[[str], str | None], found: Found, notes: list[str]) -> bool:
+def _add_metadata(path: str, texts: _Texts, find: Callable[[str], str | None], found: _Found, notes: list[str]) -> bool:
     """Adds what a metadata file says; whether it had a row."""
     folder, name = posixpath.split(path)
     absent, first = 0, []
@@ -118,7 +118,7 @@ def _row(row: dict[str, Any], place: str) -> tuple[str, tuple[str, ...]]:
     if not isinstance(row.get("file_name"), str):
         keys = f"the keys {few([str(key) for key in row])}"
         raise DataError(f"{place}: expected 'file_name' with a picture's name, came {keys}; add it to every row")
-    value = first_said(row.get(key) for key in CAPTIONS)
+    value = first_given(row.get(key) for key in CAPTION_KEYS)
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str | None) for text in items):
         came = ", ".join(quoted(text) for text in items[:SHOWN])
@@ -163,13 +163,13 @@ def _beside(texts: Sequence[str], pictures: Sequence[str]) -> dict[str, str]:
     return {picture: stems[spelled[stem]] for picture, stem in own.items() if stem in spelled}
 
 
-def _add_text_files(beside: Mapping[str, str], texts: _Texts, found: Found, notes: list[str]) -> None:
+def _add_text_files(beside: Mapping[str, str], texts: _Texts, found: _Found, notes: list[str]) -> None:
     broken: dict[str, str] = {}
     for picture, path in beside.items():
         if found[picture]:
             continue
         try:
-            text = texts.read(path, MAX_TEXT_BYTES)
+            text = texts.read(path, _MAX_TXT_BYTES)
             if text.count("\n") > MAX_CAPTIONS:
                 raise DataError(f"{brief(path)}: expected at most {MAX_CAPTIONS:,} lines, a caption each")
         except DataError as error:

@@ -7,7 +7,8 @@ from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sfumato.data.captions import CAPTIONS, first_said, note_bare, stripped
+from sfumato.data.captions import CAPTION_KEYS, first_given, note_bare, stripped
+from sfumato.data.table import MAX_CLASSES
 from sfumato.errors import DataError, InputError
 from sfumato.wording import brief, count, few, printable
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 IMAGES = ("image", "img", "picture")
 LABELS = ("label", "class")
 NAMES = ("name", "file_name")
-MAX_CLASSES = 100_000
 MAX_METADATA = 2**22
 
 
@@ -52,12 +52,12 @@ class Described:
     notes: tuple[str, ...]
 
 
-def choose(schemas: "Sequence[Schema]", where: str) -> Columns:
+def choose_columns(schemas: "Sequence[Schema]", where: str) -> Columns:
     """The columns to read from tables that belong together, by name, whose case does not count, and type.
 
     - The pictures' is binary, or the Hub's struct of `bytes` and `path`: the first so typed of `IMAGES`, or else the
       only one so typed.
-    - Captions are strings or lists of them: all of `CAPTIONS`, of which the first that says something of a row counts.
+    - Captions are strings or lists of them: all of `CAPTION_KEYS`, of which the first with a text in a row counts.
     - Labels are strings or whole numbers: the first of `LABELS`. Names for the numbers are the Hub's ClassLabel, which
       lies in the schema's metadata.
     - Names of pictures are strings: the first of `NAMES`.
@@ -74,7 +74,7 @@ def choose(schemas: "Sequence[Schema]", where: str) -> Columns:
         wanted = "one column of encoded pictures (binary, or a struct of bytes and path)"
         came = f"{len(encoded)}: {few(encoded)}" if encoded else f"only {few([f'{n}: {t}' for n, t in kinds.items()])}"
         raise DataError(f"{where}: expected {wanted}, came {came or 'none'}; name the pictures' column 'image'")
-    captions = [name for wanted in CAPTIONS if (name := _first((wanted,), kinds))]
+    captions = [name for wanted in CAPTION_KEYS if (name := _first((wanted,), kinds))]
     if captions and not _is_text(_inner(kinds[captions[0]])):
         wanted = "expected strings or lists of strings as captions"
         came = f"came {brief(str(kinds[captions[0]]))}; rename the column or take it out"
@@ -134,7 +134,7 @@ def cells(column: "Array | ChunkedArray") -> list[Any]:
         return [None if one is None else one.decode("utf-8", "surrogateescape") for one in data]
 
 
-def describe(columns: Columns, values: Mapping[str, list[Any]], names: Sequence[str], where: str) -> Described:
+def interpret_columns(columns: Columns, values: Mapping[str, list[Any]], names: Sequence[str], where: str) -> Described:
     """What the columns' `values` say of n pictures; `names` are for pictures without a name of their own.
 
     Pictures without a caption are counted and named in the notes. So are those without a label (null, or the Hub's
@@ -153,7 +153,7 @@ def describe(columns: Columns, values: Mapping[str, list[Any]], names: Sequence[
     texts = None
     if columns.captions:
         rows = zip(*(values[column] for column in columns.captions), strict=True)
-        texts = tuple(stripped(first_said(row)) for row in rows)
+        texts = tuple(stripped(first_given(row)) for row in rows)
         note_bare([name for name, own in zip(names, texts, strict=True) if not own], len(names), notes)
     return Described(tuple(names), classes, labels, texts if any(texts or ()) else None, tuple(notes))
 
@@ -166,7 +166,7 @@ def encoded(cell: Any, name: str) -> bytes:
     return data
 
 
-def needed(package: str, extra: str, where: str) -> Any:
+def import_extra(package: str, extra: str, where: str) -> Any:
     """The package that reads `where`. Raises InputError, saying what to install, if it is absent."""
     try:
         return import_module(package)

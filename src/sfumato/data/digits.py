@@ -3,11 +3,11 @@
 import numpy as np
 
 from sfumato.data.arrays import from_arrays
-from sfumato.data.table import Table
+from sfumato.data.table import TableSource
 from sfumato.errors import InputError
 
 
-def open_digits() -> Table:
+def open_digits() -> TableSource:
     """Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998): 1,797 grey 8x8 pictures in ten classes.
 
     Their 17 levels, 0 to 16, become round(v * 255 / 16). Raises InputError if scikit-learn is not installed.

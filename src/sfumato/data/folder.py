@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from sfumato.data.table import Table
-from sfumato.data.tree import MAX_BYTES, Entry, from_tree, visible
+from sfumato.data.table import TableSource
+from sfumato.data.tree import MAX_BYTES, FileEntry, from_tree, visible
 from sfumato.disk import open_file
 from sfumato.errors import DataError
 from sfumato.wording import brief, count, few
@@ -14,12 +14,12 @@ from sfumato.wording import brief, count, few
 _MORE = 2**16
 
 
-def open_folder(root: str | Path) -> Table:
+def open_folder(root: str | Path) -> TableSource:
     """The pictures below `root`, links followed; `from_tree` says how classes and captions are found.
 
     A folder that links reach twice is read once, so a loop of links ends. Raises DataError if there is no picture.
     """
-    entries: list[Entry] = []
+    entries: list[FileEntry] = []
     closed: list[str] = []
     twice: list[str] = []
     seen: set[tuple[int, int]] = set()
@@ -42,12 +42,12 @@ def open_folder(root: str | Path) -> Table:
     return from_tree(entries, str(root), notes)
 
 
-def _entry(file: str, path: str) -> Entry:
+def _entry(file: str, path: str) -> FileEntry:
     try:
         size = os.stat(file).st_size
     except OSError:
         size = 0  # such as a link to nothing: reading it will say so
-    return Entry(path, size, partial(read_file, file, path))
+    return FileEntry(path, size, partial(read_file, file, path))
 
 
 def read_file(file: str, path: str, limit: int = MAX_BYTES) -> bytes:

@@ -3,25 +3,25 @@
 import re
 from typing import Any
 
-from sfumato.data.columns import cells, choose, describe, encoded, needed
+from sfumato.data.columns import cells, choose_columns, encoded, import_extra, interpret_columns
 from sfumato.data.folder import read_file
-from sfumato.data.table import Table, digest, pieces
+from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.errors import DataError, InputError, nearest, quoted
 from sfumato.wording import QUOTED, brief, few, shortened
 
-HUB = "hub:"
+HUB_PREFIX = "hub:"
 _SPELLED = re.compile(
     r"hub:(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?((/(?P<config>[^/]+))?/(?P<split>[^/]+))?"
 )
 
 
-def open_hub(where: str) -> Table:
+def open_hub(where: str) -> TableSource:
     """The pictures of a data set on the Hub: `hub:OWNER/NAME[@REVISION][[/CONFIG]/SPLIT]`.
 
     Without a split, 'train' is taken, or the only one there is; a split may be cut, as in 'train[:1000]'. A revision
-    is a branch, a tag or a commit. `choose` says which columns are read. It is fetched once and then lies in the
-    library's own cache; pictures stay there, encoded, until they are asked for. The fingerprint covers the number of
-    rows, captions, labels and the size of the data, not the pictures' bytes.
+    is a branch, a tag or a commit. `choose_columns` says which columns are read. It is fetched once and then lies
+    in the library's own cache; pictures stay there, encoded, until they are asked for. The fingerprint covers the
+    number of rows, captions, labels and the size of the data, not the pictures' bytes.
 
     Raises InputError for another spelling, an unknown split, or if the library datasets is not installed; DataError if
     the data set cannot be fetched or has no column of pictures.
@@ -30,22 +30,22 @@ def open_hub(where: str) -> Table:
     shown = brief(where)
     if spelled is None:
         raise InputError(f"expected hub:OWNER/NAME[@REVISION][[/CONFIG]/SPLIT], came {shown!r}; spell it so")
-    library = needed("datasets", "hub", shown)
+    library = import_extra("datasets", "hub", shown)
     name, config, revision = spelled["name"], spelled["config"], spelled["revision"]
     splits = _fetched(shown, library.get_dataset_split_names, name, config, revision=revision)
     split = _split(spelled["split"], splits, shown)
     rows = _fetched(shown, library.load_dataset, name, config, split=split, revision=revision)
 
-    columns = choose([rows.features.arrow_schema], shown)
+    columns = choose_columns([rows.features.arrow_schema], shown)
     # In Arrow's form no feature is decoded: the library's own decoder would trust the pictures.
     pictures = rows.select_columns([columns.image]).with_format("arrow")
     table = rows.select_columns(columns.described).with_format("arrow")[:]
     values = {column: cells(table.column(column)) for column in columns.described}
-    said = describe(columns, values, [f"{name}/{split}[{i}]" for i in range(len(rows))], shown)
-    return Table(
+    said = interpret_columns(columns, values, [f"{name}/{split}[{i}]" for i in range(len(rows))], shown)
+    return TableSource(
         names=said.names,
         read=lambda i: _encoded(pictures[i].column(columns.image)[0].as_py(), said.names[i]),
-        fingerprint=digest("hub", pieces(len(rows), rows.info.dataset_size, said.labels, texts=said.texts)),
+        fingerprint=sha256_of("hub", repr_chunks(len(rows), rows.info.dataset_size, said.labels, texts=said.texts)),
         classes=said.classes,
         labels=said.labels,
         texts=said.texts,

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from sfumato.data.arrays import from_arrays
-from sfumato.data.table import Table
+from sfumato.data.table import TableSource
 from sfumato.errors import DataError, InputError
 from sfumato.wording import QUOTED, brief, few, printable, shortened
 
@@ -45,7 +45,7 @@ def find_idx(folder: str | Path) -> Path | None:
     return next(iter(train or found.values()), None)
 
 
-def open_idx(path: str | Path) -> Table:
+def open_idx(path: str | Path) -> TableSource:
     """The pictures of an IDX file, with the labels file beside it, if there is one.
 
     The ten classes are Fashion-MNIST's if the file's name or one of the two folders above says 'fashion', else "0" to

@@ -7,14 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _TRIED = 16
 # Below this, in seconds, threads that wait for the interpreter's lock in turn are slower than one that never waits.
 _WORTH_A_THREAD = 5e-4
 
 
-def in_order(work: Callable[[int], T], n: int) -> Generator[T, None, None]:
+def in_order(work: Callable[[int], _T], n: int) -> Generator[_T, None, None]:
     """work(0) to work(n - 1), in order.
 
     The first few are done as they are asked for and timed; if they are slow, the rest run in up to eight threads, a few
@@ -31,7 +31,7 @@ def in_order(work: Callable[[int], T], n: int) -> Generator[T, None, None]:
         yield from map(work, range(_TRIED, n))
         return
     workers = min(8, os.cpu_count() or 1)
-    waiting: deque[Future[T]] = deque()
+    waiting: deque[Future[_T]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="sfumato-data") as pool:
         for i in range(_TRIED, n):
             waiting.append(pool.submit(work, i))

@@ -11,9 +11,19 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from sfumato.data.columns import Columns, agrees, cells, choose, class_names, describe, encoded, kind_of, needed
+from sfumato.data.columns import (
+    Columns,
+    agrees,
+    cells,
+    choose_columns,
+    class_names,
+    encoded,
+    import_extra,
+    interpret_columns,
+    kind_of,
+)
 from sfumato.data.decode import ENDINGS, POINTER, is_pointer
-from sfumato.data.table import Table, digest, pieces
+from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.data.tree import visible
 from sfumato.errors import DataError, InputError
 from sfumato.wording import QUOTED, amount, brief, count, few, printable, shortened
@@ -82,8 +92,9 @@ def _of_one_configuration(names: list[str], folder: str | Path) -> list[str]:
     return taken
 
 
-def open_parquet(paths: Sequence[str | Path], notes: Sequence[str] = ()) -> Table:
-    """The pictures of Parquet files of the same columns, in the order of their rows; `choose` says which are read.
+def open_parquet(paths: Sequence[str | Path], notes: Sequence[str] = ()) -> TableSource:
+    """The pictures of Parquet files of the same columns, in the order of their rows; `choose_columns`
+    says which are read.
 
     The columns are the same if they mean the same: Arrow's spellings of a text or a whole number, a column that is null
     throughout, and an order of columns do not count. A picture without a name of its own is called 'file.parquet[row]'.
@@ -94,9 +105,9 @@ def open_parquet(paths: Sequence[str | Path], notes: Sequence[str] = ()) -> Tabl
     Raises InputError if pyarrow is not installed; DataError, naming the file, for one that is damaged, that has no
     column of pictures or other columns than the first file, or whose groups or texts are too large to hold.
     """
-    needed("pyarrow", "parquet", brief(str(paths[0])))
+    import_extra("pyarrow", "parquet", brief(str(paths[0])))
     files = [_open(path) for path in paths]
-    columns = choose([file.schema for file in files], files[0].shown)
+    columns = choose_columns([file.schema for file in files], files[0].shown)
     for file in files:
         _check_columns(file, columns, files[0])
         _check_groups(file)
@@ -104,12 +115,14 @@ def open_parquet(paths: Sequence[str | Path], notes: Sequence[str] = ()) -> Tabl
     values: dict[str, list[Any]] = {column: [] for column in columns.described}
     for file in files:
         _describe(file, values)
-    said = describe(columns, values, names, files[0].shown)
+    said = interpret_columns(columns, values, names, files[0].shown)
     pictures = _Cells(files, columns.image)
-    return Table(
+    return TableSource(
         names=said.names,
         read=lambda i: encoded(pictures[i], said.names[i]),
-        fingerprint=digest(*("parquet", *(file.footprint for file in files)), pieces(said.labels, texts=said.texts)),
+        fingerprint=sha256_of(
+            *("parquet", *(file.footprint for file in files)), repr_chunks(said.labels, texts=said.texts)
+        ),
         classes=said.classes,
         labels=said.labels,
         texts=said.texts,

@@ -12,31 +12,31 @@ import numpy.typing as npt
 
 from sfumato.data.dataset import Dataset, Skipped
 from sfumato.data.parallel import in_order
-from sfumato.data.source import Source
+from sfumato.data.source import DataSource
 from sfumato.data.store import Store
-from sfumato.data.table import digest, picture
-from sfumato.data.transform import WHITE, Colour, Fit, Size, check, deepest, is_grey, to_array
+from sfumato.data.table import picture, sha256_of
+from sfumato.data.transform import WHITE, Color, Fit, Size, check_transform, deepest, is_grayscale, to_array
 from sfumato.errors import DataError, InputError
 from sfumato.wording import brief, count, few
 
-Pixels = npt.NDArray[np.uint8]
+_Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    stored: Pixels
-    grey: bool
+    stored: _Pixels
+    grayscale: bool
     digest: str
     deepest: int | None
 
 
 def prepare(
-    source: Source,
+    source: DataSource,
     *,
     size: Size | None = None,
     channels: int | None = None,
     fit: Fit = "crop",
-    background: Colour = WHITE,
+    background: Color = WHITE,
     progress: Callable[[int, int], None] | None = None,
     memory: int = 2 * 2**30,
     cache: str | Path | None = None,
@@ -53,7 +53,7 @@ def prepare(
     Raises InputError for a wrong argument, for pictures that differ in size when no `size` is given and for pixels
     that fit neither memory nor cache; DataError if no picture is left; StorageError if the cache cannot be written.
     """
-    check((1, 1) if size is None else size, 3 if channels is None else channels, fit, background)
+    check_transform((1, 1) if size is None else size, 3 if channels is None else channels, fit, background)
 
     def work(i: int) -> _Decoded | Skipped:
         try:
@@ -61,7 +61,7 @@ def prepare(
             image = picture(data, source.name(i))
             target, depth = size or image.size, channels or 3
             pixels = to_array(image, size=target, channels=depth, fit=fit, background=background)
-            return _Decoded(pixels, is_grey(image, background), digest(data), deepest(image))
+            return _Decoded(pixels, is_grayscale(image, background), sha256_of(data), deepest(image))
         except DataError as error:
             return Skipped(source.name(i), str(error).removeprefix(f"{brief(source.name(i))}: "))
 
@@ -71,7 +71,7 @@ def prepare(
     first_of: dict[tuple[int, ...], int] = {}
     contents: list[str] = []
     deep: list[int] = []
-    grey = True
+    grayscale = True
     with Store(n, memory, cache) as store, closing(in_order(work, n)) as results, warnings.catch_warnings():
         # Here and not in each thread: the filters are one list for the whole process.
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -86,12 +86,12 @@ def prepare(
                 kept.append(i)
                 contents.append(result.digest)
                 deep.extend([] if result.deepest is None else [result.deepest])
-                grey = grey and result.grey
+                grayscale = grayscale and result.grayscale
             if progress is not None:
                 progress(i + 1, n)
         if not kept:
             raise DataError(_nothing_left(skipped))
-        pixels = store.finish(channels or (1 if grey else 3))
+        pixels = store.finish(channels or (1 if grayscale else 3))
 
     settings = [pixels.shape[1:], fit, background, [one.name for one in skipped]]
     return Dataset(
@@ -102,12 +102,12 @@ def prepare(
         classes=source.classes,
         skipped=tuple(skipped),
         notes=(*source.notes, *_losses(source, kept, skipped), *_darkness(deep)),
-        fingerprint=digest("pictures", source.fingerprint, json.dumps(settings)),
-        contents=digest(*contents),
+        fingerprint=sha256_of("pictures", source.fingerprint, json.dumps(settings)),
+        contents=sha256_of(*contents),
     )
 
 
-def _sizes_differ(source: Source, first_of: dict[tuple[int, ...], int]) -> str:
+def _sizes_differ(source: DataSource, first_of: dict[tuple[int, ...], int]) -> str:
     sizes = (f"{brief(source.name(i))} is {shape[2]}x{shape[1]}" for shape, i in first_of.items())
     return f"size: expected (width, height), since the pictures differ ({', '.join(sizes)}), came None; give size"
 
@@ -117,7 +117,7 @@ def _nothing_left(skipped: list[Skipped]) -> str:
     return f"expected pictures, came none of {len(skipped):,} that can be used ({reasons}); mend or replace them"
 
 
-def _losses(source: Source, kept: list[int], skipped: list[Skipped]) -> Iterator[str]:
+def _losses(source: DataSource, kept: list[int], skipped: list[Skipped]) -> Iterator[str]:
     """Notes on what was left out."""
     if skipped:
         verb = "was" if len(skipped) == 1 else "were"

@@ -11,21 +11,21 @@ from sfumato.data.archive import open_archive
 from sfumato.data.arrays import open_npz
 from sfumato.data.digits import open_digits
 from sfumato.data.folder import open_folder
-from sfumato.data.hub import HUB, open_hub
+from sfumato.data.hub import HUB_PREFIX, open_hub
 from sfumato.data.idx import find_idx, is_idx, open_idx
 from sfumato.data.parquet import find_parquet, is_parquet, open_parquet
-from sfumato.data.table import Kept, Table, mended
+from sfumato.data.table import Kept, TableSource, mended
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.wording import brief
 
-NAMED: dict[str, Callable[[], Table]] = {"digits": open_digits}
+NAMED: dict[str, Callable[[], TableSource]] = {"digits": open_digits}
 _KINDS = (
     "a folder of pictures, a .zip of one, a .npz, a .parquet, an IDX file (...images-idx3-ubyte[.gz]), "
     "hub:OWNER/NAME or a name"
 )
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """n pictures in a fixed order, each read when asked for, from any thread."""
 
     @property
@@ -66,7 +66,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(where: str | Path) -> Source:
+def open_source(where: str | Path) -> DataSource:
     """The pictures at a path, or of a data set that ships (`NAMED`): 'digits'.
 
     A path is a folder of pictures, a .zip of one, a .npz, a Parquet file, an IDX file, or a folder of Parquet or of IDX
@@ -79,10 +79,10 @@ def open_source(where: str | Path) -> Source:
     return mended(_open(where), str(where))
 
 
-def _open(where: str | Path) -> Table:
+def _open(where: str | Path) -> TableSource:
     if isinstance(where, str) and where in NAMED:
         return NAMED[where]()
-    if isinstance(where, str) and where.startswith(HUB):
+    if isinstance(where, str) and where.startswith(HUB_PREFIX):
         return open_hub(where)
     if not isinstance(where, str | Path) or not str(where):
         raise InputError(f"expected {_KINDS}, came {quoted(where)}")
@@ -95,7 +95,7 @@ def _open(where: str | Path) -> Table:
     raise InputError(f"expected {_KINDS}, came {name!r}, which {came}; {nearest(name, NAMED)}")
 
 
-def _open_directory(where: str | Path) -> Table:
+def _open_directory(where: str | Path) -> TableSource:
     try:
         pictures = find_idx(where)
         tables, notes = find_parquet(where)
@@ -106,7 +106,7 @@ def _open_directory(where: str | Path) -> Table:
     return open_parquet(tables, notes) if tables else open_folder(where)
 
 
-def _open_file(where: str | Path) -> Table:
+def _open_file(where: str | Path) -> TableSource:
     ending = os.path.splitext(where)[1].lower()
     if ending == ".zip":
         return open_archive(where)

@@ -13,7 +13,7 @@ from sfumato.disk import existing, replacing
 from sfumato.errors import InputError, StorageError
 from sfumato.wording import amount, count, printable
 
-Pixels = npt.NDArray[np.uint8]
+_Pixels = npt.NDArray[np.uint8]
 
 
 class Store:
@@ -30,7 +30,7 @@ class Store:
         self._cache = None if cache is None else Path(cache)
         self._count = 0
         self._shape: tuple[int, ...] = ()
-        self._array: Pixels | None = None
+        self._array: _Pixels | None = None
         self._file: BinaryIO | None = None
         self._open = ExitStack()
 
@@ -42,7 +42,7 @@ class Store:
     ) -> None:
         self._open.__exit__(kind, error, trace)
 
-    def add(self, pixels: Pixels) -> None:
+    def add(self, pixels: _Pixels) -> None:
         """Keeps one picture, uint8 [c, h, w]. Raises InputError without room for all; what the disk refuses becomes a
         StorageError at the end of the context."""
         if self._count == 0:
@@ -54,7 +54,7 @@ class Store:
             self._write(pixels)
         self._count += 1
 
-    def finish(self, channels: int) -> Pixels:
+    def finish(self, channels: int) -> _Pixels:
         """All pictures added, [n, c, h, w], of each the first `channels` channels."""
         if self._array is not None:
             return np.ascontiguousarray(self._array[: self._count, :channels])
@@ -76,7 +76,7 @@ class Store:
         self._file = self._open.enter_context(open(beside, "wb"))
         self._header(self._n)
 
-    def _write(self, pixels: Pixels) -> None:
+    def _write(self, pixels: _Pixels) -> None:
         assert self._file is not None
         self._file.write(np.ascontiguousarray(pixels).data)
 

@@ -12,13 +12,15 @@ from sfumato.data.decode import decode
 from sfumato.errors import DataError
 from sfumato.wording import brief, count, few, well_formed
 
+MAX_CLASSES = 100_000
+
 Kept = bytes | npt.NDArray[np.uint8]
 """A picture as it is kept: an encoded file, or the pixels themselves, [h, w] or [h, w, c]."""
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """A `Source` of n pictures: a column for each thing known of them, and a function that reads one.
+class TableSource:
+    """A `DataSource` of n pictures: a column for each thing known of them, and a function that reads one.
 
     `labels` and `texts` are None when no picture has any; else they hold one entry a picture.
     """
@@ -56,7 +58,7 @@ def picture(kept: Kept, name: str) -> Image.Image:
     return decode(kept, name) if isinstance(kept, bytes) else Image.fromarray(kept)
 
 
-def mended(table: Table, where: str) -> Table:
+def mended(table: TableSource, where: str) -> TableSource:
     """The table with every class and caption as `well_formed` text; the notes name those that were not.
 
     Raises DataError, naming `where`, if two classes are of one name then.
@@ -79,7 +81,7 @@ def mended(table: Table, where: str) -> Table:
     return replace(table, classes=classes, texts=texts, notes=tuple(notes))
 
 
-def pieces(*values: object, texts: tuple[tuple[str, ...], ...] | None) -> Callable[[], Iterator[str]]:
+def repr_chunks(*values: object, texts: tuple[tuple[str, ...], ...] | None) -> Callable[[], Iterator[str]]:
     """`repr((*values, texts))`, a row at a time: where one text stands in every row, the whole would take much more."""
 
     def spelled() -> Iterator[str]:
@@ -95,9 +97,9 @@ def pieces(*values: object, texts: tuple[tuple[str, ...], ...] | None) -> Callab
     return spelled
 
 
-def digest(*parts: str | bytes | np.ndarray | Callable[[], Iterator[str]]) -> str:
-    """SHA-256 over the parts in order, as 64 hexadecimal digits; an array counts with its type and shape, `pieces` as
-    the text that they make up."""
+def sha256_of(*parts: str | bytes | np.ndarray | Callable[[], Iterator[str]]) -> str:
+    """SHA-256 over the parts in order, as 64 hexadecimal digits; an array counts with its type and shape, `repr_chunks`
+    as the text that they make up."""
     sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, bytes):

@@ -11,16 +11,16 @@ from sfumato.wording import QUOTED, shortened
 
 Fit = Literal["crop", "pad", "stretch"]
 Size = tuple[int, int]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-WHITE: Colour = (255, 255, 255)
+WHITE: Color = (255, 255, 255)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-_GREY = ("1", "L", "LA", *_SIXTEEN_BIT)
+_GRAYSCALE = ("1", "L", "LA", *_SIXTEEN_BIT)
 
 
 def to_array(
-    image: Image.Image, *, size: Size, channels: int, fit: Fit = "crop", background: Colour = WHITE
+    image: Image.Image, *, size: Size, channels: int, fit: Fit = "crop", background: Color = WHITE
 ) -> npt.NDArray[np.uint8]:
     """The picture as uint8 [c, h, w], 0 to 255.
 
@@ -37,7 +37,7 @@ def to_array(
 
     Raises InputError for a wrong argument, DataError for a picture whose mode has no defined brightness.
     """
-    check(size, channels, fit, background)
+    check_transform(size, channels, fit, background)
     if 0 in image.size:
         raise DataError(f"expected a picture with pixels, came {image.width}x{image.height}")
     image = _flat(_plain(image), channels, background)
@@ -51,9 +51,9 @@ def to_array(
     return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
 
 
-def is_grey(image: Image.Image, background: Colour = WHITE) -> bool:
+def is_grayscale(image: Image.Image, background: Color = WHITE) -> bool:
     """Whether the picture is grey by its mode, also when laid over `background`."""
-    return image.mode in _GREY and (not image.has_transparency_data or len(set(background)) == 1)
+    return image.mode in _GRAYSCALE and (not image.has_transparency_data or len(set(background)) == 1)
 
 
 def deepest(image: Image.Image) -> int | None:
@@ -61,7 +61,7 @@ def deepest(image: Image.Image) -> int | None:
     return int(np.asarray(image).max(initial=0)) if image.mode in _SIXTEEN_BIT else None
 
 
-def check(size: Size, channels: int, fit: str, background: Colour) -> None:
+def check_transform(size: Size, channels: int, fit: str, background: Color) -> None:
     """Raises InputError unless `to_array` can use these arguments."""
     if not (_integers(size, 2) and all(1 <= side <= 65_535 for side in size)):
         raise InputError(f"size: expected (width, height), each 1 to 65535, came {size!r}")
@@ -100,15 +100,15 @@ def _from_sixteen_bit(image: Image.Image) -> Image.Image:
     if low < 0 or high > 65_535:
         raise DataError(f"expected 16-bit grey, 0 to 65535, came {low} to {high}; save it with 8 or 16 bits")
     # floor((v + 128) / 257) is v / 257 rounded, in whole numbers.
-    grey = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    grayscale = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
     clear = image.info.get("transparency")
     if not isinstance(clear, int):
-        return grey
+        return grayscale
     alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-    return Image.merge("RGBA", (grey, grey, grey, alpha))
+    return Image.merge("RGBA", (grayscale, grayscale, grayscale, alpha))
 
 
-def _flat(image: Image.Image, channels: int, background: Colour) -> Image.Image:
+def _flat(image: Image.Image, channels: int, background: Color) -> Image.Image:
     """The picture in the mode of so many channels, laid over the background if alpha is not among them."""
     if image.mode == "RGBA" and channels != 4:
         below = Image.new("RGBA", image.size, (*background, 255))
@@ -128,7 +128,7 @@ def _crop(image: Image.Image, size: Size) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
 
 
-def _pad(image: Image.Image, size: Size, background: Colour) -> Image.Image:
+def _pad(image: Image.Image, size: Size, background: Color) -> Image.Image:
     width, height = size
     if image.width * height > image.height * width:
         height = max(1, round(image.height * width / image.width))

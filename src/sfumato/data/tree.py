@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sfumato.data.captions import TEXT_ENDINGS, read_captions
 from sfumato.data.decode import ENDINGS
-from sfumato.data.table import Table, digest
+from sfumato.data.table import TableSource, sha256_of
 from sfumato.disk import hidden
 from sfumato.errors import DataError
 from sfumato.wording import brief, count, few, printable
@@ -19,7 +19,7 @@ _SPLITS = {"dev", "test", "train", "val", "valid", "validation"}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileEntry:
     """One file: its path below the root (with '/'), its size in bytes, and how to read it.
 
     `read` is given the most bytes that it may return, and raises DataError, naming the file, if there are more or it
@@ -36,7 +36,7 @@ def visible(path: str) -> bool:
     return not any(hidden(part) for part in path.split("/"))
 
 
-def from_tree(entries: Iterable[Entry], where: str, notes: Sequence[str] = ()) -> Table:
+def from_tree(entries: Iterable[FileEntry], where: str, notes: Sequence[str] = ()) -> TableSource:
     """The pictures among the files, in the order of their paths' bytes.
 
     - Pictures are told by their endings (`ENDINGS`); hidden files are passed over, other files counted in the notes.
@@ -66,10 +66,10 @@ def from_tree(entries: Iterable[Entry], where: str, notes: Sequence[str] = ()) -
     paths = tuple(entry.path for entry in pictures)
     classes, labels = _classes(paths, notes)
     sizes = [entry.size for entry in pictures]
-    return Table(
+    return TableSource(
         names=tuple(printable(path) for path in paths),
         read=lambda i: pictures[i].read(MAX_BYTES),
-        fingerprint=digest("tree", json.dumps([paths, sizes, classes, labels, texts])),
+        fingerprint=sha256_of("tree", json.dumps([paths, sizes, classes, labels, texts])),
         classes=classes,
         labels=labels,
         texts=texts,
@@ -77,7 +77,7 @@ def from_tree(entries: Iterable[Entry], where: str, notes: Sequence[str] = ()) -
     )
 
 
-def _without_strays(pictures: list[Entry], notes: list[str]) -> list[Entry]:
+def _without_strays(pictures: list[FileEntry], notes: list[str]) -> list[FileEntry]:
     """The pictures but for the few at the top beside class folders, which a note names."""
     inside = [entry for entry in pictures if "/" in entry.path]
     strays = [entry.path for entry in pictures if "/" not in entry.path]

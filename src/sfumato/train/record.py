@@ -11,7 +11,7 @@ from typing import Any
 
 from sfumato import disk, files, system_file
 from sfumato.data.dataset import Dataset
-from sfumato.data.hub import HUB
+from sfumato.data.hub import HUB_PREFIX
 from sfumato.data.idx import find_idx
 from sfumato.data.parquet import find_parquet
 from sfumato.data.source import NAMED
@@ -86,7 +86,7 @@ def about(where: str, recipe: Recipe, pictures: Dataset, place: Place) -> dict[s
 
 def spelled(data: str | Path) -> str:
     """How a run records its data: a path from the root on, so that it is found from any folder."""
-    if isinstance(data, str) and (not data or data in NAMED or data.startswith(HUB)):
+    if isinstance(data, str) and (not data or data in NAMED or data.startswith(HUB_PREFIX)):
         return data
     return str(Path(data).absolute())
 
@@ -94,7 +94,7 @@ def spelled(data: str | Path) -> str:
 def data_of(said: dict[str, Any], folder: Path) -> str:
     """The data of a run. Raises a `ResumeError` if it is not where it was."""
     where: str = said["data"]
-    if where in NAMED or where.startswith(HUB) or Path(where).exists():
+    if where in NAMED or where.startswith(HUB_PREFIX) or Path(where).exists():
         return where
     raise ResumeError(
         f"the run's data was {quoted(where)}, and is not there any more: say where it is now, as in"
@@ -105,7 +105,7 @@ def data_of(said: dict[str, Any], folder: Path) -> str:
 def check_apart(where: str, folder: Path) -> None:
     """Raise an `InputError` if the run's own sheets would be among its data."""
     data = Path(where)
-    if where in NAMED or where.startswith(HUB) or not data.is_dir():
+    if where in NAMED or where.startswith(HUB_PREFIX) or not data.is_dir():
         return
     with suppress(OSError):
         if find_idx(data) or find_parquet(data)[0]:  # of such folders no pictures are read

@@ -34,7 +34,7 @@ from sfumato.train.work import Classifying, Denoising, Work
 
 Begin = Callable[[], None]
 """Puts a new run on record: called before the first file is kept in its folder."""
-Fit = Callable[[], None]
+FitCodec = Callable[[], None]
 """Puts the run's codec into its folder `codec/`."""
 
 
@@ -44,7 +44,7 @@ def work(
     place: Place,
     monitor: Monitor,
     begin: Begin,
-    fit: Fit,
+    fit: FitCodec,
     minutes: float | None = None,
 ) -> Work:
     """The work that a recipe describes, untrained; `minutes` are what there is for all of it.
