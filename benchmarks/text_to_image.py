@@ -34,8 +34,6 @@ from torch import Tensor
 
 import sfumato
 from sfumato.codec import Pixels
-from sfumato.data.decode import decode
-from sfumato.data.transform import to_array
 from sfumato.disk import check_writable, replacing
 from sfumato.errors import DataError, InputError, SfumatoError
 from sfumato.evaluate import probe
@@ -44,8 +42,10 @@ from sfumato.evaluate.features import features
 from sfumato.evaluate.neighbours import nearest, retrieval, spread
 from sfumato.evaluate.quality import psnr, ssim
 from sfumato.files import write_bytes, write_json
+from sfumato.media.image import to_image
+from sfumato.media.image.decode import decode
+from sfumato.media.image.transform import to_array
 from sfumato.nn.mobilenet import MobileNet
-from sfumato.samples import to_image
 from sfumato.system import System
 from sfumato.wording import count
 

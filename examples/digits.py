@@ -15,7 +15,7 @@ from PIL import Image
 from sfumato import load
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.reading import agreement, support_vectors
-from sfumato.samples import sheet, to_image
+from sfumato.media.image import sheet, to_image
 from sfumato.system import System
 from sfumato.train import train
 from sfumato.train.monitor import Terminal

@@ -20,7 +20,8 @@ from sfumato.core.noise import Noise
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.reading import Labels, agreement, convolutions
 from sfumato.likelihood import bits_by_bound
-from sfumato.samples import Samples, sheet
+from sfumato.media.image import sheet
+from sfumato.samples import Samples
 from sfumato.train import train
 from sfumato.train.monitor import Terminal
 

@@ -13,7 +13,7 @@ import torch
 from sfumato import load
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.reading import Labels, agreement, convolutions
-from sfumato.samples import sheet
+from sfumato.media.image import sheet
 from sfumato.train import train
 from sfumato.train.monitor import Terminal
 

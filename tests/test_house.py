@@ -14,7 +14,8 @@ SRC = Path(sfumato.__file__).parent
 
 # Each floor may import from itself and from those before it; the first is the ground.
 FLOORS = [
-    ["errors", "wording", "disk", "files", "keys", "lazy", "serial", "store"],
+    ["arguments", "errors", "wording", "disk", "files", "keys", "lazy", "serial", "store"],
+    ["media"],
     ["nn"],
     ["core"],
     ["denoise", "oracle", "loss", "likelihood", "sample", "guide"],

@@ -22,9 +22,10 @@ from sfumato.core.parameterization import X0
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError, NonFiniteError, StorageError
+from sfumato.media.image import png, sheet, to_image
 from sfumato.nn.unet import UNet
 from sfumato.parts import SAMPLERS, SPACINGS
-from sfumato.samples import Samples, png, read_record, sheet, to_image
+from sfumato.samples import Samples, read_record
 from sfumato.settings import Settings
 from sfumato.system import System
 
@@ -207,7 +208,7 @@ def test_no_picture_is_lost_where_several_keep_theirs_at_once(tmp_path: Path) ->
 def test_a_picture_that_comes_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may write between the look and the write."""
     (tmp_path / "a-0.png").write_text("another's")
-    monkeypatch.setattr("sfumato.samples.os.path.lexists", lambda _: False)
+    monkeypatch.setattr("sfumato.media.keep.os.path.lexists", lambda _: False)
     assert [path.name for path in samples("a").save(tmp_path)] == ["a-0_2.png"]
     assert (tmp_path / "a-0.png").read_text() == "another's"
 

@@ -21,6 +21,7 @@ from sfumato.condition import ClipText, Conditioner, Labels, MiniLM, Nothing, Pr
 from sfumato.core import discrete, grid, parameterization, schedule
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Loss, Times, Weight
+from sfumato.media import Image, Medium
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
@@ -259,6 +260,7 @@ NETWORKS = Kinds[Any](
 LAYOUTS = Kinds[Layout]("layout", {"dense": Layout})
 TEXT_NETWORKS = Kinds[TextTransformer]("text network", {"transformer": TextTransformer})
 AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder})
+MEDIA = Kinds[Medium]("medium", {"image": Image})
 CODECS = Kinds[Codec]("codec", {"pixels": Pixels, "latent": Latent})
 TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
 CONDITIONERS = Kinds[Conditioner](
@@ -296,6 +298,7 @@ TIMES = Kinds[Times](
 
 KINDS: dict[Any, Kinds[Any]] = {
     schedule.Schedule: SCHEDULES,
+    Medium: MEDIA,
     nn.Module: NETWORKS,
     TextTransformer: TEXT_NETWORKS,
     Layout: LAYOUTS,

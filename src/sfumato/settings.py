@@ -3,14 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from sfumato.arguments import listed, own, whole
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.grid import Spacing, Trailing, levels
@@ -26,8 +25,6 @@ from sfumato.sample import DDIM, Sampler
 from sfumato.sample.driver import check_evaluations, check_steps
 
 MOST_SIDE = 16384
-MOST_LISTED = 1_000_000
-"""The most that a list among the arguments may hold."""
 MOST_NUMBER = 1e30
 """The largest guidance, or end of its interval: well within what float32 holds."""
 
@@ -204,37 +201,9 @@ def try_out(stub: Stub, sampler: Sampler[Any], spacing: Spacing, steps: int) -> 
     check_steps(sampler, steps)
 
 
-def listed(name: str, value: Any) -> list[Any]:
-    """Several things as a list."""
-    try:
-        if isinstance(value, str | bytes):
-            raise TypeError
-        found = list(islice(value, MOST_LISTED + 1))
-    except TypeError:
-        raise InputError(f"{name} must be a list, not {quoted(value)}") from None
-    if len(found) > MOST_LISTED:
-        raise InputError(f"{name} must be a list of at most {MOST_LISTED:,}, and is longer: give them in parts")
-    return found
-
-
-def whole(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number within bounds, also of numpy's or torch's; a truth value is none."""
-    value = own(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InputError(f"{name} must be a whole number from {low:,} to {high:,}, not {quoted(value)}")
-    return int(value)
-
-
 def _is_number(value: Any, low: float, high: float) -> bool:
     """Whether a value is a number within bounds; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def own(value: Any) -> Any:
-    """A number of numpy's or torch's, or several, as Python's own, which JSON knows; anything else as it is."""
-    if isinstance(value, np.ndarray | np.generic | Tensor):
-        value = value.tolist()
-    return tuple(own(one) for one in value) if isinstance(value, list | tuple) else value
 
 
 def _read(name: str, value: Any) -> Any:

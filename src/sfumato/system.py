@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sfumato import files, machine, system_file
+from sfumato.arguments import listed, own, whole
 from sfumato.codec import Codec
 from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
 from sfumato.condition.reading import as_text
@@ -27,7 +28,7 @@ from sfumato.guide import ClassifierFree, Watch
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.sample import Sampler, sample
 from sfumato.samples import Samples
-from sfumato.settings import Bound, Settings, Stub, listed, own, try_out, whole
+from sfumato.settings import Bound, Settings, Stub, try_out
 from sfumato.weighted import Weighted
 
 

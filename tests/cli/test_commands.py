@@ -26,11 +26,12 @@ from sfumato.core.parameterization import Eps
 from sfumato.core.schedule import Linear
 from sfumato.denoise import Denoiser
 from sfumato.errors import Stopped
+from sfumato.media.image import png
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.unet import UNet
 from sfumato.parts import CODECS
 from sfumato.sample import DDIM
-from sfumato.samples import png, read_record
+from sfumato.samples import read_record
 from sfumato.settings import Settings
 from sfumato.system import System
 from sfumato.train import train

@@ -9,8 +9,8 @@ from PIL import Image
 from small_pictures import encode, noise
 
 from sfumato.data import Fit, decode, to_array
-from sfumato.data.transform import is_grayscale
 from sfumato.errors import DataError, InputError
+from sfumato.media.image.transform import is_grayscale
 
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
 RED, BLUE = (255, 0, 0), (0, 0, 255)

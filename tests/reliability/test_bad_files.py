@@ -10,7 +10,7 @@ from PIL import Image
 from scale import counts
 
 from sfumato.data import open_source, prepare
-from sfumato.data.transform import to_array
+from sfumato.media.image.transform import to_array
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -134,10 +134,10 @@ def _within(system: "System", image: Path, mask: Path, size: tuple[int, int]) ->
     import torch
 
     from sfumato.codec import Latent
-    from sfumato.data.decode import decode
     from sfumato.data.folder import read_file
-    from sfumato.data.transform import WHITE, Color, to_array
     from sfumato.errors import DataError, InputError
+    from sfumato.media.image.decode import decode
+    from sfumato.media.image.transform import WHITE, Color, to_array
 
     def read(path: Path, channels: int, background: Color) -> "Tensor":
         if not path.is_file():

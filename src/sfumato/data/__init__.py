@@ -7,10 +7,9 @@ batch = pictures.stored[indices(seed, step, 16, len(pictures))]
 """
 
 from sfumato.data.dataset import Dataset, Skipped
-from sfumato.data.decode import decode
 from sfumato.data.order import indices
 from sfumato.data.prepare import prepare
 from sfumato.data.source import DataSource, open_source
-from sfumato.data.transform import Fit, to_array
+from sfumato.media.image.transform import Fit, to_array
 
 __all__ = ["DataSource", "Dataset", "Fit", "Skipped", "decode", "indices", "open_source", "prepare", "to_array"]

@@ -22,10 +22,10 @@ from sfumato.data.columns import (
     interpret_columns,
     kind_of,
 )
-from sfumato.data.decode import ENDINGS, POINTER, is_pointer
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.data.tree import visible
 from sfumato.errors import DataError, InputError
+from sfumato.media.image.decode import ENDINGS, POINTER, is_pointer
 from sfumato.wording import QUOTED, amount, brief, count, few, printable, shortened
 
 if TYPE_CHECKING:

@@ -15,8 +15,17 @@ from sfumato.data.parallel import in_order
 from sfumato.data.source import DataSource
 from sfumato.data.store import Store
 from sfumato.data.table import picture, sha256_of
-from sfumato.data.transform import WHITE, Color, Fit, Size, check_transform, deepest, is_grayscale, to_array
 from sfumato.errors import DataError, InputError
+from sfumato.media.image.transform import (
+    WHITE,
+    Color,
+    Fit,
+    Size,
+    check_transform,
+    deepest,
+    is_grayscale,
+    to_array,
+)
 from sfumato.wording import brief, count, few
 
 _Pixels = npt.NDArray[np.uint8]

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sfumato.data.decode import ENDINGS
 from sfumato.errors import DataError
+from sfumato.media.image.decode import ENDINGS
 from sfumato.wording import QUOTED, brief, count, few, shortened
 
 METADATA = ("metadata.csv", "metadata.json", "metadata.jsonl")

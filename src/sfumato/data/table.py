@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sfumato.data.decode import decode
 from sfumato.errors import DataError
+from sfumato.media.image.decode import decode
 from sfumato.wording import brief, count, few, well_formed
 
 MAX_CLASSES = 100_000

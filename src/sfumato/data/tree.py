@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sfumato.data.captions import TEXT_ENDINGS, read_captions
-from sfumato.data.decode import ENDINGS
 from sfumato.data.table import TableSource, sha256_of
 from sfumato.disk import hidden
 from sfumato.errors import DataError
+from sfumato.media.image.decode import ENDINGS
 from sfumato.wording import brief, count, few, printable
 
 # Room for the largest picture that `decode` takes, stored plainly.

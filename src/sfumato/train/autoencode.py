@@ -14,11 +14,11 @@ from sfumato.condition import Conditioner, Nothing
 from sfumato.core.condition import Condition
 from sfumato.loss.perceptual import perceptual
 from sfumato.loss.reconstruction import absolute, critic_loss, edges, tones
+from sfumato.media.image import sheet, to_image
 from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.critic import Critic
 from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import CODECS
-from sfumato.samples import sheet, to_image
 from sfumato.train.feed import Feed
 from sfumato.train.recipe import Recipe
 from sfumato.train.work import Sheet, Stop, never

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from sfumato import files, machine
 from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped, StorageError, WorkerError
 from sfumato.loss import Remembers
+from sfumato.media.image import png
 from sfumato.nn.dropout import sample_seeds
-from sfumato.samples import png
 from sfumato.train import checkpoint, ema, loader
 from sfumato.train.clock import Clock
 from sfumato.train.draw import Batch, Batches

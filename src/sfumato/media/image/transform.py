@@ -7,10 +7,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from sfumato.errors import DataError, InputError
+from sfumato.media.protocol import Size
 from sfumato.wording import QUOTED, shortened
 
 Fit = Literal["crop", "pad", "stretch"]
-Size = tuple[int, int]
 Color = tuple[int, int, int]
 
 WHITE: Color = (255, 255, 255)
@@ -46,7 +46,7 @@ def to_array(
     elif fit == "pad":
         image = _pad(image, size, background)
     else:
-        image = image.resize(size, Image.Resampling.LANCZOS)
+        image = image.resize((size[0], size[1]), Image.Resampling.LANCZOS)
     pixels = np.asarray(image, dtype=np.uint8)
     return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
 
@@ -125,7 +125,7 @@ def _crop(image: Image.Image, size: Size) -> Image.Image:
         height = width * size[1] / size[0]
     # Whole offsets, so that a crop which needs no scaling moves no pixel by a half.
     left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
+    return image.resize((size[0], size[1]), Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
 
 
 def _pad(image: Image.Image, size: Size, background: Color) -> Image.Image:
@@ -134,7 +134,7 @@ def _pad(image: Image.Image, size: Size, background: Color) -> Image.Image:
         height = max(1, round(image.height * width / image.width))
     else:
         width = max(1, round(image.width * height / image.height))
-    canvas = Image.new("RGBA", size, (*background, 0)).convert(image.mode)
+    canvas = Image.new("RGBA", (size[0], size[1]), (*background, 0)).convert(image.mode)
     inside = image.resize((width, height), Image.Resampling.LANCZOS)
     canvas.paste(inside, ((size[0] - width) // 2, (size[1] - height) // 2))
     return canvas

@@ -1,0 +1,9 @@
+"""Media: pictures, sounds, texts and embeddings as files, as stored numbers and as pictures to look at.
+
+To add one, write its class in a module of this package and name it in `parts.MEDIA`.
+"""
+
+from sfumato.media.image import Image
+from sfumato.media.protocol import Medium, Record, Size
+
+__all__ = ["Image", "Medium", "Record", "Size"]

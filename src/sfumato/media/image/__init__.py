@@ -1,0 +1,12 @@
+"""Pictures: decoded from files without trusting them, brought to one form, written with their record, shown on sheets.
+
+The one place below the command line where Pillow is imported, the readers of data apart.
+"""
+
+from sfumato.media.image.decode import decode
+from sfumato.media.image.medium import Image
+from sfumato.media.image.png import png
+from sfumato.media.image.sheet import sheet, to_image
+from sfumato.media.image.transform import Fit, to_array
+
+__all__ = ["Fit", "Image", "decode", "png", "sheet", "to_array", "to_image"]

@@ -1,0 +1,35 @@
+"""Records as text within files of every medium."""
+
+import json
+from pathlib import Path
+
+from sfumato.errors import FormatError, InputError, nearest, quoted
+from sfumato.files import parse_json
+from sfumato.media.protocol import Medium, Record
+from sfumato.wording import well_formed
+
+KEY = "sfumato"
+"""The key of a record among a file's other metadata."""
+MOST_RECORD = 2 * 2**20
+"""The most bytes of a file in which a record is looked for."""
+
+
+def record_text(record: Record) -> str:
+    """A record as JSON on one line, in well-formed Unicode."""
+    return well_formed(json.dumps(record, ensure_ascii=False))
+
+
+def parse_record(text: object, path: Path) -> Record:
+    """The record that `record_text` wrote; a `FormatError` if `text` is none, as where a file holds nothing of ours."""
+    if not isinstance(text, str):
+        raise FormatError(f"{path} carries no record of Sfumato's: it was drawn by something else, or was edited since")
+    return parse_json(text.encode(), f"the record in {path}")
+
+
+def pick_format(medium: Medium, format: str | None) -> str:
+    """The format of a file to write: one of the medium's, its first if None; an `InputError` for any other."""
+    if format is None:
+        return medium.formats[0]
+    if format not in medium.formats:
+        raise InputError(f"{medium.plural} cannot be written as {quoted(format)}; {nearest(format, medium.formats)}")
+    return format
