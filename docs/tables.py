@@ -25,11 +25,11 @@ MEANING = {
     "codec.kind": "`pixels`, or `latent`: those of an autoencoder",
     "codec.fit": "the recipe that fits the autoencoder, on the same pictures, before all else",
     "codec.settings": "what is laid over that recipe, as with `--set`",
-    "codec.share": "its share of the `--minutes`",
-    "codec.use": "the folder of a codec, or of a run with one, or the name of a system that ships: taken in its place;"
+    "codec.time_share": "its share of the `--minutes`",
+    "codec.path": "the folder of a codec, or of a run with one, or the name of a system that ships: taken in its place;"
     " where an autoencoder is fitted: the one whose decoder alone is trained on",
-    "codec.start": "a codec whose weights it begins with, as far as they fit; all learn on: a folder, or the name of a"
-    " system that ships",
+    "codec.init_from": "a codec whose weights it begins with, as far as they fit; all learn on: a folder, or the name"
+    " of a system that ships",
     "reconstruction.noise": "what is decoded has noise of up to so many of the latents' standard deviations",
     "reconstruction.edges": "the weight of the error of differences between neighbours",
     "reconstruction.tones": "the weight of the error of the means of 8×8 squares",
@@ -100,8 +100,8 @@ MEANING = {
     "train.accumulate": "parts that a batch is worked through in: less memory, the same result",
     "train.steps": "steps in all, unless `--steps`, `--images` or `--minutes` says otherwise",
     "train.seed": "decides every draw: weights, order, times, noise",
-    "train.start": "a system whose weights the network begins with, as far as they fit; all learn on: a folder, or the"
-    " name of one that ships",
+    "train.init_from": "a system whose weights the network begins with, as far as they fit; all learn on: a folder,"
+    " or the name of one that ships",
     "train.save_minutes": "how often a checkpoint and the system are saved",
     "train.show_minutes": "how often a sheet of samples is drawn",
     "settings.sampler": "how the finished system draws unless told otherwise",

@@ -28,8 +28,8 @@ STEADY = (f"optimizer.learning_rate={RATE}", "optimizer.warmup=1")
 SOLVERS = [kind for kind in SAMPLERS.kinds if kind != "langevin"]  # which does not begin at pure noise
 LATENT = (
     "data.size=[16,16]",
-    "codec.start=null",
-    "train.start=null",
+    "codec.init_from=null",
+    "train.init_from=null",
     f"codec.settings={json.dumps([*FIT, *STEADY, 'train.steps=6', 'reconstruction.adversarial=0.1'])}",
     'condition.encoder={"kind":"waves"}',
     "condition.layout=8",

@@ -80,8 +80,8 @@ def codec_folder(where: Path) -> Path:
 
 
 def with_codec(system: System, where: str | Path) -> System:
-    """The system, with a codec that was trained on from its own, by a recipe that fits an autoencoder with `codec.use`:
-    that which `load_codec` finds at `where`."""
+    """The system, with a codec that was trained on from its own, by a recipe that fits an autoencoder with
+    `codec.path`: that which `load_codec` finds at `where`."""
     codec, about = read_codec(where)
     if not isinstance(system.codec, Latent):
         raise InputError(f"the system draws in {CODECS.dump(system.codec)['kind']}: no codec of latents can take over")

@@ -17,7 +17,7 @@ from sfumato.loss import (
     ImportanceTimes,
     LogitNormalTimes,
     LogNormalTimes,
-    Remembers,
+    LossAwareTimes,
     Times,
     UniformTimes,
 )
@@ -141,7 +141,7 @@ def test_a_law_without_spread_is_refused(kind: type[LogitNormalTimes | LogNormal
 
 @each_law
 def test_laws_that_stand_still_remember_nothing(law: Times) -> None:
-    assert not isinstance(law, Remembers) and isinstance(ImportanceTimes(), Remembers)
+    assert not isinstance(law, LossAwareTimes) and isinstance(ImportanceTimes(), LossAwareTimes)
 
 
 # The law that follows the losses --------------------------------------------------------------------------------------

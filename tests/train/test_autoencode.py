@@ -16,7 +16,7 @@ from sfumato.errors import FormatError, InputError
 from sfumato.loss.reconstruction import absolute, edges, tones
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.train import train
-from sfumato.train.autoencode import Autoencoding, FittedCodec
+from sfumato.train.autoencode import AutoencodeTask, FittedCodec
 from sfumato.train.feed import PictureFeed
 from sfumato.train.recipe import Recipe, ReconstructionRecipe
 from train.small_runs import newest, pictures_file, tensors
@@ -39,46 +39,46 @@ def feed(n: int = 12) -> PictureFeed:
     return PictureFeed(Dataset(pixels, None, ((),) * n, tuple(map(str, range(n))), (), (), (), ""))
 
 
-def work(**changes: Any) -> Autoencoding:
+def work(**changes: Any) -> AutoencodeTask:
     torch.manual_seed(0)
-    return Autoencoding(
+    return AutoencodeTask(
         Recipe(task="autoencode", reconstruction=ReconstructionRecipe(**changes)), KLAutoencoder(**SMALL), feed()
     )
 
 
-def asked(own: Autoencoding) -> tuple[Tensor, Any]:
+def asked(own: AutoencodeTask) -> tuple[Tensor, Any]:
     x = own.feed.samples(torch.arange(3), torch.zeros(3, dtype=torch.long))
     torch.manual_seed(1)
-    return x, own.model(*own.question(x, torch.randn(3, *own.shape), torch.zeros(3), Condition()))
+    return x, own.model(*own.inputs(x, torch.randn(3, *own.shape), torch.zeros(3), Condition()))
 
 
 def test_the_loss_is_the_sum_of_what_the_recipe_weighs() -> None:
     own = work(edges=0.3, tones=0.7, penalty=0.01)
-    x, answer = asked(own)
-    y = answer.pictures
-    expected = absolute(y, x) + 0.3 * edges(y, x) + 0.7 * tones(y, x) + 0.01 * answer.penalty
-    assert (own.loss(answer, x, Condition()) - expected).abs().max() <= 1e-6
+    x, outputs = asked(own)
+    y = outputs.pictures
+    expected = absolute(y, x) + 0.3 * edges(y, x) + 0.7 * tones(y, x) + 0.01 * outputs.penalty
+    assert (own.loss(outputs, x, Condition()) - expected).abs().max() <= 1e-6
     assert own.shape == (2, 4, 4)
 
 
 def test_a_critic_and_what_it_judges_learn_against_each_other_in_one_pass() -> None:
     """The autoencoder wants its pictures to score high; the critic wants them low. Neither's loss moves the other."""
     own = work(edges=0.0, tones=0.0, penalty=0.0, adversarial=0.5)
-    apprentice = own.model.network
-    x, answer = asked(own)
-    own.loss(answer, x, Condition()).sum().backward()
-    found = {name: p.grad.clone() for name, p in apprentice.named_parameters() if p.grad is not None}
+    network = own.model.network
+    x, outputs = asked(own)
+    own.loss(outputs, x, Condition()).sum().backward()
+    found = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
-    apprentice.zero_grad()
-    made, _ = apprentice.autoencoder(x, _noise(own))
-    (absolute(made, x) - 0.5 * apprentice.critic(made).flatten(1).mean(1)).sum().backward()
-    wanted = {name: p.grad.clone() for name, p in apprentice.autoencoder.named_parameters() if p.grad is not None}
-    apprentice.zero_grad()
+    network.zero_grad()
+    made, _ = network.autoencoder(x, _noise(own))
+    (absolute(made, x) - 0.5 * network.critic(made).flatten(1).mean(1)).sum().backward()
+    wanted = {name: p.grad.clone() for name, p in network.autoencoder.named_parameters() if p.grad is not None}
+    network.zero_grad()
     with torch.no_grad():
-        made, _ = apprentice.autoencoder(x, _noise(own))
-    judged = (1 - apprentice.critic(x)).relu() + (1 + apprentice.critic(made)).relu()
+        made, _ = network.autoencoder(x, _noise(own))
+    judged = (1 - network.critic(x)).relu() + (1 + network.critic(made)).relu()
     judged.flatten(1).mean(1).sum().backward()
-    learned = {name: p.grad.clone() for name, p in apprentice.critic.named_parameters() if p.grad is not None}
+    learned = {name: p.grad.clone() for name, p in network.critic.named_parameters() if p.grad is not None}
 
     for part, gradients in (("autoencoder", wanted), ("critic", learned)):
         assert gradients
@@ -86,7 +86,7 @@ def test_a_critic_and_what_it_judges_learn_against_each_other_in_one_pass() -> N
             assert (found[f"{part}.{name}"] - gradient).abs().max() <= 1e-5, (part, name)
 
 
-def _noise(own: Autoencoding) -> Tensor:
+def _noise(own: AutoencodeTask) -> Tensor:
     torch.manual_seed(1)
     return torch.randn(3, *own.shape)
 
@@ -148,7 +148,7 @@ def test_a_codec_that_is_taken_up_learns_to_decode_and_keeps_its_latents(network
     data = pictures_file(tmp_path / "data.npz", labels=[])
     kind = f"network.kind={network}"
     first = library.load_codec(fitted(data, tmp_path / "first", kind))
-    on = (kind, f'codec.use="{tmp_path / "first"}"', "reconstruction.noise=0.4", "optimizer.weight_decay=0.1")
+    on = (kind, f'codec.path="{tmp_path / "first"}"', "reconstruction.noise=0.4", "optimizer.weight_decay=0.1")
     second = library.load_codec(fitted(data, tmp_path / "second", *on))
 
     pictures = torch.rand(4, 1, 8, 8) * 2 - 1
@@ -171,8 +171,8 @@ def test_a_codec_of_another_shape_is_not_taken_up(tmp_path: Path) -> None:
     data = pictures_file(tmp_path / "data.npz", labels=[])
     first = fitted(data, tmp_path / "first")
     for setting, message in (
-        (f'codec.use="{first}"', "is of another shape than the recipe's: network.latent: 2 → 3"),
-        (f'codec.use="{tmp_path / "none"}"', "holds no codec"),
+        (f'codec.path="{first}"', "is of another shape than the recipe's: network.latent: 2 → 3"),
+        (f'codec.path="{tmp_path / "none"}"', "holds no codec"),
     ):
         with pytest.raises((InputError, FormatError), match=message):
             fitted(data, tmp_path / "second", setting, "network.latent=3")
@@ -182,6 +182,6 @@ def test_a_codec_of_another_shape_is_not_taken_up(tmp_path: Path) -> None:
 def test_noise_before_the_decoder_is_of_many_strengths() -> None:
     own = work(noise=0.5)
     x, noise, t = torch.zeros(3, 3, 8, 8), torch.randn(3, 2, 4, 4), torch.tensor([0.0, 499.5, 999.0])
-    *_, level = own.question(x, noise, t, Condition())
+    *_, level = own.inputs(x, noise, t, Condition())
     assert torch.equal(level, torch.tensor([0.0, 0.25, 0.5]))
-    assert len(work().question(x, noise, t, Condition())) == 2
+    assert len(work().inputs(x, noise, t, Condition())) == 2

@@ -15,7 +15,7 @@ from sfumato.train import layout
 from sfumato.train.build import build
 from sfumato.train.feed import PictureFeed
 from sfumato.train.recipe import Recipe, load
-from sfumato.train.work import Denoising
+from sfumato.train.task import DenoiseTask
 
 LABELS = np.repeat(np.arange(2), 32)
 CPU = torch.device("cpu")
@@ -29,11 +29,11 @@ def pictures() -> Dataset:
     return Dataset(pixels, LABELS.astype(np.int64), ((),) * 64, tuple(map(str, range(64))), ("a", "b"), (), (), "")
 
 
-def work(*settings: str, side: int = 8) -> tuple[Denoising, WithLayout]:
+def work(*settings: str, side: int = 8) -> tuple[DenoiseTask, WithLayout]:
     small = ["network.width=8", "network.multipliers=[1]", "network.attention=[]", f"condition.layout={side}"]
     recipe: Recipe = load("digits", [*small, "network.patch=1", *settings])
     feed = PictureFeed(pictures(), prompts="labels")
-    task = Denoising(recipe, build(recipe, feed.pictures), feed)
+    task = DenoiseTask(recipe, build(recipe, feed.pictures), feed)
     network: Any = task.system.denoiser.network
     assert isinstance(network, WithLayout)
     return task, network
@@ -109,7 +109,7 @@ def test_a_learned_variance_is_not_laid_out() -> None:
 def test_a_network_without_one_is_left_alone() -> None:
     recipe = load("digits", ["network.width=8", "network.multipliers=[1]", "network.attention=[]"])
     feed = PictureFeed(pictures(), prompts="labels")
-    task = Denoising(recipe, build(recipe, feed.pictures), feed)
+    task = DenoiseTask(recipe, build(recipe, feed.pictures), feed)
     before = [parameter.clone() for parameter in task.system.denoiser.parameters()]
     layout.fit_layout(task, CPU, lambda done, of: pytest.fail("there is nothing to fit"))
     assert all(torch.equal(*both) for both in zip(before, task.system.denoiser.parameters(), strict=True))

@@ -24,8 +24,8 @@ SHALLOW = ["network.width=8", "network.patch=2", "network.multipliers=[1]", "net
 CODEC = [*SHALLOW, "train.batch=4"]
 LATENT = [
     "data.size=[8,8]",
-    "codec.start=null",
-    "train.start=null",
+    "codec.init_from=null",
+    "train.init_from=null",
     "data.flip=true",
     f"codec.settings={json.dumps([*CODEC, 'train.steps=3', 'reconstruction.adversarial=0.1'])}",
     "network.width=8",

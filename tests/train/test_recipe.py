@@ -321,15 +321,15 @@ def test_a_classifier_may_be_trained_on_any_schedule() -> None:
 
 
 def test_a_classifier_has_no_codec_to_use() -> None:
-    with pytest.raises(InputError, match="codec.use is for what draws in latents, .* the task classify has no codec$"):
-        load("classifier", ["codec.use=anywhere"])
-    for name, hint in (("classifier", "leave it out$"), ("autoencoder", "codec.start is for an autoencoder$")):
-        with pytest.raises(InputError, match=f"^train.start is for what draws, and the task is .*{hint}"):
-            load(name, ["train.start=emoji"])
+    with pytest.raises(InputError, match="codec.path is for what draws in latents, .* the task classify has no codec$"):
+        load("classifier", ["codec.path=anywhere"])
+    for name, hint in (("classifier", "leave it out$"), ("autoencoder", "codec.init_from is for an autoencoder$")):
+        with pytest.raises(InputError, match=f"^train.init_from is for what draws, and the task is .*{hint}"):
+            load(name, ["train.init_from=emoji"])
     with pytest.raises(
-        InputError, match="an autoencoder goes on with codec.use, .* or begins with codec.start, .*: give one"
+        InputError, match="an autoencoder goes on with codec.path, .* or begins with codec.init_from, .*: give one"
     ):
-        load("autoencoder", ["codec.use=here", "codec.start=there"])
+        load("autoencoder", ["codec.path=here", "codec.init_from=there"])
 
 
 def test_a_rate_that_does_not_fall_stays() -> None:
@@ -342,7 +342,7 @@ NASTY: list[Any] = [None, [1], {}, -1.0, 1e-300, 1e300, 2**70, "\0", "\ud83d", "
 
 
 @pytest.mark.parametrize(
-    "place", ["network.kind", "schedule", "average.width", "codec.use", "condition.dropout", "about"]
+    "place", ["network.kind", "schedule", "average.width", "codec.path", "condition.dropout", "about"]
 )
 def test_whatever_a_recipe_holds_is_refused_in_a_line_or_loads(place: str) -> None:
     for value in NASTY:

@@ -394,8 +394,8 @@ def test_another_version_is_refused(run: Path) -> None:
 
 
 def test_another_format_is_refused(run: Path) -> None:
-    edit(run, format=2)
-    refused(run, r"run\.json is in format 2; this version of Sfumato reads format 1$")
+    edit(run, format=1)
+    refused(run, r"run\.json is in format 1; this version of Sfumato reads format 2$")
 
 
 @pytest.mark.parametrize(
@@ -456,7 +456,7 @@ def test_where_there_is_no_run_there_is_none_to_resume(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists() and not list(tmp_path.iterdir())
 
 
-HALF = ['{"format": 1}', '{"format": 1, "recipe": {}}', '{"format": 1, "recipe": 5}']
+HALF = ['{"format": 2}', '{"format": 2, "recipe": {}}', '{"format": 2, "recipe": 5}']
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", *HALF])

@@ -30,8 +30,8 @@ from train.small_runs import COLOURS, FIT, everything
 
 SETTINGS = (
     "data.size=[16,16]",
-    "codec.start=null",
-    "train.start=null",
+    "codec.init_from=null",
+    "train.init_from=null",
     f"codec.settings={json.dumps([*FIT, 'train.steps=6', 'optimizer.warmup=1'])}",
     'condition.encoder={"kind":"waves"}',
     "network.width=8",
@@ -186,7 +186,7 @@ def test_a_run_that_is_stopped_in_its_first_stage_goes_on(
 
 def test_a_codec_may_come_from_another_run(data: Path, tmp_path: Path) -> None:
     one = begin(data, tmp_path / "one")
-    two = begin(data, tmp_path / "two", f"codec.use={tmp_path / 'one'}")
+    two = begin(data, tmp_path / "two", f"codec.path={tmp_path / 'one'}")
     assert not (tmp_path / "two" / "autoencoder").exists()
     assert two.codec.scale == one.codec.scale
     alone = train(
@@ -199,15 +199,15 @@ def test_a_codec_may_come_from_another_run(data: Path, tmp_path: Path) -> None:
         precision="float32",
     )
     assert isinstance(alone, FittedCodec)
-    three = begin(data, tmp_path / "three", f"codec.use={tmp_path / 'codec'}")
+    three = begin(data, tmp_path / "three", f"codec.path={tmp_path / 'codec'}")
     assert three.codec.scale == alone.codec().scale
 
 
 def test_a_codec_may_begin_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
     one = begin(data, tmp_path / "one")
-    two = begin(data, tmp_path / "two", f"codec.start={tmp_path / 'one'}")
+    two = begin(data, tmp_path / "two", f"codec.init_from={tmp_path / 'one'}")
     record = json.loads((tmp_path / "two" / "autoencoder" / "run.json").read_text())
-    assert record["recipe"]["codec"]["start"] == str(tmp_path / "one")
+    assert record["recipe"]["codec"]["init_from"] == str(tmp_path / "one")
     assert (tmp_path / "two" / "autoencoder" / "checkpoints").is_dir(), "it is trained, and not taken over"
     apart = [
         max(float((mine - its).abs().max()) for mine, its in zip(*weights, strict=True))
@@ -222,7 +222,7 @@ def test_a_codec_that_has_begun_goes_on_without_that_which_it_began_with(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(data, tmp_path / "one")
-    start = f"codec.start={tmp_path / 'one'}"
+    start = f"codec.init_from={tmp_path / 'one'}"
     begin(data, tmp_path / "whole", start)
     with monkeypatch.context() as patch:
         patch.setattr("sfumato.train.run.copy_codec", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -239,18 +239,18 @@ def test_a_network_may_begin_with_the_weights_of_another(
     said: list[str] = []
     monkeypatch.setattr(Quiet, "say", lambda self, text: said.append(text))
     one = begin(data, tmp_path / "one", "optimizer.learning_rate=0.01", "optimizer.warmup=1")
-    shared = [f"codec.use={tmp_path / 'one'}", "train.seed=7"]
-    two = begin(data, tmp_path / "two", *shared, f"train.start={tmp_path / 'one'}", steps=1)
+    shared = [f"codec.path={tmp_path / 'one'}", "train.seed=7"]
+    two = begin(data, tmp_path / "two", *shared, f"train.init_from={tmp_path / 'one'}", steps=1)
     new = begin(data, tmp_path / "new", *shared, steps=1)
-    assert f"train.start: beginning with the weights of {tmp_path / 'one'}" in said
+    assert f"train.init_from: beginning with the weights of {tmp_path / 'one'}" in said
     theirs = {name: value for name, value in one.denoiser.network.state_dict().items() if "layout" not in name}
     near, far = (
         max(float((own.denoiser.network.state_dict()[name] - value).abs().max()) for name, value in theirs.items())
         for own in (two, new)
     )
     assert near < 1e-4 and far > 0.1, "one step of the first of a warmup away"
-    begin(data, tmp_path / "wider", *shared, f"train.start={tmp_path / 'one'}", "network.blocks=2", steps=1)
-    assert any(text.startswith("train.start: ") and text.endswith(" tensors, which do not fit") for text in said)
+    begin(data, tmp_path / "wider", *shared, f"train.init_from={tmp_path / 'one'}", "network.blocks=2", steps=1)
+    assert any(text.startswith("train.init_from: ") and text.endswith(" tensors, which do not fit") for text in said)
     (tmp_path / "one" / "system").rename(tmp_path / "moved")
     begin(None, tmp_path / "two", resume=True, steps=2)
 
@@ -260,11 +260,13 @@ def test_what_ships_has_the_shapes_that_recipes_begin_with() -> None:
     codec, network = (AUTOENCODERS.dump(system.codec.network), NETWORKS.dump(system.denoiser.network)["network"])  # type: ignore[attr-defined]
     for name in ("text-to-image", "latent"):
         own = recipe.load(name)
-        assert own.codec.start == own.train.start == "emoji" and own.codec.use is None
+        assert own.codec.init_from == own.train.init_from == "emoji" and own.codec.path is None
         fitted = recipe.load(own.codec.fit, own.codec.settings).network
         assert codec == codec | fitted and own.data.channels == codec["in_channels"] == 3
         assert network == network | own.network
-        assert recipe.load(name, ["codec.use=elsewhere"]).codec.use == "elsewhere", "which is taken, whatever the start"
+        assert recipe.load(name, ["codec.path=elsewhere"]).codec.path == "elsewhere", (
+            "which is taken, whatever the start"
+        )
 
 
 def test_a_codec_may_be_that_of_a_system_that_ships(tmp_path: Path) -> None:
@@ -273,7 +275,7 @@ def test_a_codec_may_be_that_of_a_system_that_ships(tmp_path: Path) -> None:
     for i in range(4):
         Image.new("RGB", (16, 16), list(COLOURS.values())[i % 3]).save(folder / f"{i}.png")
         (folder / f"{i}.txt").write_text("a cat")
-    system = begin(folder, tmp_path / "run", "codec.use=emoji")
+    system = begin(folder, tmp_path / "run", "codec.path=emoji")
     assert system.codec.scale == load_codec("emoji").scale
     assert json.loads((tmp_path / "run" / "codec" / "codec.json").read_text())["about"] == {"from": "emoji"}
     assert {weight.dtype for weight in load_codec(tmp_path / "run").parameters()} == {torch.float32}
@@ -282,10 +284,10 @@ def test_a_codec_may_be_that_of_a_system_that_ships(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        (["codec.start=nowhere"], "nowhere holds no codec"),
-        (["train.start=nowhere"], "there is no folder nowhere"),
+        (["codec.init_from=nowhere"], "nowhere holds no codec"),
+        (["train.init_from=nowhere"], "there is no folder nowhere"),
         (["codec.settings=[]", "codec.fit=digits"], "codec.fit names the recipe digits, whose task is denoise"),
-        (["codec.use=nowhere"], "nowhere holds no codec"),
+        (["codec.path=nowhere"], "nowhere holds no codec"),
         (["data.size=[18,16]"], "nearest that fits is 16×16"),
         (["codec.settings=[]", "codec.fit=nosuch"], "there is no recipe 'nosuch'"),
         (['codec.settings=["data.flip=true"]'], "codec.settings cannot set data.flip=true"),
@@ -309,7 +311,7 @@ def test_a_codec_that_was_replaced_is_not_taken_up(data: Path, tmp_path: Path) -
     begin(data, tmp_path / "run")
     begin(data, tmp_path / "other", "codec.settings=" + json.dumps([*FIT, "train.steps=2"]))
     with pytest.raises(ResumeError, match=r"\[codec\] cannot be changed any more"):
-        begin(None, tmp_path / "run", resume=True, steps=6, settings=["codec.share=0.5"], accept_changes=True)
+        begin(None, tmp_path / "run", resume=True, steps=6, settings=["codec.time_share=0.5"], accept_changes=True)
     shutil.rmtree(tmp_path / "run" / "codec")
     shutil.copytree(tmp_path / "other" / "codec", tmp_path / "run" / "codec")
     with pytest.raises(ResumeError, match="is not the one that this run was trained in"):
@@ -318,7 +320,7 @@ def test_a_codec_that_was_replaced_is_not_taken_up(data: Path, tmp_path: Path) -
 
 def test_a_run_keeps_the_codec_that_it_took_over(data: Path, tmp_path: Path) -> None:
     begin(data, tmp_path / "one")
-    begin(data, tmp_path / "two", f"codec.use={tmp_path / 'one'}")
+    begin(data, tmp_path / "two", f"codec.path={tmp_path / 'one'}")
     shutil.rmtree(tmp_path / "one")
     begin(None, tmp_path / "two", resume=True, steps=6)
 
@@ -346,7 +348,7 @@ def test_the_minutes_are_for_both_stages(
 
     monkeypatch.setattr(Trainer, "run", run)
     monkeypatch.setattr("sfumato.train.run.time", clock)
-    begin(data, tmp_path / "run", "codec.share=0.4", steps=None, minutes=10.0)
+    begin(data, tmp_path / "run", "codec.time_share=0.4", steps=None, minutes=10.0)
     assert given == pytest.approx([4.0, left])
 
 

@@ -46,7 +46,7 @@ from sfumato.train.trainer import Trainer
 
 def mean_loss(denoiser: Denoiser, own: Trainer) -> float:
     """L_simple over 512 samples, with draws that no step of training makes."""
-    told = own.product.conditioner
+    told = own.artefact.conditioner
     batch = Batches(own.work.feed, (1, 8, 8), seed=10**6, batch=512, dropout=0.0, conditioner=told)[0]
     level = own.recipe.schedule(own.recipe.times(own.recipe.schedule, batch.u))
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_the_loss_on_digits_falls(tmp_path: Path) -> None:
     assert before == pytest.approx(1, abs=0.02), "a network that says nothing misses the whole of the noise"
     own.run(Budget(60))
     assert mean_loss(own.model, own) < 0.5 * before
-    assert mean_loss(own.product.denoiser, own) < 0.6 * before, "and that of the average"
+    assert mean_loss(own.artefact.denoiser, own) < 0.6 * before, "and that of the average"
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])

@@ -6,7 +6,7 @@ from sfumato.loss.times import (
     ImportanceTimes,
     LogitNormalTimes,
     LogNormalTimes,
-    Remembers,
+    LossAwareTimes,
     Times,
     UniformTimes,
 )
@@ -25,8 +25,8 @@ __all__ = [
     "LogNormalTimes",
     "LogitNormalTimes",
     "Loss",
+    "LossAwareTimes",
     "MinSNR",
-    "Remembers",
     "Sigma2",
     "Times",
     "UniformTimes",

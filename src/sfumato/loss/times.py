@@ -22,7 +22,7 @@ class Times(Protocol):
 
 
 @runtime_checkable
-class Remembers(Protocol):
+class LossAwareTimes(Protocol):
     """A law that follows the losses. What it remembers is a tensor that others keep: handed in, and handed back."""
 
     def start(self, schedule: Schedule) -> Tensor:

@@ -21,14 +21,14 @@ from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import CODECS
 from sfumato.train.feed import Feed
 from sfumato.train.recipe import Recipe
-from sfumato.train.work import Sheet, Stop, never
+from sfumato.train.task import Preview, Stop, never
 
 MEASURED = 256
 """How many pictures the latents' statistics are taken over."""
 SHOWN, COLUMNS = 32, 8
 
 
-class Answer(NamedTuple):
+class Outputs(NamedTuple):
     """Pictures as they came out; what their latents cost [b]; and where a critic looks on, what it loses [b], and how
     unreal it finds them [b]."""
 
@@ -38,35 +38,35 @@ class Answer(NamedTuple):
     unreal: Tensor | None = None
 
 
-class Apprentice(nn.Module):
+class AdversarialAutoencoder(nn.Module):
     """What is in training: an autoencoder, and perhaps the critic that it learns from."""
 
     def __init__(self, autoencoder: Autoencoder, critic: Critic | None) -> None:
         super().__init__()
         self.autoencoder, self.critic = autoencoder, critic
 
-    def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Answer:
+    def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Outputs:
         made, penalty = self.autoencoder(pictures, noise, level)
         if self.critic is None:
-            return Answer(made, penalty)
+            return Outputs(made, penalty)
         # both sides of the game in one pass: the critic's loss does not reach the autoencoder, nor the other way round
         criticism = critic_loss(self.critic(pictures), self.critic(made.detach()))
         held = {name: value.detach() for name, value in self.critic.named_parameters()}
-        return Answer(made, penalty, criticism, -functional_call(self.critic, held, (made,)).flatten(1).mean(1))
+        return Outputs(made, penalty, criticism, -functional_call(self.critic, held, (made,)).flatten(1).mean(1))
 
 
 class Model(nn.Module):
     """The apprentice, under the name by which the trainer knows a network."""
 
-    def __init__(self, network: Apprentice) -> None:
+    def __init__(self, network: AdversarialAutoencoder) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Answer:
+    def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Outputs:
         return self.network(pictures, noise, level)
 
 
-class Autoencoding:
+class AutoencodeTask:
     """A codec: the network learns to draw again what it sees, by way of latents.
 
     `given` is a codec that goes on learning: its latents stay what they are, and only its decoder learns.
@@ -82,42 +82,42 @@ class Autoencoding:
         recipe: Recipe,
         network: Autoencoder,
         feed: Feed,
-        eye: MobileNet | None = None,
+        perceptual_network: MobileNet | None = None,
         given: Latent | None = None,
     ) -> None:
-        self.recipe, self.feed, self.eye, self.given = recipe, feed, eye, given
+        self.recipe, self.feed, self.perceptual_network, self.given = recipe, feed, perceptual_network, given
         if given is not None:
             network.load_state_dict(given.network.state_dict())
             for parameter in network.way_in().values():
                 parameter.requires_grad_(False)
         critic = Critic(network.in_channels) if recipe.reconstruction.adversarial else None
-        self.model = Model(Apprentice(network, critic))
+        self.model = Model(AdversarialAutoencoder(network, critic))
         height, width = feed.pictures.stored.shape[2:]
         self.shape = Latent(network).shape((width, height))
 
-    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Tensor, ...]:
+    def inputs(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Tensor, ...]:
         if not (most := self.recipe.reconstruction.noise):
             return x_0, noise
         return x_0, noise, (most * t / self.recipe.schedule.last).to(noise)
 
-    def loss(self, answer: Any, x_0: Tensor, told: Condition) -> Tensor:
+    def loss(self, outputs: Any, x_0: Tensor, told: Condition) -> Tensor:
         """`|x − y| + edges·… + tones·… + penalty·… + perceptual·… + adversarial·…`, each weighed as the recipe says."""
-        own, made = self.recipe.reconstruction, answer.pictures.float()
-        total = absolute(made, x_0) + own.penalty * answer.penalty.float()
+        own, made = self.recipe.reconstruction, outputs.pictures.float()
+        total = absolute(made, x_0) + own.penalty * outputs.penalty.float()
         total = total + own.edges * edges(made, x_0) + own.tones * tones(made, x_0)
-        if self.eye is not None:
-            total = total + own.perceptual * perceptual(made, x_0, self.eye.to(made.device))
-        if answer.criticism is not None:
-            total = total + answer.criticism.float() + own.adversarial * answer.unreal.float()
+        if self.perceptual_network is not None:
+            total = total + own.perceptual * perceptual(made, x_0, self.perceptual_network.to(made.device))
+        if outputs.criticism is not None:
+            total = total + outputs.criticism.float() + own.adversarial * outputs.unreal.float()
         return total
 
-    def product(self, network: nn.Module) -> "FittedCodec":
-        assert isinstance(network, Apprentice)
+    def artefact(self, network: nn.Module) -> "FittedCodec":
+        assert isinstance(network, AdversarialAutoencoder)
         return FittedCodec(network.autoencoder, self._some(MEASURED), self.given)
 
-    def sheet(self, product: "FittedCodec", stop: Stop = never) -> Sheet:
+    def preview(self, artefact: "FittedCodec", stop: Stop = never) -> Preview:
         """Pictures, and below each what became of it."""
-        pictures, codec = self._some(SHOWN), product.codec()
+        pictures, codec = self._some(SHOWN), artefact.codec()
         columns = min(COLUMNS, len(pictures))
         pictures = pictures[: len(pictures) // columns * columns]
         again = codec.decode(codec.encode(pictures)).cpu()

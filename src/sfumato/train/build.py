@@ -42,7 +42,7 @@ def check_build(
         network = _network(recipe, codec, conditioner)
     _system(recipe, pictures, codec, conditioner, network)
     if start is not None:
-        fitting_weights(network, start, str(recipe.train.start), "train.start")
+        fitting_weights(network, start, str(recipe.train.init_from), "train.init_from")
     return sum(parameter.numel() for parameter in network.parameters())
 
 

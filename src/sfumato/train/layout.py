@@ -11,7 +11,7 @@ from sfumato.denoise import Denoiser
 from sfumato.errors import NonFiniteError
 from sfumato.nn.layout import WithLayout
 from sfumato.train.draw import Batches, mix
-from sfumato.train.work import Denoising
+from sfumato.train.task import DenoiseTask
 
 SAMPLES, PASSES = 100_000, 16
 """How many samples are seen at most, and how often each."""
@@ -21,7 +21,7 @@ LAYOUT_SHARE = 0.2
 
 
 def fit_layout(
-    work: Denoising,
+    task: DenoiseTask,
     device: torch.device,
     progress: Callable[[int, int], None] = lambda done, of: None,
     seconds: float | None = None,
@@ -34,14 +34,14 @@ def fit_layout(
     given, the rate falls to zero at the latest, and the fit is over. Gates start where the map is the estimate at the
     last level: `x_0 = skip·x_t + out·F` with `F = m/out`. Raises `NonFiniteError`.
     """
-    network = work.system.denoiser.network
+    network = task.system.denoiser.network
     if not isinstance(network, WithLayout):
         return
     layout = network.layout.to(device).requires_grad_(True)
-    n = len(work.feed.pictures)
-    seed = mix(work.recipe.train.seed, 1)
+    n = len(task.feed.pictures)
+    seed = mix(task.recipe.train.seed, 1)
     steps = max(min(SAMPLES, PASSES * n) // BATCH, 1)
-    batches = Batches(work.feed, (), seed=seed, batch=BATCH, dropout=work.dropout, conditioner=work.conditioner)
+    batches = Batches(task.feed, (), seed=seed, batch=BATCH, dropout=task.dropout, conditioner=task.conditioner)
     optimizer = torch.optim.Adam(layout.parameters(), lr=RATE)
     began = time.monotonic()
     for step in range(steps):
@@ -66,7 +66,7 @@ def fit_layout(
         optimizer.step()
         progress((step + 1) * BATCH, steps * BATCH)
     with torch.no_grad():
-        layout.gate.bias.fill_(_gate(work.system.denoiser, work.recipe.schedule))
+        layout.gate.bias.fill_(_gate(task.system.denoiser, task.recipe.schedule))
 
 
 def _gate(denoiser: Denoiser, schedule: Schedule) -> float:

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sfumato import disk
 from sfumato.errors import StorageError
 from sfumato.train import checkpoint
-from sfumato.train.work import Work
+from sfumato.train.task import Task
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of the work. `gflop` is one picture's forward pass; a training step costs three times as much. `peak` is
+    """The size of the task. `gflop` is one picture's forward pass; a training step costs three times as much. `peak` is
     the FLOP/s that a convolution reaches on the machine; `disk` is for what the training saves, and `kept` for what was
     made for it before."""
 
@@ -89,22 +89,22 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def gflop(work: Work, t: float) -> float:
+def gflop(task: Task, t: float) -> float:
     """GFLOP of one forward pass for one picture, at time t, counted on shapes alone."""
-    ghost = copy.deepcopy(work.model).to("meta")
-    noise = torch.empty(1, *work.shape, device="meta")
-    x_0 = work.feed.samples(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)).to("meta")
-    question = work.question(x_0, noise, torch.tensor([t]), work.conditioner([None]).to("meta"))
+    ghost = copy.deepcopy(task.model).to("meta")
+    noise = torch.empty(1, *task.shape, device="meta")
+    x_0 = task.feed.samples(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)).to("meta")
+    inputs = task.inputs(x_0, noise, torch.tensor([t]), task.conditioner([None]).to("meta"))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        ghost(*question)
+        ghost(*inputs)
     return counter.get_total_flops() / 1e9
 
 
 def disk_needed(parameters: int, held: Sequence[Path] = ()) -> int:
     """Bytes at the most: the checkpoints kept and one being written (weights, average, two moments), two systems.
 
-    What lies in the folders `held`, those of a run's checkpoints and of its product, needs no room any more; the
-    product is written anew beside itself only when the new checkpoint has taken the place of an old one.
+    What lies in the folders `held`, those of a run's checkpoints and of its artefact, needs no room any more; the
+    artefact is written anew beside itself only when the new checkpoint has taken the place of an old one.
     """
     system = 4 * parameters
     most = 4 * system * (checkpoint.KEEP + 1)

@@ -71,20 +71,21 @@ class DataRecipe(Table):
 
 class CodecRecipe(Table):
     """The space to diffuse in: pixels, or the latents of an autoencoder. That is fitted first, on the same pictures by
-    the recipe `fit`, with `settings` laid over it, in the `share` of the minutes that there are; or it is the one in
-    the folder `use`. A recipe that fits an autoencoder goes on with the one in `use`, whose decoder alone then learns.
+    the recipe `fit`, with `settings` laid over it, in the share `time_share` of the minutes that there are; or it is
+    the one in the folder `path`. A recipe that fits an autoencoder goes on with the one in `path`, whose decoder alone
+    then learns.
 
-    With `start` the autoencoder that is fitted begins with those weights of the codec there that fit it, and all of it
-    learns: what the edges and colours of pictures are need not be learned again. Each may also be the name of a system
-    that ships.
+    With `init_from` the autoencoder that is fitted begins with those weights of the codec there that fit it, and all of
+    it learns: what the edges and colours of pictures are need not be learned again. Each may also be the name of a
+    system that ships.
     """
 
     kind: Literal["pixels", "latent"] = "pixels"
     fit: str = "autoencoder"
     settings: tuple[str, ...] = ()
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    use: str | None = None
-    start: str | None = None
+    time_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    path: str | None = None
+    init_from: str | None = None
 
 
 def _encoder(data: Any) -> TextEncoder:
@@ -146,14 +147,14 @@ class OptimizerRecipe(Table):
 class TrainRecipe(Table):
     """The loop, of `steps` steps unless told otherwise. A batch is worked through in `accumulate` parts, which changes
     memory and not the result (but for the unit of `reconstruction.noise`, which each part, and each process, has of its
-    own); saving and showing go by the clock. The network of what draws begins with those weights of the system `start`,
-    a folder or the name of one that ships, that fit it, and all of it learns."""
+    own); saving and showing go by the clock. The network of what draws begins with those weights of the system
+    `init_from`, a folder or the name of one that ships, that fit it, and all of it learns."""
 
     batch: Count = 128
     accumulate: Count = 1
     steps: Count = 100_000
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    start: str | None = None
+    init_from: str | None = None
     save_minutes: Annotated[float, Field(ge=0)] = 5.0
     show_minutes: Annotated[float, Field(ge=0)] = 2.0
 
@@ -244,20 +245,20 @@ def _check_network(recipe: Recipe) -> None:
     if recipe.data.size is not None and recipe.codec.kind == "pixels":
         width, height = recipe.data.size
         network.check_size(height, width)
-    for key in ("use", "start"):
+    for key in ("path", "init_from"):
         if getattr(recipe.codec, key) is not None and recipe.task == "classify":
             raise InputError(
                 f"codec.{key} is for what draws in latents, or for an autoencoder; the task classify has no codec"
             )
-    if recipe.train.start is not None and recipe.task != "denoise":
+    if recipe.train.init_from is not None and recipe.task != "denoise":
         raise InputError(
-            f"train.start is for what draws, and the task is {recipe.task}: leave it out"
-            f"{'; codec.start is for an autoencoder' if recipe.task == 'autoencode' else ''}"
+            f"train.init_from is for what draws, and the task is {recipe.task}: leave it out"
+            f"{'; codec.init_from is for an autoencoder' if recipe.task == 'autoencode' else ''}"
         )
-    if recipe.task == "autoencode" and recipe.codec.use is not None and recipe.codec.start is not None:
+    if recipe.task == "autoencode" and recipe.codec.path is not None and recipe.codec.init_from is not None:
         raise InputError(
-            "an autoencoder goes on with codec.use, whose decoder alone learns, or begins with codec.start, and all"
-            " of it learns: give one, and null for the other"
+            "an autoencoder goes on with codec.path, whose decoder alone learns, or begins with codec.init_from, and"
+            " all of it learns: give one, and null for the other"
         )
     if recipe.codec.kind == "latent" and recipe.task != "denoise":
         raise InputError(f"codec.kind=latent is for drawing; the task {recipe.task} works on pixels")

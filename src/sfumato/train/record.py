@@ -22,7 +22,7 @@ from sfumato.train.place import Place
 from sfumato.train.recipe import Recipe
 from sfumato.wording import few
 
-FORMAT = 1
+FORMAT = 2
 NAME = "run.json"
 CACHE = "sfumato-pictures.npy"
 """A name that nobody else gives: what a start that was killed leaves under it does not make a folder one in use."""

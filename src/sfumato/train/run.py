@@ -34,7 +34,7 @@ from sfumato.train.stage import check_codec, copy_codec, fitting, kept, work
 from sfumato.train.trainer import Trainer
 
 MOST_STEPS = 10**8
-PRODUCTS = {"denoise": "system", "classify": "classifier", "autoencode": "codec"}
+ARTEFACTS = {"denoise": "system", "classify": "classifier", "autoencode": "codec"}
 """The folder of what a task leaves behind, which holds a JSON of that name."""
 
 
@@ -136,7 +136,7 @@ def _run(
     trainer.run(budget)
     if main:
         monitor.say(f"{trainer.step:,} steps made: {folder / task.name}")
-    return trainer.product.to(place.device, place.precision)
+    return trainer.artefact.to(place.device, place.precision)
 
 
 def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -> None:
@@ -149,8 +149,8 @@ def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -
             raise ResumeError(f"{folder} has {state} already: [codec] cannot be changed any more")
         if (folder / TOKENIZER).exists() and own.condition.vocabulary != recipe.condition.vocabulary:
             raise ResumeError(f"{folder} has its tokenizer already: condition.vocabulary cannot be changed any more")
-    if recipe.train.start is not None and checkpoint.made(folder / "checkpoints") < 0:
-        find(recipe.train.start)
+    if recipe.train.init_from is not None and checkpoint.made(folder / "checkpoints") < 0:
+        find(recipe.train.init_from)
     if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / record.NAME).exists():
         check_codec(recipe)
     if recipe.task == "autoencode" and not (folder / GIVEN).exists() and checkpoint.made(folder / "checkpoints") < 0:
@@ -158,9 +158,9 @@ def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -
 
 
 def _finished(recipe: Recipe, folder: Path, step: int) -> bool:
-    """Whether a run that has made its steps has left behind all that it was to: its product of that step, and a last
+    """Whether a run that has made its steps has left behind all that it was to: its artefact of that step, and a last
     sheet if it draws any."""
-    name = PRODUCTS[recipe.task]
+    name = ARTEFACTS[recipe.task]
     try:
         steps = system_file.read_spec(folder / name, f"{name}.json")["about"]["steps"]
     except (FormatError, KeyError, TypeError):
@@ -172,11 +172,11 @@ def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Dataset, pl
     """The first stage: put the run's codec into its folder, from the folder that the recipe names or by a run of its
     own."""
     own, folder = recipe.codec, place.folder / FITTING
-    if own.use is None:
+    if own.path is None:
         before = record.before(folder, resume=True) if (folder / record.NAME).exists() else None
         place.accelerator.wait_for_everyone()
         stage = fitting(recipe) if before is None else recipes.check(before["recipe"])
-        minutes = None if budget.minutes is None else budget.minutes * own.share
+        minutes = None if budget.minutes is None else budget.minutes * own.time_share
         steps = stage.train.steps if minutes is None else MOST_STEPS
         made = checkpoint.made(folder / "checkpoints")
         if made < steps or not _finished(stage, folder, made):
@@ -186,7 +186,7 @@ def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Dataset, pl
                 _run(stage, Budget(max(steps, made), minutes), where, pictures, within, monitor, before)
             place.accelerator.free_memory()
     if place.accelerator.is_main_process:
-        copy_codec(folder if own.use is None else own.use, place.folder / CODEC)
+        copy_codec(folder if own.path is None else own.path, place.folder / CODEC)
     place.accelerator.wait_for_everyone()
 
 
@@ -234,7 +234,7 @@ def _clear(folder: Path) -> None:
 def _to_be_fitted(recipe: Recipe, folder: Path) -> bool:
     """Whether a run has its codec still to fit."""
     own = recipe.codec
-    return own.kind == "latent" and own.use is None and not (folder / CODEC / system_file.CODEC).exists()
+    return own.kind == "latent" and own.path is None and not (folder / CODEC / system_file.CODEC).exists()
 
 
 def _check_shares(recipe: Recipe, processes: int) -> None:

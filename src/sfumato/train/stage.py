@@ -20,7 +20,7 @@ from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
-from sfumato.train.autoencode import Autoencoding
+from sfumato.train.autoencode import AutoencodeTask
 from sfumato.train.build import build, build_autoencoder, build_classifier, build_conditioner, check_build, colours
 from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key, latents_size
 from sfumato.train.layout import LAYOUT_SHARE, fit_layout
@@ -30,7 +30,7 @@ from sfumato.train.plan import check_disk, disk_needed
 from sfumato.train.recipe import Recipe
 from sfumato.train.record import CAPTIONS, CODEC, FITTING, GIVEN, LATENTS, TOKENIZER
 from sfumato.train.start import Weights, begin_with, codec_of, fitting_weights, network_of
-from sfumato.train.work import Classifying, Denoising, Work
+from sfumato.train.task import ClassifyTask, DenoiseTask, Task
 
 Begin = Callable[[], None]
 """Puts a new run on record: called before the first file is kept in its folder."""
@@ -46,22 +46,22 @@ def work(
     begin: Begin,
     fit: FitCodec,
     minutes: float | None = None,
-) -> Work:
+) -> Task:
     """The work that a recipe describes, untrained; `minutes` are what there is for all of it.
 
     What the system is to be is built and checked first, as far as it can be without a codec. Then what training needs
     is made, unless the run's folder has it: captions are read, the codec is fitted, latents are computed.
     """
     if recipe.task == "classify":
-        return Classifying(recipe, build_classifier(recipe, pictures), _feed(recipe, pictures, "labels"))
+        return ClassifyTask(recipe, build_classifier(recipe, pictures), _feed(recipe, pictures, "labels"))
     if recipe.task == "autoencode":
         network, given = build_autoencoder(recipe, pictures), None
-        if recipe.codec.start is not None and checkpoint.made(place.folder / "checkpoints") < 0:
-            source = recipe.codec.start
-            monitor.say(begin_with(network, codec_of(source), source, "codec.start"))
-        if recipe.codec.use is not None:
-            given = _given(network, recipe.codec.use, place, begin)
-        return Autoencoding(recipe, network, _feed(recipe, pictures, None), _eye(recipe), given)
+        if recipe.codec.init_from is not None and checkpoint.made(place.folder / "checkpoints") < 0:
+            source = recipe.codec.init_from
+            monitor.say(begin_with(network, codec_of(source), source, "codec.init_from"))
+        if recipe.codec.path is not None:
+            given = _given(network, recipe.codec.path, place, begin)
+        return AutoencodeTask(recipe, network, _feed(recipe, pictures, None), _perceptual_network(recipe), given)
     conditioner = build_conditioner(recipe.condition, pictures, _tokenizer(place.folder))
     prompts = None if not conditioner.doors else "labels" if isinstance(conditioner, Labels) else "text"
     feed: Feed
@@ -89,10 +89,10 @@ def work(
         with first():
             cache = _latents(plain, codec, place)
             feed = LatentFeed(plain, codec, cache, partial(monitor.preparing, what="encoding pictures"))
-    task = Denoising(recipe, build(recipe, pictures, codec, conditioner), feed, answering)
+    task = DenoiseTask(recipe, build(recipe, pictures, codec, conditioner), feed, answering)
     if checkpoint.made(place.folder / "checkpoints") < 0:  # else both are in there
         if start is not None:
-            monitor.say(begin_with(task.model.network, start, str(recipe.train.start), "train.start"))
+            monitor.say(begin_with(task.model.network, start, str(recipe.train.init_from), "train.init_from"))
         seconds = None if minutes is None else 60 * minutes * LAYOUT_SHARE
         fit_layout(task, place.device, partial(monitor.preparing, what="fitting the layout"), seconds)
     return task
@@ -124,15 +124,15 @@ def _check(
         if codec is None:
             weights = sum(parameter.numel() for parameter in coming.parameters())
             held = [place.folder / FITTING / name for name in ("checkpoints", CODEC)]
-            needed += 4 * weights if recipe.codec.use else disk_needed(weights, held)
+            needed += 4 * weights if recipe.codec.path else disk_needed(weights, held)
     check_disk(place.folder, needed)
 
 
 def _start(recipe: Recipe, place: Place) -> Weights | None:
     """The weights that the network begins with; None if it begins with its own, or has begun."""
-    if recipe.train.start is None or checkpoint.made(place.folder / "checkpoints") >= 0:
+    if recipe.train.init_from is None or checkpoint.made(place.folder / "checkpoints") >= 0:
         return None
-    return network_of(recipe.train.start)
+    return network_of(recipe.train.init_from)
 
 
 def _feed(recipe: Recipe, pictures: Dataset, prompts: str | None) -> PictureFeed:
@@ -149,7 +149,7 @@ def _remembered(conditioner: Text, feed: PictureFeed, place: Place, monitor: Mon
     return remembered
 
 
-def _eye(recipe: Recipe) -> MobileNet | None:
+def _perceptual_network(recipe: Recipe) -> MobileNet | None:
     """The network in whose features pictures are compared, if the recipe wants that."""
     own = recipe.reconstruction
     return MobileNet.read(own.features) if own.perceptual and own.features is not None else None
@@ -191,26 +191,26 @@ def _codec(recipe: Recipe, pictures: Dataset, place: Place) -> Codec | None:
 
 def _coming(recipe: Recipe, pictures: Dataset, place: Place) -> Latent:
     """The codec that the recipe takes over, or one of the shape of that which it fits."""
-    if recipe.codec.use is not None:
-        codec = load_codec(recipe.codec.use)
+    if recipe.codec.path is not None:
+        codec = load_codec(recipe.codec.path)
         if codec.colours != colours(pictures):
             raise InputError(f"the codec is for {codec.colours} channels, and the pictures have {colours(pictures)}")
         return codec
     stage = fitting(recipe)
     with torch.device("meta"):
         network = build_autoencoder(stage, pictures)
-    if stage.codec.start is not None and checkpoint.made(place.folder / FITTING / "checkpoints") < 0:
-        fitting_weights(network, codec_of(stage.codec.start), stage.codec.start, "codec.start")
+    if stage.codec.init_from is not None and checkpoint.made(place.folder / FITTING / "checkpoints") < 0:
+        fitting_weights(network, codec_of(stage.codec.init_from), stage.codec.init_from, "codec.init_from")
     return Latent(network)
 
 
 def check_codec(recipe: Recipe) -> None:
     """Raise an error if the codec of a recipe can neither be taken over nor be fitted."""
-    source = recipe.codec.use or recipe.codec.start
+    source = recipe.codec.path or recipe.codec.init_from
     if source is not None:
         load_codec(source)
-    if recipe.task == "denoise" and recipe.codec.use is None:
-        _eye(fitting(recipe))
+    if recipe.task == "denoise" and recipe.codec.path is None:
+        _perceptual_network(fitting(recipe))
 
 
 def fitting(recipe: Recipe) -> Recipe:
@@ -221,8 +221,8 @@ def fitting(recipe: Recipe) -> Recipe:
     if own.task != "autoencode":
         raise InputError(f"codec.fit names the recipe {recipe.codec.fit}, whose task is {own.task}, not autoencode")
     changed: dict[str, Any] = {"data": recipe.data.model_dump(mode="json")}
-    if recipe.codec.start is not None:
-        changed["codec"] = own.codec.model_dump(mode="json") | {"start": recipe.codec.start}
+    if recipe.codec.init_from is not None:
+        changed["codec"] = own.codec.model_dump(mode="json") | {"init_from": recipe.codec.init_from}
     return recipes.check(own.dump() | changed)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sfumato import files, machine
 from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped, StorageError, WorkerError
-from sfumato.loss import Remembers
+from sfumato.loss import LossAwareTimes
 from sfumato.media.image import png
 from sfumato.nn.dropout import sample_seeds
 from sfumato.train import checkpoint, ema, loader
@@ -25,7 +25,7 @@ from sfumato.train.place import Place
 from sfumato.train.plan import Budget, Plan, disk_needed, gflop
 from sfumato.train.recipe import Recipe
 from sfumato.train.signals import Stopper
-from sfumato.train.work import Work
+from sfumato.train.task import Task
 from sfumato.wording import shortened
 
 SLOWER = "lower optimizer.learning_rate"
@@ -34,18 +34,18 @@ SLOWER = "lower optimizer.learning_rate"
 class Trainer:
     """Work in training: the network, the average of its weights, the optimizer, and the step they are at.
 
-    `product` is what will be left behind, with the average for its network.
+    `artefact` is what will be left behind, with the average for its network.
     """
 
-    def __init__(self, recipe: Recipe, work: Work, place: Place, monitor: Monitor) -> None:
-        self.recipe, self.work, self.place, self.monitor = recipe, work, place, monitor
+    def __init__(self, recipe: Recipe, task: Task, place: Place, monitor: Monitor) -> None:
+        self.recipe, self.task, self.place, self.monitor = recipe, task, place, monitor
         self.step = self.seen = 0
         self._saved = -1
-        nn.Module.to(work.model, place.device)
-        nn.Module.to(work.model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.network: nn.Module = work.model.network
+        nn.Module.to(task.model, place.device)
+        nn.Module.to(task.model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.network: nn.Module = task.model.network
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.product = work.product(self.average)
+        self.artefact = task.artefact(self.average)
         own = recipe.optimizer
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),
@@ -55,8 +55,8 @@ class Trainer:
             fused=place.device.type in ("cpu", "cuda"),
         )
         # placed as it is: a model's own `to` may also choose a precision, which is for drawing
-        self.model = place.accelerator.prepare_model(work.model, device_placement=False)
-        self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, Remembers) else None
+        self.model = place.accelerator.prepare_model(task.model, device_placement=False)
+        self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, LossAwareTimes) else None
         self.log = Log(place.folder / "log.jsonl", monitor.say)
         self.plan: Plan | None = None
         self.workers = loader.WORKERS if place.device.type == "cuda" else 0
@@ -116,9 +116,9 @@ class Trainer:
         self.optimizer.zero_grad()
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
         self.plan = Plan(
-            pictures=len(self.work.feed.pictures),
+            pictures=len(self.task.feed.pictures),
             parameters=parameters,
-            gflop=gflop(self.work, self.recipe.schedule.last),
+            gflop=gflop(self.task, self.recipe.schedule.last),
             batch=self.recipe.train.batch,
             start=self.step,
             budget=budget,
@@ -126,10 +126,10 @@ class Trainer:
             machine=machine.name(self.place.device),
             precision=self.place.precision,
             peak=machine.peak(self.place.device, self.place.precision) * self.place.accelerator.num_processes,
-            disk=disk_needed(parameters, [self._checkpoints, self.place.folder / self.work.name]),
+            disk=disk_needed(parameters, [self._checkpoints, self.place.folder / self.task.name]),
             memory=machine.used(self.place.device),
         )
-        self.clock.drawing = self.work.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
+        self.clock.drawing = self.task.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
         return self.plan
 
     def _update(self, batch: Batch) -> float:
@@ -152,7 +152,7 @@ class Trainer:
         self.seen += self.recipe.train.batch
         ema.update(self.average.parameters(), self.network.parameters(), self.recipe.average.decay(self.step))
         if self.memory is not None:
-            assert isinstance(self.recipe.times, Remembers)
+            assert isinstance(self.recipe.times, LossAwareTimes)
             self.memory = self.recipe.times.remember(self.memory, t, losses)
         self._whole = True
         return loss
@@ -180,10 +180,10 @@ class Trainer:
         """Raise a `NonFiniteError` that names the samples whose loss it is, and where it came from."""
         index, sound = self._gathered(batch.sample), self._gathered(batch.x_0.isfinite().flatten(1).all(1))
         ill = ~losses.isfinite()
-        names = [self.work.feed.pictures.names[int(i)] for i in index[ill].tolist()]
+        names = [self.task.feed.pictures.names[int(i)] for i in index[ill].tolist()]
         where = f"for {len(names)} of {len(losses)} pictures ({', '.join(names[:3])})"
         if not bool(sound[ill].all()):
-            raise NonFiniteError(f"what is trained on is not finite {where}; {self.work.feed.remedy}")
+            raise NonFiniteError(f"what is trained on is not finite {where}; {self.task.feed.remedy}")
         raise NonFiniteError(
             f"the loss at step {step} is not finite {where}; the weights are as before the step: {self._slower()}"
         )
@@ -203,7 +203,7 @@ class Trainer:
         times, schedule = self.recipe.times, self.recipe.schedule
         if self.memory is None:
             return times(schedule, batch.u), torch.ones(len(batch.u), device=self.place.device)
-        assert isinstance(times, Remembers)
+        assert isinstance(times, LossAwareTimes)
         t, factor = times.draw(schedule, batch.u, self.memory)
         return t, factor.to(self.place.device, torch.float32)
 
@@ -213,16 +213,16 @@ class Trainer:
         x_0 = batch.x_0.to(device, non_blocking=True)
         noise = batch.noise.to(device, non_blocking=True)
         told = batch.told.map(lambda value: value.to(device, non_blocking=True))
-        question = self.work.question(x_0, noise, t, told)
+        inputs = self.task.inputs(x_0, noise, t, told)
         precision = torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16")
         with sample_seeds(batch.seed.to(device)), precision:
-            answer = self.model(*question)
-        return self.work.loss(answer, x_0, told)
+            outputs = self.model(*inputs)
+        return self.task.loss(outputs, x_0, told)
 
     # Keeping and showing ----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint to resume from, and the product as it is now."""
+        """Write a checkpoint to resume from, and the artefact as it is now."""
         began = time.monotonic()
         if self.place.accelerator.is_main_process:
             self._write()
@@ -235,12 +235,12 @@ class Trainer:
                 state = self.network, self.average, self.optimizer, self.memory
                 checkpoint.save(self._checkpoints, self.step, *state, self.seen)
                 self._saved = self.step
-            self.product.about = {
+            self.artefact.about = {
                 "recipe": self.recipe.about,
                 "steps": self.step,
                 "pictures seen": self.seen,
             }
-            self.product.save(self.place.folder / self.work.name)
+            self.artefact.save(self.place.folder / self.task.name)
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -284,7 +284,7 @@ class Trainer:
             return None
         began = time.monotonic()
         try:
-            sheet = self.work.sheet(self.product, stop)
+            sheet = self.task.preview(self.artefact, stop)
             if sheet is None:
                 return None
             path = self.place.folder / "samples" / f"step-{self.step:09d}.png"
@@ -318,12 +318,12 @@ class Trainer:
 
     def _dataset(self) -> Batches:
         return Batches(
-            self.work.feed,
-            self.work.shape,
+            self.task.feed,
+            self.task.shape,
             seed=self.recipe.train.seed,
             batch=self.recipe.train.batch,
-            dropout=self.work.dropout,
-            conditioner=self.work.conditioner,
+            dropout=self.task.dropout,
+            conditioner=self.task.conditioner,
             rank=self.place.accelerator.process_index,
             world=self.place.accelerator.num_processes,
         )

@@ -1,4 +1,4 @@
-"""What a run trains: a system that draws, a classifier to guide with, or an autoencoder to draw in."""
+"""The tasks that a run may have: a system that draws, a classifier to guide with, or an autoencoder to draw in."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ from sfumato.train.recipe import Recipe
 
 MOST_SHOWN, CAPTIONS = 64, 12
 
-Sheet = tuple[Image.Image, dict[str, Any]]
+Preview = tuple[Image.Image, dict[str, Any]]
 """A picture of what there is so far, and a record to keep in it."""
 
 
@@ -32,7 +32,7 @@ def never() -> bool:
     return False
 
 
-class Product(Protocol):
+class Artefact(Protocol):
     """What a run leaves behind."""
 
     about: dict[str, Any]
@@ -40,7 +40,7 @@ class Product(Protocol):
     def save(self, folder: str | Path) -> Path: ...
 
 
-class Work(Protocol):
+class Task(Protocol):
     """How a batch becomes a loss, and a network what is saved. `model` is called, and holds the `network` in training.
 
     `feed` gives samples and prompts, `conditioner` what a prompt tells, `shape` is that of the noise beside a sample,
@@ -59,24 +59,24 @@ class Work(Protocol):
     @property
     def model(self) -> Any: ...
 
-    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
+    def inputs(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
         """What the model is asked: its arguments."""
         ...
 
-    def loss(self, answer: Any, x_0: Tensor, told: Condition) -> Tensor:
+    def loss(self, outputs: Any, x_0: Tensor, told: Condition) -> Tensor:
         """What the model answered → a loss per sample, [b]."""
         ...
 
-    def product(self, network: nn.Module) -> Any:
+    def artefact(self, network: nn.Module) -> Any:
         """What is saved and drawn with, around `network` in the place of the one in training."""
         ...
 
-    def sheet(self, product: Any, stop: Stop = never) -> Sheet | None:
+    def preview(self, artefact: Any, stop: Stop = never) -> Preview | None:
         """Something to look at, from fixed seeds; None if there is nothing, or `stop` came before it was there."""
         ...
 
 
-class Denoising:
+class DenoiseTask:
     """A system: the network learns to denoise. `conditioner` answers like the system's own, and may be a faster one."""
 
     name = "system"
@@ -88,14 +88,14 @@ class Denoising:
         self.shape = system.codec.shape(system.settings.size)
         self.dropout = recipe.condition.dropout
 
-    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
+    def inputs(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
         level = self.recipe.schedule(t)
         return marginal(x_0, level).sample(noise), level, told
 
-    def loss(self, answer: Any, x_0: Tensor, told: Condition) -> Tensor:
-        return self.recipe.loss(answer, x_0, self.recipe.schedule)
+    def loss(self, outputs: Any, x_0: Tensor, told: Condition) -> Tensor:
+        return self.recipe.loss(outputs, x_0, self.recipe.schedule)
 
-    def product(self, network: nn.Module) -> System:
+    def artefact(self, network: nn.Module) -> System:
         own = self.system
         denoiser = Denoiser(network, own.denoiser.schedule, own.denoiser.parameterization)
         return System(own.codec, own.conditioner, denoiser, own.settings)
@@ -106,11 +106,11 @@ class Denoising:
         prompts, seeds = self._shown()
         return max(len(prompts), 1) * seeds * own.steps * (1 if own.guidance == 1 else 2)
 
-    def sheet(self, product: System, stop: Stop = never) -> Sheet | None:
+    def preview(self, artefact: System, stop: Stop = never) -> Preview | None:
         """A class a row; or captions from all over the data, two pictures of each; or anything."""
         prompts, seeds = self._shown()
         drawn: list[Samples] = []
-        for frame in product.stream(prompts or None, seeds=range(seeds)):
+        for frame in artefact.stream(prompts or None, seeds=range(seeds)):
             if stop():
                 return None
             if frame.samples is not None:
@@ -136,7 +136,7 @@ class Denoising:
         return list(dict.fromkeys(str(prompt) for prompt in prompts if prompt is not None))
 
 
-class Classifying:
+class ClassifyTask:
     """A classifier: the network learns what noisy pictures show. There is nothing to draw."""
 
     name = "classifier"
@@ -149,16 +149,16 @@ class Classifying:
         self.shape = classifier.codec.shape((width, height))
         self.conditioner: Conditioner = Labels(classifier.classes)
 
-    def question(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
+    def inputs(self, x_0: Tensor, noise: Tensor, t: Tensor, told: Condition) -> tuple[Any, ...]:
         level = self.recipe.schedule(t)
         return marginal(x_0, level).sample(noise), level
 
-    def loss(self, answer: Any, x_0: Tensor, told: Condition) -> Tensor:
+    def loss(self, outputs: Any, x_0: Tensor, told: Condition) -> Tensor:
         assert told.vector is not None
-        return -(told.vector.to(answer) * answer).sum(1)
+        return -(told.vector.to(outputs) * outputs).sum(1)
 
-    def product(self, network: nn.Module) -> NoisyClassifier:
+    def artefact(self, network: nn.Module) -> NoisyClassifier:
         return NoisyClassifier(network, self.model.codec, self.model.classes)
 
-    def sheet(self, product: NoisyClassifier, stop: Stop = never) -> None:
+    def preview(self, artefact: NoisyClassifier, stop: Stop = never) -> None:
         return None
