@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seen = {name: see(pictures, eye, name) for name, pictures in drawn.items()}
     result = {
         "system": system.fingerprint(),
-        "settings": system.settings.but(**settings).dump(),
+        "settings": system.settings.updated(**settings).dump(),
         "seed": given.seed,
         "sets": {name: figures(system, eye, judge, seen[name], sets[name], others) for name in sets},
         "codec": quality(system, gallery),

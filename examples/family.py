@@ -90,7 +90,7 @@ def draw(show: Show, runs: Path, each: int) -> Iterator[Samples]:
     system = load(runs / show.recipe)
     guidance = {} if show.prompted else {"guidance": 1.0}
     for k in range(CLASSES):
-        guide = NoisyClassifier.load(runs / "classifier").toward(k, show.push) if show.push else None
+        guide = NoisyClassifier.load(runs / "classifier").guide(k, show.push) if show.push else None
         prompt = k if show.prompted else None
         yield system.generate(prompt, seeds=SEEDS[:each], guide=guide, **guidance, **show.settings)
 

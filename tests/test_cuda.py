@@ -138,7 +138,7 @@ def test_a_classifier_and_its_guidance(data: Path, tmp_path: Path) -> None:
     assert parted(tmp_path / "gpu", tmp_path / "host") < 0.2
     begin(data, tmp_path / "run", steps=2)
     drawn = [
-        sfumato.load(tmp_path / "run", device, "float32").generate(1, seeds=[5], guide=guide.toward("1", 2.0), steps=4)
+        sfumato.load(tmp_path / "run", device, "float32").generate(1, seeds=[5], guide=guide.guide("1", 2.0), steps=4)
         for device, guide in zip(BOTH.values(), guides, strict=True)
     ]
     assert (drawn[0].tensor - drawn[1].tensor).abs().max() < 1e-3

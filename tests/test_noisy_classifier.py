@@ -89,13 +89,13 @@ def test_it_pulls_samples_towards_the_class_that_is_asked_for() -> None:
     torch.nn.init.normal_(own.network.down[0].residual.conv2.weight, std=0.1)
     law = Gaussian(VP(), torch.zeros(1, 8, 8), torch.ones(1, 8, 8))
     x, level = torch.randn(4, 1, 8, 8), VP()(torch.tensor([0.4]))
-    toward = own.toward("dog", scale=3.0)
+    toward = own.guide("dog", scale=3.0)
     assert str(toward) == "classifier toward dog, scale 3"
     shift = toward(law)(x, level).x0 - law(x, level).x0
     nearer = own(x + 1e-2 * shift, level)[:, 1] - own(x, level)[:, 1]
     assert (nearer > 0).all()
     with pytest.raises(InputError, match="there is no class 'bird' here"):
-        own.toward("bird")
+        own.guide("bird")
 
 
 def test_it_learns_from_noised_pictures(tmp_path: Path) -> None:

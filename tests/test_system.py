@@ -33,7 +33,7 @@ from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.parts import as_saved
 from sfumato.sample import DDIM, Ancestral, AnnealedLangevin, Langevin, PredictorCorrector
-from sfumato.settings import Bound, Manner, Settings
+from sfumato.settings import Preset, Settings, Thresholding
 from sfumato.system import System
 
 CLASSES = ("cat", "dog", "hen")
@@ -548,10 +548,10 @@ def test_a_transformer_saved_before_its_frequencies_were_said_keeps_those_that_i
 
 def test_dynamic_thresholding_may_be_without_a_bound() -> None:
     system = small()
-    held = Bound(ratio=0.9).around(system.denoiser)
+    held = Thresholding(ratio=0.9).around(system.denoiser)
     assert isinstance(held, Threshold) and held.most == math.inf and held.ratio == 0.9
-    assert isinstance(Bound(1.5, 0.9).around(system.denoiser), Threshold)
-    assert Bound().around(system.denoiser) is system.denoiser
+    assert isinstance(Thresholding(1.5, 0.9).around(system.denoiser), Threshold)
+    assert Thresholding().around(system.denoiser) is system.denoiser
 
 
 def weights_of(folder: Path) -> Path:
@@ -777,8 +777,8 @@ def test_below_one_guidance_is_off_for_another_tools_checkpoint_alone() -> None:
     """There, 0 means none, as the cards of distilled models say; of ours, it leads to pictures of no prompt."""
     system = small()
     assert torch.equal(system.generate("cat", guidance=0).tensor, system.generate("dog", guidance=0).tensor)
-    manners = {"ddim": Manner(DDIM(), system.settings.spacing)}
-    system.settings = dataclasses.replace(system.settings, manners=manners)
+    presets = {"ddim": Preset(DDIM(), system.settings.spacing)}
+    system.settings = dataclasses.replace(system.settings, presets=presets)
     plain = system.generate("cat", guidance=1)
     for guidance in (0, 0.0, 0.7):
         drawn = system.generate("cat", guidance=guidance)

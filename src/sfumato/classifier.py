@@ -48,11 +48,11 @@ class NoisyClassifier(nn.Module):
         λ = level.logsnr.clamp(-FARTHEST, FARTHEST).to(x_t.device, torch.float32).expand(len(x_t))
         return self.network((x_t / spread).to(weights.dtype), λ).float().log_softmax(1)
 
-    def toward(self, prompt: str | int, scale: float = 1.0) -> "Toward":
-        """A guide towards a class, by name or by index: `System.generate(guide=classifier.toward("cat"))`."""
+    def guide(self, prompt: str | int, scale: float = 1.0) -> "ClassGuidance":
+        """A guide towards a class, by name or by index: `System.generate(guide=classifier.guide("cat"))`."""
         if not math.isfinite(scale):
             raise InputError(f"the scale of a classifier's guidance must be a number, not {scale}; 0 is off")
-        return Toward(self, Labels(self.classes).index(prompt), scale)
+        return ClassGuidance(self, Labels(self.classes).index(prompt), scale)
 
     # Saving and loading -----------------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class NoisyClassifier(nn.Module):
 
 
 @dataclass(frozen=True)
-class Toward:
+class ClassGuidance:
     """Wraps a denoiser in classifier guidance towards one class, at one scale."""
 
     classifier: NoisyClassifier

@@ -30,7 +30,7 @@ MOST_NUMBER = 1e30
 
 
 @dataclass(frozen=True)
-class Bound:
+class Thresholding:
     """How the estimate of x_0 is held where data can be: within ±`limit`, or not at all if that is None; with a
     `ratio`, by dynamic thresholding of at most `limit`, if that is not None. `keep_eps` is that of `guide.Clip` and
     `guide.Threshold`."""
@@ -46,13 +46,13 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Manner:
+class Preset:
     """What goes with a sampler that is asked for: its own settings, if none were said, the spacing, and how x_0 is
     bounded; guidance is then everywhere."""
 
     sampler: Sampler[Any]
     spacing: Spacing
-    bound: Bound | None = None
+    thresholding: Thresholding | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Settings:
     """`size` is (width, height); `guidance` the scale of classifier-free guidance, 1 for none.
 
     `interval` and `rescale` say where it guides and how far contrast is brought back: see `guide.ClassifierFree`.
-    Without a `bound`, the codec's limit is taken. Who asks for a sampler whose kind is in `manners` gets what goes with
-    it: a system from another tool is then drawn from as there.
+    Without `thresholding`, the codec's limit is taken. A sampler asked for by a kind that is in `presets` brings what
+    goes with it: a system from another tool is then drawn from as there.
     """
 
     size: tuple[int, int]
@@ -71,8 +71,8 @@ class Settings:
     guidance: float = 1.0
     interval: tuple[float, float] | None = None
     rescale: float = 0.0
-    bound: Bound | None = None
-    manners: Mapping[str, Manner] = field(default_factory=dict)
+    thresholding: Thresholding | None = None
+    presets: Mapping[str, Preset] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("size", "steps", "guidance", "interval", "rescale"):
@@ -80,13 +80,13 @@ class Settings:
 
     def dump(self) -> dict[str, Any]:
         """The settings as data, ready for JSON."""
-        manners = {
+        presets = {
             kind: {
-                "sampler": SAMPLERS.dump(manner.sampler),
-                "spacing": SPACINGS.dump(manner.spacing),
-                "bound": manner.bound and asdict(manner.bound),
+                "sampler": SAMPLERS.dump(preset.sampler),
+                "spacing": SPACINGS.dump(preset.spacing),
+                "thresholding": preset.thresholding and asdict(preset.thresholding),
             }
-            for kind, manner in self.manners.items()
+            for kind, preset in self.presets.items()
         }
         return {
             "size": list(self.size),
@@ -96,20 +96,20 @@ class Settings:
             "guidance": self.guidance,
             "interval": list(self.interval) if self.interval is not None else None,
             "rescale": self.rescale,
-            **({"bound": asdict(self.bound)} if self.bound is not None else {}),
-            **({"manners": manners} if manners else {}),
+            **({"thresholding": asdict(self.thresholding)} if self.thresholding is not None else {}),
+            **({"presets": presets} if presets else {}),
         }
 
-    def but(self, **given: Any) -> "Settings":
+    def updated(self, **given: Any) -> "Settings":
         """These settings with those of `given` that are not None in their place. A sampler or spacing may be spelled:
         "ddim,eta=0.5". For a system from another tool, a guidance from 0 to 1 is off, as there."""
         said = {name: _read(name, value) for name, value in given.items() if value is not None}
-        if "sampler" in said and (manner := self.manners.get(SAMPLERS.dump(said["sampler"])["kind"])) is not None:
-            said = {"spacing": manner.spacing, "bound": manner.bound, "interval": None} | said
-            if isinstance(given["sampler"], str) and given["sampler"] in self.manners:  # its kind alone
-                said["sampler"] = manner.sampler
+        if "sampler" in said and (preset := self.presets.get(SAMPLERS.dump(said["sampler"])["kind"])) is not None:
+            said = {"spacing": preset.spacing, "thresholding": preset.thresholding, "interval": None} | said
+            if isinstance(given["sampler"], str) and given["sampler"] in self.presets:  # its kind alone
+                said["sampler"] = preset.sampler
         chosen = replace(self, **said)
-        off = self.manners and _is_number(chosen.guidance, 0, 1) and chosen.guidance < 1
+        off = self.presets and _is_number(chosen.guidance, 0, 1) and chosen.guidance < 1
         return replace(chosen, guidance=1.0) if off else chosen
 
     def check(self) -> None:
@@ -126,30 +126,30 @@ class Settings:
                 raise InputError(f"interval must be two sigma/alpha with 0 ≤ low < high, not {quoted(self.interval)}")
         if not _is_number(self.rescale, 0, 1):
             raise InputError(f"rescale must lie between 0 (off) and 1, not {quoted(self.rescale)}")
-        if self.bound is not None and self.bound.limit is not None and not self.bound.limit > 0:
-            raise InputError(f"the limit of x_0 must be above 0, not {self.bound.limit!r}")
+        if self.thresholding is not None and self.thresholding.limit is not None and not self.thresholding.limit > 0:
+            raise InputError(f"the limit of x_0 must be above 0, not {self.thresholding.limit!r}")
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class BoundTable(_Table):
+class ThresholdingTable(_Table):
     limit: float | None = None
     ratio: float | None = None
     keep_eps: bool = False
 
-    def bound(self) -> Bound:
-        return Bound(self.limit, self.ratio, self.keep_eps)
+    def thresholding(self) -> Thresholding:
+        return Thresholding(self.limit, self.ratio, self.keep_eps)
 
 
-class MannerTable(_Table):
+class PresetTable(_Table):
     sampler: Annotated[Sampler[Any], part_field(SAMPLERS)]
     spacing: Annotated[Spacing, part_field(SPACINGS)]
-    bound: BoundTable | None = None
+    thresholding: ThresholdingTable | None = None
 
-    def manner(self) -> Manner:
-        return Manner(self.sampler, self.spacing, self.bound and self.bound.bound())
+    def preset(self) -> Preset:
+        return Preset(self.sampler, self.spacing, self.thresholding and self.thresholding.thresholding())
 
 
 class SettingsTable(_Table):
@@ -162,8 +162,8 @@ class SettingsTable(_Table):
     guidance: float
     interval: tuple[float, float] | None = None
     rescale: float = 0.0
-    bound: BoundTable | None = None
-    manners: dict[str, MannerTable] = {}
+    thresholding: ThresholdingTable | None = None
+    presets: dict[str, PresetTable] = {}
 
     def settings(self) -> Settings:
         return Settings(
@@ -174,13 +174,13 @@ class SettingsTable(_Table):
             self.guidance,
             self.interval,
             self.rescale,
-            self.bound and self.bound.bound(),
-            {kind: table.manner() for kind, table in self.manners.items()},
+            self.thresholding and self.thresholding.thresholding(),
+            {kind: table.preset() for kind, table in self.presets.items()},
         )
 
 
 @dataclass(frozen=True)
-class Stub:
+class DryRun:
     """Stands for a denoiser that is yet to be trained or asked: can what would be asked of it be?"""
 
     schedule: Schedule
@@ -192,12 +192,12 @@ class Stub:
         return Estimate(x_t, level, torch.zeros_like(x_t), torch.full_like(x_t, 0.5) if self.learned else None)
 
 
-def try_out(stub: Stub, sampler: Sampler[Any], spacing: Spacing, steps: int) -> None:
-    """Make the first move of a walk with `stub`: what cannot be drawn with says so here, before anything long."""
-    now, then, *_ = levels(stub.schedule, spacing, steps)
+def dry_run(trial: DryRun, sampler: Sampler[Any], spacing: Spacing, steps: int) -> None:
+    """Make the first move of a walk with `trial`: what cannot be drawn with says so here, before anything long."""
+    now, then, *_ = levels(trial.schedule, spacing, steps)
     check_evaluations(sampler, steps)
     x = torch.zeros(1, 1, dtype=torch.float32)
-    sampler.step(stub, x, now, then, sampler.init(x), Noise([0]))
+    sampler.step(trial, x, now, then, sampler.init(x), Noise([0]))
     check_steps(sampler, steps)
 
 

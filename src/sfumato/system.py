@@ -28,7 +28,7 @@ from sfumato.guide import ClassifierFree, Watch
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.sample import Sampler, sample
 from sfumato.samples import Samples
-from sfumato.settings import Bound, Settings, Stub, try_out
+from sfumato.settings import DryRun, Settings, Thresholding, dry_run
 from sfumato.weighted import Weighted
 
 
@@ -143,7 +143,7 @@ class System(Weighted):
             batch = whole("batch", batch, 1, 2**20) if batch is not None else None
             if not prompts or not seeds:
                 raise InputError("nothing to draw: give at least one prompt and one seed")
-            chosen = self.settings.but(
+            chosen = self.settings.updated(
                 size=size,
                 sampler=sampler,
                 spacing=spacing,
@@ -197,7 +197,7 @@ class System(Weighted):
     ) -> Generator[Frame, None, None]:
         grid = levels(self._denoiser.schedule, chosen.spacing, chosen.steps)
         record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **self.opened, **chosen.dump(), **extra}
-        record.pop("manners", None)  # of samplers that were not asked for
+        record.pop("presets", None)  # of samplers that were not asked for
         record["precision"] = str(next(self.denoiser.parameters()).dtype).removeprefix("torch.")
         record |= machine.float32_math(self.device)
         batches = [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
@@ -239,7 +239,7 @@ class System(Weighted):
                 raise InputError(
                     f"the guide gave {quoted(denoiser)}, where a denoiser is wanted: see that it returns one"
                 )
-        return (chosen.bound or Bound(self._codec.limit)).around(denoiser)
+        return (chosen.thresholding or Thresholding(self._codec.limit)).around(denoiser)
 
     def _condition(
         self, conditioner: Conditioner, beside: Tensor | None, prompts: Sequence[Prompt], negative: bool = False
@@ -287,8 +287,8 @@ class System(Weighted):
             raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
         codec, denoiser = self._codec, self._denoiser
         channels = getattr(denoiser.network, "out_channels", codec.channels)
-        stub = Stub(denoiser.schedule, denoiser.parameterization, channels == 2 * codec.channels)
-        try_out(stub, chosen.sampler, chosen.spacing, chosen.steps)
+        trial = DryRun(denoiser.schedule, denoiser.parameterization, channels == 2 * codec.channels)
+        dry_run(trial, chosen.sampler, chosen.spacing, chosen.steps)
         _, *axes = codec.shape(chosen.size)
         check_size = getattr(denoiser.network, "check_size", None)
         if check_size is not None:

@@ -98,14 +98,14 @@ def test_generate_guides_by_a_classifier(sfumato: Sfumato, run: Path, data: Path
     settings = ["network.width=8", "network.patch=1", "train.batch=8"]
     train(data, out="cls", recipe="classifier", settings=settings, steps=2, device="cpu", precision="float32")
     plain = sfumato("generate", "-m", run, *PLACE)
-    guided = sfumato("generate", "-m", run, "--classifier", "cls", "--toward", "hen", "--push", 9, *PLACE)
+    guided = sfumato("generate", "-m", run, "--classifier", "cls", "--class", "hen", "--classifier-scale", 9, *PLACE)
     assert plain.code == guided.code == 0 and plain.out != guided.out
     record = read_record(Path(guided.out.strip()))
     assert record["guide"] == "classifier toward hen, scale 9"
     assert not np.array_equal(pixels(plain.out.strip()), pixels(guided.out.strip()))
-    alone = sfumato("generate", "-m", run, "--toward", "hen", *PLACE)
-    assert alone.code == 2 and "--classifier and --toward go together" in alone.err
-    unknown = sfumato("generate", "-m", run, "--classifier", "cls", "--toward", "cow", *PLACE)
+    alone = sfumato("generate", "-m", run, "--class", "hen", *PLACE)
+    assert alone.code == 2 and "--classifier and --class go together" in alone.err
+    unknown = sfumato("generate", "-m", run, "--classifier", "cls", "--class", "cow", *PLACE)
     assert unknown.code == 2 and "there is no class 'cow' here" in unknown.err
 
 

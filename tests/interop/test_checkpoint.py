@@ -238,7 +238,7 @@ def test_a_refiner_is_opened_and_drawn_from(tmp_path: Path) -> None:
 def test_what_is_not_asked_for_is_ours(opened: Callable[[str], Opened]) -> None:
     settings = opened("sd1").system.settings
     assert (settings.size, settings.guidance, settings.steps) == ((16, 16), 7.5, 10)
-    assert settings.interval is not None and settings.but(sampler="ddim").interval is None
+    assert settings.interval is not None and settings.updated(sampler="ddim").interval is None
     assert opened("ddpm").system.settings.steps == 1000
 
 

@@ -28,7 +28,7 @@ from sfumato.interop.diffusers.schedulers.write import write
 from sfumato.oracle import Mixture
 from sfumato.parts import SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import DDIM, Ancestral, DPMSolver, Euler, Heun, sample
-from sfumato.settings import Bound
+from sfumato.settings import Thresholding
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [
@@ -100,7 +100,7 @@ def ours(drawing: Drawing, network: Network, steps: int) -> Tensor:
     noise = Noise(SEEDS)
     path = levels(drawing.schedule, drawing.spacing, steps)
     x = noise(2, 1, 1) * spread(drawing.spacing, path[0])
-    denoiser = drawing.bound.around(Denoiser(network, drawing.schedule, drawing.parameterization))
+    denoiser = drawing.thresholding.around(Denoiser(network, drawing.schedule, drawing.parameterization))
     *_, x = sample(denoiser, drawing.sampler, x, path, noise=noise)
     return x / path[-1].alpha.float() if config_of(drawing) == "EulerDiscreteScheduler" else x
 
@@ -369,7 +369,10 @@ def test_plain_spacings_are_written_too() -> None:
         (Drawing(Linear(), Score(), DDIM(), Trailing()), "networks that predict eps, x0 or v, not Score"),
         (Drawing(Linear(), Eps(), DDIM(eta=0.5), Trailing()), "no sampler DDIM\\(eta=0.5\\) with this"),
         (Drawing(Linear(), Eps(), DDIM(), Quadratic()), "no spacing like Quadratic"),
-        (Drawing(Linear(), Eps(), Euler(), Trailing(), bound=Bound(1.0)), "no bound Bound.*with this sampler"),
+        (
+            Drawing(Linear(), Eps(), Euler(), Trailing(), thresholding=Thresholding(1.0)),
+            "no thresholding Thresholding.*with this sampler",
+        ),
         (Drawing(Linear(), Eps(), DPMSolver(eta=0.5), Trailing()), "no sampler DPMSolver"),
         (Drawing(Linear(), Eps(), DPMSolver(), Leading()), "cannot visit the levels of Leading"),
         (Drawing(ScaledLinear(), Eps(), DDIM(), Discrete(end="first", told="cut", noise="beta")), "cannot visit"),

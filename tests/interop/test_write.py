@@ -176,7 +176,7 @@ def test_classes_draw_the_same(back: Callable[[str], Back]) -> None:
 def test_other_samplers_of_the_system_are_written(back: Callable[[str], Back], tmp_path: Path) -> None:
     system = load(back("StableDiffusionPipeline").folder.parent / "saved", "cpu", "float32")
     for sampler in ("ddim", "plms", "euler", "unipc", "dpm++pairs"):
-        system.settings = system.settings.but(sampler=sampler, steps=5)
+        system.settings = system.settings.updated(sampler=sampler, steps=5)
         notes = write(system, tmp_path / sampler)
         assert not any("cannot draw" in note for note in notes)
         pipe = opened_there(tmp_path / sampler)
@@ -235,7 +235,7 @@ def test_what_their_schedulers_do_wrong_is_kept_out_or_said() -> None:
     # theirs would stride by 100 between times that are 111 apart, and add noise to clean data after a last time of 99
     for spacing in ("uniform", "trailing"):
         system = made(pixels(), sampler=Ancestral("large"), steps=10)
-        system.settings = system.settings.but(spacing=spacing)
+        system.settings = system.settings.updated(spacing=spacing)
         found = plan(system)
         config = found.parts["scheduler"].config or {}
         assert (config["_class_name"], config["timestep_spacing"]) == ("DDPMScheduler", "leading")

@@ -46,12 +46,12 @@ def generate(
         typer.Option(help="White where there is to be something new; transparent is black.", metavar="FILE"),
     ] = None,
     classifier: Annotated[
-        Path | None, typer.Option(help="A trained classifier to guide with, towards --toward.", metavar="DIR")
+        Path | None, typer.Option(help="A trained classifier to guide with, towards --class.", metavar="DIR")
     ] = None,
-    toward: Annotated[
-        str | None, typer.Option(help="The class that the classifier guides to.", metavar="CLASS")
+    label: Annotated[
+        str | None, typer.Option("--class", help="The class that the classifier guides to.", metavar="CLASS")
     ] = None,
-    push: Annotated[float, typer.Option(help="Scale of the classifier's guidance; 0 is off.")] = 1.0,
+    classifier_scale: Annotated[float, typer.Option(help="Scale of the classifier's guidance; 0 is off.")] = 1.0,
     prediction: Annotated[
         str | None, typer.Option(help="What the network of a single file gives, where it does not say: eps or v.")
     ] = None,
@@ -73,14 +73,14 @@ def generate(
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
     check_writable(out)
     clear_parts(out)
-    if (classifier is None) != (toward is None):
-        raise InputError("--classifier and --toward go together: the classifier's folder, and the class to draw")
+    if (classifier is None) != (label is None):
+        raise InputError("--classifier and --class go together: the classifier's folder, and the class to draw")
     system = load(model, device, precision, prediction=prediction)
     guide = None
-    if classifier is not None and toward is not None:
+    if classifier is not None and label is not None:
         from sfumato.classifier import NoisyClassifier
 
-        guide = NoisyClassifier.load(classifier, device, precision).toward(toward, push)
+        guide = NoisyClassifier.load(classifier, device, precision).guide(label, classifier_scale)
     if (image is None) != (mask is None):
         raise InputError("--image and --mask go together: the picture, and white where there is to be something new")
     beside = None

@@ -35,7 +35,7 @@ from sfumato.parts import (
     value_of,
 )
 from sfumato.sample import DDIM, Sampler
-from sfumato.settings import Stub, try_out
+from sfumato.settings import DryRun, dry_run
 from sfumato.train.ema import AVERAGES, Average, Power
 
 MOST_RECIPE = 256 * 1024
@@ -218,7 +218,7 @@ def check(data: dict[str, Any]) -> Recipe:
     _check_network(recipe)
     _check_telling(recipe)
     if recipe.task == "denoise":
-        _try_out(recipe)
+        _dry_run(recipe)
     recipe.schedule(torch.tensor([recipe.schedule.first]))
     own = recipe.times(recipe.schedule, torch.tensor([0.0, 0.5, 1 - 2**-24], dtype=torch.float64))
     recipe.schedule(own)
@@ -283,15 +283,15 @@ def _check_telling(recipe: Recipe) -> None:
             TextTransformer(own.vocabulary, own.width, own.layers, own.heads, own.length)
 
 
-def _try_out(recipe: Recipe) -> None:
+def _dry_run(recipe: Recipe) -> None:
     """Raise an `InputError` for parts that do not go together: before data is read, and before hours of training."""
     schedule, settings = recipe.schedule, recipe.settings
-    stub = Stub(schedule, recipe.parameterization, recipe.variance == "learned")
-    try_out(stub, settings.sampler, settings.spacing, settings.steps)
+    trial = DryRun(schedule, recipe.parameterization, recipe.variance == "learned")
+    dry_run(trial, settings.sampler, settings.spacing, settings.steps)
     if recipe.variance == "learned" and isinstance(recipe.loss, Denoising):
         raise InputError("variance=learned wants a loss that teaches the variance: loss.kind=hybrid, or bound")
     x_0, ends = torch.zeros(2, 1), at(schedule, schedule.first, schedule.last)
-    recipe.loss(stub(x_0, ends), x_0, schedule)
+    recipe.loss(trial(x_0, ends), x_0, schedule)
 
 
 def _read(recipe: str | Path) -> dict[str, Any]:

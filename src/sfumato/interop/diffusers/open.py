@@ -25,7 +25,7 @@ from sfumato.lazy import Read
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.sample import LCM, DPMSolver, EulerAncestral
-from sfumato.settings import Manner, Settings
+from sfumato.settings import Preset, Settings
 from sfumato.system import System
 
 NETWORKS: dict[str, Any] = {
@@ -205,22 +205,22 @@ def _settings(checkpoint: Checkpoint, drawing: scheduler.Drawing, codec: Codec, 
         drawing.spacing,
         drawing.steps,
         guidance,
-        bound=drawing.bound,
-        manners=_manners(checkpoint),
+        thresholding=drawing.thresholding,
+        presets=_presets(checkpoint),
     )
     config = checkpoint.component("scheduler").config
     distilled = isinstance(drawing.sampler, LCM) or (
         isinstance(drawing.sampler, EulerAncestral) and config.get("timestep_spacing") == "trailing"
     )
     if distilled:  # they were taught to draw so, in a few steps, with the guidance inside
-        return theirs.but(steps=4, guidance=1.0)
+        return theirs.updated(steps=4, guidance=1.0)
     if isinstance(conditioner, ClipText):
         model = "sd15" if conditioner.family == "sd" else "sdxl"
-        return theirs.but(sampler=DPMSolver(2), spacing=AYS(model), steps=STEPS, interval=INTERVAL)
+        return theirs.updated(sampler=DPMSolver(2), spacing=AYS(model), steps=STEPS, interval=INTERVAL)
     return theirs
 
 
-def _manners(checkpoint: Checkpoint) -> dict[str, Manner]:
+def _presets(checkpoint: Checkpoint) -> dict[str, Preset]:
     """What diffusers' schedulers do with this checkpoint, by the kind of our sampler."""
     found = {}
     for kind, name in THEIRS.items():
@@ -228,7 +228,7 @@ def _manners(checkpoint: Checkpoint) -> dict[str, Manner]:
             drawing = _drawing(checkpoint, name)
         except FormatError:
             continue  # this one cannot be told what the checkpoint's own is
-        found[kind] = Manner(drawing.sampler, drawing.spacing, drawing.bound)
+        found[kind] = Preset(drawing.sampler, drawing.spacing, drawing.thresholding)
     return found
 
 

@@ -13,7 +13,7 @@ from sfumato.interop.diffusers.schedulers.read import Drawing, read
 from sfumato.interop.diffusers.schedulers.write import write
 from sfumato.parts import SAMPLERS
 from sfumato.sample import DDIM, PLMS, Ancestral, DPMSolver, DPMSolverPairs, Sampler, UniPC
-from sfumato.settings import Bound
+from sfumato.settings import Thresholding
 from sfumato.system import System
 
 TEXT = "StableDiffusion"
@@ -37,7 +37,7 @@ class Found:
 
 def nearest(system: System, pipeline: str) -> Found:
     """The scheduler for `pipeline` that draws as the system does or, where diffusers has none, the nearest whose
-    schedule and prediction are the same: the same sampler in the manner that diffusers has of it with this checkpoint,
+    schedule and prediction are the same: the same sampler in the preset of diffusers for this checkpoint,
     or by trailing (DDPM: leading) times; else DDIM.
 
     Raises `InputError` for a schedule or a prediction that diffusers does not have with this pipeline.
@@ -46,9 +46,9 @@ def nearest(system: System, pipeline: str) -> Found:
     fits = isinstance(denoiser.schedule, Table) or (isinstance(denoiser.schedule, EDM) and pipeline.startswith(TEXT))
     if not fits:
         raise InputError(f"{pipeline} of diffusers walks no schedule like {denoiser.schedule}")
-    bound = settings.bound or Bound(system.codec.limit)
+    thresholding = settings.thresholding or Thresholding(system.codec.limit)
     own = Drawing(
-        denoiser.schedule, denoiser.parameterization, settings.sampler, settings.spacing, settings.steps, bound
+        denoiser.schedule, denoiser.parameterization, settings.sampler, settings.spacing, settings.steps, thresholding
     )
     problem: Exception | None = None
     for drawing in _candidates(own, system, learned=_learns(system)):
@@ -73,15 +73,15 @@ def _candidates(own: Drawing, system: System, learned: bool) -> Iterator[Drawing
         same = replace(own, sampler=sampler)
         kind = SAMPLERS.dump(sampler)["kind"]
         ways = [same]
-        if (manner := system.settings.manners.get(kind)) is not None:
-            ways.append(replace(same, spacing=manner.spacing, bound=manner.bound or own.bound))
+        if (preset := system.settings.presets.get(kind)) is not None:
+            ways.append(replace(same, spacing=preset.spacing, thresholding=preset.thresholding or own.thresholding))
         elif kind in THEIRS:
             times = "leading" if kind == "ddpm" else "trailing"  # the one that it has without a mistake
             options = {"_class_name": THEIRS[kind], "timestep_spacing": times}
             ways.append(replace(same, spacing=read(options).spacing))
         for way, other in product(ways, (False, True)):
-            keep = way.bound.keep_eps != other
-            yield replace(way, bound=replace(way.bound, keep_eps=keep))
+            keep = way.thresholding.keep_eps != other
+            yield replace(way, thresholding=replace(way.thresholding, keep_eps=keep))
 
 
 def _check_sampler(sampler: Sampler[Any], pipeline: str, learned: bool) -> None:
@@ -134,7 +134,7 @@ def _difference(own: Drawing, other: Drawing) -> str:
     """What another way of drawing changes, in words."""
     if own == other:
         return ""
-    if replace(own, bound=other.bound) == other:
+    if replace(own, thresholding=other.thresholding) == other:
         return "diffusers keeps eps where it clips, unless DDIMPipeline is told use_clipped_model_output=True"
     return (
         f"diffusers cannot draw by {own.sampler} with {own.spacing}: the scheduler there is {other.sampler} with"

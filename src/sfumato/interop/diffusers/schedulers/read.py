@@ -42,7 +42,7 @@ from sfumato.sample import (
     Sampler,
     UniPC,
 )
-from sfumato.settings import Bound
+from sfumato.settings import Thresholding
 
 Options = Mapping[str, Any]
 REMAINS = 2.0**-24
@@ -68,7 +68,7 @@ class Drawing:
     sampler: Sampler[Any]
     spacing: Spacing
     steps: int = 50
-    bound: Bound = Bound()
+    thresholding: Thresholding = Thresholding()
 
 
 def read(config: Mapping[str, Any], name: str = "scheduler_config.json", exact: bool = False) -> Drawing:
@@ -91,7 +91,7 @@ def _ddpm(o: Options, exact: bool) -> Drawing:
 
 def _ddim(o: Options, exact: bool) -> Drawing:
     drawing = _drawing(o, DDIM(), _whole(o))
-    return replace(drawing, bound=replace(drawing.bound, keep_eps=drawing.bound != Bound()))
+    return replace(drawing, thresholding=replace(drawing.thresholding, keep_eps=drawing.thresholding != Thresholding()))
 
 
 def _pndm(o: Options, exact: bool) -> Drawing:
@@ -143,7 +143,7 @@ def _unipc(o: Options, exact: bool) -> Drawing:
 def _edm_euler(o: Options, exact: bool) -> Drawing:
     spacing = KarrasSpacing(float(o["rho"])) if o["sigma_schedule"] == "karras" else LogSNR()
     schedule = EDM(float(o["sigma_min"]), float(o["sigma_max"]))
-    return Drawing(schedule, Karras(float(o["sigma_data"])), Euler(), spacing, bound=_bound(o))
+    return Drawing(schedule, Karras(float(o["sigma_data"])), Euler(), spacing, thresholding=_thresholding(o))
 
 
 def _edm_dpm(o: Options, exact: bool) -> Drawing:
@@ -185,7 +185,7 @@ def _drawing(o: Options, sampler: Sampler[Any], spacing: Spacing, steps: int = 5
         if spacing.times == "trailing":
             raise InputError("lambda_min_clipped with trailing times gives another number of steps than asked for")
         spacing = replace(spacing, most=int((schedule.logsnr / 2 >= low).sum()))
-    return Drawing(schedule, PREDICTIONS[o["prediction_type"]], sampler, spacing, steps, _bound(o))
+    return Drawing(schedule, PREDICTIONS[o["prediction_type"]], sampler, spacing, steps, _thresholding(o))
 
 
 def _table(o: Options, remains: float) -> Table:
@@ -200,11 +200,11 @@ def _table(o: Options, remains: float) -> Table:
     return ZeroTerminal(table, remains) if o.get("rescale_betas_zero_snr") else table
 
 
-def _bound(o: Options) -> Bound:
+def _thresholding(o: Options) -> Thresholding:
     if o.get("thresholding"):
         most = float(o["sample_max_value"])
-        return Bound(most if most < UNBOUNDED else None, float(o["dynamic_thresholding_ratio"]))
-    return Bound(float(o["clip_sample_range"])) if o.get("clip_sample") else Bound()
+        return Thresholding(most if most < UNBOUNDED else None, float(o["dynamic_thresholding_ratio"]))
+    return Thresholding(float(o["clip_sample_range"])) if o.get("clip_sample") else Thresholding()
 
 
 def _end(o: Options) -> Any:

@@ -35,7 +35,7 @@ def write(drawing: Drawing) -> dict[str, Any]:
     """
     config = _proposed(drawing)
     back = read(config, exact=isinstance(drawing.sampler, DPMSolver) and drawing.sampler.halved)
-    for part in ("schedule", "parameterization", "sampler", "bound"):
+    for part in ("schedule", "parameterization", "sampler", "thresholding"):
         ours, theirs = getattr(drawing, part), getattr(back, part)
         if ours != theirs:
             raise InputError(f"diffusers has no {part} {ours!r} with this sampler; the nearest there is {theirs!r}")
@@ -171,13 +171,13 @@ def _dpm_of(sampler: DPMSolver | DPMSolverPairs) -> dict[str, Any]:
 
 def _held(drawing: Drawing) -> dict[str, Any]:
     """What keeps the estimate of x_0 where data can be."""
-    bound = drawing.bound
-    if bound.ratio is not None:
+    thresholding = drawing.thresholding
+    if thresholding.ratio is not None:
         return {
             "thresholding": True,
-            "dynamic_thresholding_ratio": bound.ratio,
-            "sample_max_value": UNBOUNDED if bound.limit is None else bound.limit,
+            "dynamic_thresholding_ratio": thresholding.ratio,
+            "sample_max_value": UNBOUNDED if thresholding.limit is None else thresholding.limit,
         }
-    if bound.limit is not None:
-        return {"clip_sample": True, "clip_sample_range": bound.limit}
+    if thresholding.limit is not None:
+        return {"clip_sample": True, "clip_sample_range": thresholding.limit}
     return {"clip_sample": False} if type(drawing.sampler) in (Ancestral, DDIM, Heun, LCM) else {}
