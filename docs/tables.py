@@ -124,7 +124,7 @@ KINDS = {
 }
 SOLVERS = ("sampler", "order", "evaluations a step", "stochastic", "from pure noise", "source")
 NETWORKS = {"network": UNet, "dit": DiT, "autoencoder": KLAutoencoder}
-GIVEN = {"in_channels", "out_channels", "vector", "tokens", "image"}
+GIVEN = {"in_channels", "out_channels", "vector", "context", "concat"}
 """What a network is told by the data, and never by a recipe."""
 
 

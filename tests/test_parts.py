@@ -164,9 +164,9 @@ BUILT: list[tuple[type, dict[str, Any]]] = [
     (UNet, {"width": 8, "multipliers": (1,), "attention": ()}),
     (UNet, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
     (UNet, {"width": 8, "scale_shift": True, "resample": "residual", "dropout": 0.1, "time_scale": 2.5}),
-    (UNet, {"width": 8, "vector": 3, "tokens": 4, "image": 5}),
+    (UNet, {"width": 8, "vector": 3, "context": 4, "concat": 5}),
     (DiT, {"in_channels": 1, "out_channels": 2, "width": 8, "depth": 1, "head_width": 4, "patch": 4, "mlp": 1.5}),
-    (DiT, {"width": 8, "head_width": 8, "dropout": 0.1, "time_scale": 2.5, "vector": 3, "tokens": 4, "image": 5}),
+    (DiT, {"width": 8, "head_width": 8, "dropout": 0.1, "time_scale": 2.5, "vector": 3, "context": 4, "concat": 5}),
     (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "attention": (1,), "patch": 2}),
 ]
 
@@ -198,7 +198,7 @@ def test_a_codec_survives_json_with_its_network() -> None:
 def test_a_network_that_reads_survives_json_with_what_it_reads_by() -> None:
     with torch.device("meta"):
         network = WithText(
-            UNet(width=8, multipliers=(1,), attention=(), vector=4, tokens=4), TextTransformer(9, 4, 1, 2)
+            UNet(width=8, multipliers=(1,), attention=(), vector=4, context=4), TextTransformer(9, 4, 1, 2)
         )
         data = NETWORKS.dump(network)
         again = NETWORKS.load(through_json(data))
@@ -208,7 +208,7 @@ def test_a_network_that_reads_survives_json_with_what_it_reads_by() -> None:
 
 def test_a_network_with_a_layout_survives_json_with_it() -> None:
     with torch.device("meta"):
-        unet = UNet(width=8, multipliers=(1,), attention=(), vector=4, image=3)
+        unet = UNet(width=8, multipliers=(1,), attention=(), vector=4, concat=3)
         network = WithLayout(unet, Layout(4, 3, side=2, width=8, time_scale=10.0))
         data = NETWORKS.dump(network)
         again = NETWORKS.load(through_json(data))

@@ -131,7 +131,7 @@ class System(Weighted):
         - `size` (width, height), `sampler`, `spacing`, `steps`, `guidance`, `interval`, `rescale`: in place of the
           system's own settings. A sampler or spacing may be spelled: "ddim", "ddim,eta=0.5";
         - `negative`: a prompt to lead away from, in the place of the empty one, where guidance is on;
-        - `beside` [c, h, w]: channels that a network with the door `image` sees beside each sample, such as
+        - `beside` [c, h, w]: channels that a network with the door `concat` sees beside each sample, such as
           `codec.within` makes of a picture and a mask;
         - `guide`: puts a guide of your own around the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`;
         - `batch`: how many are drawn at once; None fits it to their size.
@@ -247,7 +247,7 @@ class System(Weighted):
         """What the denoiser is told of these prompts, or, `negative`, led away from."""
         told = conditioner.negative(prompts) if negative and isinstance(conditioner, ClipText) else conditioner(prompts)
         if beside is not None:
-            told = replace(told, image=beside.expand(len(prompts), *beside.shape))
+            told = replace(told, concat=beside.expand(len(prompts), *beside.shape))
         for name, value in told.open_doors().items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise NonFiniteError(
@@ -264,7 +264,7 @@ class System(Weighted):
             raise InputError(
                 "beside holds a number that is not finite: look at the picture and the mask it was made of"
             )
-        wanted: int = getattr(self._denoiser.network, "image", 0)
+        wanted: int = getattr(self._denoiser.network, "concat", 0)
         shape = (wanted, *self._codec.shape(chosen.size)[1:]) if wanted else None
         found = None if beside is None else tuple(beside.shape)
         if found != shape:

@@ -230,7 +230,7 @@ def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     expected = {
         "in_channels": codec.channels,
         "vector": said.conditioner.doors.get("vector", 0),
-        "tokens": said.conditioner.doors.get("tokens", 0),
+        "context": said.conditioner.doors.get("context", 0),
     }
     _check_codec(said, codec)
     if not 0 <= said.conditioner.dropout <= 1:

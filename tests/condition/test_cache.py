@@ -33,7 +33,7 @@ def remembered(folder: Path, captions: Sequence[str | None] = CAPTIONS, text: Te
 
 def alike(one: Condition, other: Condition, within: float) -> bool:
     assert one.mask is not None and other.mask is not None and torch.equal(one.mask, other.mask)
-    pairs = ((one.vector, other.vector, 1e-6), (one.tokens, other.tokens, within))
+    pairs = ((one.vector, other.vector, 1e-6), (one.context, other.context, within))
     return all(a is not None and b is not None and (a - b).abs().max() <= most for a, b, most in pairs)
 
 
@@ -45,12 +45,12 @@ def test_it_answers_as_the_conditioner_does(tmp_path: Path) -> None:
     for prompts in (CAPTIONS, ["a cat"], ["", None], ["a dog in a red hat", "a cat"]):
         told = kept(prompts)
         assert alike(told, text(prompts), 2**-11)
-        assert told.tokens is not None and told.tokens.dtype == torch.float32
+        assert told.context is not None and told.context.dtype == torch.float32
     assert not ASKED
 
 
 def test_tokens_are_rounded_to_float16(tmp_path: Path) -> None:
-    told, exact = remembered(tmp_path)(CAPTIONS).tokens, Text(Waves())(CAPTIONS).tokens
+    told, exact = remembered(tmp_path)(CAPTIONS).context, Text(Waves())(CAPTIONS).context
     assert told is not None and exact is not None and torch.equal(told, exact.half().float())
 
 

@@ -139,42 +139,42 @@ def gap(ours: Tensor | None, theirs: Tensor) -> float:
 def test_stable_diffusion_is_told_what_diffusers_tells_it(act: str, pad: str, tmp_path: Path) -> None:
     pipeline = sd(tmp_path, act, pad)
     ours = ClipText.open(str(tmp_path / "model"))
-    assert (ours.family, ours.doors, ours.zeros) == ("sd", {"tokens": 16}, False)
+    assert (ours.family, ours.doors, ours.zeros) == ("sd", {"context": 16}, False)
     for negative in (None, "the hat"):
         prompts, away = encoded(pipeline, negative)
         told = ours(PROMPTS)
         assert told.vector is None and told.mask is None
-        assert gap(told.tokens, prompts) < 1e-5
-        assert gap(ours.negative([negative] * len(PROMPTS)).tokens, away) < 1e-5
+        assert gap(told.context, prompts) < 1e-5
+        assert gap(ours.negative([negative] * len(PROMPTS)).context, away) < 1e-5
 
 
 @pytest.mark.parametrize("zeros", [True, False])
 def test_sdxl_is_told_what_diffusers_tells_it(zeros: bool, tmp_path: Path) -> None:
     pipeline = sdxl(tmp_path, zeros)
     ours = ClipText.open(str(tmp_path / "model"), WAVES)
-    assert (ours.family, ours.doors, ours.zeros) == ("sdxl", {"vector": 10 + 6 * WAVES, "tokens": 40}, zeros)
+    assert (ours.family, ours.doors, ours.zeros) == ("sdxl", {"vector": 10 + 6 * WAVES, "context": 40}, zeros)
     numbers = pipeline._get_add_time_ids((768, 1024), (0, 32), (768, 1024), torch.float32, 10)
     ours = replace(ours, crop=(0, 32)).sized((1024, 768))
     for negative in (None, "", "the hat"):
         prompts, away, texts, away_texts = encoded(pipeline, negative)
         told, told_away = ours(PROMPTS), ours.negative([negative] * len(PROMPTS))
-        assert gap(told.tokens, prompts) < 1e-5 and gap(told_away.tokens, away) < 1e-5
+        assert gap(told.context, prompts) < 1e-5 and gap(told_away.context, away) < 1e-5
         assert gap(told.vector, told_to(pipeline.unet, texts, numbers)) < 1e-5
         assert gap(told_away.vector, told_to(pipeline.unet, away_texts, numbers)) < 1e-5
-        assert told_away.tokens is not None and told_away.tokens.any() != (zeros and negative is None)
+        assert told_away.context is not None and told_away.context.any() != (zeros and negative is None)
 
 
 def test_the_refiner_is_told_what_diffusers_tells_it(tmp_path: Path) -> None:
     pipeline = refiner(tmp_path)
     ours = ClipText.open(str(tmp_path / "model"), WAVES).sized((640, 512))
-    assert (ours.family, ours.doors, ours.zeros) == ("sdxl-refiner", {"vector": 10 + 5 * WAVES, "tokens": 24}, False)
+    assert (ours.family, ours.doors, ours.zeros) == ("sdxl-refiner", {"vector": 10 + 5 * WAVES, "context": 24}, False)
     size, corner = (512, 640), (0, 0)
     numbers, away_numbers = pipeline._get_add_time_ids(
         size, corner, size, 6.0, 2.5, size, corner, size, torch.float32, 10
     )
     prompts, away, texts, away_texts = encoded(pipeline, None)
     told, told_away = ours(PROMPTS), ours.negative([None] * len(PROMPTS))
-    assert gap(told.tokens, prompts) < 1e-5 and gap(told_away.tokens, away) < 1e-5
+    assert gap(told.context, prompts) < 1e-5 and gap(told_away.context, away) < 1e-5
     assert gap(told.vector, told_to(pipeline.unet, texts, numbers)) < 1e-5
     assert gap(told_away.vector, told_to(pipeline.unet, away_texts, away_numbers)) < 1e-5
 
@@ -202,7 +202,7 @@ def test_opening_checks_all_shapes_and_reads_nothing(tmp_path: Path, monkeypatch
         patch.setattr(Weights, "__getitem__", lambda *_: pytest.fail("a weight is read"))
         patch.setattr(clip_tokenizer, "_backend", lambda *_: pytest.fail("a tokenizer is built"))
         ours = ClipText.open(str(tmp_path / "model"), WAVES, pinned=False)
-        assert ours.doors == {"vector": 10 + 6 * WAVES, "tokens": 40}
+        assert ours.doors == {"vector": 10 + 6 * WAVES, "context": 40}
     assert ours.towers[0].words.device.type == "cpu" and ours.cut("the cat") == ""
     path = tmp_path / "model" / "text_encoder" / "model.safetensors"
     weights = load_file(path)
@@ -233,8 +233,8 @@ def test_each_text_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     many = [f"cat {nth}" for nth in range(clip.RECENT)]
     alone = ours(many[-1:])
     told = ours([*PROMPTS, *many])
-    assert told.tokens is not None and alone.tokens is not None and wanted.tokens is not None
-    assert gap(told.tokens[-1], alone.tokens[0]) < 1e-5 and gap(told.tokens[: len(PROMPTS)], wanted.tokens) < 1e-5
+    assert told.context is not None and alone.context is not None and wanted.context is not None
+    assert gap(told.context[-1], alone.context[0]) < 1e-5 and gap(told.context[: len(PROMPTS)], wanted.context) < 1e-5
     assert len(ours._encoders.recent) == clip.RECENT, "and no more are remembered"
     assert not differs(ours(PROMPTS), ClipText.open(ours.name, WAVES)(PROMPTS)), "what was forgotten is encoded anew"
 
@@ -245,8 +245,8 @@ def test_bfloat16_is_near(tmp_path: Path) -> None:
     exact = ours(PROMPTS)
     near = ours.to("cpu", torch.bfloat16)(PROMPTS)
     assert ours.towers[0].words.dtype == torch.bfloat16
-    assert exact.tokens is not None and near.tokens is not None and near.tokens.dtype == torch.float32
-    assert 0 < (near.tokens - exact.tokens).norm() / exact.tokens.norm() < 0.05
+    assert exact.context is not None and near.context is not None and near.context.dtype == torch.float32
+    assert 0 < (near.context - exact.context).norm() / exact.context.norm() < 0.05
 
 
 def rewritten(place: str, change: Callable[[str], str]) -> Callable[[Path], object]:

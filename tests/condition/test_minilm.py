@@ -27,7 +27,7 @@ PROMPTS = [
 
 def test_its_doors_are_known_without_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "folder", lambda: pytest.fail("nothing should be read"))
-    assert Text(MiniLM()).doors == {"vector": 384, "tokens": 384}
+    assert Text(MiniLM()).doors == {"vector": 384, "context": 384}
     assert MiniLM() == MiniLM() and Text() == Text(MiniLM()) and "53aa5117" in Text().fingerprint()
 
 
@@ -95,9 +95,9 @@ def test_transformers_gives_the_same() -> None:
     with torch.no_grad():
         states = model(**given).last_hidden_state
     told = Text()(PROMPTS)
-    assert told.tokens is not None and told.mask is not None and told.vector is not None
+    assert told.context is not None and told.mask is not None and told.vector is not None
     assert torch.equal(told.mask, given["attention_mask"].bool()) and told.mask.shape == (len(PROMPTS), 32)
-    assert (told.tokens - states)[told.mask].abs().max() < 1e-5
+    assert (told.context - states)[told.mask].abs().max() < 1e-5
     counts = given["attention_mask"][..., None]
     pooled = torch.nn.functional.normalize((states * counts).sum(1) / counts.sum(1))
     assert (told.vector - pooled * 384**0.5).abs().max() < 1e-5
@@ -106,9 +106,9 @@ def test_transformers_gives_the_same() -> None:
 @needs_weights
 def test_what_it_gives_may_be_trained_on() -> None:
     told = Text()(["a cat"])
-    assert told.tokens is not None and not told.tokens.requires_grad and not told.tokens.is_inference()
+    assert told.context is not None and not told.context.requires_grad and not told.context.is_inference()
     weight = torch.ones(384, requires_grad=True)
-    (told.tokens @ weight).sum().backward()
+    (told.context @ weight).sum().backward()
     assert weight.grad is not None and weight.grad.any()
 
 

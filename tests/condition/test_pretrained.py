@@ -66,29 +66,29 @@ def test_the_vectors_are_those_of_transformers(make: Any, sizes: Any, pools: boo
     assert (encoder.width, encoder.pooled, encoder.longest) == sizes
     assert encoder.sha256 == files.sha256(tmp_path / "model.safetensors")
     told = Text(encoder, 16)(PROMPTS)
-    assert told.tokens is not None and told.vector is not None and told.mask is not None
-    assert told.mask.sum(1).tolist() == [8, 2, 4] and (told.tokens[~told.mask] == 0).all()
+    assert told.context is not None and told.vector is not None and told.mask is not None
+    assert told.mask.sum(1).tolist() == [8, 2, 4] and (told.context[~told.mask] == 0).all()
     for row, count in enumerate([8, 2, 4]):
         ids = torch.tensor([backend().encode(PROMPTS[row]).ids])
         with torch.no_grad():
             alone = model(input_ids=ids)
-        assert (told.tokens[row, :count] - alone.last_hidden_state[0]).abs().max() < 1e-5
+        assert (told.context[row, :count] - alone.last_hidden_state[0]).abs().max() < 1e-5
         wanted = alone.pooler_output[0] if pools else alone.last_hidden_state[0].mean(0)
         assert (told.vector[row] - scaled(wanted)).abs().max() < 1e-5
-    assert not told.tokens.requires_grad and told.tokens.dtype == torch.float32
+    assert not told.context.requires_grad and told.context.dtype == torch.float32
 
 
 def test_a_pooler_that_was_not_saved_is_not_made_up(tmp_path: Path) -> None:
     told = Text(Pretrained.open(str(saved(bert(pooler=False), tmp_path))), 16)(PROMPTS)
-    assert told.tokens is not None and told.vector is not None
-    assert (told.vector[1] - scaled(told.tokens[1, :2].mean(0))).abs().max() < 1e-6
+    assert told.context is not None and told.vector is not None
+    assert (told.vector[1] - scaled(told.context[1, :2].mean(0))).abs().max() < 1e-6
 
 
 def test_sizes_are_known_without_the_weights_and_other_weights_are_refused(tmp_path: Path) -> None:
     opened = Pretrained.open(str(saved(t5(), tmp_path)))
     again = Pretrained(opened.name, 12, 12, 24, opened.sha256, opened.tokenizer_sha256)
-    assert again == opened and Text(again, 8).doors == {"vector": 12, "tokens": 12}
-    one, other = Text(opened, 8)(PROMPTS).tokens, Text(again, 8)(PROMPTS).tokens
+    assert again == opened and Text(again, 8).doors == {"vector": 12, "context": 12}
+    one, other = Text(opened, 8)(PROMPTS).context, Text(again, 8)(PROMPTS).context
     assert one is not None and other is not None and torch.equal(one, other)
 
     (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text().replace('"dog"', '"god"'))
@@ -195,4 +195,4 @@ def test_the_working_folder_may_change(tmp_path: Path, monkeypatch: pytest.Monke
     )  # as it is recorded
     monkeypatch.chdir("/")
     assert one.name == str(tmp_path / "bert")
-    assert again([[1, 2]]).tokens is not None
+    assert again([[1, 2]]).context is not None

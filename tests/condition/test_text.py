@@ -15,25 +15,25 @@ PROMPTS = ["a cat", None, "a red house in a hat", "", "a cat"]
 
 def test_it_is_a_conditioner_and_its_encoder_one() -> None:
     assert isinstance(TEXT, Conditioner) and isinstance(TEXT.encoder, TextEncoder)
-    assert TEXT.doors == {"vector": 6, "tokens": 6} and TEXT.dropout == 0.1
+    assert TEXT.doors == {"vector": 6, "context": 6} and TEXT.dropout == 0.1
 
 
 def test_tokens_are_padded_with_zeros_that_do_not_count() -> None:
     told = TEXT(PROMPTS)
-    assert told.vector is not None and told.tokens is not None and told.mask is not None and told.image is None
-    assert told.vector.shape == (5, 6) and told.tokens.shape == (5, 8, 6)
+    assert told.vector is not None and told.context is not None and told.mask is not None and told.concat is None
+    assert told.vector.shape == (5, 6) and told.context.shape == (5, 8, 6)
     assert told.mask.dtype == torch.bool and told.mask.sum(1).tolist() == [4, 2, 8, 2, 4]
     assert (told.mask.int().diff(dim=1) <= 0).all(), "what counts stands before what does not"
-    assert (told.tokens[~told.mask] == 0).all()
+    assert (told.context[~told.mask] == 0).all()
 
 
 def test_each_prompt_has_the_vectors_of_its_own_tokens() -> None:
     told = TEXT(PROMPTS)
-    assert told.vector is not None and told.tokens is not None
+    assert told.vector is not None and told.context is not None
     for row, prompt in enumerate(PROMPTS):
         ids = [WORDS.index(word) for word in f"[CLS] {prompt or ''} [SEP]".split()]
         wanted = torch.tensor([[float(i + j + n) for n in range(6)] for j, i in enumerate(ids)]).sin()
-        assert (told.tokens[row, : len(ids)] - wanted).abs().max() < 1e-6
+        assert (told.context[row, : len(ids)] - wanted).abs().max() < 1e-6
         scaled = wanted.mean(0) / wanted.mean(0).square().mean().sqrt()
         assert (told.vector[row] - scaled).abs().max() < 1e-6
 
@@ -42,20 +42,20 @@ def test_a_prompt_is_told_alike_alone_and_in_company() -> None:
     together = TEXT(PROMPTS)
     for row, prompt in enumerate(PROMPTS):
         alone = TEXT([prompt])
-        for one, all_ in ((alone.vector, together.vector), (alone.tokens, together.tokens)):
+        for one, all_ in ((alone.vector, together.vector), (alone.context, together.context)):
             assert one is not None and all_ is not None
             assert torch.equal(one[0], all_[row, : len(one[0])])
 
 
 def test_none_is_the_empty_text() -> None:
     none, empty = TEXT([None]), TEXT([""])
-    assert none.tokens is not None and empty.tokens is not None and torch.equal(none.tokens, empty.tokens)
+    assert none.context is not None and empty.context is not None and torch.equal(none.context, empty.context)
     assert none.mask is not None and none.mask.all() and none.mask.shape == (1, 2)
 
 
 def test_emoji_are_told_by_name() -> None:
     named, drawn = TEXT(["a cat face in a hat"]), TEXT(["a 🐱 in a hat"])
-    assert named.tokens is not None and drawn.tokens is not None and torch.equal(named.tokens, drawn.tokens)
+    assert named.context is not None and drawn.context is not None and torch.equal(named.context, drawn.context)
     assert TEXT.read("a 🐱 in a hat") == "a cat face in a hat"
 
 
@@ -77,7 +77,7 @@ def test_what_is_cut_is_said(length: int, prompt: str | None, lost: str) -> None
     text = Text(Waves(), length)
     assert text.cut(prompt) == lost
     kept = text.read(prompt).removesuffix(lost)
-    whole, short = text([prompt]).tokens, text([kept]).tokens
+    whole, short = text([prompt]).context, text([kept]).context
     assert whole is not None and short is not None and whole.shape[1] <= length
     assert torch.equal(whole, short), "what is said to be lost makes no difference"
 
@@ -86,7 +86,7 @@ def test_ten_thousand_characters_are_no_problem() -> None:
     long = "a cat in a hat " * 700
     assert len(TEXT.cut(long)) == len(long.strip()) - len(("a cat in a hat " * 6).strip()) - 1
     for prompt in (long, "x" * 10_000, "🐱" * 10_000, "猫" * 10_000, "\x00" * 10_000):
-        tokens = TEXT([prompt]).tokens
+        tokens = TEXT([prompt]).context
         assert tokens is not None and tokens.shape[1] <= 32 and tokens.isfinite().all()
 
 

@@ -33,7 +33,7 @@ def test_the_first_piece_is_the_pair_seen_most_often() -> None:
 
 @pytest.mark.parametrize("text", ["a cat in a hat", "quite other words: 12 € & кошка 猫", ""])
 def test_any_text_comes_back(text: str) -> None:
-    ids = TokenIds(FITTED, length=64)([text]).tokens
+    ids = TokenIds(FITTED, length=64)([text]).context
     assert ids is not None and ids.dtype == torch.int64 and ids.shape == (1, ids.shape[1], 1)
     assert ids[0, 0, 0] == 1 and ids[0, -1, 0] == 2
     assert Backend.from_str(FITTED).decode(ids[0, :, 0].tolist()).strip() == text
@@ -41,21 +41,21 @@ def test_any_text_comes_back(text: str) -> None:
 
 def test_it_is_a_conditioner_of_numbers_and_a_mask() -> None:
     ids = TokenIds(FITTED, length=6)
-    assert isinstance(ids, Conditioner) and ids.doors == {"tokens": 1} and ids.dropout == 0.1
+    assert isinstance(ids, Conditioner) and ids.doors == {"context": 1} and ids.dropout == 0.1
     told = ids(["a cat in a house in a house", None, "", "CAT"])
-    assert told.tokens is not None and told.mask is not None and told.vector is None
-    assert told.tokens.shape == (4, 6, 1) and told.mask.sum(1).tolist() == [6, 2, 2, 3]
-    assert (told.tokens[~told.mask] == 0).all()
+    assert told.context is not None and told.mask is not None and told.vector is None
+    assert told.context.shape == (4, 6, 1) and told.mask.sum(1).tolist() == [6, 2, 2, 3]
+    assert (told.context[~told.mask] == 0).all()
     assert ids.cut("a cat in a house in a house") and not ids.cut("a cat")
     kept = "a cat in a house in a house".removesuffix(ids.cut("a cat in a house in a house"))
-    again = ids([kept]).tokens
-    assert again is not None and torch.equal(told.tokens[:1], again)
+    again = ids([kept]).context
+    assert again is not None and torch.equal(told.context[:1], again)
     assert ids.read("🐱") == "cat face" and "vocab" not in repr(ids)
 
 
 def test_a_network_reads_them() -> None:
     ids = TokenIds(FITTED, length=8)
-    unet = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, attention=(1,), tokens=8)
+    unet = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, attention=(1,), context=8)
     network = WithText(unet, TextTransformer(ids.vocabulary, 8, 1, 2, 8))
     told = ids(["a cat", ""])
     assert network(torch.randn(2, 1, 8, 8), torch.zeros(2), **told.open_doors()).shape == (2, 1, 8, 8)

@@ -264,23 +264,23 @@ def test_conditions_are_joined_door_by_door() -> None:
     both = Condition.cat([one, two])
     assert both.vector is not None and both.vector.tolist() == [[0, 0], [1, 1], [1, 1]]
     assert both.mask is not None and both.mask.dtype == torch.bool and both.mask.shape == (3, 3)
-    assert both.tokens is None and both.image is None
+    assert both.context is None and both.concat is None
     halved = both.map(lambda door: door[:1])
     assert halved.vector is not None and torch.equal(halved.vector, torch.zeros(1, 2))
     assert both.to("cpu").open_doors().keys() == {"vector", "mask"}
 
 
 def test_conditions_with_different_doors_cannot_be_joined() -> None:
-    with pytest.raises(InputError, match=r"different doors cannot be joined: \[\['vector'\], \['tokens'\]\]"):
-        Condition.cat([Condition(vector=torch.zeros(1, 2)), Condition(tokens=torch.zeros(1, 2, 2))])
+    with pytest.raises(InputError, match=r"different doors cannot be joined: \[\['vector'\], \['context'\]\]"):
+        Condition.cat([Condition(vector=torch.zeros(1, 2)), Condition(context=torch.zeros(1, 2, 2))])
 
 
 def test_shorter_sequences_are_filled_up_with_tokens_that_do_not_count() -> None:
     tokens, mask = torch.randn(3, 4, 2), torch.ones(3, 4, dtype=torch.bool)
-    long, short = Condition(tokens=tokens[:1], mask=mask[:1]), Condition(tokens=tokens[1:, :2], mask=mask[1:, :2])
+    long, short = Condition(context=tokens[:1], mask=mask[:1]), Condition(context=tokens[1:, :2], mask=mask[1:, :2])
     both = Condition.cat([long, short])
-    assert both.tokens is not None and both.mask is not None
-    assert torch.equal(both.tokens[0], tokens[0]) and torch.equal(both.tokens[1:, :2], tokens[1:, :2])
-    assert both.tokens.shape == (3, 4, 2) and both.mask.sum(1).tolist() == [4, 2, 2]
+    assert both.context is not None and both.mask is not None
+    assert torch.equal(both.context[0], tokens[0]) and torch.equal(both.context[1:, :2], tokens[1:, :2])
+    assert both.context.shape == (3, 4, 2) and both.mask.sum(1).tolist() == [4, 2, 2]
     with pytest.raises(InputError, match="can only be joined if they have masks"):
-        Condition.cat([long, Condition(tokens=tokens[1:, :2])])
+        Condition.cat([long, Condition(context=tokens[1:, :2])])

@@ -153,11 +153,11 @@ def test_a_sample_of_one_element_has_no_contrast_to_rescale() -> None:
 
 
 @pytest.mark.parametrize("interval", [None, (1e8, 1e9)])
-@pytest.mark.parametrize("given", ["none", "tokens"])
+@pytest.mark.parametrize("given", ["none", "context"])
 def test_a_condition_unlike_null_is_refused_also_where_nothing_is_guided_yet(
     given: str, interval: tuple[float, float] | None
 ) -> None:
-    condition = Condition() if given == "none" else Condition(tokens=torch.zeros(5, 1, 1))
+    condition = Condition() if given == "none" else Condition(context=torch.zeros(5, 1, 1))
     with pytest.raises(InputError, match=rf"null \(vector\), and got one through {given}: give the condition"):
         ClassifierFree(model(), NULL, 2.0, interval)(X_T, LEVEL, condition)
 

@@ -316,7 +316,7 @@ def copied(opened: Callable[[str], Opened], tmp_path: Path, **changes: dict[str,
     ("changes", "said"),
     [
         ({"model_index": {"unet": ["diffusers", "FluxTransformer2DModel"]}}, "FluxTransformer2DModel', which is not"),
-        ({"unet__config": {"cross_attention_dim": 24}}, "network has 24 for tokens, and its other components 16"),
+        ({"unet__config": {"cross_attention_dim": 24}}, "network has 24 for context, and its other components 16"),
         ({"unet__config": {"latents": 3}}, "'latents'"),
         ({"unet__config": {"layers_per_block": 2}}, r"is not whole: 'down_blocks\.0\.attentions\.1"),
         ({"vae__config": {"block_out_channels": [8, 16]}}, "should give a weight of"),

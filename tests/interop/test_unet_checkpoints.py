@@ -129,9 +129,9 @@ def called(options: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any], dic
     told: dict[str, Any] = {}
     doors: dict[str, Tensor] = {}
     if channels > inside:
-        doors["image"] = x[:, inside:]
+        doors["concat"] = x[:, inside:]
     if "cross_attention_dim" in options:
-        told["encoder_hidden_states"] = doors["tokens"] = torch.randn(2, 5, 24, generator=draw)
+        told["encoder_hidden_states"] = doors["context"] = torch.randn(2, 5, 24, generator=draw)
     if classes := options.get("num_class_embeds"):
         told["class_labels"] = torch.tensor([0, classes - 1])
         doors["vector"] = nn.functional.one_hot(told["class_labels"], classes)
@@ -152,7 +152,7 @@ def test_the_same_weights_give_the_same_numbers(family: str) -> None:
     network = theirs(FAMILIES[family])
     x, t, told, doors = called(FAMILIES[family])
     wanted = network(x, t, **told).sample
-    found = opened(network)(x[:, : x.shape[1] - doors.get("image", x[:, :0]).shape[1]], t, **doors)
+    found = opened(network)(x[:, : x.shape[1] - doors.get("concat", x[:, :0]).shape[1]], t, **doors)
     assert wanted.std() > 0.1 and (network(x, t + 9, **told).sample - wanted).abs().max() > 1e-2
     assert (found - wanted).abs().max() < 1e-5
 
@@ -164,9 +164,9 @@ def test_odd_sizes_give_the_same_numbers(family: str, size: tuple[int, int]) -> 
     network = theirs(FAMILIES[family])
     x, t, told, doors = called(FAMILIES[family])
     x = nn.functional.interpolate(x, size)
-    doors |= {"image": x[:, -doors["image"].shape[1] :]} if "image" in doors else {}
+    doors |= {"concat": x[:, -doors["concat"].shape[1] :]} if "concat" in doors else {}
     wanted = network(x, t, **told).sample
-    found = opened(network)(x[:, : x.shape[1] - doors.get("image", x[:, :0]).shape[1]], t, **doors)
+    found = opened(network)(x[:, : x.shape[1] - doors.get("concat", x[:, :0]).shape[1]], t, **doors)
     assert found.shape[2:] == size and wanted.std() > 0.1
     assert (found - wanted).abs().max() < 1e-5
 
@@ -462,11 +462,11 @@ def test_what_we_have_not_is_refused_by_name(base: dict[str, Any], options: dict
         ({"stem": 64}, "a stem of 64 channels before a level of 128"),
         ({"multipliers": (2, 4)}, "a stem of 128 channels before a level of 256"),
         ({"time_scale": 1000.0}, "no U-Net with a time_scale of 1000"),
-        ({"tokens": 5}, "tokens and no depth"),
+        ({"context": 5}, "context and no depth"),
         ({"bottom": "bare attention"}, "no scale_shift"),
-        ({"depth": (1, 1), "tokens": 5, "bottom": "residual"}, "tokens and a bottom of residual blocks alone"),
-        ({"depth": (1, 1), "tokens": 5, "resample": "residual"}, "tokens and residual resampling"),
-        ({"vector": 3, "vector_mlp": True}, "a vector_mlp and no tokens"),
+        ({"depth": (1, 1), "context": 5, "bottom": "residual"}, "context and a bottom of residual blocks alone"),
+        ({"depth": (1, 1), "context": 5, "resample": "residual"}, "context and residual resampling"),
+        ({"vector": 3, "vector_mlp": True}, "a vector_mlp and no context"),
         (
             {"width": 24, "multipliers": (1, 2)},
             r"one number of groups for all norms, and this one has \[6, 12, 18, 24\]",

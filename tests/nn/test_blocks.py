@@ -79,14 +79,14 @@ def attend(attention: Attention, x: Tensor, others: Tensor | None = None, mask: 
 
 
 @pytest.mark.parametrize("heads", [1, 4])
-@pytest.mark.parametrize("tokens", [0, 6])
-def test_attention_is_its_formula(heads: int, tokens: int) -> None:
+@pytest.mark.parametrize("context", [0, 6])
+def test_attention_is_its_formula(heads: int, context: int) -> None:
     torch.manual_seed(0)
-    attention = Attention(16, heads, tokens)
+    attention = Attention(16, heads, context)
     nn.init.normal_(attention.out.weight)
     x = drawn(2, 16, 3, 4)
-    others = drawn(2, 5, tokens, seed=1) if tokens else None
-    mask = torch.tensor([[True, True, True, False, False], [True] * 5]) if tokens else None
+    others = drawn(2, 5, context, seed=1) if context else None
+    mask = torch.tensor([[True, True, True, False, False], [True] * 5]) if context else None
     with torch.no_grad():
         assert (attention(x, others, mask) - attend(attention, x, others, mask)).abs().max() < 1e-5
 

@@ -14,7 +14,7 @@ from sfumato.errors import InputError
 from sfumato.nn.dit import DiT, SequenceAttention, positions
 
 SMALL: dict[str, Any] = {"width": 32, "depth": 2, "head_width": 8}
-DOORS: dict[str, Any] = {"vector": 3, "tokens": 5, "image": 2}
+DOORS: dict[str, Any] = {"vector": 3, "context": 5, "concat": 2}
 KINDS: dict[str, dict[str, Any]] = {
     "patched": {},
     "unpatched": {"patch": 1},
@@ -45,7 +45,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 def told(b: int = 2, k: int = 4) -> dict[str, Tensor]:
     """Something through every door; the last two tokens are masked."""
     mask = torch.arange(k).expand(b, k) < k - 2
-    return {"vector": drawn(b, 3, seed=1), "tokens": drawn(b, k, 5, seed=2), "mask": mask, "image": drawn(b, 2, 8, 8)}
+    return {"vector": drawn(b, 3, seed=1), "context": drawn(b, k, 5, seed=2), "mask": mask, "concat": drawn(b, 2, 8, 8)}
 
 
 def gap(one: Tensor, other: Tensor) -> float:
@@ -72,7 +72,7 @@ def test_it_costs_what_the_paper_says(arguments: dict[str, Any], published: floa
 
 
 def test_a_block_starts_as_no_change() -> None:
-    network = small(awake=False, tokens=5)
+    network = small(awake=False, context=5)
     x = drawn(2, 7, 32)
     assert torch.equal(network.blocks[0](x, torch.zeros(2, 6, 32), drawn(2, 4, 5), None), x)
 
@@ -97,15 +97,15 @@ def test_a_patch_stays_in_its_place() -> None:
     assert changed[4:6, 8:10].all() and changed.sum() == 4
 
 
-@pytest.mark.parametrize("tokens", [0, 6])
+@pytest.mark.parametrize("context", [0, 6])
 @pytest.mark.parametrize("heads", [1, 4])
-def test_attention_is_its_formula(heads: int, tokens: int) -> None:
+def test_attention_is_its_formula(heads: int, context: int) -> None:
     torch.manual_seed(0)
-    attention = SequenceAttention(16, heads, tokens)
+    attention = SequenceAttention(16, heads, context)
     nn.init.normal_(attention.gain, mean=1.0)
     x = drawn(2, 7, 16)
-    others = drawn(2, 5, tokens, seed=1) if tokens else None
-    mask = torch.tensor([[True, True, True, False, False], [True] * 5]) if tokens else None
+    others = drawn(2, 5, context, seed=1) if context else None
+    mask = torch.tensor([[True, True, True, False, False], [True] * 5]) if context else None
     with torch.no_grad():
         q, mixed = attention.query(x), torch.zeros_like(x)
         k, v = attention.key_value(x if others is None else others).chunk(2, dim=-1)
@@ -121,8 +121,8 @@ def test_attention_is_its_formula(heads: int, tokens: int) -> None:
 
 
 def test_a_block_is_its_formula() -> None:
-    network = small(tokens=5)
-    block, x, shared, tokens = network.blocks[1], drawn(2, 7, 32), drawn(2, 6, 32, seed=1), drawn(2, 4, 5, seed=2)
+    network = small(context=5)
+    block, x, shared, context = network.blocks[1], drawn(2, 7, 32), drawn(2, 6, 32, seed=1), drawn(2, 4, 5, seed=2)
 
     def normed(x: Tensor) -> Tensor:
         return (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-6).sqrt()
@@ -134,9 +134,9 @@ def test_a_block_is_its_formula() -> None:
         nn.init.normal_(block.norm_tokens.weight)
         shift1, scale1, gate1, shift2, scale2, gate2 = ((shared + block.table)[:, i, None] for i in range(6))
         wanted = x + gate1 * block.to_self(normed(x) * (1 + scale1) + shift1)
-        wanted = wanted + block.to_tokens(normed(wanted) * block.norm_tokens.weight + block.norm_tokens.bias, tokens)
+        wanted = wanted + block.to_tokens(normed(wanted) * block.norm_tokens.weight + block.norm_tokens.bias, context)
         wanted = wanted + gate2 * block.narrow(gelu(block.widen(normed(wanted) * (1 + scale2) + shift2)))
-        assert gap(block(x, shared, tokens, None), wanted) < 1e-4
+        assert gap(block(x, shared, context, None), wanted) < 1e-4
 
 
 def test_logits_do_not_grow_with_the_weights() -> None:

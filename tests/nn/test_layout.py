@@ -19,7 +19,7 @@ TIME = torch.tensor([0.2, 0.9])
 
 
 def inside(**arguments: int) -> UNet:
-    given = {"vector": 5, "tokens": 4, "image": 2, **arguments}
+    given = {"vector": 5, "context": 4, "concat": 2, **arguments}
     return UNet(2, 2, width=8, multipliers=(1, 2), blocks=1, attention=(), **given)
 
 
@@ -47,26 +47,26 @@ def test_it_is_its_formula_in_any_size() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("more", [0, 3])
 def test_the_network_is_shown_the_map_and_it_is_added_by_its_gate(more: int) -> None:
-    both = stirred(WithLayout(inside(image=2 + more), Layout(5, 2, side=4, width=16)))
-    assert isinstance(both, WithLayout) and both.image == more
-    x, told = drawn(2, 2, 8, 6), {"tokens": drawn(2, 3, 4, seed=1), "mask": torch.ones(2, 3, dtype=torch.bool)}
-    vector, image = drawn(2, 5, seed=2), drawn(2, more, 8, 6, seed=3)
+    both = stirred(WithLayout(inside(concat=2 + more), Layout(5, 2, side=4, width=16)))
+    assert isinstance(both, WithLayout) and both.concat == more
+    x, told = drawn(2, 2, 8, 6), {"context": drawn(2, 3, 4, seed=1), "mask": torch.ones(2, 3, dtype=torch.bool)}
+    vector, concat = drawn(2, 5, seed=2), drawn(2, more, 8, 6, seed=3)
     shown, gate = both.layout(vector, TIME, 8, 6)
-    wanted = both.network(x, TIME, vector=vector, image=torch.cat([image, shown], 1), **told) + gate * shown
-    assert (both(x, TIME, vector=vector, image=image if more else None, **told) - wanted).abs().max() < 1e-6
-    assert (both(x, TIME, vector=-vector, image=image if more else None, **told) - wanted).abs().max() > 1e-2
+    wanted = both.network(x, TIME, vector=vector, concat=torch.cat([concat, shown], 1), **told) + gate * shown
+    assert (both(x, TIME, vector=vector, concat=concat if more else None, **told) - wanted).abs().max() < 1e-6
+    assert (both(x, TIME, vector=-vector, concat=concat if more else None, **told) - wanted).abs().max() > 1e-2
 
 
 @torch.no_grad()
 def test_it_may_be_told_by_what_reads() -> None:
     """A text that is learned to be read gives its vector too: the wrappers compose."""
     text = TextTransformer(7, 8, 1, 2, 5)
-    both = stirred(WithText(WithLayout(inside(vector=8, tokens=8), Layout(8, 2, side=4)), text))
+    both = stirred(WithText(WithLayout(inside(vector=8, context=8), Layout(8, 2, side=4)), text))
     ids, mask = torch.tensor([[1, 5, 3], [1, 2, 0]])[..., None], torch.ones(2, 3, dtype=torch.bool)
     x = drawn(2, 2, 8, 8)
-    found = both(x, TIME, tokens=ids, mask=mask)
+    found = both(x, TIME, context=ids, mask=mask)
     states = text(ids[..., 0], mask)
-    wanted = both.network(x, TIME, vector=states.mean(1), tokens=states, mask=mask)
+    wanted = both.network(x, TIME, vector=states.mean(1), context=states, mask=mask)
     assert found.shape == x.shape and (found - wanted).abs().max() < 1e-5
 
 
@@ -74,9 +74,9 @@ def test_it_may_be_told_by_what_reads() -> None:
 def test_untrained_it_changes_nothing() -> None:
     network = stirred(inside())
     both = WithLayout(copy.deepcopy(network), Layout(5, 2, side=4))
-    told = {"vector": drawn(2, 5), "tokens": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
+    told = {"vector": drawn(2, 5), "context": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
     x = drawn(2, 2, 8, 8)
-    alone = network(x, TIME, image=torch.zeros(2, 2, 8, 8), **told)
+    alone = network(x, TIME, concat=torch.zeros(2, 2, 8, 8), **told)
     assert (both(x, TIME, **told) - alone).abs().max() < 1e-6
 
 
@@ -87,10 +87,10 @@ def test_what_a_class_looks_like_is_soon_learned_from_noise_alone(kind: type) ->
     pictures, classes = drawn(4, 1, 8, 8), torch.eye(4)
     sizes = {"width": 8, "multipliers": (1, 2), "attention": ()} if kind is UNet else {"width": 64, "depth": 2}
     errors = {}
-    for image in (1, 0):
+    for concat in (1, 0):
         torch.manual_seed(0)
-        network = kind(1, 1, vector=4, image=image, **sizes)
-        whole = WithLayout(network, Layout(4, 1, side=8, width=64)) if image else network
+        network = kind(1, 1, vector=4, concat=concat, **sizes)
+        whole = WithLayout(network, Layout(4, 1, side=8, width=64)) if concat else network
         optimizer = torch.optim.Adam(whole.parameters(), lr=3e-3)
         for step in range(60):
             noise = drawn(4, 1, 8, 8, seed=1 + step)
@@ -98,13 +98,13 @@ def test_what_a_class_looks_like_is_soon_learned_from_noise_alone(kind: type) ->
             optimizer.zero_grad()
             error.backward()
             optimizer.step()
-        errors[image] = error.item()
+        errors[concat] = error.item()
     assert errors[1] < 0.05 and errors[1] < errors[0] / 4, errors
 
 
 def test_around_it_is_the_network_with_a_narrower_door() -> None:
-    both = WithLayout(inside(image=6), Layout(5, 2, side=4))
-    assert (both.in_channels, both.out_channels, both.vector, both.tokens, both.image) == (2, 2, 5, 4, 4)
+    both = WithLayout(inside(concat=6), Layout(5, 2, side=4))
+    assert (both.in_channels, both.out_channels, both.vector, both.context, both.concat) == (2, 2, 5, 4, 4)
     both.check_size(8, 6)
     with pytest.raises(ShapeError, match="the nearest that fits"):
         both.check_size(0, 8)
@@ -114,7 +114,7 @@ def test_around_it_is_the_network_with_a_narrower_door() -> None:
     ("arguments", "message"),
     [
         ({"vector": 4}, "vector should be 5, as the layout has it, not 4"),
-        ({"image": 1}, "image should be 2 or more, the layout's channels, not 1"),
+        ({"concat": 1}, "concat should be 2 or more, the layout's channels, not 1"),
     ],
 )
 def test_a_network_that_it_does_not_fit_is_refused(arguments: dict[str, int], message: str) -> None:
@@ -135,7 +135,7 @@ def test_sizes_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
 
 def test_without_its_vector_it_says_so() -> None:
     both = WithLayout(inside(), Layout(5, 2, side=4))
-    told = {"tokens": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
+    told = {"context": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
     for vector, got in ((None, "nothing"), (one_hot(torch.tensor([1, 2]), 3).float(), "3")):
         with pytest.raises(InputError, match=f"told 5 numbers through `vector`, and was told {got}"):
             both(drawn(2, 2, 8, 8), TIME, vector=vector, **told)

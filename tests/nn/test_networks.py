@@ -38,7 +38,7 @@ def test_any_channels_and_any_size_that_fits(
     build: Build, kind: str, size: tuple[int, int], channels: tuple[int, int], doors: dict[str, Any]
 ) -> None:
     network = build(kind, in_channels=channels[0], out_channels=channels[1], **doors)
-    given = {**told(), "image": drawn(2, 2, *size)} if doors else {}
+    given = {**told(), "concat": drawn(2, 2, *size)} if doors else {}
     with torch.no_grad():
         out = network(drawn(2, channels[0], *size), T, **given)
     assert out.shape == (2, channels[1], *size)
@@ -80,7 +80,7 @@ def test_time_and_each_door_are_heard(build: Build, kind: str) -> None:
     with torch.no_grad():
         out = network(x, T, **doors)
         assert gap(out, network(x, T + 5, **doors)) > 1e-4
-        for door in ("vector", "image") if (build, kind) == (unet, "single") else DOORS:
+        for door in ("vector", "concat") if (build, kind) == (unet, "single") else DOORS:
             assert gap(out, network(x, T, **{**doors, door: doors[door] + 1})) > 1e-4, door
 
 
@@ -91,9 +91,9 @@ def test_masked_tokens_count_for_nothing(k: int, build: Build) -> None:
     doors["mask"] = torch.arange(6).expand(2, 6) < k
     with torch.no_grad():
         out = network(x, T, **doors)
-        garbled = torch.where(doors["mask"][..., None], doors["tokens"], 1e3)
-        assert gap(out, network(x, T, **{**doors, "tokens": garbled})) < 1e-6
-        cut = {**doors, "tokens": doors["tokens"][:, :k], "mask": doors["mask"][:, :k]}
+        garbled = torch.where(doors["mask"][..., None], doors["context"], 1e3)
+        assert gap(out, network(x, T, **{**doors, "context": garbled})) < 1e-6
+        cut = {**doors, "context": doors["context"][:, :k], "mask": doors["mask"][:, :k]}
         assert gap(out, network(x, T, **cut)) < 1e-5
         assert gap(out, network(x, T, **{**doors, "mask": None})) > 1e-4
 
@@ -112,9 +112,9 @@ def test_a_sample_all_of_whose_tokens_are_masked_is_finite_and_alters_no_other(b
 
 @both
 def test_the_order_of_tokens_without_places_does_not_matter(build: Build) -> None:
-    network, x, tokens = build(tokens=5), drawn(1, 3, 8, 8), drawn(1, 4, 5, seed=2)
+    network, x, context = build(context=5), drawn(1, 3, 8, 8), drawn(1, 4, 5, seed=2)
     with torch.no_grad():
-        assert gap(network(x, T[:1], tokens=tokens), network(x, T[:1], tokens=tokens.flip(1))) < 1e-5
+        assert gap(network(x, T[:1], context=context), network(x, T[:1], context=context.flip(1))) < 1e-5
 
 
 @both
@@ -142,10 +142,10 @@ def test_a_door_that_was_never_built_is_named(door: str, build: Build) -> None:
 
 @both
 @pytest.mark.parametrize(
-    ("door", "shape"), [("vector", (2, 4)), ("tokens", (2, 4, 6)), ("image", (2, 1, 8, 8))], ids=str
+    ("door", "shape"), [("vector", (2, 4)), ("context", (2, 4, 6)), ("concat", (2, 1, 8, 8))], ids=str
 )
 def test_a_door_of_another_width_is_named(door: str, shape: tuple[int, ...], build: Build) -> None:
-    wrong = shape[1 if door == "image" else -1]
+    wrong = shape[1 if door == "concat" else -1]
     with pytest.raises(InputError, match=rf"told {DOORS[door]} numbers through `{door}`, and was told {wrong} numbers"):
         build(**DOORS)(drawn(2, 3, 8, 8), T, **{**told(), door: torch.zeros(shape)})
 
@@ -188,8 +188,8 @@ def test_a_size_that_does_not_fit_names_the_nearest_that_does(
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, not 1.0"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
         ({"vector": -1}, "vector must be from 0 to 1,048,576, not -1"),
-        ({"tokens": -1}, "tokens must be from 0 to 1,048,576, not -1"),
-        ({"image": 2**21}, "image must be from 0 to 1,048,576, not 2,097,152"),
+        ({"context": -1}, "context must be from 0 to 1,048,576, not -1"),
+        ({"concat": 2**21}, "concat must be from 0 to 1,048,576, not 2,097,152"),
     ],
 )
 def test_a_network_that_cannot_be_built_says_why(build: Build, arguments: dict[str, Any], said: str) -> None:

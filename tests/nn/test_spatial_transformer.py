@@ -15,10 +15,10 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def awake(
-    tokens: int = 6, depth: int = 2, projection: Literal["linear", "convolution"] = "linear"
+    context: int = 6, depth: int = 2, projection: Literal["linear", "convolution"] = "linear"
 ) -> SpatialTransformer:
     torch.manual_seed(0)
-    transformer = SpatialTransformer(16, 4, depth, tokens, groups=4, projection=projection)
+    transformer = SpatialTransformer(16, 4, depth, context, groups=4, projection=projection)
     nn.init.normal_(transformer.leave.weight, std=0.25)
     return transformer
 
@@ -37,25 +37,25 @@ def attended(attention: HeadedAttention, x: Tensor, others: Tensor, mask: Tensor
     return attention.out(torch.cat(parts, dim=-1))
 
 
-@pytest.mark.parametrize("tokens", [0, 6])
+@pytest.mark.parametrize("context", [0, 6])
 @pytest.mark.parametrize("masked", [False, True])
 @torch.no_grad()
-def test_the_transformer_is_its_formula(tokens: int, masked: bool) -> None:
-    transformer = awake(tokens)
+def test_the_transformer_is_its_formula(context: int, masked: bool) -> None:
+    transformer = awake(context)
     x, others = drawn(2, 16, 3, 5), drawn(2, 4, 6, seed=1)
-    mask = torch.tensor([[True, True, False, False], [True] * 4]) if masked and tokens else None
+    mask = torch.tensor([[True, True, False, False], [True] * 4]) if masked and context else None
     grouped = x.reshape(2, 4, -1)
     grouped = (grouped - grouped.mean(-1, keepdim=True)) / (grouped.var(-1, keepdim=True, correction=0) + 1e-6).sqrt()
     h = transformer.enter(flat(grouped.reshape(x.shape)))  # a norm starts with a gain of one and no offset
     for block in transformer.blocks:
         normed = block.norm1(h)
         h = h + attended(block.to_self, normed, normed)
-        if tokens:
+        if context:
             h = h + attended(block.to_tokens, block.norm_tokens(h), others, mask)
         u, g = block.widen(block.norm2(h)).chunk(2, dim=-1)
         h = h + block.narrow(u * g * (1 + torch.erf(g / math.sqrt(2))) / 2)
     wanted = x + unflat(transformer.leave(h), 3, 5)
-    found = transformer(x, others if tokens else None, mask)
+    found = transformer(x, others if context else None, mask)
     assert (found - wanted).abs().max() < 1e-5 and (found - x).std() > 0.1
 
 
@@ -65,8 +65,8 @@ def test_a_convolution_of_one_place_is_a_linear_layer() -> None:
     for name, tensor in convolution.state_dict().items():
         tensor.copy_(linear.state_dict()[name].reshape(tensor.shape))
     assert convolution.enter.weight.shape == (16, 16, 1, 1)
-    x, tokens = drawn(2, 16, 3, 5), drawn(2, 4, 6, seed=1)
-    assert (convolution(x, tokens) - linear(x, tokens)).abs().max() < 1e-5
+    x, context = drawn(2, 16, 3, 5), drawn(2, 4, 6, seed=1)
+    assert (convolution(x, context) - linear(x, context)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("projection", ["linear", "convolution"])

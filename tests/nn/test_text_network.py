@@ -18,8 +18,8 @@ IDS = torch.tensor([[1, 5, 3, 2], [1, 2, 0, 0]])
 MASK = torch.tensor([[True] * 4, [True, True, False, False]])
 
 
-def network(vector: int = 8, tokens: int = 8) -> UNet:
-    return UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, attention=(1,), vector=vector, tokens=tokens)
+def network(vector: int = 8, context: int = 8) -> UNet:
+    return UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, attention=(1,), vector=vector, context=context)
 
 
 def written_out(text: TextTransformer, ids: Tensor) -> Tensor:
@@ -56,41 +56,41 @@ def test_the_network_is_told_vectors_and_their_mean() -> None:
     with torch.no_grad():
         states = both.text(IDS, MASK)
         mean = torch.stack([states[0].mean(0), states[1, :2].mean(0)])
-        wanted = both.network(x, time, vector=mean, tokens=states, mask=MASK)
-        assert (both(x, time, tokens=IDS[..., None], mask=MASK) - wanted).abs().max() < 1e-6
-        other = both(x, time, tokens=(IDS[..., None] + 1) % 7, mask=MASK)
+        wanted = both.network(x, time, vector=mean, context=states, mask=MASK)
+        assert (both(x, time, context=IDS[..., None], mask=MASK) - wanted).abs().max() < 1e-6
+        other = both(x, time, context=(IDS[..., None] + 1) % 7, mask=MASK)
         assert (other - wanted).abs().max() > 1e-3
 
 
 def test_both_are_trained() -> None:
     both = stirred(WithText(network(vector=0), TextTransformer(7, 8, 1, 2, 5)))
-    both(torch.randn(2, 1, 8, 8), torch.tensor([0.1, 0.9]), tokens=IDS[..., None], mask=MASK).square().sum().backward()
+    both(torch.randn(2, 1, 8, 8), torch.tensor([0.1, 0.9]), context=IDS[..., None], mask=MASK).square().sum().backward()
     for name, parameter in both.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
 def test_around_it_is_the_network_with_a_door_for_numbers() -> None:
     both = WithText(network(vector=0), TextTransformer(7, 8, 1, 2, 5))
-    assert (both.in_channels, both.out_channels, both.vector, both.tokens, both.image) == (1, 1, 0, 1, 0)
+    assert (both.in_channels, both.out_channels, both.vector, both.context, both.concat) == (1, 1, 0, 1, 0)
     both.check_size(8, 6)
     with pytest.raises(ShapeError, match="the nearest that fits"):
         both.check_size(0, 8)
 
 
-@pytest.mark.parametrize(("vector", "tokens"), [(0, 0), (0, 6), (6, 8)])
-def test_a_network_of_another_width_is_refused(vector: int, tokens: int) -> None:
-    with pytest.raises(InputError, match=f"tokens should be 8, .* not {tokens} and {vector}"):
-        WithText(network(vector, tokens), TextTransformer(7, 8, 1, 2, 5))
+@pytest.mark.parametrize(("vector", "context"), [(0, 0), (0, 6), (6, 8)])
+def test_a_network_of_another_width_is_refused(vector: int, context: int) -> None:
+    with pytest.raises(InputError, match=f"context should be 8, .* not {context} and {vector}"):
+        WithText(network(vector, context), TextTransformer(7, 8, 1, 2, 5))
 
 
 def test_what_it_cannot_read_is_refused() -> None:
     both, x, time = WithText(network(), TextTransformer(7, 8, 1, 2, 3)), torch.zeros(2, 1, 8, 8), torch.zeros(2)
-    with pytest.raises(InputError, match="told whole numbers through `tokens`"):
+    with pytest.raises(InputError, match="told whole numbers through `context`"):
         both(x, time)
-    with pytest.raises(InputError, match="told whole numbers through `tokens`"):
-        both(x, time, tokens=torch.zeros(2, 4, 8), mask=MASK)
+    with pytest.raises(InputError, match="told whole numbers through `context`"):
+        both(x, time, context=torch.zeros(2, 4, 8), mask=MASK)
     with pytest.raises(ShapeError, match="reads 3 tokens, and was given 4"):
-        both(x, time, tokens=IDS[..., None], mask=MASK)
+        both(x, time, context=IDS[..., None], mask=MASK)
 
 
 @pytest.mark.parametrize("wrong", [{"vocabulary": 0}, {"heads": 3}, {"length": 0}, {"layers": 65}])

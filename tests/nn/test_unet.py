@@ -11,7 +11,7 @@ from sfumato.errors import InputError, ShapeError
 from sfumato.nn.unet import Stage, UNet
 
 SMALL: dict[str, Any] = {"width": 40, "multipliers": (1, 2), "blocks": 1, "attention": (1,)}
-DOORS: dict[str, Any] = {"vector": 3, "tokens": 5, "image": 2}
+DOORS: dict[str, Any] = {"vector": 3, "context": 5, "concat": 2}
 KINDS: dict[str, dict[str, Any]] = {
     "ddpm": {},
     "adm": {"scale_shift": True, "resample": "residual", "head_width": 8},
@@ -50,7 +50,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 def told(b: int = 2, k: int = 4) -> dict[str, Tensor]:
     """Something through every door; the last two tokens are masked."""
     mask = torch.arange(k).expand(b, k) < k - 2
-    return {"vector": drawn(b, 3, seed=1), "tokens": drawn(b, k, 5, seed=2), "mask": mask, "image": drawn(b, 2, 8, 8)}
+    return {"vector": drawn(b, 3, seed=1), "context": drawn(b, k, 5, seed=2), "mask": mask, "concat": drawn(b, 2, 8, 8)}
 
 
 def gap(one: Tensor, other: Tensor) -> float:
@@ -146,7 +146,7 @@ def test_a_network_that_cannot_be_built_says_why(arguments: dict[str, Any], said
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"vector": -1}, {"tokens": -1}, {"image": -3}, {"head_width": -8}],
+    [{"vector": -1}, {"context": -1}, {"concat": -3}, {"head_width": -8}],
 )
 def test_every_argument_that_cannot_be_is_an_input_error(arguments: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(arguments))):

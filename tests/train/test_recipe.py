@@ -229,7 +229,7 @@ def test_one_setting_alone_is_taken_as_a_list_of_it() -> None:
 BEYOND = [
     "network.dropout=2",
     "network.dropout=-0.5",
-    "network.tokens=-3",
+    "network.context=-3",
     "network.head_width=-4",
     "optimizer.betas=[1.0, 0.9]",
     "optimizer.betas=[0.9, 1.0]",

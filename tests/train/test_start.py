@@ -9,9 +9,9 @@ from sfumato.nn.unet import UNet
 from sfumato.train.start import begin_with
 
 
-def unet(seed: int, width: int = 8, vector: int = 0, image: int = 0) -> UNet:
+def unet(seed: int, width: int = 8, vector: int = 0, concat: int = 0) -> UNet:
     torch.manual_seed(seed)
-    return UNet(2, 2, width=width, multipliers=(1,), blocks=1, attention=(), vector=vector, image=image)
+    return UNet(2, 2, width=width, multipliers=(1,), blocks=1, attention=(), vector=vector, concat=concat)
 
 
 def test_every_weight_is_taken_from_one_of_the_same_shape() -> None:
@@ -25,7 +25,7 @@ def test_every_weight_is_taken_from_one_of_the_same_shape() -> None:
 
 def test_what_does_not_fit_stays_and_is_counted() -> None:
     """A network around which a layout draws has a wider way in, and a way in for the vector."""
-    bare, wrapped = unet(0), WithLayout(unet(1, vector=3, image=2), Layout(3, 2, 4, width=8))
+    bare, wrapped = unet(0), WithLayout(unet(1, vector=3, concat=2), Layout(3, 2, 4, width=8))
     before = {name: value.clone() for name, value in wrapped.state_dict().items()}
     line = begin_with(wrapped, bare.state_dict(), "bare", "train.init_from")
     after, own = wrapped.state_dict(), bare.state_dict()

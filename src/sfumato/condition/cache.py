@@ -86,7 +86,7 @@ def captions_size(conditioner: Text, captions: Iterable[Prompt]) -> int:
     some = texts[:: -(-len(texts) // TAKEN_APART)]
     tokens = sum(len(conditioner.encoder.tokenizer.ids(text, conditioner.length)) for text in some) / len(some)
     widths = conditioner.doors
-    return round(len(texts) * (4 * widths["vector"] + 2 * tokens * widths["tokens"] + 8))
+    return round(len(texts) * (4 * widths["vector"] + 2 * tokens * widths["context"] + 8))
 
 
 def _texts(conditioner: Text, captions: Iterable[Prompt]) -> list[str]:
@@ -100,7 +100,7 @@ def _encoded(conditioner: Text, texts: Sequence[str], progress: Callable[[int, i
     lengths = torch.tensor([len(tokenizer.ids(text, conditioner.length)) for text in texts])
     ends = lengths.cumsum(0)
     vectors = torch.empty(len(texts), conditioner.doors["vector"], dtype=torch.float32)
-    tokens = torch.empty(int(ends[-1]), conditioner.doors["tokens"], dtype=torch.float16)
+    tokens = torch.empty(int(ends[-1]), conditioner.doors["context"], dtype=torch.float16)
     order: list[int] = lengths.argsort(stable=True).tolist()
     for first in range(0, len(texts), BATCH):
         places = order[first : first + BATCH]
@@ -117,9 +117,9 @@ def _encoded(conditioner: Text, texts: Sequence[str], progress: Callable[[int, i
 
 def _rows(told: Condition) -> list[tuple[Tensor, Tensor]]:
     """The vector of each text, and those of its tokens without what was padded; on the CPU."""
-    assert told.vector is not None and told.tokens is not None and told.mask is not None
+    assert told.vector is not None and told.context is not None and told.mask is not None
     lengths = told.mask.sum(1).tolist()
-    rows = zip(told.vector.cpu(), told.tokens.cpu(), lengths, strict=True)
+    rows = zip(told.vector.cpu(), told.context.cpu(), lengths, strict=True)
     return [(vector, tokens[:length]) for vector, tokens, length in rows]
 
 

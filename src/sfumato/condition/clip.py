@@ -36,7 +36,7 @@ class ClipText:
     `condition/clip_file.py`). `ClipText.open` fills in the rest:
 
     - `sd` (Stable Diffusion 1 and 2, arXiv:2112.10752, section 3.3): the last states [b, 77, width] of one encoder;
-    - `sdxl` (arXiv:2307.01952, sections 2.1 and 2.2): through `tokens` the states of two encoders before their last
+    - `sdxl` (arXiv:2307.01952, sections 2.1 and 2.2): through `context` the states of two encoders before their last
       layer, side by side; through `vector` the second's vector of the whole text [b, pooled], then the height and width
       of the picture, its `crop` (top, left), and height and width again, in pixels, each as sinusoids of `waves`;
     - `sdxl-refiner`: the second encoder alone, and in place of the last two an aesthetic `score`.
@@ -122,9 +122,9 @@ class ClipText:
     @property
     def doors(self) -> dict[str, int]:
         if self.family == "sd":
-            return {"tokens": self.width}
+            return {"context": self.width}
         numbers = len(self._numbers(self.score))
-        return {"vector": self.pooled + numbers * self.waves, "tokens": self.width}
+        return {"vector": self.pooled + numbers * self.waves, "context": self.width}
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
         return self._told(prompts, self.score)
@@ -168,7 +168,7 @@ class ClipText:
             told = torch.tensor([prompt is not None for prompt in prompts], device=states.device)
             states, pooled = states * told[:, None, None], pooled * told[:, None]
         if self.family == "sd":
-            return Condition(tokens=states)
+            return Condition(context=states)
         numbers = torch.tensor(self._numbers(score), device=states.device, dtype=torch.float32)
         waves = sinusoidal(numbers, self.waves, cosine_first=True, frequency_shift=0.0).flatten()
         return Condition(torch.cat([pooled, waves.expand(len(rows), -1)], dim=1), states)

@@ -31,7 +31,7 @@ class TextEncoder(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def __call__(self, ids: Sequence[Sequence[int]]) -> Condition:
-        """Texts as the tokenizer gives them → vector [b, pooled], tokens [b, k, width] and mask [b, k], in float32.
+        """Texts as the tokenizer gives them → vector [b, pooled], context [b, k, width] and mask [b, k], in float32.
 
         k is the longest of the texts; where the mask is false, tokens are zero.
         """

@@ -64,16 +64,16 @@ class Pretrained:
         )
         longest = min(int(bound) for bound in bounds if bound)
         told = network([unread.tokenizer.ids("", longest)])
-        assert told.vector is not None and told.tokens is not None
+        assert told.vector is not None and told.context is not None
         hashes = [digest(unread._folder, names) for names in (WEIGHTS, TOKENIZER)]
-        found = cls(unread.name, told.tokens.shape[-1], told.vector.shape[-1], longest, *hashes)
+        found = cls(unread.name, told.context.shape[-1], told.vector.shape[-1], longest, *hashes)
         vars(found)["_network"] = network  # the weights need not be read twice
         return found
 
     def __call__(self, ids: Sequence[Sequence[int]]) -> Condition:
         told = self._network(ids)
-        assert told.vector is not None and told.tokens is not None
-        found, said = (told.tokens.shape[-1], told.vector.shape[-1]), (self.width, self.pooled)
+        assert told.vector is not None and told.context is not None
+        found, said = (told.context.shape[-1], told.vector.shape[-1]), (self.width, self.pooled)
         if found != said:
             raise FormatError(
                 f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {said[0]} and"

@@ -21,7 +21,7 @@ class Text:
     """A text in any words, as the vectors that `encoder` gives for it.
 
     The vector of the whole text, scaled to a mean square of 1, the size that networks expect, goes through the door
-    `vector`, those of its tokens, at most `length`, through `tokens`. The empty prompt is the encoding of "". A prompt
+    `vector`, those of its tokens, at most `length`, through `context`. The empty prompt is the encoding of "". A prompt
     is read as `read` gives it, and ends where `cut` begins.
     """
 
@@ -37,7 +37,7 @@ class Text:
 
     @property
     def doors(self) -> dict[str, int]:
-        return {"vector": self.encoder.pooled, "tokens": self.encoder.width}
+        return {"vector": self.encoder.pooled, "context": self.encoder.width}
 
     @torch_defaults()
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:

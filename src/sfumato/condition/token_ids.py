@@ -23,7 +23,7 @@ BYTES = 256
 
 @dataclass(frozen=True)
 class TokenIds:
-    """A text as the whole numbers of its pieces [b, k, 1] through the door `tokens`, for `WithText` to read.
+    """A text as the whole numbers of its pieces [b, k, 1] through the door `context`, for `WithText` to read.
 
     `tokenizer` is the text of a tokenizer.json that `fit_tokenizer` gave; at most `length` tokens are read. One of
     another make is a `FormatError`: its rules could take a text apart for ever.
@@ -39,7 +39,7 @@ class TokenIds:
 
     @property
     def doors(self) -> dict[str, int]:
-        return {"tokens": 1}
+        return {"context": 1}
 
     @property
     def vocabulary(self) -> int:
@@ -49,7 +49,7 @@ class TokenIds:
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
         rows = [self._tokenizer.ids(self.read(prompt), self.length) for prompt in prompts]
         ids, mask = padded([torch.tensor(row) for row in rows])
-        return Condition(tokens=ids[..., None], mask=mask)
+        return Condition(context=ids[..., None], mask=mask)
 
     def read(self, prompt: Prompt) -> str:
         """The prompt as it is taken apart: emoji by their names, single spaces."""

@@ -15,14 +15,14 @@ class Condition:
     """What a denoiser is told besides the noisy sample; each door may be shut (None).
 
     - `vector` [b, n]: one vector a sample (a class, a pooled text embedding);
-    - `tokens` [b, k, n]: a sequence to attend to (a caption), with `mask` [b, k], true where a token counts;
-    - `image` [b, c, h, w]: channels set beside the sample (a low-resolution picture, a masked picture and its mask).
+    - `context` [b, k, n]: a sequence to attend to (a caption), with `mask` [b, k], true where a token counts;
+    - `concat` [b, c, h, w]: channels set beside the sample (a low-resolution picture, a masked picture and its mask).
     """
 
     vector: Tensor | None = None
-    tokens: Tensor | None = None
+    context: Tensor | None = None
     mask: Tensor | None = None
-    image: Tensor | None = None
+    concat: Tensor | None = None
 
     def open_doors(self) -> dict[str, Tensor]:
         """What is given, by name."""
@@ -44,7 +44,7 @@ class Condition:
     def cat(conditions: "Sequence[Condition]") -> "Condition":
         """The conditions of several batches as those of one; the same doors must be open in each. Shorter sequences of
         tokens are filled up with some that the mask leaves out."""
-        longest = max(0 if one.tokens is None else one.tokens.shape[1] for one in conditions)
+        longest = max(0 if one.context is None else one.context.shape[1] for one in conditions)
         parts = [condition._filled(longest).open_doors() for condition in conditions]
         if any(part.keys() != parts[0].keys() for part in parts):
             raise InputError(f"conditions with different doors cannot be joined: {[sorted(part) for part in parts]}")
@@ -52,8 +52,8 @@ class Condition:
 
     def _filled(self, longest: int) -> "Condition":
         """The condition with `longest` tokens, if that is more than there are; then there must be a mask."""
-        if self.tokens is None or (lack := longest - self.tokens.shape[1]) == 0:
+        if self.context is None or (lack := longest - self.context.shape[1]) == 0:
             return self
         if self.mask is None:
             raise InputError("conditions with sequences of different lengths can only be joined if they have masks")
-        return replace(self, tokens=pad(self.tokens, (0, 0, 0, lack)), mask=pad(self.mask, (0, lack)))
+        return replace(self, context=pad(self.context, (0, 0, 0, lack)), mask=pad(self.mask, (0, lack)))

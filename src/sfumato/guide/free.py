@@ -96,9 +96,9 @@ def _check_alike(asked: Condition, null: Condition) -> None:
         )
     for door, value in doors.items():
         # sequences with a mask may be of different lengths: joining fills the shorter up
-        first = 2 if "mask" in doors and door in ("tokens", "mask") else 1
+        first = 2 if "mask" in doors and door in ("context", "mask") else 1
         if value.shape[first:] != empty[door].shape[first:]:
             raise ShapeError(
                 f"through the door {door} the condition has {list(value.shape[1:])} a sample and null"
-                f" {list(empty[door].shape[1:])}: make both of one size (pad tokens, and mask what is padded)"
+                f" {list(empty[door].shape[1:])}: make both of one size (pad the context, and mask what is padded)"
             )

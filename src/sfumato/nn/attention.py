@@ -1,4 +1,4 @@
-"""Attention over the places of a picture, to itself or to tokens."""
+"""Attention over the places of a picture, to itself or to a context."""
 
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -10,24 +10,24 @@ class Attention(nn.Module):
     """Attention added to what came in: [b, c, h, w] → [b, c, h, w].
 
     `softmax(q·kᵀ/√width)·v` over the h·w places (arXiv:1706.03762, eq. 1). Queries come from the picture; keys and
-    values from the picture too or, given `tokens`, from a sequence [b, k, tokens]; true in `mask` [b, k] counts. The
+    values from the picture too or, given `context`, from a sequence [b, k, context]; true in `mask` [b, k] counts. The
     picture is normalised in `groups`, as `norm` has them; 0 leaves it as it is.
     """
 
     def __init__(
-        self, channels: int, heads: int, tokens: int = 0, eps: float = 1e-5, groups: int | None = None
+        self, channels: int, heads: int, context: int = 0, eps: float = 1e-5, groups: int | None = None
     ) -> None:
         super().__init__()
         self.heads = heads
         self.norm = nn.Identity() if groups == 0 else norm(channels, eps, groups)
         self.query = nn.Linear(channels, channels)
-        self.key_value = nn.Linear(tokens or channels, 2 * channels)
+        self.key_value = nn.Linear(context or channels, 2 * channels)
         self.out = zero(nn.Linear(channels, channels))
 
-    def forward(self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         b, c, h, w = x.shape
         places = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
-        k, v = self.key_value(places if tokens is None else tokens).chunk(2, dim=-1)
+        k, v = self.key_value(places if context is None else context).chunk(2, dim=-1)
         out = self.out(mixed(self.query(places), k, v, self.heads, mask))
         return x + out.reshape(b, h, w, c).permute(0, 3, 1, 2)
 

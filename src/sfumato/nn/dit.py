@@ -32,8 +32,8 @@ class DiT(nn.Module):
     Positions are fixed, so any size that the patch divides will do; a size never trained on is told apart less well.
     DiT-S is the default; B is width 768, L width 1024 and depth 24, XL width 1152, depth 28 and head_width 72.
 
-    The doors are those of `UNet`, each 0 when shut: `vector` joins the time embedding, `tokens` are attended to in
-    every block, `image` channels are set beside the input; all give the width that they expect.
+    The doors are those of `UNet`, each 0 when shut: `vector` joins the time embedding, `context` is attended to in
+    every block, `concat` channels are set beside the input; all give the width that they expect.
 
     The rest are how DiT was published (`modulation="block"`, `qk_norm=False`, `null=True`, a `base_size`):
 
@@ -59,8 +59,8 @@ class DiT(nn.Module):
         dropout: float = 0.0,
         time_scale: float = 1.0,
         vector: int = 0,
-        tokens: int = 0,
-        image: int = 0,
+        context: int = 0,
+        concat: int = 0,
         modulation: Literal["shared", "block"] = "shared",
         qk_norm: bool = True,
         null: bool = False,
@@ -71,7 +71,7 @@ class DiT(nn.Module):
         super().__init__()
         self.in_channels, self.out_channels, self.width, self.depth = in_channels, out_channels, width, depth
         self.head_width, self.patch, self.mlp, self.dropout = head_width, patch, mlp, dropout
-        self.time_scale, self.vector, self.tokens, self.image = time_scale, vector, tokens, image
+        self.time_scale, self.vector, self.context, self.concat = time_scale, vector, context, concat
         self.modulation, self.qk_norm, self.null, self.base_size, self.mlp_eps = (
             modulation,
             qk_norm,
@@ -86,10 +86,10 @@ class DiT(nn.Module):
         self.project = nn.Linear(vector + null, width, bias=False) if vector else None
         shared = modulation == "shared"
         self.modulate = zero(nn.Linear(width, 6 * width)) if shared else None
-        self.enter = nn.Linear((in_channels + image) * patch**2, width)
+        self.enter = nn.Linear((in_channels + concat) * patch**2, width)
         heads, hidden = width // head_width, int(mlp * width)
         self.blocks = nn.ModuleList(
-            Block(width, heads, hidden, dropout, tokens, shared, qk_norm, mlp_eps) for _ in range(depth)
+            Block(width, heads, hidden, dropout, context, shared, qk_norm, mlp_eps) for _ in range(depth)
         )
         self.norm = plain_norm(width)
         self.modulate_last = zero(nn.Linear(width, 2 * width))
@@ -101,23 +101,23 @@ class DiT(nn.Module):
         time: Tensor,
         *,
         vector: Tensor | None = None,
-        tokens: Tensor | None = None,
+        context: Tensor | None = None,
         mask: Tensor | None = None,
-        image: Tensor | None = None,
+        concat: Tensor | None = None,
     ) -> Tensor:
         """x [b, in_channels, h, w], time [b]; the doors as `Condition` has them. An open door needs its tensor."""
         self.check_size(*x.shape[-2:])
-        check_doors((self.vector, self.tokens, self.image), vector, tokens, image)
+        check_doors((self.vector, self.context, self.concat), vector, context, concat)
         embedding = self.time(time)
         if self.project is not None and vector is not None:
             if self.null:
                 vector = torch.cat([vector, 1 - vector.sum(-1, keepdim=True)], dim=-1)
             embedding = embedding + self.project(vector.to(embedding.dtype))
         embedding = silu(embedding)[:, None]  # [b, 1, width]
-        if image is not None:
-            x = torch.cat([x, image.to(x.dtype)], dim=1)
-        if tokens is not None:
-            tokens = tokens.to(x.dtype)
+        if concat is not None:
+            x = torch.cat([x, concat.to(x.dtype)], dim=1)
+        if context is not None:
+            context = context.to(x.dtype)
 
         squares = pixel_unshuffle(x, self.patch)  # [b, c·patch², h', w']
         h, w = squares.shape[-2:]
@@ -125,7 +125,7 @@ class DiT(nn.Module):
         places = places + positions(h, w, self.width, x.device, self.base_size).to(places.dtype)
         told = embedding if self.modulate is None else six(self.modulate(embedding))
         for block in self.blocks:
-            places = block(places, told, tokens, mask)
+            places = block(places, told, context, mask)
         shift, scale = self.modulate_last(embedding).chunk(2, dim=-1)
         out = self.leave(modulated(self.norm(places), shift, scale))
         return pixel_shuffle(out.transpose(1, 2).unflatten(2, (h, w)), self.patch)
@@ -148,7 +148,7 @@ class DiT(nn.Module):
         for name, most in LARGEST.items():
             if not 1 <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {getattr(self, name):,}")
-        for name in ("vector", "tokens", "image"):
+        for name in ("vector", "context", "concat"):
             if not 0 <= getattr(self, name) <= 2**20:
                 raise InputError(f"{name} must be from 0 to {2**20:,}, not {getattr(self, name):,}")
         if self.width % self.head_width:
@@ -173,11 +173,11 @@ class DiT(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, attention to tokens if there are any, and a perceptron, each added to what came in:
+    """Self-attention, attention to a context if there is one, and a perceptron, each added to what came in:
     [b, n, width] → [b, n, width].
 
-    `x + gate·f((1 + scale)·norm(x) + shift)` (DiT, section 3.2), and for tokens `x + f(norm(x))` (PixArt-α, figure 4).
-    Gates, and the last layer of attention to tokens, start at zero: the block starts as no change at all.
+    `x + gate·f((1 + scale)·norm(x) + shift)` (DiT, section 3.2), for the context `x + f(norm(x))` (PixArt-α, figure 4).
+    Gates, and the last layer of attention to the context, start at zero: the block starts as no change at all.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Block(nn.Module):
         heads: int,
         hidden: int,
         dropout: float,
-        tokens: int,
+        context: int,
         shared: bool = True,
         qk_norm: bool = True,
         mlp_eps: float = 1e-6,
@@ -196,13 +196,13 @@ class Block(nn.Module):
         self.modulate = None if shared else nn.Linear(width, 6 * width)
         self.norm1, self.norm2 = plain_norm(width), plain_norm(width, mlp_eps)
         self.to_self = SequenceAttention(width, heads, qk_norm=qk_norm)
-        self.norm_tokens = nn.LayerNorm(width, eps=1e-6) if tokens else None
-        self.to_tokens = SequenceAttention(width, heads, tokens, qk_norm) if tokens else None
+        self.norm_tokens = nn.LayerNorm(width, eps=1e-6) if context else None
+        self.to_tokens = SequenceAttention(width, heads, context, qk_norm) if context else None
         self.widen, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.dropout = Dropout(dropout)
         self._start()
 
-    def forward(self, x: Tensor, told: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, told: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
         """`told` [b, 6, width]: shift, scale and gate of self-attention, then of the perceptron, before the table; or,
         for a block with a layer of its own, what that takes, [b, 1, width]."""
         if self.modulate is not None:
@@ -212,7 +212,7 @@ class Block(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = told.chunk(6, dim=1)  # each [b, 1, width]
         x = torch.addcmul(x, gate1, self.to_self(modulated(self.norm1(x), shift1, scale1)))
         if self.norm_tokens is not None and self.to_tokens is not None:
-            x = x + self.to_tokens(self.norm_tokens(x), tokens, mask)
+            x = x + self.to_tokens(self.norm_tokens(x), context, mask)
         hidden = gelu(self.widen(modulated(self.norm2(x), shift2, scale2)), approximate="tanh")
         return torch.addcmul(x, gate2, self.narrow(self.dropout(hidden)))
 
@@ -228,23 +228,23 @@ class Block(nn.Module):
 
 
 class SequenceAttention(nn.Module):
-    """Attention of a sequence [b, n, width] to itself or, given `tokens` [b, k, tokens], to those: [b, n, width].
+    """Attention of a sequence [b, n, width] to itself or, given `context` [b, k, context], to that: [b, n, width].
 
     `softmax((g·q̂)·k̂ᵀ/√d)·v` in heads of d channels (arXiv:1706.03762, eq. 1), `q̂ = q/√mean(q²)` over a head's channels
     and k̂ likewise (arXiv:2403.03206, section 5.3.2). The gain g is learned; a second one, of the keys, could only be
     multiplied with it. Without `qk_norm`, q and k are taken as they are. True in `mask` [b, k] counts.
     """
 
-    def __init__(self, width: int, heads: int, tokens: int = 0, qk_norm: bool = True) -> None:
+    def __init__(self, width: int, heads: int, context: int = 0, qk_norm: bool = True) -> None:
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(tokens or width, 2 * width)
+        self.key_value = nn.Linear(context or width, 2 * width)
         self.gain = nn.Parameter(torch.ones(width // heads)) if qk_norm else None
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        k, v = (self._split(part) for part in self.key_value(x if tokens is None else tokens).chunk(2, dim=-1))
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        k, v = (self._split(part) for part in self.key_value(x if context is None else context).chunk(2, dim=-1))
         q = self._split(self.query(x))
         if self.gain is not None:
             q, k = self.gain * unit(q), unit(k)

@@ -6,12 +6,12 @@ from sfumato.errors import InputError
 
 
 def check_doors(
-    built: tuple[int, int, int], vector: Tensor | None, tokens: Tensor | None, image: Tensor | None
+    built: tuple[int, int, int], vector: Tensor | None, context: Tensor | None, concat: Tensor | None
 ) -> None:
-    """Raise an `InputError` unless what is told is as wide as the network was `built` for: vector [b, built[0]], tokens
-    [b, k, built[1]], image [b, built[2], h, w]; a door of width 0 is shut, and must be given nothing."""
+    """Raise an `InputError` unless what is told is as wide as the network was `built` for: vector [b, built[0]],
+    context [b, k, built[1]], concat [b, built[2], h, w]; a door of width 0 is shut, and must be given nothing."""
     for door, expected, axis, given in zip(
-        ("vector", "tokens", "image"), built, (-1, -1, 1), (vector, tokens, image), strict=True
+        ("vector", "context", "concat"), built, (-1, -1, 1), (vector, context, concat), strict=True
     ):
         got = 0 if given is None else given.shape[axis]
         if expected != got:

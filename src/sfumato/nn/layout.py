@@ -51,11 +51,11 @@ class Layout(nn.Module):
 class WithLayout(nn.Module):
     """`network`, shown what `layout` draws of its `vector`: both are trained as one.
 
-    `F(x, t, [image, m], c) + g(t)·m`, with m the map of the vector and g its gate: the map is set beside what the
-    network is shown through its door `image`, and added to what it gives. At pure noise the best answer is the mean of
+    `F(x, t, [concat, m], c) + g(t)·m`, with m the map of the vector and g its gate: the map is set beside what the
+    network is shown through its door `concat`, and added to what it gives. At pure noise the best answer is the mean of
     all pictures that the condition allows, a function of the condition alone; dense layers learn it from a few
     thousand pictures, where convolutions, which do not know where they are, need many times that. The network is left
-    with the rest. To all around it, it is the network with a door `image` narrower by the layout's channels.
+    with the rest. To all around it, it is the network with a door `concat` narrower by the layout's channels.
     """
 
     def __init__(self, network: nn.Module, layout: Layout) -> None:
@@ -65,27 +65,27 @@ class WithLayout(nn.Module):
         for name, expected in (("vector", layout.vector), ("out_channels", layout.channels)):
             if (found := getattr(inner, name, 0)) != expected:
                 raise InputError(f"the network's {name} should be {expected}, as the layout has it, not {found}")
-        if getattr(inner, "image", 0) < layout.channels:
+        if getattr(inner, "concat", 0) < layout.channels:
             raise InputError(
-                f"the network's image should be {layout.channels} or more, the layout's channels, not"
-                f" {getattr(inner, 'image', 0)}"
+                f"the network's concat should be {layout.channels} or more, the layout's channels, not"
+                f" {getattr(inner, 'concat', 0)}"
             )
         self.in_channels: int = inner.in_channels
         self.out_channels: int = inner.out_channels
         self.vector: int = inner.vector
-        self.tokens: int = inner.tokens
-        self.image: int = inner.image - layout.channels
+        self.context: int = inner.context
+        self.concat: int = inner.concat - layout.channels
 
     def forward(
-        self, x: Tensor, time: Tensor, *, vector: Tensor | None = None, image: Tensor | None = None, **told: Any
+        self, x: Tensor, time: Tensor, *, vector: Tensor | None = None, concat: Tensor | None = None, **told: Any
     ) -> Tensor:
         """x [b, in_channels, h, w], time [b]; the doors as the network has them."""
         if vector is None or vector.shape[-1] != self.vector:
             got = "nothing" if vector is None else f"{vector.shape[-1]}"
             raise InputError(f"this network is told {self.vector} numbers through `vector`, and was told {got}")
         drawn, gate = self.layout(vector, time, *x.shape[-2:])
-        shown = drawn if image is None else torch.cat([image.to(drawn.dtype), drawn], dim=1)
-        return self.network(x, time, vector=vector, image=shown, **told) + gate * drawn
+        shown = drawn if concat is None else torch.cat([concat.to(drawn.dtype), drawn], dim=1)
+        return self.network(x, time, vector=vector, concat=shown, **told) + gate * drawn
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `ShapeError` unless the network takes samples of this size."""

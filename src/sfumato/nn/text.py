@@ -86,46 +86,46 @@ class TextBlock(nn.Module):
 class WithText(nn.Module):
     """`network`, told texts that `text` reads: both are trained as one.
 
-    Through the door `tokens` come whole numbers [b, k, 1] with their mask, as the conditioner of token ids gives them.
-    The network is told their vectors through its own door `tokens` and, if it has one, their mean through `vector`.
-    To all around it, it is the network with a door `tokens` of width 1.
+    Through the door `context` come whole numbers [b, k, 1] with their mask, as the conditioner of token ids gives them.
+    The network is told their vectors through its own door `context` and, if it has one, their mean through `vector`.
+    To all around it, it is the network with a door `context` of width 1.
     """
 
-    vector, tokens = 0, 1
+    vector, context = 0, 1
 
     def __init__(self, network: nn.Module, text: TextTransformer) -> None:
         super().__init__()
         self.network, self.text = network, text
         inner: Any = network
-        tokens, vector = getattr(inner, "tokens", None), getattr(inner, "vector", None)
-        if tokens != text.width or vector not in (0, text.width):
+        context, vector = getattr(inner, "context", None), getattr(inner, "vector", None)
+        if context != text.width or vector not in (0, text.width):
             raise InputError(
-                f"the network's tokens should be {text.width}, the text encoder's width, and its vector that or 0, not"
-                f" {tokens} and {vector}"
+                f"the network's context should be {text.width}, the text encoder's width, and its vector that or 0, not"
+                f" {context} and {vector}"
             )
         self.in_channels: int = inner.in_channels
         self.out_channels: int = inner.out_channels
-        self.image: int = inner.image
+        self.concat: int = inner.concat
 
     def forward(
         self,
         x: Tensor,
         time: Tensor,
         *,
-        tokens: Tensor | None = None,
+        context: Tensor | None = None,
         mask: Tensor | None = None,
-        image: Tensor | None = None,
+        concat: Tensor | None = None,
     ) -> Tensor:
-        """x [b, in_channels, h, w], time [b], tokens [b, k, 1] and mask [b, k]; image as the network has it."""
-        if tokens is None or mask is None or tokens.shape[-1] != 1:
-            raise InputError("this network is told whole numbers through `tokens`, with their mask: use token ids")
-        states = self.text(tokens[..., 0].long(), mask)
-        told: dict[str, Tensor] = {"tokens": states, "mask": mask}
+        """x [b, in_channels, h, w], time [b], context [b, k, 1] and mask [b, k]; concat as the network has it."""
+        if context is None or mask is None or context.shape[-1] != 1:
+            raise InputError("this network is told whole numbers through `context`, with their mask: use token ids")
+        states = self.text(context[..., 0].long(), mask)
+        told: dict[str, Tensor] = {"context": states, "mask": mask}
         if self.network.vector:
             counts = mask[..., None].to(states)
             told["vector"] = (states * counts).sum(1) / counts.sum(1)
-        if image is not None:
-            told["image"] = image
+        if concat is not None:
+            told["concat"] = concat
         return self.network(x, time, **told)
 
     def check_size(self, height: int, width: int) -> None:

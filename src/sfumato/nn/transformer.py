@@ -27,7 +27,7 @@ class SpatialTransformer(nn.Module):
         channels: int,
         heads: int,
         depth: int = 1,
-        tokens: int = 0,
+        context: int = 0,
         groups: int | None = None,
         projection: Projection = "linear",
     ) -> None:
@@ -35,59 +35,59 @@ class SpatialTransformer(nn.Module):
         self.linear = projection == "linear"
         self.norm = norm(channels, EPS, groups)
         self.enter = nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1)
-        self.blocks = nn.ModuleList(TransformerBlock(channels, heads, tokens) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(channels, heads, context) for _ in range(depth))
         self.leave = zero(nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1))
 
-    def forward(self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """x [b, c, h, w]; tokens [b, k, tokens], of which those true in `mask` [b, k] count."""
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """x [b, c, h, w]; context [b, k, context], of which those true in `mask` [b, k] count."""
         size = x.shape[-2:]
         h = self.norm(x)
         places = self.enter(flat(h)) if self.linear else flat(self.enter(h))
         for block in self.blocks:
-            places = block(places, tokens, mask)
+            places = block(places, context, mask)
         return x + (unflat(self.leave(places), *size) if self.linear else self.leave(unflat(places, *size)))
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention, attention to tokens if there are any, and a gated perceptron, each `x + f(norm(x))`:
+    """Self-attention, attention to a context if there is one, and a gated perceptron, each `x + f(norm(x))`:
     [b, n, c] → [b, n, c].
 
     The perceptron is GEGLU, `W·(u ⊙ gelu(g))`, where u and g are 4·c numbers each, linear in the input
     (arXiv:2002.05202, eq. 6).
     """
 
-    def __init__(self, channels: int, heads: int, tokens: int = 0) -> None:
+    def __init__(self, channels: int, heads: int, context: int = 0) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.to_self = HeadedAttention(channels, heads)
-        self.norm_tokens = nn.LayerNorm(channels) if tokens else None
-        self.to_tokens = HeadedAttention(channels, heads, tokens) if tokens else None
+        self.norm_tokens = nn.LayerNorm(channels) if context else None
+        self.to_tokens = HeadedAttention(channels, heads, context) if context else None
         self.widen, self.narrow = nn.Linear(channels, 8 * channels), nn.Linear(4 * channels, channels)
 
-    def forward(self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         x = x + self.to_self(self.norm1(x))
         if self.norm_tokens is not None and self.to_tokens is not None:
-            x = x + self.to_tokens(self.norm_tokens(x), tokens, mask)
+            x = x + self.to_tokens(self.norm_tokens(x), context, mask)
         hidden, gate = self.widen(self.norm2(x)).chunk(2, dim=-1)
         return x + self.narrow(hidden * gelu(gate))
 
 
 class HeadedAttention(nn.Module):
-    """Attention of a sequence [b, n, c] to itself or, given `tokens`, to a sequence [b, k, tokens]: [b, n, c].
+    """Attention of a sequence [b, n, c] to itself or, given `context`, to a sequence [b, k, context]: [b, n, c].
 
     `out(softmax(q·kᵀ/√d)·v)` in heads of d = c/heads channels (arXiv:1706.03762, eq. 1); queries, keys and values have
     no offset. True in `mask` [b, k] counts.
     """
 
-    def __init__(self, channels: int, heads: int, tokens: int = 0) -> None:
+    def __init__(self, channels: int, heads: int, context: int = 0) -> None:
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(channels, channels, bias=False)
-        self.key_value = nn.Linear(tokens or channels, 2 * channels, bias=False)
+        self.key_value = nn.Linear(context or channels, 2 * channels, bias=False)
         self.out = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, tokens: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        k, v = self.key_value(x if tokens is None else tokens).chunk(2, dim=-1)
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        k, v = self.key_value(x if context is None else context).chunk(2, dim=-1)
         return self.out(mixed(self.query(x), k, v, self.heads, mask))
 
 

@@ -33,7 +33,7 @@ class UNet(nn.Module):
 
     DDPM is the default. ADM is `scale_shift=True, resample="residual", head_width=64, cosine_first=True,
     frequency_shift=0`. Stable Diffusion 1 is `width=320, multipliers=(1, 2, 4, 4), attention=(0, 1, 2), heads=(8,)*4,
-    depth=(1,)*4, projection="convolution", tokens=768, cosine_first=True, frequency_shift=0`, with 4 channels in and
+    depth=(1,)*4, projection="convolution", context=768, cosine_first=True, frequency_shift=0`, with 4 channels in and
     out.
 
     The first convolution gives `stem` channels, and time is written in as many sinusoids; None means `width`. Norms are
@@ -41,7 +41,8 @@ class UNet(nn.Module):
     resampling is plain; `cosine_first` and `frequency_shift` are those of `sinusoidal`.
 
     The four doors, each 0 when shut: `vector` joins the time embedding, by a linear layer or, with `vector_mlp`, by a
-    perceptron (SDXL, arXiv:2307.01952, section 2.2), `tokens` are attended to wherever there is self-attention, `image`
+    perceptron (SDXL, arXiv:2307.01952, section 2.2), `context` is attended to wherever there is self-attention,
+    `concat`
     channels are set beside the input, after its own; all give the width that they expect.
     """
 
@@ -60,8 +61,8 @@ class UNet(nn.Module):
         patch: int = 1,
         time_scale: float = 1.0,
         vector: int = 0,
-        tokens: int = 0,
-        image: int = 0,
+        context: int = 0,
+        concat: int = 0,
         stem: int | None = None,
         groups: int | None = None,
         eps: float = 1e-5,
@@ -79,7 +80,7 @@ class UNet(nn.Module):
         self.width, self.multipliers = width, multipliers
         self.blocks, self.attention, self.head_width, self.dropout = blocks, attention, head_width, dropout
         self.scale_shift, self.resample, self.patch, self.time_scale = scale_shift, resample, patch, time_scale
-        self.vector, self.tokens, self.image = vector, tokens, image
+        self.vector, self.context, self.concat = vector, context, concat
         self.stem, self.groups, self.eps, self.heads, self.depth = stem, groups, eps, heads, depth
         self.projection: Projection = projection
         self.padding: Padding = padding
@@ -90,7 +91,7 @@ class UNet(nn.Module):
         c = stem or width
         self.time = TimeEmbedding(c, self._told, time_scale, cosine_first, frequency_shift)
         self.project = self._project() if vector else None
-        self.enter = nn.Conv2d((in_channels + image) * patch**2, c, 3, padding=1)
+        self.enter = nn.Conv2d((in_channels + concat) * patch**2, c, 3, padding=1)
 
         skips = [c]
         self.down = nn.ModuleList()
@@ -125,32 +126,32 @@ class UNet(nn.Module):
         time: Tensor,
         *,
         vector: Tensor | None = None,
-        tokens: Tensor | None = None,
+        context: Tensor | None = None,
         mask: Tensor | None = None,
-        image: Tensor | None = None,
+        concat: Tensor | None = None,
     ) -> Tensor:
         """x [b, in_channels, h, w], time [b]; the doors as `Condition` has them. An open door needs its tensor."""
         self.check_size(*x.shape[-2:])
-        check_doors((self.vector, self.tokens, self.image), vector, tokens, image)
+        check_doors((self.vector, self.context, self.concat), vector, context, concat)
         embedding = self.time(time)
         if self.project is not None and vector is not None:
             embedding = embedding + self.project(vector.to(embedding.dtype))
         embedding = nn.functional.silu(embedding)
-        if image is not None:
-            x = torch.cat([x, image.to(x.dtype)], dim=1)
-        if tokens is not None:
-            tokens = tokens.to(x.dtype)
+        if concat is not None:
+            x = torch.cat([x, concat.to(x.dtype)], dim=1)
+        if context is not None:
+            context = context.to(x.dtype)
 
         h = self.enter(pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
         skips = [h]
         for stage in self.down:
-            h = stage(h, embedding, tokens, mask)
+            h = stage(h, embedding, context, mask)
             skips.append(h)
         for stage in self.middle:
-            h = stage(h, embedding, tokens, mask)
+            h = stage(h, embedding, context, mask)
         for stage in self.up:
             if isinstance(stage, Stage):
-                h = stage(torch.cat([h, skips.pop()], dim=1), embedding, tokens, mask)
+                h = stage(torch.cat([h, skips.pop()], dim=1), embedding, context, mask)
             else:
                 h = stage(h, embedding, size=skips[-1].shape[-2:])
         return pixel_shuffle(self.leave(h), self.patch)
@@ -192,11 +193,11 @@ class UNet(nn.Module):
             return Stage(residual)
         heads = self.head_count(level)
         if self.depth:
-            deep = SpatialTransformer(out, heads, self.depth[level], self.tokens, self.groups, self.projection)
+            deep = SpatialTransformer(out, heads, self.depth[level], self.context, self.groups, self.projection)
             return Stage(residual, transformer=deep)
         to_self = Attention(out, heads, eps=self.eps, groups=0 if bare else self.groups)
         return Stage(
-            residual, to_self, Attention(out, heads, self.tokens, self.eps, self.groups) if self.tokens else None
+            residual, to_self, Attention(out, heads, self.context, self.eps, self.groups) if self.context else None
         )
 
     def _resize(self, channels: int, way: Literal["down", "up"]) -> "Resize":
@@ -215,7 +216,7 @@ class UNet(nn.Module):
             value = getattr(self, name)
             if not 1 <= value <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}")
-        for name in ("vector", "tokens", "image"):
+        for name in ("vector", "context", "concat"):
             if not 0 <= getattr(self, name) <= 2**20:
                 raise InputError(f"{name} must be from 0 to {2**20:,}, not {getattr(self, name):,}")
         if self.head_width is not None and self.head_width < 1:
@@ -277,7 +278,7 @@ class UNet(nn.Module):
 
 
 class Stage(nn.Module):
-    """A residual block and what attention follows it: to itself and to tokens, or a spatial transformer."""
+    """A residual block and what attention follows it: to itself and to a context, or a spatial transformer."""
 
     def __init__(
         self,
@@ -289,13 +290,13 @@ class Stage(nn.Module):
         super().__init__()
         self.residual, self.to_self, self.to_tokens, self.transformer = residual, to_self, to_tokens, transformer
 
-    def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
         x = self.residual(x, embedding)
         if self.to_self is not None:
             x = self.to_self(x)
         if self.to_tokens is not None:
-            x = self.to_tokens(x, tokens, mask)
-        return x if self.transformer is None else self.transformer(x, tokens, mask)
+            x = self.to_tokens(x, context, mask)
+        return x if self.transformer is None else self.transformer(x, context, mask)
 
 
 class Resize(nn.Module):
@@ -309,7 +310,7 @@ class Resize(nn.Module):
         self,
         x: Tensor,
         embedding: Tensor,
-        tokens: Tensor | None = None,
+        context: Tensor | None = None,
         mask: Tensor | None = None,
         size: tuple[int, int] | None = None,
     ) -> Tensor:

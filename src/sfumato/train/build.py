@@ -50,12 +50,12 @@ def _network(recipe: Recipe, codec: Codec, conditioner: Conditioner) -> nn.Modul
     """The network, and around it what draws a layout, if one is wanted, and what reads, if that is learned."""
     own = recipe.condition
     reads = isinstance(conditioner, TokenIds)
-    doors = {"vector": own.width, "tokens": own.width} if reads else conditioner.doors
+    doors = {"vector": own.width, "context": own.width} if reads else conditioner.doors
     channels = codec.channels * (2 if recipe.variance == "learned" else 1)
     laid_out = own.layout > 0 and "vector" in doors
     given = {"in_channels": codec.channels, "out_channels": channels, **doors}
     _not_said(recipe, given)
-    network = NETWORKS.load(recipe.network, **given, **({"image": channels} if laid_out else {}))
+    network = NETWORKS.load(recipe.network, **given, **({"concat": channels} if laid_out else {}))
     if laid_out:
         layout = Layout(doors["vector"], channels, own.layout, time_scale=network.time_scale)
         network = WithLayout(network, layout)

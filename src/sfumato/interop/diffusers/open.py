@@ -164,16 +164,16 @@ def _conditioner(checkpoint: Checkpoint, network: UNet | DiT) -> Conditioner:
 
 def _check_fit(checkpoint: Checkpoint, network: UNet | DiT, codec: Codec, conditioner: Conditioner) -> None:
     """Raise a `FormatError` unless the components are of one system."""
-    wanted = {"in_channels": codec.channels, "tokens": 0, "vector": 0} | conditioner.doors
+    wanted = {"in_channels": codec.channels, "context": 0, "vector": 0} | conditioner.doors
     for name, width in wanted.items():
         if (found := getattr(network, name)) != width:
             raise FormatError(
                 f"{checkpoint.where}: its network has {found} for {name}, and its other components {width}: they are"
                 " not of one checkpoint"
             )
-    if network.image not in (0, codec.channels + 1):
+    if network.concat not in (0, codec.channels + 1):
         raise FormatError(
-            f"{checkpoint.where}: its network sees {network.image} channels beside a sample, and known are a mask and"
+            f"{checkpoint.where}: its network sees {network.concat} channels beside a sample, and known are a mask and"
             f" the {codec.channels} of a picture"
         )
 

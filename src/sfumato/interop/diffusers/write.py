@@ -118,13 +118,13 @@ def _pipeline(system: System) -> str:
     network, codec, conditioner = system.denoiser.network, system.codec, system.conditioner
     latent, name = isinstance(codec, Latent), None
     if isinstance(network, UNet) and isinstance(conditioner, ClipText) and latent:
-        name = PIPELINES.get((conditioner.family, bool(network.image)))
-    elif isinstance(network, UNet) and isinstance(conditioner, Nothing) and not network.image:
+        name = PIPELINES.get((conditioner.family, bool(network.concat)))
+    elif isinstance(network, UNet) and isinstance(conditioner, Nothing) and not network.concat:
         name = "LDMPipeline" if latent else "DDPMPipeline"
     elif isinstance(network, DiT) and isinstance(conditioner, Labels) and latent:
         name = "DiTPipeline"
     if name is None:
-        beside = " and a picture beside" if getattr(network, "image", 0) else ""
+        beside = " and a picture beside" if getattr(network, "concat", 0) else ""
         raise InputError(
             f"diffusers has no pipeline with a {type(network).__name__} told by {type(conditioner).__name__}{beside},"
             f" in {'latents' if latent else 'pixels'}; it has them for {KNOWN}"

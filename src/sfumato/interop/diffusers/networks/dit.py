@@ -14,8 +14,8 @@ ONLY = {
     "modulation": "block",
     "qk_norm": False,
     "null": True,
-    "tokens": 0,
-    "image": 0,
+    "context": 0,
+    "concat": 0,
     "time_scale": 1.0,
     "mlp": 4.0,
     "frequency_shift": 1.0,  # unlike the code released with DiT

@@ -21,7 +21,7 @@ KNOWN = ("UNet2DModel", "UNet2DConditionModel")
 def read_config(config: Mapping[str, Any], name: str) -> UNet:
     """The network that a configuration describes, on the current device. Raises `FormatError`, speaking of `name`.
 
-    Input channels beyond those that come out are taken for the door `image`; classes, and the pooled text and sizes of
+    Input channels beyond those that come out are taken for the door `concat`; classes, and the pooled text and sizes of
     SDXL side by side, for the door `vector`.
     """
     kind = class_name(config, KNOWN, name)
@@ -45,13 +45,13 @@ def sample_size(config: Mapping[str, Any], name: str = "unet") -> int | tuple[in
 def write_config(
     unet: UNet, sample_size: int | tuple[int, int] | None = None, addition_time_embed_dim: int = 256
 ) -> dict[str, Any]:
-    """The configuration that their class is built from: `UNet2DConditionModel` if there are tokens, else `UNet2DModel`.
+    """The configuration that their class is built from: `UNet2DConditionModel` with a context, else `UNet2DModel`.
 
     `addition_time_embed_dim` is how many sines and cosines SDXL writes a size in, which the network itself need not
     know. Raises `InputError` for a network that their classes cannot express.
     """
     _check_writable(unet)
-    attended = "CrossAttn" if unet.tokens else "Attn"
+    attended = "CrossAttn" if unet.context else "Attn"
     bare = ("DownBlock2D", "UpBlock2D")
     if unet.resample == "residual":
         bare = ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D")
@@ -61,9 +61,9 @@ def write_config(
     ]
     shift = unet.frequency_shift
     common = {
-        "_class_name": "UNet2DConditionModel" if unet.tokens else "UNet2DModel",
+        "_class_name": "UNet2DConditionModel" if unet.context else "UNet2DModel",
         "sample_size": sample_size,
-        "in_channels": unet.in_channels + unet.image,
+        "in_channels": unet.in_channels + unet.concat,
         "out_channels": unet.out_channels,
         "block_out_channels": unet.widths,
         "layers_per_block": unet.blocks,
@@ -79,7 +79,7 @@ def write_config(
         "resnet_time_scale_shift": "scale_shift" if unet.scale_shift else "default",
         "num_class_embeds": unet.vector if unet.vector and not unet.vector_mlp else None,
     }
-    return common | (_condition(unet, addition_time_embed_dim) if unet.tokens else _model(unet))
+    return common | (_condition(unet, addition_time_embed_dim) if unet.context else _model(unet))
 
 
 def _model(unet: UNet) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _condition(unet: UNet, addition_time_embed_dim: int) -> dict[str, Any]:
         "mid_block_type": None if unet.bottom == "none" else "UNetMidBlock2DCrossAttn",
         "attention_head_dim": _short([unet.head_count(level) for level in levels]),
         "transformer_layers_per_block": _short(list(unet.depth)),
-        "cross_attention_dim": unet.tokens,
+        "cross_attention_dim": unet.context,
         "use_linear_projection": unet.projection == "linear",
         **(told if unet.vector_mlp and unet.vector else {}),
     }
@@ -146,16 +146,16 @@ def _groups(unet: UNet) -> int:
 
 def _check_writable(unet: UNet) -> None:
     """Raise an `InputError` for what neither of their classes has."""
-    tokens, bottom, stem = bool(unet.tokens), unet.bottom, unet.stem or unet.width
+    context, bottom, stem = bool(unet.context), unet.bottom, unet.stem or unet.width
     wrong = {
         f"patches of {unet.patch}": unet.patch != 1,
         f"a time_scale of {unet.time_scale}": unet.time_scale != 1,
-        "depth and no tokens, or tokens and no depth": tokens != bool(unet.depth),
+        "depth and no context, or context and no depth": context != bool(unet.depth),
         "bare attention at the bottom and no scale_shift": bottom == "bare attention" and not unet.scale_shift,
-        "tokens and a bottom of residual blocks alone": tokens and bottom == "residual",
+        "context and a bottom of residual blocks alone": context and bottom == "residual",
         f"a stem of {stem} channels before a level of {unet.widths[0]}": stem != unet.widths[0],
-        "tokens and residual resampling": tokens and bool(unet.attention) and unet.resample == "residual",
-        "a vector_mlp and no tokens": bool(unet.vector) and unet.vector_mlp and not tokens,
+        "context and residual resampling": context and bool(unet.attention) and unet.resample == "residual",
+        "a vector_mlp and no context": bool(unet.vector) and unet.vector_mlp and not context,
     }
     for what in (what for what, is_so in wrong.items() if is_so):
         raise InputError(f"diffusers has no U-Net with {what}")

@@ -47,7 +47,7 @@ class _Common(Options):
             )
         return {
             "in_channels": min(self.in_channels, self.out_channels),
-            "image": max(self.in_channels - self.out_channels, 0),
+            "concat": max(self.in_channels - self.out_channels, 0),
             "out_channels": self.out_channels,
             **_widths(self.block_out_channels),
             "dropout": self.dropout,
@@ -167,7 +167,7 @@ class Condition(_Common):
             "blocks": _one("layers_per_block", self.layers_per_block),
             "heads": _each(self.attention_head_dim, levels),  # heads they are, in spite of the name
             "depth": _each(self.transformer_layers_per_block, levels),
-            "tokens": _one("cross_attention_dim", self.cross_attention_dim),
+            "context": _one("cross_attention_dim", self.cross_attention_dim),
             "projection": "linear" if self.use_linear_projection else "convolution",
             "bottom": "attention" if self.mid_block_type else "none",
             **self._vector(),
