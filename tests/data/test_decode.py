@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from small_pictures import encode, noise
 
-from sfumato.data import decode
 from sfumato.errors import DataError
+from sfumato.media.image import decode
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 LOSSLESS = ("PNG", "BMP", "TIFF")

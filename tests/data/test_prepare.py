@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from small_pictures import encode, noise
 
-from sfumato.data import Dataset, open_source, prepare, to_array
+from sfumato.data import Dataset, open_source, prepare
 from sfumato.data.parallel import in_order
 from sfumato.errors import DataError, InputError, StorageError
+from sfumato.media.image import to_array
 
 Fill = Callable[..., Path]
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from small_pictures import encode, noise
 
-from sfumato.data import Fit, decode, to_array
 from sfumato.errors import DataError, InputError
+from sfumato.media.image import Fit, decode, to_array
 from sfumato.media.image.transform import is_grayscale
 
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")

@@ -10,6 +10,5 @@ from sfumato.data.dataset import Dataset, Skipped
 from sfumato.data.order import indices
 from sfumato.data.prepare import prepare
 from sfumato.data.source import DataSource, open_source
-from sfumato.media.image.transform import Fit, to_array
 
-__all__ = ["DataSource", "Dataset", "Fit", "Skipped", "decode", "indices", "open_source", "prepare", "to_array"]
+__all__ = ["DataSource", "Dataset", "Skipped", "indices", "open_source", "prepare"]
