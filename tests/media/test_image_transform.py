@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from small_pictures import encode, noise
 
+from data.small_pictures import encode, noise
 from sfumato.errors import DataError, InputError
 from sfumato.media.image import Fit, decode, to_array
 from sfumato.media.image.transform import is_grayscale

@@ -6,8 +6,8 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from small_pictures import encode, noise
 
+from data.small_pictures import encode, noise
 from sfumato.errors import DataError
 from sfumato.media.image import decode
 
