@@ -357,9 +357,9 @@ def test_clipped_the_bound_is_that_of_published_figures(variance: Variance) -> N
 def test_levels_without_signal_cost_no_bits(T: int) -> None:
     """At the first of them alpha is 1e-160 and less, or too small to write down."""
     schedule = Linear(T=T)
-    law, x_0 = Gaussian(schedule, MEAN, SPREAD), draws(2, 2)
+    distribution, x_0 = Gaussian(schedule, MEAN, SPREAD), draws(2, 2)
     path = levels(schedule, Uniform(), 200)
-    whole = bits_by_bound(law, x_0, path, Noise([0, 1]), "large", data="continuous")
+    whole = bits_by_bound(distribution, x_0, path, Noise([0, 1]), "large", data="continuous")
     silent = sum(float(level.alpha) < 1e-160 for level in path)
     assert silent > 10 and whole.steps[: silent - 1].abs().max() < 1e-12 and whole.prior.abs().max() < 1e-12
     assert whole.total.isfinite().all() and whole.steps[silent:].max() > 0.1
@@ -380,8 +380,8 @@ def test_the_training_loss_of_the_whole_chain_is_the_bound() -> None:
 def eight_bit(*shape: int) -> tuple[Gaussian, Tensor, Tensor]:
     """Values of 8 bits of the law N(0, STD²), each with the mass of its bin; and the bits of each sample."""
     x = ((STD * draws(*shape)).clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
-    law = torch.distributions.Normal(0.0, STD)
-    masses = law.cdf(x + 1 / 255) - law.cdf(x - 1 / 255)
+    distribution = torch.distributions.Normal(0.0, STD)
+    masses = distribution.cdf(x + 1 / 255) - distribution.cdf(x - 1 / 255)
     oracle = Gaussian(VP(), torch.zeros(shape[1:]), torch.full(shape[1:], STD))
     return oracle, x, -masses.log2().flatten(1).mean(1)
 
@@ -399,9 +399,9 @@ def test_the_bound_of_8_bit_data_is_above_the_bits_of_its_values_by_as_much_as_t
 
 
 @each_schedule
-@pytest.mark.parametrize("law", [gaussian, mixture])
-def test_the_ode_gives_the_bits_of_the_data(law: Any, name: str) -> None:
-    oracle, x, truth = law(name, 100)
+@pytest.mark.parametrize("distribution", [gaussian, mixture])
+def test_the_ode_gives_the_bits_of_the_data(distribution: Any, name: str) -> None:
+    oracle, x, truth = distribution(name, 100)
     found = bits_by_ode(oracle, x, Noise(range(100)), data="continuous")
     assert abs(found.mean - truth.mean().item()) < 2e-3
     assert found.standard_error == pytest.approx(truth.std().item() / 10, rel=1e-2)
@@ -435,11 +435,18 @@ def wide(d: int, n: int = 100) -> tuple[Mixture, Tensor]:
 def test_the_estimated_divergence_agrees_with_the_exact_one() -> None:
     oracle, x = wide(4, 120)
     exact = bits_by_ode(oracle, x, Noise(range(120)), data="continuous", divergence="exact")
-    for law in ("rademacher", "gaussian"):
+    for distribution in ("rademacher", "gaussian"):
         spread = {}
         for probes in (1, 8):
             found = bits_by_ode(
-                oracle, x, Noise(range(120)), data="continuous", divergence=law, probes=probes, rtol=1e-4, atol=1e-4
+                oracle,
+                x,
+                Noise(range(120)),
+                data="continuous",
+                divergence=distribution,
+                probes=probes,
+                rtol=1e-4,
+                atol=1e-4,
             )
             assert_mean(found.total - exact.total, 0.0)
             spread[probes] = (found.total - exact.total).std().item()

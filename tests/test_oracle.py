@@ -110,8 +110,8 @@ def test_every_score_is_the_gradient_of_the_log_density(schedule: Schedule, d: i
         (finite(schedule, means), (torch.full((3,), 1 / 3, dtype=torch.float64), means, none)),
         (Gaussian(schedule, means[0], STDS[0].expand(d)), (one, means[:1], STDS[:1])),
     ]
-    for oracle, law in cases:
-        found, wanted = oracle(x_t, level).score, exact_score(x_t, level, *law)
+    for oracle, distribution in cases:
+        found, wanted = oracle(x_t, level).score, exact_score(x_t, level, *distribution)
         assert ((found - wanted) / wanted.abs().clamp(min=1)).abs().max() < 1e-8
 
 

@@ -58,21 +58,21 @@ class Estimate:
         the other: `log var = f·log beta + (1 − f)·log beta-tilde` (improved DDPM, arXiv:2102.09672, eq. 15). Onto clean
         data, where the small one is 0, the learned one begins at `clipped`, [b]; without, it is the large.
         """
-        law = posterior(self.x0, self.x_t, s, self.level)
+        distribution = posterior(self.x0, self.x_t, s, self.level)
         if variance == "small":
-            return law
+            return distribution
         if variance not in ("large", "learned"):
             raise InputError(f"the variance of a step is small, large or learned, not {variance}")
         high = step_variance(s, self.level)
         if variance == "large":
-            return law._replace(var=high)
+            return distribution._replace(var=high)
         if self.between is None:
             raise InputError(
                 "this network gives no variance: take variance=small or large, or train one that learns it"
             )
-        low = torch.where(s.sigma > 0, law.var, high if clipped is None else clipped)
+        low = torch.where(s.sigma > 0, distribution.var, high if clipped is None else clipped)
         log_low, log_high = like(low.log(), self.x_t), like(high.log(), self.x_t)
-        return law._replace(var=torch.exp(torch.lerp(log_low, log_high, self.between)))
+        return distribution._replace(var=torch.exp(torch.lerp(log_low, log_high, self.between)))
 
     def rows(self, index: Tensor) -> "Estimate":
         """The estimate of some of the samples."""

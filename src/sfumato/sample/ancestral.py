@@ -22,9 +22,9 @@ class Ancestral(Stateless):
     variance: Variance = "small"
 
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
-        law = denoiser(x, now).before(then, self.variance)
-        noisy = (then.sigma > 0).to(law.var)
+        distribution = denoiser(x, now).before(then, self.variance)
+        noisy = (then.sigma > 0).to(distribution.var)
         if not bool(noisy.any()):
-            return law.mean, None
-        var = law.var * (noisy if law.var.ndim == 1 else like(noisy, x))
-        return law._replace(var=var).sample(noise.like(x)), None
+            return distribution.mean, None
+        var = distribution.var * (noisy if distribution.var.ndim == 1 else like(noisy, x))
+        return distribution._replace(var=var).sample(noise.like(x)), None

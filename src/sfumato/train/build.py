@@ -27,7 +27,7 @@ def build(
 ) -> System:
     """The untrained system that `recipe` describes for these pictures, in pixels unless there is a codec; its weights
     follow from the recipe's seed."""
-    codec = codec or Pixels(colours(pictures))
+    codec = codec or Pixels(image_channels(pictures))
     conditioner = conditioner or build_conditioner(recipe.condition, pictures)
     torch.manual_seed(mix(recipe.train.seed, 0))
     return _system(recipe, pictures, codec, conditioner, _network(recipe, codec, conditioner))
@@ -78,7 +78,7 @@ def build_classifier(recipe: Recipe, pictures: Dataset) -> NoisyClassifier:
     height, width = pictures.stored.shape[2:]
     if pictures.labels is None or len(pictures.classes) < 2:
         raise InputError("a classifier needs classes, two or more: sort the pictures into a folder a class")
-    codec = Pixels(colours(pictures))
+    codec = Pixels(image_channels(pictures))
     torch.manual_seed(mix(recipe.train.seed, 0))
     network = NETWORKS.load(recipe.network, in_channels=codec.channels, outputs=len(pictures.classes))
     network.check_size(height, width)
@@ -88,7 +88,7 @@ def build_classifier(recipe: Recipe, pictures: Dataset) -> NoisyClassifier:
 def build_autoencoder(recipe: Recipe, pictures: Dataset) -> Autoencoder:
     """The untrained autoencoder that `recipe` describes for these pictures."""
     height, width = pictures.stored.shape[2:]
-    given = {"in_channels": colours(pictures)}
+    given = {"in_channels": image_channels(pictures)}
     if recipe.reconstruction.perceptual and given["in_channels"] != 3:
         raise InputError(
             "reconstruction.perceptual compares pictures in colours, and these are grey: set data.channels=3, or"
@@ -101,7 +101,7 @@ def build_autoencoder(recipe: Recipe, pictures: Dataset) -> Autoencoder:
     return network
 
 
-def colours(pictures: Dataset) -> int:
+def image_channels(pictures: Dataset) -> int:
     """The channels of pictures as they are seen: an alpha channel is laid over a background before."""
     return min(pictures.stored.shape[1], 3)
 

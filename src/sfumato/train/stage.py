@@ -21,7 +21,14 @@ from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import AutoencodeTask
-from sfumato.train.build import build, build_autoencoder, build_classifier, build_conditioner, check_build, colours
+from sfumato.train.build import (
+    build,
+    build_autoencoder,
+    build_classifier,
+    build_conditioner,
+    check_build,
+    image_channels,
+)
 from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key, latents_size
 from sfumato.train.layout import LAYOUT_SHARE, fit_layout
 from sfumato.train.monitor import Monitor
@@ -182,7 +189,7 @@ def _with_kept_tokenizer(conditioner: TokenIds, folder: Path) -> TokenIds:
 def _codec(recipe: Recipe, pictures: Dataset, place: Place) -> Codec | None:
     """The codec of the run, on its device; None if it is yet to be fitted."""
     if recipe.codec.kind == "pixels":
-        return Pixels(colours(pictures))
+        return Pixels(image_channels(pictures))
     folder = place.folder / CODEC
     if not (folder / system_file.CODEC).exists():
         return None
@@ -193,8 +200,10 @@ def _coming(recipe: Recipe, pictures: Dataset, place: Place) -> Latent:
     """The codec that the recipe takes over, or one of the shape of that which it fits."""
     if recipe.codec.path is not None:
         codec = load_codec(recipe.codec.path)
-        if codec.colours != colours(pictures):
-            raise InputError(f"the codec is for {codec.colours} channels, and the pictures have {colours(pictures)}")
+        if codec.colours != image_channels(pictures):
+            raise InputError(
+                f"the codec is for {codec.colours} channels, and the pictures have {image_channels(pictures)}"
+            )
         return codec
     stage = fitting(recipe)
     with torch.device("meta"):
