@@ -30,15 +30,15 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_run_and_its_system_are_the_same_system(run: Path) -> None:
-    assert library.find(run) == library.find(run / "system") == library.find(str(run)) == run / "system"
+    assert all(library.find_system(where) == run / "system" for where in (run, run / "system", str(run)))
     one, other = (sfumato.load(where, "cpu", "float32") for where in (run, str(run / "system")))
     assert isinstance(one, sfumato.System) and one.fingerprint() == other.fingerprint()
 
 
 def test_a_path_is_a_folder_and_no_name_of_what_ships() -> None:
-    assert (library.find("emoji") / "system.json").is_file()
+    assert (library.find_system("emoji") / "system.json").is_file()
     with pytest.raises(InputError, match="there is no folder emoji"):
-        library.find(Path("emoji"))
+        library.find_system(Path("emoji"))
 
 
 def test_device_and_precision_are_passed_on(run: Path) -> None:
@@ -95,8 +95,8 @@ def test_a_codec_takes_over_from_the_one_that_it_was_trained_on_from(run: Path) 
 
 
 def write_codec(folder: Path, codec: Latent) -> None:
-    spec = {"format": system_file.FORMAT, "codec": CODECS.dump(codec), "about": {"steps": 7}}
-    system_file.write(folder, spec, {"codec": codec}, system_file.CODEC)
+    spec = {"format": system_file.SYSTEM_FORMAT, "codec": CODECS.dump(codec), "about": {"steps": 7}}
+    system_file.write_folder(folder, spec, {"codec": codec}, system_file.CODEC_FILE)
 
 
 # The machine ----------------------------------------------------------------------------------------------------------

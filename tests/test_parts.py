@@ -53,7 +53,7 @@ from sfumato.parts import (
     TIMES,
     WEIGHTS,
     Kinds,
-    spelled,
+    spell_table,
     value_of,
 )
 from sfumato.sample import DDIM, Ancestral
@@ -479,7 +479,7 @@ def test_what_a_part_is_spelled_as_is_the_part_again(kinds: Kinds[Any]) -> None:
     ids=str,
 )
 def test_a_table_is_spelled_as_it_is_read(table: dict[str, Any], text: str) -> None:
-    assert spelled(table) == text
+    assert spell_table(table) == text
 
 
 def test_what_is_refused_within_a_part_is_freed() -> None:

@@ -9,10 +9,10 @@ from torch import Tensor
 import sfumato
 from sfumato.errors import DataError
 from sfumato.evaluate.quality import psnr
-from sfumato.library import find, load_codec
+from sfumato.library import find_system, load_codec
 from sfumato.system import System
 
-FOLDER = find("emoji")
+FOLDER = find_system("emoji")
 
 
 @pytest.fixture(scope="module")

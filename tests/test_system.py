@@ -611,7 +611,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "other format": (
         lambda f: change(f, lambda t: t.update(format=1)),
-        r"is in format 1, and this version of Sfumato \(.*\) reads format 2: use the version that wrote it$",
+        r"is in format 1, and this version of Sfumato \(.*\) reads format 3: use the version that wrote it$",
     ),
     "no format": (lambda f: change(f, lambda t: t.pop("format")), "is in format None"),
     "missing key": (lambda f: change(f, lambda t: t.pop("schedule")), "'schedule' is missing$"),

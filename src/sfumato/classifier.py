@@ -67,13 +67,13 @@ class NoisyClassifier(nn.Module):
     def save(self, folder: str | Path) -> Path:
         """Write the classifier to `folder`: `classifier.json` and the weights it names."""
         spec = {
-            "format": system_file.FORMAT,
+            "format": system_file.SYSTEM_FORMAT,
             "codec": CODECS.dump(self.codec),
             "classes": list(self.classes),
             "network": NETWORKS.dump(self.network),
             "about": self.about,
         }
-        system_file.write(Path(folder), spec, self._parts(), system_file.CLASSIFIER)
+        system_file.write_folder(Path(folder), spec, self._parts(), system_file.CLASSIFIER_FILE)
         return Path(folder)
 
     def _parts(self) -> dict[str, nn.Module]:

@@ -52,20 +52,20 @@ def _opened(
         from sfumato.interop.diffusers import open as checkpoint  # much to import, for those alone who need it
 
         return checkpoint.load(where, device, precision)
-    return System.load(find(where), device, precision)
+    return System.load(find_system(where), device, precision)
 
 
 def load_codec(where: str | Path) -> Latent:
     """The codec in a folder, or in that of a run or of a system, or of the system of that name that ships; it must be
     one of latents."""
-    return read_codec(where)[0]
+    return open_codec(where)[0]
 
 
-def read_codec(where: str | Path) -> tuple[Latent, dict[str, Any]]:
+def open_codec(where: str | Path) -> tuple[Latent, dict[str, Any]]:
     """The codec of `load_codec`, and what is said about it."""
-    folder = find(where) if where in shipped() else codec_folder(Path(where))
-    if (folder / system_file.NAME).is_file():
-        _, found, _ = system_file.read(folder)
+    folder = find_system(where) if where in shipped() else codec_folder(Path(where))
+    if (folder / system_file.SYSTEM_FILE).is_file():
+        _, found, _ = system_file.read_system(folder)
         about: dict[str, Any] = {"from": str(where)}
     else:
         found, about = system_file.read_codec(folder)
@@ -82,7 +82,7 @@ def codec_folder(where: Path) -> Path:
 def with_codec(system: System, where: str | Path) -> System:
     """The system, with a codec that was trained on from its own, by a recipe that fits an autoencoder with
     `codec.path`: that which `load_codec` finds at `where`."""
-    codec, about = read_codec(where)
+    codec, about = open_codec(where)
     if not isinstance(system.codec, Latent):
         raise InputError(f"the system draws in {CODECS.dump(system.codec)['kind']}: no codec of latents can take over")
     own, theirs = AUTOENCODERS.dump(system.codec.network), AUTOENCODERS.dump(codec.network)
@@ -100,7 +100,7 @@ def refuse_pickle(path: Path) -> None:
         raise FormatError(refusal(path, "StableDiffusionPipeline.from_single_file(FILE)"))
 
 
-def find(where: str | Path) -> Path:
+def find_system(where: str | Path) -> Path:
     """The folder of a system: one that ships, `where` itself, or the `system` inside a run."""
     if where in shipped():  # a Path is a folder's
         return Path(str(resources("sfumato.models"))) / str(where)

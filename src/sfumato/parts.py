@@ -80,7 +80,7 @@ class Kinds(Generic[P]):
 
     def spell(self, value: P) -> str:
         """A short text that `parse` reads as the part."""
-        return spelled(self.dump(value))
+        return spell_table(self.dump(value))
 
     def _model(self, kind: str) -> type[pydantic.BaseModel]:
         """A strict model of the constructor's arguments."""
@@ -142,7 +142,7 @@ def value_of(text: str) -> Any:
         return text
 
 
-def spelled(table: Mapping[str, Any]) -> str:
+def spell_table(table: Mapping[str, Any]) -> str:
     """A part's table as the short text that `Kinds.parse` reads: a kind, then settings; or as JSON, where a setting is
     a table, a list or a text that would be read as something else."""
     kind, settings = table.get("kind"), {name: value for name, value in table.items() if name != "kind"}

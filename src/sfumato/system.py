@@ -319,7 +319,7 @@ class System(Weighted):
     def spec(self) -> dict[str, Any]:
         """The system as data, but for its weights."""
         return {
-            "format": system_file.FORMAT,
+            "format": system_file.SYSTEM_FORMAT,
             "codec": CODECS.dump(self._codec),
             "conditioner": CONDITIONERS.dump(self.conditioner),
             "network": NETWORKS.dump(self._denoiser.network),
@@ -335,7 +335,7 @@ class System(Weighted):
         The precision is not part of it: a system is the same one in bfloat16.
         """
         if (known := self._known()) is None:
-            self.declare(known := system_file.digest(self._parts()))
+            self.declare(known := system_file.weights_digest(self._parts()))
         said = json.dumps(self.spec(), sort_keys=True) + known
         return hashlib.sha256(said.encode()).hexdigest()[:12]
 
@@ -344,7 +344,7 @@ class System(Weighted):
         system there before stays whole until this one is."""
         if isinstance(self.conditioner, ClipText):
             self.conditioner = self.conditioner.pinned()
-        digest = system_file.write(Path(folder), self.spec(), self._parts(), shard=shard)
+        digest = system_file.write_folder(Path(folder), self.spec(), self._parts(), shard=shard)
         self.declare(digest)
         return Path(folder)
 
@@ -355,7 +355,7 @@ class System(Weighted):
 
         Raises `FormatError` if it is missing, damaged, or written in another format.
         """
-        said, codec, network = system_file.read(Path(folder))
+        said, codec, network = system_file.read_system(Path(folder))
         denoiser = Denoiser(network, said.schedule, said.parameterization)
         system = System(codec, said.conditioner, denoiser, said.settings.settings(), said.about)
         system.declare(said.digest)

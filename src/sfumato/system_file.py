@@ -34,11 +34,11 @@ from sfumato.parts import (
 )
 from sfumato.settings import SettingsTable
 
-FORMAT = 2
+SYSTEM_FORMAT = 3
 """The version of the folder's layout; a change that older readers would get wrong raises it."""
-NAME = "system.json"
-CLASSIFIER = "classifier.json"
-CODEC = "codec.json"
+SYSTEM_FILE = "system.json"
+CLASSIFIER_FILE = "classifier.json"
+CODEC_FILE = "codec.json"
 SHARD = 4 * 2**30
 """The most bytes of weights in one file, unless told."""
 
@@ -100,7 +100,7 @@ class CodecFile(_Table):
 F = TypeVar("F", SystemFile, ClassifierFile, CodecFile)
 
 
-def write(folder: Path, spec: dict[str, Any], parts: Parts, name: str = NAME, shard: int = SHARD) -> str:
+def write_folder(folder: Path, spec: dict[str, Any], parts: Parts, name: str = SYSTEM_FILE, shard: int = SHARD) -> str:
     """Write a system to `folder`, over any that is there; returns the digest of its weights.
 
     A file of weights holds at most `shard` bytes, or a single tensor that is larger.
@@ -111,7 +111,7 @@ def write(folder: Path, spec: dict[str, Any], parts: Parts, name: str = NAME, sh
         path = folder / f"weights-{hashed[:12]}.safetensors"
         files.write_tensors(path, tensors)
         shards.append({"file": path.name, "sha256": hashed})
-    whole = digest(parts) if len(shards) > 1 else shards[0]["sha256"]
+    whole = weights_digest(parts) if len(shards) > 1 else shards[0]["sha256"]
     files.write_json(folder / name, {**spec, "digest": whole, "weights": shards})
     for old in folder.glob("weights-*.safetensors"):  # those of before, and what a failure left
         if old.name not in [one["file"] for one in shards]:
@@ -119,7 +119,7 @@ def write(folder: Path, spec: dict[str, Any], parts: Parts, name: str = NAME, sh
     return whole
 
 
-def digest(parts: Parts) -> str:
+def weights_digest(parts: Parts) -> str:
     """A hash of all weights, which does not hang on how many files they lie in: that of a single file."""
     return files.tensors_sha256(_tensors(parts))
 
@@ -140,27 +140,27 @@ def _shards(tensors: dict[str, Tensor], most: int) -> Iterator[dict[str, Tensor]
     yield group
 
 
-def read_spec(folder: Path, name: str = NAME) -> dict[str, Any]:
+def read_spec(folder: Path, name: str = SYSTEM_FILE) -> dict[str, Any]:
     """The table in `system.json`, of a format that this version reads."""
     path = folder / name
     if not path.exists():
         raise FormatError(f"{folder} holds no {path.stem}: there is no {name} in it")
     data = files.read_json(path, finite=True)
-    if data.get("format") != FORMAT:
+    if data.get("format") != SYSTEM_FORMAT:
         raise FormatError(
             f"{path} is in format {data.get('format')!r}, and this version of Sfumato ({version('sfumato')}) reads"
-            f" format {FORMAT}: use the version that wrote it"
+            f" format {SYSTEM_FORMAT}: use the version that wrote it"
         )
     return data
 
 
-def describe(folder: Path) -> tuple[dict[str, Any], list[Path], dict[str, tuple[str, list[int]]]]:
+def read_outline(folder: Path) -> tuple[dict[str, Any], list[Path], dict[str, tuple[str, list[int]]]]:
     """What is in a folder, without loading it: the table, the weights' files, and each tensor's type and shape."""
     data = read_spec(folder)
     try:
         shards = validate(_Weighed, {"weights": data.get("weights", [])}, "")
     except InputError as error:
-        raise FormatError(f"{folder / NAME}: {error}") from error
+        raise FormatError(f"{folder / SYSTEM_FILE}: {error}") from error
     assert isinstance(shards, _Weighed)
     paths = [_weights_path(folder, shard.file) for shard in shards.weights]
     return data, paths, {key: value for path in paths for key, value in files.read_shapes(path).items()}
@@ -170,23 +170,23 @@ class _Weighed(_Table):
     weights: Shards
 
 
-def read(folder: Path) -> tuple[SystemFile, Codec, nn.Module]:
+def read_system(folder: Path) -> tuple[SystemFile, Codec, nn.Module]:
     """The system in `folder`: what it says, its codec and its network, with their weights."""
-    said, codec, network = _read(folder, NAME, SystemFile, _check_fit)
+    said, codec, network = _read(folder, SYSTEM_FILE, SystemFile, _check_fit)
     assert network is not None
     return said, codec, network
 
 
 def read_classifier(folder: Path) -> tuple[ClassifierFile, Codec, nn.Module]:
     """The classifier in `folder`: what it says, its codec and its network, with their weights."""
-    said, codec, network = _read(folder, CLASSIFIER, ClassifierFile, _check_classifier)
+    said, codec, network = _read(folder, CLASSIFIER_FILE, ClassifierFile, _check_classifier)
     assert network is not None
     return said, codec, network
 
 
 def read_codec(folder: Path) -> tuple[Codec, dict[str, Any]]:
     """The codec in `folder`, with its weights, and what is said about it."""
-    said, codec, _ = _read(folder, CODEC, CodecFile, _check_codec)
+    said, codec, _ = _read(folder, CODEC_FILE, CodecFile, _check_codec)
     return codec, said.about
 
 
@@ -293,7 +293,7 @@ def _read_weights(folder: Path, shards: tuple[Shard, ...], name: str) -> dict[st
     return tensors
 
 
-def _weights_path(folder: Path, name: str, said_by: str = NAME) -> Path:
+def _weights_path(folder: Path, name: str, said_by: str = SYSTEM_FILE) -> Path:
     """The file of that name in the folder, which must be there and nowhere else."""
     if Path(name).name != name or not name.endswith(".safetensors") or len(name) > 200 or not name.isprintable():
         raise FormatError(f"{folder / said_by} names its weights {quoted(name)}: it should be a file beside it")

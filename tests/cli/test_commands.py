@@ -308,7 +308,7 @@ def test_inspect_says_what_is_wrong_with_a_system(change: dict[str, Any], sfumat
     for name, header in (("odd", b'{"a":{}}'), ("odder", b'{"a":{"shape":["x"],"dtype":5}}')):
         data = len(header).to_bytes(8, "little") + header
         (tmp_path / f"{name}.safetensors").write_bytes(data)
-    (tmp_path / "system.json").write_text(json.dumps({"format": system_file.FORMAT} | change))
+    (tmp_path / "system.json").write_text(json.dumps({"format": system_file.SYSTEM_FORMAT} | change))
     said = sfumato("inspect", tmp_path)
     assert said.code == 2 and said.err.startswith("sfumato: ") and said.err.count("\n") == 1
 
@@ -422,8 +422,8 @@ def test_export_puts_a_codec_that_was_trained_on_into_a_system(sfumato: Sfumato,
     )
     with torch.no_grad():
         next(codec.network.decoder.parameters()).add_(1.0)
-    spec = {"format": system_file.FORMAT, "codec": CODECS.dump(codec), "about": {"steps": 7}}
-    system_file.write(tmp_path / "on", spec, {"codec": codec}, system_file.CODEC)
+    spec = {"format": system_file.SYSTEM_FORMAT, "codec": CODECS.dump(codec), "about": {"steps": 7}}
+    system_file.write_folder(tmp_path / "on", spec, {"codec": codec}, system_file.CODEC_FILE)
 
     said = sfumato("export", "one", "--codec", "on", "--out", "other", "--precision", "bfloat16")
     assert said.code == 0, said.err

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-LAYOUTS = ("sfumato", "diffusers")
+_LAYOUTS = ("sfumato", "diffusers")
 
 
 def export(
@@ -25,8 +25,8 @@ def export(
     from sfumato.errors import InputError, nearest, quoted
     from sfumato.wording import one_line
 
-    if to not in LAYOUTS:
-        raise InputError(f"--to cannot be {quoted(to)}; {nearest(to, LAYOUTS)}")
+    if to not in _LAYOUTS:
+        raise InputError(f"--to cannot be {quoted(to)}; {nearest(to, _LAYOUTS)}")
     if megabytes < 1:
         raise InputError(f"--megabytes must be at least 1, not {megabytes}")
     if in_use(out):

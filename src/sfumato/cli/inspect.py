@@ -94,10 +94,10 @@ def _quoted(text: str) -> str:
 
 def _text(option: str, value: Any) -> str:
     """A value of a record as its option reads it."""
-    from sfumato.parts import spelled
+    from sfumato.parts import spell_table
 
     if isinstance(value, dict):
-        return spelled(value)
+        return spell_table(value)
     if isinstance(value, list):
         return ("x" if option == "size" else ",").join(str(item) for item in value)
     return str(value)
@@ -106,11 +106,11 @@ def _text(option: str, value: Any) -> str:
 def _system(where: str) -> list[tuple[str, Any]]:
     from math import prod
 
-    from sfumato.library import find
-    from sfumato.system_file import describe
+    from sfumato.library import find_system
+    from sfumato.system_file import read_outline
 
-    folder = find(where)
-    spec, paths, header = describe(folder)
+    folder = find_system(where)
+    spec, paths, header = read_outline(folder)
     count = sum(prod(shape) for _, shape in header.values())
     types = ", ".join(sorted({kind for kind, _ in header.values()}))
     there = paths[0].name if len(paths) == 1 else f"{len(paths)} files"

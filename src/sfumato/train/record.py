@@ -165,14 +165,15 @@ def made(folder: Path, known: dict[str, str] | None = None) -> dict[str, str]:
     """Hashes of what was made for a run before its training, by the names of the files, as far as it is there; those
     that are `known` already are not read again."""
     known = known or {}
-    found = {name: _codec(folder / name) for name in (CODEC, GIVEN) if (folder / name / system_file.CODEC).exists()}
+    codecs = [name for name in (CODEC, GIVEN) if (folder / name / system_file.CODEC_FILE).exists()]
+    found = {name: _codec(folder / name) for name in codecs}
     others = [folder / TOKENIZER, *sorted(folder.glob(LATENTS.format("*")))]
     return found | {path.name: known.get(path.name) or files.sha256(path) for path in others if path.is_file()}
 
 
 def _codec(folder: Path) -> str:
     """A hash of a codec: of its weights and of what they stand in."""
-    said = system_file.read_spec(folder, system_file.CODEC)
+    said = system_file.read_spec(folder, system_file.CODEC_FILE)
     return sha256(json.dumps([said.get("codec"), said.get("digest")], sort_keys=True).encode()).hexdigest()
 
 

@@ -19,7 +19,7 @@ from sfumato.data.dataset import Dataset
 from sfumato.data.prepare import prepare
 from sfumato.data.source import open_source
 from sfumato.errors import FormatError, InputError, ResumeError, quoted
-from sfumato.library import find
+from sfumato.library import find_system
 from sfumato.system import System
 from sfumato.train import checkpoint, lock, processes, record
 from sfumato.train import recipe as recipes
@@ -141,7 +141,7 @@ def _run(
 
 def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -> None:
     """Raise an error for a codec that cannot be had, or for what cannot be had any more; before data is read."""
-    has_codec = (folder / CODEC / system_file.CODEC).exists()
+    has_codec = (folder / CODEC / system_file.CODEC_FILE).exists()
     if before is not None:
         own = recipes.check(before["recipe"])
         if (has_codec or (folder / FITTING / record.NAME).exists()) and own.codec != recipe.codec:
@@ -150,7 +150,7 @@ def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -
         if (folder / TOKENIZER).exists() and own.condition.vocabulary != recipe.condition.vocabulary:
             raise ResumeError(f"{folder} has its tokenizer already: condition.vocabulary cannot be changed any more")
     if recipe.train.init_from is not None and checkpoint.made(folder / "checkpoints") < 0:
-        find(recipe.train.init_from)
+        find_system(recipe.train.init_from)
     if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / record.NAME).exists():
         check_codec(recipe)
     if recipe.task == "autoencode" and not (folder / GIVEN).exists() and checkpoint.made(folder / "checkpoints") < 0:
@@ -234,7 +234,7 @@ def _clear(folder: Path) -> None:
 def _to_be_fitted(recipe: Recipe, folder: Path) -> bool:
     """Whether a run has its codec still to fit."""
     own = recipe.codec
-    return own.kind == "latent" and own.path is None and not (folder / CODEC / system_file.CODEC).exists()
+    return own.kind == "latent" and own.path is None and not (folder / CODEC / system_file.CODEC_FILE).exists()
 
 
 def _check_shares(recipe: Recipe, processes: int) -> None:

@@ -14,7 +14,7 @@ from sfumato.codec import Codec, Latent, Pixels
 from sfumato.condition import Conditioner, Labels, Remembered, Text, TokenIds, captions_size
 from sfumato.data.dataset import Dataset
 from sfumato.errors import InputError
-from sfumato.library import load_codec, read_codec
+from sfumato.library import load_codec, open_codec
 from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import AUTOENCODERS, CODECS
@@ -191,7 +191,7 @@ def _codec(recipe: Recipe, pictures: Dataset, place: Place) -> Codec | None:
     if recipe.codec.kind == "pixels":
         return Pixels(image_channels(pictures))
     folder = place.folder / CODEC
-    if not (folder / system_file.CODEC).exists():
+    if not (folder / system_file.CODEC_FILE).exists():
         return None
     return load_codec(folder).requires_grad_(False).to(place.device)
 
@@ -239,7 +239,7 @@ def _given(network: Autoencoder, source: str, place: Place, begin: Begin) -> Lat
     """The codec that goes on learning, as the run found it: a copy is kept, for its latents must stay what they were.
     Its network must be shaped like this one."""
     copy = place.folder / GIVEN
-    kept = (copy / system_file.CODEC).exists()
+    kept = (copy / system_file.CODEC_FILE).exists()
     codec = load_codec(copy if kept else source)
     own, theirs = AUTOENCODERS.dump(network), AUTOENCODERS.dump(codec.network)
     if changes := recipes.differences(theirs, own, "network"):
@@ -255,6 +255,6 @@ def _given(network: Autoencoder, source: str, place: Place, begin: Begin) -> Lat
 
 def copy_codec(source: str | Path, target: Path) -> None:
     """Copy a codec, as `load_codec` finds it, in float32: what names the weights comes last, so that it comes whole."""
-    codec, about = read_codec(source)
-    spec = {"format": system_file.FORMAT, "codec": CODECS.dump(codec), "about": about}
-    system_file.write(target, spec, {CODEC: codec.float()}, system_file.CODEC)
+    codec, about = open_codec(source)
+    spec = {"format": system_file.SYSTEM_FORMAT, "codec": CODECS.dump(codec), "about": about}
+    system_file.write_folder(target, spec, {CODEC: codec.float()}, system_file.CODEC_FILE)

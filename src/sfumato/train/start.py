@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from sfumato.errors import InputError
-from sfumato.library import find, load_codec
+from sfumato.library import find_system, load_codec
 from sfumato.system import System
 
 Weights = Mapping[str, Tensor]
@@ -14,7 +14,7 @@ Weights = Mapping[str, Tensor]
 
 def network_of(source: str) -> Weights:
     """The weights of a system's network, in float32: of the one in that folder, or of that name that ships."""
-    return System.load(find(source), "cpu", "float32").denoiser.network.state_dict()
+    return System.load(find_system(source), "cpu", "float32").denoiser.network.state_dict()
 
 
 def codec_of(source: str) -> Weights:
