@@ -470,26 +470,7 @@ def test_an_odd_name_of_the_data_is_shown_as_it_is(sfumato: Sfumato, data: Path,
     assert said.code == 0 and "a[/b]x[red]/data.npz: 24 pictures" in said.err
 
 
-# Doctor, version, help ------------------------------------------------------------------------------------------------
-
-
-def test_doctor_says_what_is_here(sfumato: Sfumato) -> None:
-    said = sfumato("doctor")
-    facts = dict(line.split(maxsplit=1) for line in said.out.splitlines())
-    assert said.code == 0 and not said.err
-    assert facts["Sfumato"].strip() == version("sfumato") and facts["torch"].startswith("2.")
-    assert {"Python", "device", "precision", "memory", "cores", "disk", "recipes", "scikit-learn"} <= facts.keys()
-    assert "digits" in facts["recipes"] and "GB free of" in facts["memory"]
-
-
-def test_doctor_says_what_is_missing(sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "sklearn" else find(name, *a))
-    out = sfumato("doctor").out
-    assert "scikit-learn" in out and "pip install sfumato[digits]" in out
-    assert "pyarrow" in out and "datasets" in out
+# Version, help --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["train", "--help"], ["generate", "-h"], ["inspect", "-h"]])
