@@ -13,7 +13,7 @@ from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.sample.facts import FACTS, Facts
 from sfumato.train.ema import AVERAGES
-from sfumato.train.recipe import Recipe, known
+from sfumato.train.recipe import Recipe, recipe_names
 
 MEANING = {
     "data.size": "width and height; the pictures' own, if they share one, when left out",
@@ -148,7 +148,7 @@ def write_all(folder: Path) -> None:
     count = f"Sfumato has {len(parts.SAMPLERS.kinds)} samplers; these are {len(FACTS)} settings of them."
     (folder / "solvers.md").write_text(f"{count}\n\n{(folder / 'solvers.md').read_text(encoding='utf-8')}")
     recipes = [
-        (f"`{name}`", tomllib.loads((files("sfumato.recipes") / f"{name}.toml").read_text())) for name in known()
+        (f"`{name}`", tomllib.loads((files("sfumato.recipes") / f"{name}.toml").read_text())) for name in recipe_names()
     ]
     _write(folder / "recipes.md", ("recipe", "about"), [(name, data.get("about", "")) for name, data in recipes])
 

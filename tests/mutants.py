@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MADE = ROOT / "mutants"
 MUTMUT = Path(sys.executable).with_name("mutmut")
 UNDER = {"PYTHONPATH": str(ROOT / "tests"), "PYTEST_ADDOPTS": "-p cpu_limit", "OMP_NUM_THREADS": "1"}
-FEW = "sfumato.train.draw.x_mix*"
+FEW = "sfumato.train.batches.x_mix*"
 """A function that few tests call, and its mutants."""
 
 WANTED = 0.95

@@ -15,7 +15,7 @@ from sfumato.errors import FormatError, InputError, ShapeError
 from sfumato.nn.encoder import Encoder
 from sfumato.oracle import Gaussian
 from sfumato.train import train
-from sfumato.train.recipe import load
+from sfumato.train.recipe import load_recipe
 
 CLASSES = ("cat", "dog", "fish")
 
@@ -143,9 +143,9 @@ def test_without_classes_there_is_nothing_to_classify(tmp_path: Path) -> None:
 
 def test_task_and_network_belong_together() -> None:
     with pytest.raises(InputError, match="task is denoise wants network.kind=unet or dit, not encoder"):
-        load("digits", ["network.kind=encoder"])
+        load_recipe("digits", ["network.kind=encoder"])
     with pytest.raises(InputError, match="task is classify wants network.kind=encoder, not unet"):
-        load("classifier", ["network.kind=unet"])
+        load_recipe("classifier", ["network.kind=unet"])
 
 
 @pytest.mark.parametrize(

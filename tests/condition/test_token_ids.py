@@ -12,7 +12,7 @@ from sfumato.condition import Conditioner, TokenIds, fit_tokenizer
 from sfumato.errors import FormatError, InputError
 from sfumato.nn.text import TextTransformer, WithText
 from sfumato.nn.unet import UNet
-from sfumato.train.recipe import MOST_PIECES
+from sfumato.train.recipe import MOST_TOKENS
 
 CAPTIONS = ["a cat in a hat", "a Cat in a house", "the cat sat", "grinning 🐱"] * 5
 FITTED = fit_tokenizer(CAPTIONS, 300)
@@ -101,6 +101,6 @@ def test_pieces_numbered_beyond_all_count_as_so_many() -> None:
 
 def test_the_largest_vocabulary_of_a_recipe_can_be_read_back() -> None:
     """As its tokenizer.json spells it: each token with its number, each merge of two."""
-    pieces = {f"t{i}": i for i in range(MOST_PIECES)}
-    model = {"vocab": pieces, "merges": [["a", "b"]] * MOST_PIECES}
+    pieces = {f"t{i}": i for i in range(MOST_TOKENS)}
+    model = {"vocab": pieces, "merges": [["a", "b"]] * MOST_TOKENS}
     assert files.parse_json(json.dumps({"model": model}).encode(), "tokenizer.json")["model"]["vocab"] == pieces

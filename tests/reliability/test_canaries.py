@@ -98,7 +98,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "single file": ("a.safetensors", sfumato.load),
     **{f"weights{end}": (f"a{end}", sfumato.load) for end in (".ckpt", ".pt", ".pth", ".bin", ".pkl")},
     **{f"data{end}": (f"a{end}", source) for end in (".npz", ".zip", ".parquet", ".pkl")},
-    "recipe": ("a.toml", recipe.load),
+    "recipe": ("a.toml", recipe.load_recipe),
     "features": ("a.npz", MobileNet.read),
 }
 """Readers of one file, and what that is called."""

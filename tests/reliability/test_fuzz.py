@@ -119,7 +119,7 @@ def test_a_scrambled_recipe_is_loaded_or_refused(times: int, tmp_path: Path) -> 
     table, broken = tomllib.loads(text.decode()), {}
 
     def read() -> None:
-        recipe.check(broken) if broken else recipe.load(path)
+        recipe.check_recipe(broken) if broken else recipe.load_recipe(path)
 
     reader = Reader(read)
     for k in range(times):
@@ -155,8 +155,8 @@ def test_a_bomb_is_refused_within_its_bounds(name: str, tmp_path: Path) -> None:
         (files.read_tensors, headed(bomb)),
         (files.read_json, bomb),
         (lambda path: sfumato.load(path.parent), bomb),
-        (lambda path: recipe.load(path), b"x = " + bomb),
-        (lambda path: recipe.load(path), b".".join([b"a"] * 100_000) + b" = 1"),
+        (lambda path: recipe.load_recipe(path), b"x = " + bomb),
+        (lambda path: recipe.load_recipe(path), b".".join([b"a"] * 100_000) + b" = 1"),
     ):
         overwrite(path, data)
         overwrite(tmp_path / "system.json", data)

@@ -15,7 +15,7 @@ from scale import counts
 
 from sfumato.errors import WorkerError
 from sfumato.train import loader
-from sfumato.train.draw import Batches
+from sfumato.train.batches import Batches
 from sfumato.train.plan import Budget
 from sfumato.train.trainer import Trainer
 from train.small_runs import digest, newest, trainer

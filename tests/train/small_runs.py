@@ -58,7 +58,7 @@ def begin(data: Path | str | None, out: Path, *settings: str, **options: Any) ->
 def trainer(data: Path | str, out: Path, *settings: str) -> Trainer:
     """A trainer that has made no step."""
     out.mkdir(parents=True, exist_ok=True)
-    chosen = recipe.load("digits", [*SMALL, *settings])
+    chosen = recipe.load_recipe("digits", [*SMALL, *settings])
     pictures = read(data)
     place = Place(out, Accelerator(cpu=True), "float32")
     nothing = lambda: None  # noqa: E731
@@ -70,7 +70,7 @@ def read(data: Path | str) -> Dataset:
 
 
 def checkpoints(out: Path) -> list[Path]:
-    return checkpoint.found(out / "checkpoints")
+    return checkpoint.find_checkpoints(out / "checkpoints")
 
 
 def newest(out: Path) -> Path:

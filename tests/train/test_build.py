@@ -13,23 +13,25 @@ from sfumato.condition import Labels, Nothing
 from sfumato.data import open_source, prepare
 from sfumato.errors import InputError, ShapeError
 from sfumato.train.build import build
-from sfumato.train.recipe import load
+from sfumato.train.recipe import load_recipe
 
 
 def test_the_data_decides_size_channels_and_classes(data: Path, tmp_path: Path) -> None:
-    system = build(load("digits", SMALL), read(data))
+    system = build(load_recipe("digits", SMALL), read(data))
     assert system.codec == Pixels(1) and system.conditioner == Labels(("0", "1", "2"), 0.1)
     assert system.settings.size == (8, 8) and system.denoiser.network.vector == 3
     np.savez(tmp_path / "rgb.npz", images=np.zeros((2, 4, 6, 3), dtype=np.uint8))
     pictures = prepare(open_source(tmp_path / "rgb.npz"))
-    system = build(load("ddpm", ["network.multipliers=[1,2]", "network.width=8", "network.attention=[]"]), pictures)
+    system = build(
+        load_recipe("ddpm", ["network.multipliers=[1,2]", "network.width=8", "network.attention=[]"]), pictures
+    )
     assert system.codec == Pixels(3) and system.conditioner == Nothing() and system.settings.size == (6, 4)
 
 
 def test_weights_follow_from_the_seed_alone(data: Path) -> None:
     def weight(*settings: str) -> torch.Tensor:
         torch.rand(3)
-        return build(load("digits", [*SMALL, *settings]), read(data)).denoiser.network.enter.weight
+        return build(load_recipe("digits", [*SMALL, *settings]), read(data)).denoiser.network.enter.weight
 
     assert torch.equal(weight(), weight())
     assert not torch.equal(weight(), weight("train.seed=1"))
@@ -45,9 +47,9 @@ def test_labels_are_taken_where_there_are_classes_and_the_recipe_wants_them(data
         ("auto", one_class, Nothing()),
         ("auto", no_class, Nothing()),
     ):
-        recipe = load("digits", [*SMALL, f"condition.kind={kind}", "condition.dropout=0.3"])
+        recipe = load_recipe("digits", [*SMALL, f"condition.kind={kind}", "condition.dropout=0.3"])
         assert build(recipe, pictures).conditioner == expected
-    recipe = load("digits", [*SMALL, "condition.kind=labels"])
+    recipe = load_recipe("digits", [*SMALL, "condition.kind=labels"])
     for pictures, found in ((one_class, "only '0'"), (no_class, "none")):
         text = f"wants classes, and the data has {found}: sort the pictures into a folder a class, or train without, by"
         with pytest.raises(InputError, match=re.escape(text)):
@@ -77,19 +79,19 @@ def test_what_the_data_or_the_schedule_does_not_allow_is_said(
     settings: list[str], kind: type[Exception], text: str, data: Path
 ) -> None:
     with pytest.raises(kind, match=text):
-        build(load("digits", [*SMALL, *settings]), read(data))
+        build(load_recipe("digits", [*SMALL, *settings]), read(data))
 
 
 def test_guidance_that_no_dropout_allows_is_said_before_training(data: Path) -> None:
     with pytest.raises(InputError, match="guidance"):
-        build(load("digits", [*SMALL, "condition.dropout=0.0", "settings.guidance=2.0"]), read(data))
+        build(load_recipe("digits", [*SMALL, "condition.dropout=0.0", "settings.guidance=2.0"]), read(data))
 
 
 @pytest.mark.parametrize("width", [8, 16, 32])
 def test_a_narrow_network_is_told_the_time_and_the_class(width: int, data: Path) -> None:
     """Additive embeddings must survive the normalisation after them."""
     settings = [*SMALL, f"network.width={width}", "network.multipliers=[1]", "network.scale_shift=false"]
-    network = build(load("digits", settings), read(data)).denoiser.network
+    network = build(load_recipe("digits", settings), read(data)).denoiser.network
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)

@@ -14,7 +14,7 @@ from sfumato.nn.layout import WithLayout
 from sfumato.train import layout
 from sfumato.train.build import build
 from sfumato.train.feed import PictureFeed
-from sfumato.train.recipe import Recipe, load
+from sfumato.train.recipe import Recipe, load_recipe
 from sfumato.train.task import DenoiseTask
 
 LABELS = np.repeat(np.arange(2), 32)
@@ -31,7 +31,7 @@ def pictures() -> Dataset:
 
 def work(*settings: str, side: int = 8) -> tuple[DenoiseTask, WithLayout]:
     small = ["network.width=8", "network.multipliers=[1]", "network.attention=[]", f"condition.layout={side}"]
-    recipe: Recipe = load("digits", [*small, "network.patch=1", *settings])
+    recipe: Recipe = load_recipe("digits", [*small, "network.patch=1", *settings])
     feed = PictureFeed(pictures(), prompts="labels")
     task = DenoiseTask(recipe, build(recipe, feed.pictures), feed)
     network: Any = task.system.denoiser.network
@@ -107,7 +107,7 @@ def test_a_learned_variance_is_not_laid_out() -> None:
 
 
 def test_a_network_without_one_is_left_alone() -> None:
-    recipe = load("digits", ["network.width=8", "network.multipliers=[1]", "network.attention=[]"])
+    recipe = load_recipe("digits", ["network.width=8", "network.multipliers=[1]", "network.attention=[]"])
     feed = PictureFeed(pictures(), prompts="labels")
     task = DenoiseTask(recipe, build(recipe, feed.pictures), feed)
     before = [parameter.clone() for parameter in task.system.denoiser.parameters()]

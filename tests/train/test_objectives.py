@@ -118,7 +118,7 @@ def test_without_such_times_nothing_is_remembered(data: Path, tmp_path: Path) ->
     begin(data, tmp_path / "run", steps=1)
     assert "memory" not in tensors(newest(tmp_path / "run"))
     own = trainer(data, tmp_path / "other")
-    assert checkpoint.load(newest(tmp_path / "run"), own.network, own.average, own.optimizer) == (1, None)
+    assert checkpoint.load_checkpoint(newest(tmp_path / "run"), own.network, own.average, own.optimizer) == (1, None)
 
 
 def test_times_of_a_schedule_without_whole_ones_cannot_be_followed(data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from sfumato.core.schedule import Linear
 from sfumato.errors import InputError
 from sfumato.sample import DDIM
 from sfumato.train.ema import Constant, Power
-from sfumato.train.recipe import Recipe, check, differences, known, lay_over, load
+from sfumato.train.recipe import Recipe, check_recipe, differences, lay_over, load_recipe, recipe_names
 
 
 def write(path: Path, text: str) -> Path:
@@ -22,32 +22,32 @@ def write(path: Path, text: str) -> Path:
 # What ships -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_that_ships_loads(name: str) -> None:
-    recipe = load(name)
+    recipe = load_recipe(name)
     assert recipe.about.endswith(".")
     assert recipe.network["kind"] == {"denoise": "unet", "classify": "encoder", "autoencode": "kl"}[recipe.task]
-    assert check(recipe.dump()) == recipe, "what a run records is the recipe"
+    assert check_recipe(recipe.dump()) == recipe, "what a run records is the recipe"
 
 
 def test_the_recipes_of_the_documents_ship() -> None:
-    assert {"ddpm", "digits"} <= set(known())
+    assert {"ddpm", "digits"} <= set(recipe_names())
 
 
 def test_an_empty_recipe_is_all_defaults(tmp_path: Path) -> None:
-    assert load(write(tmp_path / "empty.toml", "")) == Recipe()
+    assert load_recipe(write(tmp_path / "empty.toml", "")) == Recipe()
     assert Recipe().schedule == Linear() and Recipe().average == Power() and Recipe().settings.sampler == DDIM()
 
 
 def test_a_file_is_a_recipe(tmp_path: Path) -> None:
-    recipe = load(write(tmp_path / "mine.toml", 'parameterization = { kind = "v" }\n[train]\nbatch = 7\n'))
+    recipe = load_recipe(write(tmp_path / "mine.toml", 'parameterization = { kind = "v" }\n[train]\nbatch = 7\n'))
     assert recipe.parameterization == V() and recipe.train.batch == 7
-    assert load(write(tmp_path / "no-ending", "[train]\nbatch = 9\n")).train.batch == 9
+    assert load_recipe(write(tmp_path / "no-ending", "[train]\nbatch = 9\n")).train.batch == 9
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(InputError, match=r"there is no recipe 'digit'; did you mean 'digits'\? known: .*; or give a"):
-        load("digit")
+        load_recipe("digit")
 
 
 # Strictness -----------------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ WRONG = [
 @pytest.mark.parametrize(("text", "said"), WRONG)
 def test_a_wrong_recipe_says_where_and_what(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said) as caught:
-        load(write(tmp_path / "wrong.toml", text))
+        load_recipe(write(tmp_path / "wrong.toml", text))
     assert "\n" not in str(caught.value)
 
 
@@ -123,22 +123,22 @@ def test_a_hostile_recipe_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "hostile.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError) as caught:
-        load(path)
+        load_recipe(path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 2000
 
 
 def test_a_folder_and_a_missing_file_are_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     with pytest.raises(InputError, match=r"cannot read the recipe .*folder\.toml: Is a directory$"):
-        load(tmp_path / "folder.toml")
+        load_recipe(tmp_path / "folder.toml")
     with pytest.raises(InputError, match=r"cannot read the recipe .*none\.toml: No such file or directory$"):
-        load(tmp_path / "none.toml")
+        load_recipe(tmp_path / "none.toml")
 
 
 @pytest.mark.parametrize("kind", ["[1]", "{}", "5", "true"])
 def test_a_kind_that_is_no_text_is_refused(kind: str) -> None:
     with pytest.raises(InputError, match="network should be a table with a kind; known kinds: "):
-        load("ddpm", [f"network.kind={kind}"])
+        load_recipe("ddpm", [f"network.kind={kind}"])
 
 
 @pytest.mark.parametrize(
@@ -155,21 +155,21 @@ def test_a_file_that_costs_its_reader_too_much_is_refused_before_it_is_parsed(
 ) -> None:
     (tmp_path / "bomb.toml").write_text(text)
     with pytest.raises(InputError, match=said):
-        load(tmp_path / "bomb.toml")
+        load_recipe(tmp_path / "bomb.toml")
 
 
 def test_dots_in_a_text_and_in_numbers_are_no_depth(tmp_path: Path) -> None:
     path = write(tmp_path / "a.toml", f'about = "{"a." * 100}"\n[optimizer]\nbetas = [{"0.1, " * 99} 0.1]\n')
     with pytest.raises(InputError, match="optimizer.betas"):
-        load(path)
-    assert load(write(path, f'about = "{"a." * 100}"')).about == "a." * 100
+        load_recipe(path)
+    assert load_recipe(write(path, f'about = "{"a." * 100}"')).about == "a." * 100
 
 
 # --set ----------------------------------------------------------------------------------------------------------------
 
 
 def test_settings_lie_over_the_recipe() -> None:
-    recipe = load(
+    recipe = load_recipe(
         "digits",
         [
             "train.batch=64",
@@ -189,11 +189,11 @@ def test_settings_lie_over_the_recipe() -> None:
     assert recipe.optimizer.learning_rate == 1e-4 and recipe.network["multipliers"] == [1, 2, 3]
     assert recipe.data.flip and recipe.data.fit == "pad" and recipe.about == "mine=yours"
     assert recipe.condition.kind == "nothing" and recipe.settings.sampler == DDIM(eta=0.25)
-    assert recipe.train.seed == load("digits").train.seed
+    assert recipe.train.seed == load_recipe("digits").train.seed
 
 
 def test_a_table_that_the_recipe_left_out_can_be_set() -> None:
-    assert load("digits", ["average.kind=constant", "average.rate=0.9"]).average == Constant(0.9)
+    assert load_recipe("digits", ["average.kind=constant", "average.rate=0.9"]).average == Constant(0.9)
 
 
 @pytest.mark.parametrize(
@@ -218,12 +218,12 @@ def test_a_table_that_the_recipe_left_out_can_be_set() -> None:
 )
 def test_a_bad_setting_says_what_is_wrong(setting: Any, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
-        load("digits", [setting])
+        load_recipe("digits", [setting])
     assert "\n" not in str(caught.value)
 
 
 def test_one_setting_alone_is_taken_as_a_list_of_it() -> None:
-    assert load("digits", "train.batch=4").train.batch == 4
+    assert load_recipe("digits", "train.batch=4").train.batch == 4
 
 
 BEYOND = [
@@ -242,14 +242,17 @@ BEYOND = [
 @pytest.mark.parametrize("setting", BEYOND, ids=lambda setting: setting[:30])
 def test_a_value_that_cannot_work_is_refused_with_the_recipe(setting: str) -> None:
     with pytest.raises(InputError):
-        load("digits", [setting])
+        load_recipe("digits", [setting])
 
 
 # Differences ----------------------------------------------------------------------------------------------------------
 
 
 def test_differences_are_named_by_their_place() -> None:
-    one, other = load("digits"), load("digits", ["train.batch=32", "network.width=16", "schedule.offset=0.01"])
+    one, other = (
+        load_recipe("digits"),
+        load_recipe("digits", ["train.batch=32", "network.width=16", "schedule.offset=0.01"]),
+    )
     assert differences(one.dump(), one.dump()) == []
     assert differences(one.dump(), other.dump()) == [
         f"network.width: {one.network['width']} → 16",
@@ -273,7 +276,7 @@ def test_differences_of_any_tables(one: dict[str, Any], other: dict[str, Any], l
 
 
 def test_a_recorded_recipe_takes_settings() -> None:
-    assert lay_over(load("digits").dump(), ["train.batch=4"]) == load("digits", ["train.batch=4"])
+    assert lay_over(load_recipe("digits").dump(), ["train.batch=4"]) == load_recipe("digits", ["train.batch=4"])
 
 
 @pytest.mark.parametrize(
@@ -300,40 +303,40 @@ def test_a_recorded_recipe_takes_settings() -> None:
 )
 def test_parts_that_do_not_go_together_are_refused_before_data_is_read(settings: list[str], match: str) -> None:
     with pytest.raises(InputError, match=match):
-        load("digits", settings)
+        load_recipe("digits", settings)
 
 
 @pytest.mark.parametrize("sigma_max", [0.7, 1.1, 80.1, 80.3, 123.4, 999.9])
 def test_a_recipe_may_end_at_any_noise(sigma_max: float) -> None:
     for spacing in ("karras", "trailing"):
-        recipe = load("edm", [f"schedule.sigma_max={sigma_max}", f'settings.spacing={{"kind":"{spacing}"}}'])
+        recipe = load_recipe("edm", [f"schedule.sigma_max={sigma_max}", f'settings.spacing={{"kind":"{spacing}"}}'])
         assert recipe.schedule.last == sigma_max
 
 
 def test_heun_along_sigma_is_refused_where_the_walk_begins_in_pure_noise() -> None:
     with pytest.raises(InputError, match="take heun,along=flow"):
-        load("flow", ['settings.sampler={"kind":"heun"}'])
-    assert load("flow", ['settings.sampler={"kind":"heun","along":"flow"}']).settings.steps == 25
+        load_recipe("flow", ['settings.sampler={"kind":"heun"}'])
+    assert load_recipe("flow", ['settings.sampler={"kind":"heun","along":"flow"}']).settings.steps == 25
 
 
 def test_a_classifier_may_be_trained_on_any_schedule() -> None:
-    assert load("classifier", ['schedule={"kind":"flow"}']).task == "classify"
+    assert load_recipe("classifier", ['schedule={"kind":"flow"}']).task == "classify"
 
 
 def test_a_classifier_has_no_codec_to_use() -> None:
     with pytest.raises(InputError, match="codec.path is for what draws in latents, .* the task classify has no codec$"):
-        load("classifier", ["codec.path=anywhere"])
+        load_recipe("classifier", ["codec.path=anywhere"])
     for name, hint in (("classifier", "leave it out$"), ("autoencoder", "codec.init_from is for an autoencoder$")):
         with pytest.raises(InputError, match=f"^train.init_from is for what draws, and the task is .*{hint}"):
-            load(name, ["train.init_from=emoji"])
+            load_recipe(name, ["train.init_from=emoji"])
     with pytest.raises(
         InputError, match="an autoencoder goes on with codec.path, .* or begins with codec.init_from, .*: give one"
     ):
-        load("autoencoder", ["codec.path=here", "codec.init_from=there"])
+        load_recipe("autoencoder", ["codec.path=here", "codec.init_from=there"])
 
 
 def test_a_rate_that_does_not_fall_stays() -> None:
-    own = load("ddpm").optimizer
+    own = load_recipe("ddpm").optimizer
     assert own.decay == 0
     assert [own.rate(step) for step in (own.warmup, 10 * own.warmup)] == [own.learning_rate] * 2
 
@@ -346,14 +349,14 @@ NASTY: list[Any] = [None, [1], {}, -1.0, 1e-300, 1e300, 2**70, "\0", "\ud83d", "
 )
 def test_whatever_a_recipe_holds_is_refused_in_a_line_or_loads(place: str) -> None:
     for value in NASTY:
-        data = load("ddpm").dump()
+        data = load_recipe("ddpm").dump()
         *tables, key = place.split(".")
         table = data
         for name in tables:
             table = table[name]
         table[key] = value
         try:
-            check(data)
+            check_recipe(data)
         except InputError as error:
             assert len(str(error)) < 500 and "\n" not in str(error)
 
@@ -371,15 +374,15 @@ def test_whatever_a_recipe_holds_is_refused_in_a_line_or_loads(place: str) -> No
 )
 def test_a_value_that_cannot_be_is_named(setting: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        load("ddpm", [setting])
+        load_recipe("ddpm", [setting])
 
 
 def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf[train]\r\nbatch = 4\r\n")
-    assert load(tmp_path / "a.toml").train.batch == 4
+    assert load_recipe(tmp_path / "a.toml").train.batch == 4
 
 
 def test_a_pipe_is_no_recipe_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.toml")
     with pytest.raises(InputError, match=r"cannot read the recipe .*x\.toml: a device or pipe, and not a file"):
-        load(tmp_path / "x.toml")
+        load_recipe(tmp_path / "x.toml")

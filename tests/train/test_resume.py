@@ -638,7 +638,7 @@ def test_a_checkpoint_that_lacks_a_part_is_refused_and_changes_nothing(part: str
     own = trainer(data, run.parent / "other")
     before = weights(own)
     with pytest.raises(ResumeError):
-        checkpoint.load(newest(run), own.network, own.average, own.optimizer)
+        checkpoint.load_checkpoint(newest(run), own.network, own.average, own.optimizer)
     assert equal(weights(own), before) and not own.optimizer.state
 
 
@@ -703,7 +703,9 @@ def test_a_checkpoint_runs_no_code(run: Path) -> None:
 def test_the_same_state_gives_the_same_bytes(run: Path, data: Path, tmp_path: Path) -> None:
     own = trainer(data, tmp_path / "other")
     own.resume(newest(run))
-    again = checkpoint.save(tmp_path / "again", own.step, own.network, own.average, own.optimizer, seen=own.seen)
+    again = checkpoint.save_checkpoint(
+        tmp_path / "again", own.step, own.network, own.average, own.optimizer, seen=own.seen
+    )
     assert own.step == 2 and own.seen == 16 and digest(again) == digest(newest(run))
 
 
@@ -719,7 +721,7 @@ def test_old_checkpoints_go_only_when_the_new_one_is_there(
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(StorageError, match="no space to write"):
-        checkpoint.save(run / "checkpoints", 3, own.network, own.average, own.optimizer)
+        checkpoint.save_checkpoint(run / "checkpoints", 3, own.network, own.average, own.optimizer)
     assert everything(run / "checkpoints") == before and len(checkpoints(run)) == 2
 
 

@@ -259,12 +259,12 @@ def test_what_ships_has_the_shapes_that_recipes_begin_with() -> None:
     system = sfumato.load("emoji", "cpu")
     codec, network = (AUTOENCODERS.dump(system.codec.network), NETWORKS.dump(system.denoiser.network)["network"])  # type: ignore[attr-defined]
     for name in ("text-to-image", "latent"):
-        own = recipe.load(name)
+        own = recipe.load_recipe(name)
         assert own.codec.init_from == own.train.init_from == "emoji" and own.codec.path is None
-        fitted = recipe.load(own.codec.fit, own.codec.settings).network
+        fitted = recipe.load_recipe(own.codec.fit, own.codec.settings).network
         assert codec == codec | fitted and own.data.channels == codec["in_channels"] == 3
         assert network == network | own.network
-        assert recipe.load(name, ["codec.path=elsewhere"]).codec.path == "elsewhere", (
+        assert recipe.load_recipe(name, ["codec.path=elsewhere"]).codec.path == "elsewhere", (
             "which is taken, whatever the start"
         )
 
@@ -418,7 +418,7 @@ PHASES = [
     "sfumato.train.stage.LatentFeed",
     "sfumato.train.stage.fit_layout",
     "sfumato.train.trainer.Trainer.rehearse",
-    "sfumato.train.checkpoint.save",
+    "sfumato.train.checkpoint.save_checkpoint",
     "sfumato.system_file.write_folder",
 ]
 

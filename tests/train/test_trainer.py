@@ -37,7 +37,7 @@ from sfumato.errors import InputError, NonFiniteError, OutOfMemoryError, Sfumato
 from sfumato.loss import Denoising
 from sfumato.samples import read_record
 from sfumato.train import checkpoint, recipe
-from sfumato.train.draw import Batches
+from sfumato.train.batches import Batches
 from sfumato.train.plan import Budget
 from sfumato.train.trainer import Trainer
 
@@ -199,7 +199,7 @@ def test_two_checkpoints_are_kept_and_both_load(finished: Path, data: Path, tmp_
     assert [path.name for path in checkpoints(finished)] == ["step-000000004.safetensors", "step-000000005.safetensors"]
     for step, path in zip((4, 5), checkpoints(finished), strict=True):
         own = trainer(data, tmp_path)
-        assert checkpoint.load(path, own.network, own.average, own.optimizer) == (step, None)
+        assert checkpoint.load_checkpoint(path, own.network, own.average, own.optimizer) == (step, None)
 
 
 def test_a_run_leaves_what_it_says_and_nothing_else(finished: Path) -> None:
@@ -220,7 +220,7 @@ def test_the_system_holds_the_average(finished: Path) -> None:
     average = {name: t for name, t in tensors(newest(finished)).items() if name.startswith("average.")}
     found = {f"average.{name}": tensor for name, tensor in system.denoiser.network.state_dict().items()}
     assert equal(average, found)
-    assert system.about == {"recipe": recipe.load("digits").about, "steps": 5, "pictures seen": 40}
+    assert system.about == {"recipe": recipe.load_recipe("digits").about, "steps": 5, "pictures seen": 40}
     assert system.conditioner.classes == ("0", "1", "2")  # type: ignore[attr-defined]
 
 

@@ -39,7 +39,7 @@ def _facts() -> list[tuple[str, str]]:
     import torch
 
     from sfumato import machine
-    from sfumato.train.recipe import known
+    from sfumato.train.recipe import recipe_names
 
     device = machine.pick_device()
     free, total = machine.memory(device)
@@ -54,7 +54,7 @@ def _facts() -> list[tuple[str, str]]:
         ("memory", f"{free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"),
         ("cores", f"{os.cpu_count()}, of which torch uses {torch.get_num_threads()}"),
         ("disk", f"{shutil.disk_usage('.').free / 1e9:.1f} GB free here"),
-        ("recipes", ", ".join(known())),
+        ("recipes", ", ".join(recipe_names())),
     ]
 
 

@@ -17,9 +17,9 @@ from sfumato.nn.text import TextTransformer, WithText
 from sfumato.parts import AUTOENCODERS, NETWORKS
 from sfumato.settings import Settings
 from sfumato.system import System
-from sfumato.train.draw import mix
+from sfumato.train.batches import mix
+from sfumato.train.initialize import StateDict, fitting_weights
 from sfumato.train.recipe import ConditionRecipe, Recipe
-from sfumato.train.start import Weights, fitting_weights
 
 
 def build(
@@ -34,7 +34,7 @@ def build(
 
 
 def check_build(
-    recipe: Recipe, pictures: Dataset, codec: Codec, conditioner: Conditioner, start: Weights | None = None
+    recipe: Recipe, pictures: Dataset, codec: Codec, conditioner: Conditioner, start: StateDict | None = None
 ) -> int:
     """Raise an `InputError` if `build` would, or if no weight of `start` fits its network; builds nothing of any size.
     Returns how many weights there would be to train."""

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from sfumato import files
 from sfumato.errors import FormatError, ResumeError
 
-KEEP = 2
-FORMAT = 1
+CHECKPOINTS_KEPT = 2
+CHECKPOINT_FORMAT = 1
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def save(
+def save_checkpoint(
     folder: Path,
     step: int,
     network: nn.Module,
@@ -26,8 +26,8 @@ def save(
     memory: Tensor | None = None,
     seen: int | None = None,
 ) -> Path:
-    """Write the state after `step` steps, then remove all but the newest `KEEP`. `memory` is that of the times, `seen`
-    how many pictures were seen."""
+    """Write the state after `step` steps, then remove all but the newest `CHECKPOINTS_KEPT`. `memory` is that of the
+    times, `seen` how many pictures were seen."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     for name, parameter in network.named_parameters():
@@ -37,14 +37,14 @@ def save(
     if memory is not None:
         tensors["memory"] = memory
     path = folder / f"step-{step:09d}.safetensors"
-    about = {"format": FORMAT, "step": step} | ({} if seen is None else {"pictures": seen})
+    about = {"format": CHECKPOINT_FORMAT, "step": step} | ({} if seen is None else {"pictures": seen})
     files.write_tensors(path, tensors, about)
-    for old in found(folder)[:-KEEP]:
+    for old in find_checkpoints(folder)[:-CHECKPOINTS_KEPT]:
         old.unlink(missing_ok=True)
     return path
 
 
-def found(folder: Path) -> list[Path]:
+def find_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first; files of other names are somebody else's."""
     paths = [path for path in folder.glob("step-*.safetensors") if step_of(path) is not None and path.is_file()]
     return sorted(paths, key=lambda path: (step_of(path), path.name))
@@ -56,13 +56,13 @@ def step_of(path: Path) -> int | None:
     return None if match is None else int(match[1])
 
 
-def made(folder: Path) -> int:
+def last_step(folder: Path) -> int:
     """The step of the newest checkpoint in a folder; −1 without any."""
-    paths = found(folder)
+    paths = find_checkpoints(folder)
     return -1 if not paths else step_of(paths[-1]) or 0
 
 
-def seen(path: Path, batch: int) -> int:
+def samples_seen(path: Path, batch: int) -> int:
     """How many pictures a checkpoint has seen; by the batch, where it does not say so."""
     with suppress(FormatError, KeyError, TypeError, ValueError):
         said = json.loads(files.read_header(path)["__metadata__"]["sfumato"])["about"]["pictures"]
@@ -71,7 +71,7 @@ def seen(path: Path, batch: int) -> int:
     return (step_of(path) or 0) * batch
 
 
-def load(
+def load_checkpoint(
     path: Path,
     network: nn.Module,
     average: nn.Module,
@@ -87,7 +87,7 @@ def load(
     except FormatError as error:
         raise FormatError(f"{error}; or delete it, and --resume goes on from the one before") from error
     step = about.get("step")
-    if about.get("format") != FORMAT or type(step) is not int or step < 0:
+    if about.get("format") != CHECKPOINT_FORMAT or type(step) is not int or step < 0:
         raise ResumeError(f"{path} is not a checkpoint that this version of Sfumato reads")
     if step != step_of(path):
         raise ResumeError(f"{path} is the checkpoint of step {step:,} by what it says: give it its own name back")

@@ -10,7 +10,7 @@ from sfumato.core.schedule import Schedule, at
 from sfumato.denoise import Denoiser
 from sfumato.errors import NonFiniteError
 from sfumato.nn.layout import WithLayout
-from sfumato.train.draw import Batches, mix
+from sfumato.train.batches import Batches, mix
 from sfumato.train.task import DenoiseTask
 
 SAMPLES, PASSES = 100_000, 16

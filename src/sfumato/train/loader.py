@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from torch.utils.data import DataLoader
 
 from sfumato.errors import WorkerError
-from sfumato.train.draw import Batch, Batches
+from sfumato.train.batches import Batch, Batches
 
 WORKERS = 4
 LOOK = 5.0

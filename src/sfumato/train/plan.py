@@ -107,7 +107,7 @@ def disk_needed(parameters: int, held: Sequence[Path] = ()) -> int:
     artefact is written anew beside itself only when the new checkpoint has taken the place of an old one.
     """
     system = 4 * parameters
-    most = 4 * system * (checkpoint.KEEP + 1)
+    most = 4 * system * (checkpoint.CHECKPOINTS_KEPT + 1)
     there = sum(path.stat().st_size for folder in held for path in folder.glob("*.safetensors"))
     return most + system - min(there, most - 3 * system) if there else most + 2 * system
 

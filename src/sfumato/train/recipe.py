@@ -48,16 +48,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Dropped = Annotated[float, Field(ge=0, lt=1)]
 Memory = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-MOST_PIECES = 2**16
+MOST_TOKENS = 2**16
 """Of a vocabulary: one of more would be JSON of more values than `files` reads."""
 Weighing = Annotated[float, Field(ge=0)]
 
 
-class Table(BaseModel):
+class RecipeTable(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DataRecipe(Table):
+class DataRecipe(RecipeTable):
     """How pictures become samples: `size` (width, height) and `channels` are the data's own when left out."""
 
     size: tuple[Count, Count] | None = None
@@ -69,7 +69,7 @@ class DataRecipe(Table):
     """Colours, by their names in CSS, that transparent pictures are also seen before; captions say which."""
 
 
-class CodecRecipe(Table):
+class CodecRecipe(RecipeTable):
     """The space to diffuse in: pixels, or the latents of an autoencoder. That is fitted first, on the same pictures by
     the recipe `fit`, with `settings` laid over it, in the share `time_share` of the minutes that there are; or it is
     the one in the folder `path`. A recipe that fits an autoencoder goes on with the one in `path`, whose decoder alone
@@ -95,7 +95,7 @@ def _encoder(data: Any) -> TextEncoder:
     return TEXT_ENCODERS.load(data)
 
 
-class ConditionRecipe(Table):
+class ConditionRecipe(RecipeTable):
     """What the network is told. "auto" is labels where the data has classes; `dropout` of samples are told nothing.
     "text" is captions, read by `encoder`, of which `length` tokens count; "learned" is captions that a transformer of
     `layers` layers learns to read with the network, in up to `vocabulary` pieces that are fitted to them. With a
@@ -105,14 +105,14 @@ class ConditionRecipe(Table):
     dropout: Dropped = 0.1
     encoder: Annotated[TextEncoder, part_field(TEXT_ENCODERS, _encoder)] = MiniLM()
     length: Count = 32
-    vocabulary: Annotated[int, Field(ge=1, le=MOST_PIECES)] = 4096
+    vocabulary: Annotated[int, Field(ge=1, le=MOST_TOKENS)] = 4096
     width: Count = 256
     layers: Count = 4
     heads: Count = 4
     layout: Annotated[int, Field(ge=0, le=1024)] = 0
 
 
-class ReconstructionRecipe(Table):
+class ReconstructionRecipe(RecipeTable):
     """What an autoencoder learns by: the absolute error, and so much of other terms. `features` is the file of the
     network in whose features `perceptual` is measured. What is decoded has noise of up to `noise` of the latents' own
     standard deviations."""
@@ -126,7 +126,7 @@ class ReconstructionRecipe(Table):
     adversarial: Weighing = 0.0
 
 
-class OptimizerRecipe(Table):
+class OptimizerRecipe(RecipeTable):
     """AdamW (arXiv:1711.05101): the rate rises over `warmup` steps, and falls after `decay` steps, if that is not 0:
     `learning_rate / √max(step/decay, 1)` (as in EDM2, arXiv:2312.02696). Gradients are clipped to the norm `clip`."""
 
@@ -144,7 +144,7 @@ class OptimizerRecipe(Table):
         return self.learning_rate * risen / math.sqrt(fallen)
 
 
-class TrainRecipe(Table):
+class TrainRecipe(RecipeTable):
     """The loop, of `steps` steps unless told otherwise. A batch is worked through in `accumulate` parts, which changes
     memory and not the result (but for the unit of `reconstruction.noise`, which each part, and each process, has of its
     own); saving and showing go by the clock. The network of what draws begins with those weights of the system
@@ -159,7 +159,7 @@ class TrainRecipe(Table):
     show_minutes: Annotated[float, Field(ge=0)] = 2.0
 
 
-class SettingsRecipe(Table):
+class SettingsRecipe(RecipeTable):
     """What the finished system draws with unless told otherwise."""
 
     sampler: Annotated[Sampler[Any], part_field(SAMPLERS)] = DDIM()
@@ -170,7 +170,7 @@ class SettingsRecipe(Table):
     rescale: Share = 0.0
 
 
-class Recipe(Table):
+class Recipe(RecipeTable):
     """A whole training. Every table and key may be left out; these are the defaults."""
 
     about: str = ""
@@ -195,23 +195,23 @@ class Recipe(Table):
         return self.model_dump(mode="json")
 
 
-def known() -> list[str]:
+def recipe_names() -> list[str]:
     """The names of the recipes that ship."""
     folder = resources("sfumato.recipes")
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-def load(recipe: str | Path, settings: Iterable[str] = ()) -> Recipe:
+def load_recipe(recipe: str | Path, settings: Iterable[str] = ()) -> Recipe:
     """The recipe of that name, or in that file, with `settings` ("train.batch=64") laid over it; checked strictly."""
     return lay_over(_read(recipe), settings)
 
 
 def lay_over(data: dict[str, Any], settings: Iterable[str]) -> Recipe:
     """The recipe in `data`, with each of `settings` ("table.key=value") put in its place."""
-    return check(_overlay(data, settings))
+    return check_recipe(_overlay(data, settings))
 
 
-def check(data: dict[str, Any]) -> Recipe:
+def check_recipe(data: dict[str, Any]) -> Recipe:
     """Data as a recipe; the first thing wrong with it as an `InputError`."""
     recipe = validate(Recipe, data, "")
     assert isinstance(recipe, Recipe)
@@ -301,13 +301,13 @@ def _read(recipe: str | Path) -> dict[str, Any]:
         if path.suffix == ".toml" or path.is_file():
             with open_file(path) as file:
                 return _parsed(file.read(MOST_RECIPE + 1), path)
-        if str(recipe) in known():
+        if str(recipe) in recipe_names():
             return _parsed((resources("sfumato.recipes") / f"{recipe}.toml").read_bytes(), path)
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
-    hint = nearest(str(recipe)[:100], known())
+    hint = nearest(str(recipe)[:100], recipe_names())
     raise InputError(f"there is no recipe {quoted(str(recipe))}; {hint}; or give a .toml file")
 
 

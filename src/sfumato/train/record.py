@@ -53,7 +53,7 @@ def before(folder: Path, resume: bool) -> dict[str, Any] | None:
             f"{record} is in format {quoted(said.get('format'))}; this version of Sfumato reads format {FORMAT}"
         )
     try:
-        recipes.check(said["recipe"])
+        recipes.check_recipe(said["recipe"])
         if not isinstance(said["data"], str):
             raise InputError(f"'data' should be a text, not {quoted(said['data'])}")
     except (InputError, KeyError, TypeError) as error:

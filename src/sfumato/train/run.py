@@ -77,7 +77,7 @@ def train(
     budget = _budget(chosen, folder, steps, images, minutes)
     record.check_apart(where, folder)
     _check_stages(chosen, before, folder)
-    if (made := checkpoint.made(folder / "checkpoints")) >= budget.steps:
+    if (made := checkpoint.last_step(folder / "checkpoints")) >= budget.steps:
         if _finished(chosen, folder, made):
             raise InputError(f"{folder} has made {made:,} steps already, and {budget.steps:,} are asked for in all")
         budget = Budget(made)  # it ended between its last checkpoint and what it was to leave behind
@@ -124,7 +124,7 @@ def _run(
         left = budget.minutes - (time.monotonic() - began) / 60
         budget = Budget(budget.steps, max(left, 0.1 * budget.minutes))
     trainer = Trainer(recipe, task, place, monitor)
-    if found := checkpoint.found(folder / "checkpoints"):
+    if found := checkpoint.find_checkpoints(folder / "checkpoints"):
         trainer.resume(found[-1])
     plan = replace(trainer.rehearse(budget), kept=kept(folder))
     if trainer.step < budget.steps:
@@ -143,17 +143,21 @@ def _check_stages(recipe: Recipe, before: dict[str, Any] | None, folder: Path) -
     """Raise an error for a codec that cannot be had, or for what cannot be had any more; before data is read."""
     has_codec = (folder / CODEC / system_file.CODEC_FILE).exists()
     if before is not None:
-        own = recipes.check(before["recipe"])
+        own = recipes.check_recipe(before["recipe"])
         if (has_codec or (folder / FITTING / record.NAME).exists()) and own.codec != recipe.codec:
             state = "its codec" if has_codec else "begun to fit its codec"
             raise ResumeError(f"{folder} has {state} already: [codec] cannot be changed any more")
         if (folder / TOKENIZER).exists() and own.condition.vocabulary != recipe.condition.vocabulary:
             raise ResumeError(f"{folder} has its tokenizer already: condition.vocabulary cannot be changed any more")
-    if recipe.train.init_from is not None and checkpoint.made(folder / "checkpoints") < 0:
+    if recipe.train.init_from is not None and checkpoint.last_step(folder / "checkpoints") < 0:
         find_system(recipe.train.init_from)
     if recipe.codec.kind == "latent" and not has_codec and not (folder / FITTING / record.NAME).exists():
         check_codec(recipe)
-    if recipe.task == "autoencode" and not (folder / GIVEN).exists() and checkpoint.made(folder / "checkpoints") < 0:
+    if (
+        recipe.task == "autoencode"
+        and not (folder / GIVEN).exists()
+        and checkpoint.last_step(folder / "checkpoints") < 0
+    ):
         check_codec(recipe)
 
 
@@ -175,10 +179,10 @@ def _fit_codec(recipe: Recipe, budget: Budget, where: str, pictures: Dataset, pl
     if own.path is None:
         before = record.before(folder, resume=True) if (folder / record.NAME).exists() else None
         place.accelerator.wait_for_everyone()
-        stage = fitting(recipe) if before is None else recipes.check(before["recipe"])
+        stage = fitting(recipe) if before is None else recipes.check_recipe(before["recipe"])
         minutes = None if budget.minutes is None else budget.minutes * own.time_share
         steps = stage.train.steps if minutes is None else MOST_STEPS
-        made = checkpoint.made(folder / "checkpoints")
+        made = checkpoint.last_step(folder / "checkpoints")
         if made < steps or not _finished(stage, folder, made):
             monitor.say(f"first the codec, {f'{steps:,} steps' if minutes is None else f'{minutes:g} minutes'}")
             within = Place(folder, place.accelerator, place.precision)
@@ -254,12 +258,12 @@ def _recipe(
     """The recipe asked for; a resumed run's own unless one is given, which then must be the same."""
     settings = list(settings)
     if before is None:
-        return recipes.load(name or "ddpm", settings)
-    own = recipes.check(before["recipe"])
+        return recipes.load_recipe(name or "ddpm", settings)
+    own = recipes.check_recipe(before["recipe"])
     if name is None:
         asked = recipes.lay_over(own.dump(), settings)
     else:
-        asked = recipes.load(name, settings)
+        asked = recipes.load_recipe(name, settings)
     changes = differences(own.dump(), asked.dump())
     if changes and not accept_changes:
         raise ResumeError(
@@ -281,9 +285,11 @@ def _budget(recipe: Recipe, folder: Path, steps: int | None, images: int | None,
     if sum(value is not None for value in given.values()) > 1:
         raise InputError("give one of --steps, --images and --minutes, not several")
     if images is not None:
-        found = checkpoint.found(folder / "checkpoints")[-1:]
-        seen = sum(checkpoint.seen(path, recipe.train.batch) for path in found)
-        return Budget(max(checkpoint.made(folder / "checkpoints"), 0) + math.ceil((images - seen) / recipe.train.batch))
+        found = checkpoint.find_checkpoints(folder / "checkpoints")[-1:]
+        seen = sum(checkpoint.samples_seen(path, recipe.train.batch) for path in found)
+        return Budget(
+            max(checkpoint.last_step(folder / "checkpoints"), 0) + math.ceil((images - seen) / recipe.train.batch)
+        )
     return Budget(steps or (MOST_STEPS if minutes else recipe.train.steps), minutes)
 
 

@@ -30,13 +30,13 @@ from sfumato.train.build import (
     image_channels,
 )
 from sfumato.train.feed import Feed, LatentFeed, PictureFeed, latents_key, latents_size
+from sfumato.train.initialize import StateDict, autoencoder_weights, fitting_weights, initialize, network_weights
 from sfumato.train.layout import LAYOUT_SHARE, fit_layout
 from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
 from sfumato.train.plan import check_disk, disk_needed
 from sfumato.train.recipe import Recipe
 from sfumato.train.record import CAPTIONS, CODEC, FITTING, GIVEN, LATENTS, TOKENIZER
-from sfumato.train.start import Weights, begin_with, codec_of, fitting_weights, network_of
 from sfumato.train.task import ClassifyTask, DenoiseTask, Task
 
 Begin = Callable[[], None]
@@ -63,9 +63,9 @@ def work(
         return ClassifyTask(recipe, build_classifier(recipe, pictures), _feed(recipe, pictures, "labels"))
     if recipe.task == "autoencode":
         network, given = build_autoencoder(recipe, pictures), None
-        if recipe.codec.init_from is not None and checkpoint.made(place.folder / "checkpoints") < 0:
+        if recipe.codec.init_from is not None and checkpoint.last_step(place.folder / "checkpoints") < 0:
             source = recipe.codec.init_from
-            monitor.say(begin_with(network, codec_of(source), source, "codec.init_from"))
+            monitor.say(initialize(network, autoencoder_weights(source), source, "codec.init_from"))
         if recipe.codec.path is not None:
             given = _given(network, recipe.codec.path, place, begin)
         return AutoencodeTask(recipe, network, _feed(recipe, pictures, None), _perceptual_network(recipe), given)
@@ -97,9 +97,9 @@ def work(
             cache = _latents(plain, codec, place)
             feed = LatentFeed(plain, codec, cache, partial(monitor.preparing, what="encoding pictures"))
     task = DenoiseTask(recipe, build(recipe, pictures, codec, conditioner), feed, answering)
-    if checkpoint.made(place.folder / "checkpoints") < 0:  # else both are in there
+    if checkpoint.last_step(place.folder / "checkpoints") < 0:  # else both are in there
         if start is not None:
-            monitor.say(begin_with(task.model.network, start, str(recipe.train.init_from), "train.init_from"))
+            monitor.say(initialize(task.model.network, start, str(recipe.train.init_from), "train.init_from"))
         seconds = None if minutes is None else 60 * minutes * LAYOUT_SHARE
         fit_layout(task, place.device, partial(monitor.preparing, what="fitting the layout"), seconds)
     return task
@@ -116,7 +116,7 @@ def _check(
     place: Place,
     codec: Codec | None,
     conditioner: Conditioner,
-    start: Weights | None,
+    start: StateDict | None,
 ) -> None:
     """Raise an error if what the recipe describes cannot be built, or if there is no room for it and for all that is
     to be made before it is trained."""
@@ -135,11 +135,11 @@ def _check(
     check_disk(place.folder, needed)
 
 
-def _start(recipe: Recipe, place: Place) -> Weights | None:
+def _start(recipe: Recipe, place: Place) -> StateDict | None:
     """The weights that the network begins with; None if it begins with its own, or has begun."""
-    if recipe.train.init_from is None or checkpoint.made(place.folder / "checkpoints") >= 0:
+    if recipe.train.init_from is None or checkpoint.last_step(place.folder / "checkpoints") >= 0:
         return None
-    return network_of(recipe.train.init_from)
+    return network_weights(recipe.train.init_from)
 
 
 def _feed(recipe: Recipe, pictures: Dataset, prompts: str | None) -> PictureFeed:
@@ -208,8 +208,8 @@ def _coming(recipe: Recipe, pictures: Dataset, place: Place) -> Latent:
     stage = fitting(recipe)
     with torch.device("meta"):
         network = build_autoencoder(stage, pictures)
-    if stage.codec.init_from is not None and checkpoint.made(place.folder / FITTING / "checkpoints") < 0:
-        fitting_weights(network, codec_of(stage.codec.init_from), stage.codec.init_from, "codec.init_from")
+    if stage.codec.init_from is not None and checkpoint.last_step(place.folder / FITTING / "checkpoints") < 0:
+        fitting_weights(network, autoencoder_weights(stage.codec.init_from), stage.codec.init_from, "codec.init_from")
     return Latent(network)
 
 
@@ -226,13 +226,13 @@ def fitting(recipe: Recipe) -> Recipe:
     """The recipe of the first stage: the one that fits the codec, on the second's data."""
     if said := [setting for setting in recipe.codec.settings if setting.startswith("data.")]:
         raise InputError(f"codec.settings cannot set {said[0]}: the codec is fitted on the run's own data")
-    own = recipes.load(recipe.codec.fit, recipe.codec.settings)
+    own = recipes.load_recipe(recipe.codec.fit, recipe.codec.settings)
     if own.task != "autoencode":
         raise InputError(f"codec.fit names the recipe {recipe.codec.fit}, whose task is {own.task}, not autoencode")
     changed: dict[str, Any] = {"data": recipe.data.model_dump(mode="json")}
     if recipe.codec.init_from is not None:
         changed["codec"] = own.codec.model_dump(mode="json") | {"init_from": recipe.codec.init_from}
-    return recipes.check(own.dump() | changed)
+    return recipes.check_recipe(own.dump() | changed)
 
 
 def _given(network: Autoencoder, source: str, place: Place, begin: Begin) -> Latent:

@@ -17,8 +17,8 @@ from sfumato.loss import LossAwareTimes
 from sfumato.media.image import png
 from sfumato.nn.dropout import sample_seeds
 from sfumato.train import checkpoint, ema, loader
+from sfumato.train.batches import Batch, Batches
 from sfumato.train.clock import Clock
-from sfumato.train.draw import Batch, Batches
 from sfumato.train.log import Log
 from sfumato.train.monitor import Monitor
 from sfumato.train.place import Place
@@ -233,7 +233,7 @@ class Trainer:
         with machine.memory_errors("saving does not fit the memory, which a copy of the weights is to have: free some"):
             if self.step != self._saved:
                 state = self.network, self.average, self.optimizer, self.memory
-                checkpoint.save(self._checkpoints, self.step, *state, self.seen)
+                checkpoint.save_checkpoint(self._checkpoints, self.step, *state, self.seen)
                 self._saved = self.step
             self.artefact.about = {
                 "recipe": self.recipe.about,
@@ -267,13 +267,15 @@ class Trainer:
             with suppress(Exception):  # the error that led here is the one to tell of
                 if self.place.accelerator.is_main_process:
                     self._write()
-        last = checkpoint.made(self._checkpoints)
+        last = checkpoint.last_step(self._checkpoints)
         return f"step {last:,} is saved, and goes on by --resume" if last >= 0 else ""
 
     def resume(self, path: Path) -> None:
         """Take up the state in a checkpoint."""
-        self.step, self.memory = checkpoint.load(path, self.network, self.average, self.optimizer, self.memory)
-        self.seen, self._saved = checkpoint.seen(path, self.recipe.train.batch), self.step
+        self.step, self.memory = checkpoint.load_checkpoint(
+            path, self.network, self.average, self.optimizer, self.memory
+        )
+        self.seen, self._saved = checkpoint.samples_seen(path, self.recipe.train.batch), self.step
 
     def show(self, stop: Callable[[], bool] = lambda: False) -> Path | None:
         """A sheet of samples from fixed seeds, drawn with the average of the weights; given up once `stop` says so.

@@ -8,21 +8,21 @@ from sfumato.errors import InputError
 from sfumato.library import find_system, load_codec
 from sfumato.system import System
 
-Weights = Mapping[str, Tensor]
+StateDict = Mapping[str, Tensor]
 """Those of a network, by their names."""
 
 
-def network_of(source: str) -> Weights:
+def network_weights(source: str) -> StateDict:
     """The weights of a system's network, in float32: of the one in that folder, or of that name that ships."""
     return System.load(find_system(source), "cpu", "float32").denoiser.network.state_dict()
 
 
-def codec_of(source: str) -> Weights:
+def autoencoder_weights(source: str) -> StateDict:
     """The weights of the autoencoder in a codec, as `load_codec` finds it."""
     return load_codec(source).network.state_dict()
 
 
-def fitting_weights(network: nn.Module, start: Weights, source: str, key: str) -> Weights:
+def fitting_weights(network: nn.Module, start: StateDict, source: str, key: str) -> StateDict:
     """The weights that fit the network, by name and shape, whatever is wrapped around either. Raises an `InputError`,
     which names the recipe's `key`, where none do."""
     own = network.state_dict()
@@ -44,7 +44,7 @@ def _bare(name: str) -> str:
     return name
 
 
-def begin_with(network: nn.Module, start: Weights, source: str, key: str) -> str:
+def initialize(network: nn.Module, start: StateDict, source: str, key: str) -> str:
     """Give the network the weights that fit it, and leave the others as they are. Returns a line that says so."""
     fit = fitting_weights(network, start, source, key)
     network.load_state_dict(fit, strict=False)

@@ -11,7 +11,7 @@ from condition.small_encoder import Waves
 from sfumato.condition import Text
 from sfumato.core.condition import Condition
 from sfumato.data import Dataset, indices
-from sfumato.train.draw import Batch, Batches, mix
+from sfumato.train.batches import Batch, Batches, mix
 from sfumato.train.feed import PictureFeed
 
 
