@@ -22,10 +22,10 @@ from torch import Tensor
 from sfumato import load, machine
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Uniform, levels
+from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
-from sfumato.core.parameterization import Eps
+from sfumato.core.parameterization import EpsPrediction
 from sfumato.core.schedule import VP, Schedule
 from sfumato.data import open_source, prepare
 from sfumato.denoise import Denoiser, DenoiserLike
@@ -117,14 +117,14 @@ def cost(batch: int, moves: int, rounds: int) -> str:
     device = machine.pick_device()
     network = UNet(width=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(1,)).to(device).eval()
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    path = levels(VP(), Uniform(), moves)
+    path = levels(VP(), UniformSpacing(), moves)
     x = torch.randn(batch, 3, 32, 32, device=device)
     named = {text: SAMPLERS.parse(text) for text in SOLVERS}
     shares: dict[str, list[float]] = {text: [] for text in named}
     for _ in range(rounds):
         for text, sampler in named.items():
-            whole, inside = walk(sampler, Denoiser(network, VP(), Eps()), x, path)
-            _, spent = walk(sampler, Denoiser(Nothing(), VP(), Eps()), x, path)
+            whole, inside = walk(sampler, Denoiser(network, VP(), EpsPrediction()), x, path)
+            _, spent = walk(sampler, Denoiser(Nothing(), VP(), EpsPrediction()), x, path)
             # the denoiser's own arithmetic counts as outside: measured with a network that costs nothing
             shares[text].append((whole - inside + spent) / whole)
     lines = [f"{machine.name(device)}; 35.7M U-Net, 32×32, batch {batch}; median of {rounds}.", ""]

@@ -15,7 +15,7 @@ import torch
 
 from sfumato import load
 from sfumato.classifier import NoisyClassifier
-from sfumato.core.grid import Uniform, levels
+from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.noise import Noise
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.reading import Labels, agreement, convolutions
@@ -99,7 +99,7 @@ def bound(run: Path, data: Path, count: int = 32, steps: int = 1000) -> str:
     """The bits a dimension of real test pictures, by the bound of a chain of `steps` steps."""
     system = load(run)
     x_0 = pixels(data / "t10k-images-idx3-ubyte.gz")[0][:count].to(system.device)
-    path = levels(system.denoiser.schedule, Uniform(), steps)
+    path = levels(system.denoiser.schedule, UniformSpacing(), steps)
     condition = system.conditioner([None] * count).to(system.device)
     found = bits_by_bound(system.denoiser, x_0, path, Noise(range(count)), "learned", condition)
     prior, chain, decoder = (float(part.mean()) for part in (found.prior, found.steps.sum(0), found.decoder))

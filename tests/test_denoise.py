@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sfumato.core.parameterization import Eps, Mean
+from sfumato.core.parameterization import EpsPrediction, MeanPrediction
 from sfumato.core.schedule import Cosine, Linear
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, ShapeError
@@ -22,12 +22,12 @@ class Widening(nn.Module):
 
 
 def test_a_mean_belongs_to_the_chain_of_its_denoiser() -> None:
-    Denoiser(nn.Identity(), Cosine(T=50), Mean(Cosine(T=50)))
+    Denoiser(nn.Identity(), Cosine(T=50), MeanPrediction(Cosine(T=50)))
     with pytest.raises(InputError, match="counts steps of another chain"):
-        Denoiser(nn.Identity(), Linear(), Mean(Cosine(T=50)))
+        Denoiser(nn.Identity(), Linear(), MeanPrediction(Cosine(T=50)))
 
 
 def test_a_network_of_another_shape_is_refused() -> None:
     schedule = Linear()
     with pytest.raises(ShapeError, match=r"samples like x_t, \[2, 1, 4, 4\], or twice their channels"):
-        Denoiser(Widening(), schedule, Eps())(torch.zeros(2, 1, 4, 4), schedule(torch.tensor([9.0, 99.0])))
+        Denoiser(Widening(), schedule, EpsPrediction())(torch.zeros(2, 1, 4, 4), schedule(torch.tensor([9.0, 99.0])))

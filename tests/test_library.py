@@ -10,7 +10,7 @@ import sfumato
 from sfumato import library, machine, system_file
 from sfumato.codec import Latent, Pixels
 from sfumato.condition import Nothing
-from sfumato.core.parameterization import X0
+from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
@@ -25,7 +25,9 @@ from sfumato.system import System
 def run(tmp_path: Path) -> Path:
     """A folder as a training run leaves it."""
     network = UNet(1, 1, width=4, multipliers=(1,), blocks=1, attention=())
-    System(Pixels(1), Nothing(), Denoiser(network, Cosine(), X0()), Settings((4, 4))).save(tmp_path / "run" / "system")
+    System(Pixels(1), Nothing(), Denoiser(network, Cosine(), X0Prediction()), Settings((4, 4))).save(
+        tmp_path / "run" / "system"
+    )
     return tmp_path / "run"
 
 

@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate, Variance
-from sfumato.core.grid import LogSNR, Uniform, levels
+from sfumato.core.grid import LogSNRSpacing, UniformSpacing, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
-from sfumato.core.parameterization import X0
+from sfumato.core.parameterization import X0Prediction
 from sfumato.core.process import marginal, posterior_variance, posterior_weights, step_variance
 from sfumato.core.schedule import EDM, VE, VP, Cosine, Flow, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.likelihood import MOST_EXACT, MOST_NOISE, Bits, bits_by_bound, bits_by_ode
-from sfumato.loss.variational import Bound, chain_term, decoder_term, density_term, prior_term, step_term
-from sfumato.oracle import Gaussian, Mixture
+from sfumato.loss.variational import VLB, chain_term, decoder_term, density_term, prior_term, step_term
+from sfumato.oracle import GaussianDenoiser, MixtureDenoiser
 
 LN2 = math.log(2)
 STD = 0.25
@@ -57,17 +57,17 @@ def log_normal(x: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
     return torch.distributions.Normal(mean, std).log_prob(x)
 
 
-def gaussian(name: str, n: int) -> tuple[Gaussian, Tensor, Tensor]:
+def gaussian(name: str, n: int) -> tuple[GaussianDenoiser, Tensor, Tensor]:
     """An oracle, samples of its law, and the bits a dimension of each."""
     x = MEAN + SPREAD * draws(n, 2)
-    return Gaussian(SCHEDULES[name], MEAN, SPREAD), x, -log_normal(x, MEAN, SPREAD).mean(1) / LN2
+    return GaussianDenoiser(SCHEDULES[name], MEAN, SPREAD), x, -log_normal(x, MEAN, SPREAD).mean(1) / LN2
 
 
-def mixture(name: str, n: int) -> tuple[Mixture, Tensor, Tensor]:
+def mixture(name: str, n: int) -> tuple[MixtureDenoiser, Tensor, Tensor]:
     which = torch.multinomial(WEIGHTS, n, replacement=True, generator=torch.Generator().manual_seed(1))
     x = MEANS[which] + STDS[which, None] * draws(n, 2)
     log_each = WEIGHTS.log() + log_normal(x[:, None], MEANS, STDS[:, None]).sum(2)
-    return Mixture(SCHEDULES[name], WEIGHTS, MEANS, STDS), x, -log_each.logsumexp(1) / 2 / LN2
+    return MixtureDenoiser(SCHEDULES[name], WEIGHTS, MEANS, STDS), x, -log_each.logsumexp(1) / 2 / LN2
 
 
 def error(found: Tensor, wanted: Tensor) -> float:
@@ -103,7 +103,7 @@ def divergence(mean_q: Tensor, var_q: Tensor, mean_p: Tensor, var_p: Tensor) -> 
 
 @each_schedule
 def test_the_prior_term_is_the_divergence_of_two_normal_laws(name: str) -> None:
-    last = levels(SCHEDULES[name], Uniform(), 2)[0]
+    last = levels(SCHEDULES[name], UniformSpacing(), 2)[0]
     x_0 = draws(3, 2, 2)
     wanted = divergence(last.alpha * x_0, last.sigma**2, torch.zeros_like(x_0), last.alpha**2 + last.sigma**2)
     assert error(prior_term(x_0, last), wanted) < 1e-12
@@ -274,8 +274,8 @@ NORMAL = torch.zeros(1, 1, dtype=torch.float64), torch.full((1, 1), STD, dtype=t
 @pytest.mark.parametrize("variance", ["small", "large"])
 @pytest.mark.parametrize("name", ["linear", "cosine", "vp", "ve", "edm", "flow"])
 def test_every_term_of_the_bound_has_its_closed_form(name: str, variance: Variance) -> None:
-    grid = levels(SCHEDULES[name], Uniform(), 12)
-    found, _ = measured(Gaussian(SCHEDULES[name], *NORMAL), grid, variance)
+    grid = levels(SCHEDULES[name], UniformSpacing(), 12)
+    found, _ = measured(GaussianDenoiser(SCHEDULES[name], *NORMAL), grid, variance)
     wanted = expected(grid, variance)
     assert_mean(found.prior, wanted.prior)
     assert_mean(found.steps, wanted.steps, errors=5)
@@ -289,8 +289,8 @@ def test_the_bound_comes_down_to_the_truth_as_steps_grow(variance: Variance) -> 
     """The gap goes as one over the number of steps."""
     gaps = []
     for steps in (10, 100, 1000):
-        grid = levels(VP(), LogSNR(), steps)
-        found, truth = measured(Gaussian(VP(), *NORMAL), grid, variance)
+        grid = levels(VP(), LogSNRSpacing(), steps)
+        found, truth = measured(GaussianDenoiser(VP(), *NORMAL), grid, variance)
         gaps.append(expected(grid, variance).gap)
         assert_mean(found.total - truth, gaps[-1])
     assert gaps[0] > 5 * gaps[1]
@@ -303,7 +303,10 @@ class Learned(nn.Module):
 
     def __init__(self, grid: list[Level]) -> None:
         super().__init__()
-        self.known, self.weight = Gaussian(Linear(), *NORMAL), nn.Parameter(torch.zeros((), dtype=torch.float64))
+        self.known, self.weight = (
+            GaussianDenoiser(Linear(), *NORMAL),
+            nn.Parameter(torch.zeros((), dtype=torch.float64)),
+        )
         self.between = {grid[-2].t.item(): 0.0}
         for t, s in pairwise(grid[:-1]):
             tilde, beta, true = posterior_variance(s, t), step_variance(s, t), true_variance(s, t)
@@ -317,8 +320,8 @@ class Learned(nn.Module):
 
 @pytest.mark.parametrize("steps", [3, 30])
 def test_with_the_true_variance_learned_only_the_two_ends_cost(steps: int) -> None:
-    grid = levels(Linear(), Uniform(), steps)
-    found, truth = measured(Denoiser(Learned(grid), Linear(), X0()), grid, "learned")
+    grid = levels(Linear(), UniformSpacing(), steps)
+    found, truth = measured(Denoiser(Learned(grid), Linear(), X0Prediction()), grid, "learned")
     wanted = expected(grid, "learned")
     assert 0 < wanted.gap < 1e-4
     assert_mean(found.steps, wanted.steps, errors=5)
@@ -341,7 +344,7 @@ def test_clipped_the_bound_is_that_of_published_figures(variance: Variance) -> N
         def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
             return Estimate(x_t, level, x_0 + miss)
 
-    path = levels(Linear(), Uniform(), 1000)[-3:]
+    path = levels(Linear(), UniformSpacing(), 1000)[-3:]
     found, plain = (bits_by_bound(Errs(), x_0, path, Noise(range(5)), variance, clipped=c) for c in (True, False))
     cdf = torch.special.ndtr
     wanted = -(cdf((1 / 255 - miss) / std) - cdf((-1 / 255 - miss) / std)).log2().mean(1)
@@ -357,8 +360,8 @@ def test_clipped_the_bound_is_that_of_published_figures(variance: Variance) -> N
 def test_levels_without_signal_cost_no_bits(T: int) -> None:
     """At the first of them alpha is 1e-160 and less, or too small to write down."""
     schedule = Linear(T=T)
-    distribution, x_0 = Gaussian(schedule, MEAN, SPREAD), draws(2, 2)
-    path = levels(schedule, Uniform(), 200)
+    distribution, x_0 = GaussianDenoiser(schedule, MEAN, SPREAD), draws(2, 2)
+    path = levels(schedule, UniformSpacing(), 200)
     whole = bits_by_bound(distribution, x_0, path, Noise([0, 1]), "large", data="continuous")
     silent = sum(float(level.alpha) < 1e-160 for level in path)
     assert silent > 10 and whole.steps[: silent - 1].abs().max() < 1e-12 and whole.prior.abs().max() < 1e-12
@@ -368,27 +371,27 @@ def test_levels_without_signal_cost_no_bits(T: int) -> None:
 def test_the_training_loss_of_the_whole_chain_is_the_bound() -> None:
     chain = Linear(T=9)
     x_0 = VALUES[torch.arange(0, 256, 51)].expand(6, 4)
-    eps, oracle = draws(6, 4), Gaussian(chain, torch.zeros(4), torch.full((4,), STD))
-    found = bits_by_bound(oracle, x_0, levels(chain, Uniform(), 9), Always(eps))
+    eps, oracle = draws(6, 4), GaussianDenoiser(chain, torch.zeros(4), torch.full((4,), STD))
+    found = bits_by_bound(oracle, x_0, levels(chain, UniformSpacing(), 9), Always(eps))
     losses = []
     for t in range(9):
         level = chain(torch.tensor([t]))
-        losses.append(Bound()(oracle(marginal(x_0, level).sample(eps), level), x_0, chain))
+        losses.append(VLB()(oracle(marginal(x_0, level).sample(eps), level), x_0, chain))
     assert error(torch.stack(losses).mean(0), found.total - found.prior) < 1e-12
 
 
-def eight_bit(*shape: int) -> tuple[Gaussian, Tensor, Tensor]:
+def eight_bit(*shape: int) -> tuple[GaussianDenoiser, Tensor, Tensor]:
     """Values of 8 bits of the law N(0, STD²), each with the mass of its bin; and the bits of each sample."""
     x = ((STD * draws(*shape)).clamp(-1, 1) * 127.5 + 127.5).round() / 127.5 - 1
     distribution = torch.distributions.Normal(0.0, STD)
     masses = distribution.cdf(x + 1 / 255) - distribution.cdf(x - 1 / 255)
-    oracle = Gaussian(VP(), torch.zeros(shape[1:]), torch.full(shape[1:], STD))
+    oracle = GaussianDenoiser(VP(), torch.zeros(shape[1:]), torch.full(shape[1:], STD))
     return oracle, x, -masses.log2().flatten(1).mean(1)
 
 
 def test_the_bound_of_8_bit_data_is_above_the_bits_of_its_values_by_as_much_as_that_of_continuous_data() -> None:
     oracle, x, truth = eight_bit(16, 2048)
-    grid = levels(VP(), LogSNR(), 100)
+    grid = levels(VP(), LogSNRSpacing(), 100)
     found = bits_by_bound(oracle, x, grid, Noise(range(16)), "large")
     wanted = expected(grid, "large").gap
     assert_mean(found.total - truth, wanted)
@@ -425,11 +428,11 @@ def test_the_ode_gives_what_its_own_map_to_noise_gives(name: str) -> None:
     assert error(found.total, wanted) < 1e-6
 
 
-def wide(d: int, n: int = 100) -> tuple[Mixture, Tensor]:
+def wide(d: int, n: int = 100) -> tuple[MixtureDenoiser, Tensor]:
     """A mixture in d dimensions whose derivative has no axes of its own, and samples of it."""
     means, stds = draws(3, d, seed=8), torch.tensor([0.3, 0.4, 0.6], dtype=torch.float64)
     which = torch.multinomial(WEIGHTS, n, replacement=True, generator=torch.Generator().manual_seed(1))
-    return Mixture(VP(), WEIGHTS, means, stds), means[which] + stds[which, None] * draws(n, d, seed=9)
+    return MixtureDenoiser(VP(), WEIGHTS, means, stds), means[which] + stds[which, None] * draws(n, d, seed=9)
 
 
 def test_the_estimated_divergence_agrees_with_the_exact_one() -> None:
@@ -479,7 +482,7 @@ def test_float32_gives_what_float64_does() -> None:
     found = bits_by_ode(oracle, x.float(), Noise(range(20)), data="continuous")
     assert found.total.dtype == torch.float64
     assert error(found.total, exact.total) < 1e-3
-    grid = levels(Linear(), Uniform(), 20)
+    grid = levels(Linear(), UniformSpacing(), 20)
     exact = bits_by_bound(oracle, x, grid, Noise(range(20)), data="continuous")
     found = bits_by_bound(oracle, x.float(), grid, Noise(range(20)), data="continuous")
     assert ((found.total - exact.total) / exact.total).abs().max() < 1e-3
@@ -489,7 +492,9 @@ def test_float32_gives_what_float64_does() -> None:
 
 
 def by_bound(denoiser: DenoiserLike, x: Tensor, noise: Noise, condition: Condition = Condition(), **told: Any) -> Bits:
-    return bits_by_bound(denoiser, x, levels(denoiser.schedule, Uniform(), 5), noise, condition=condition, **told)
+    return bits_by_bound(
+        denoiser, x, levels(denoiser.schedule, UniformSpacing(), 5), noise, condition=condition, **told
+    )
 
 
 each_way = pytest.mark.parametrize("bits", [by_bound, bits_by_ode])
@@ -527,7 +532,7 @@ def test_the_denoiser_is_told_the_condition_at_every_call(bits: Any) -> None:
 @each_way
 def test_neither_needs_gradients_around_it_nor_leaves_any(bits: Any) -> None:
     network, x = Convolution(), eight_bit(3, 2, 3)[1]
-    denoiser, picture = Denoiser(network, VP(), X0()), x[:, None]
+    denoiser, picture = Denoiser(network, VP(), X0Prediction()), x[:, None]
     plain = bits(denoiser, picture, Noise(range(3))).total
     with torch.no_grad():
         assert torch.equal(bits(denoiser, picture, Noise(range(3))).total, plain)
@@ -548,7 +553,7 @@ class Convolution(nn.Module):
 
 
 def test_a_network_with_a_learned_variance_has_bits_both_ways() -> None:
-    denoiser, x = Denoiser(Convolution(), VP(), X0()), eight_bit(3, 2, 3)[1][:, None]
+    denoiser, x = Denoiser(Convolution(), VP(), X0Prediction()), eight_bit(3, 2, 3)[1][:, None]
     assert by_bound(denoiser, x, Noise(range(3)), variance="learned").total.isfinite().all()
     assert bits_by_ode(denoiser, x, Noise(range(3))).total.isfinite().all()
 
@@ -602,12 +607,12 @@ BAD_VALUES = "8-bit data has values that are k/127.5 − 1 with k from 0 to 255,
 )
 def test_wrong_data_is_an_error(bits: Any, x: Tensor, told: dict[str, Any], kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text):
-        bits(Gaussian(VP(), torch.zeros(2), torch.ones(2)), x, Noise([0]), **told)
+        bits(GaussianDenoiser(VP(), torch.zeros(2), torch.ones(2)), x, Noise([0]), **told)
 
 
 def test_wrong_levels_are_an_error() -> None:
     oracle, x, _ = eight_bit(2, 2, 3)
-    grid = levels(oracle.schedule, Uniform(), 4)
+    grid = levels(oracle.schedule, UniformSpacing(), 4)
     for wrong, text in (
         (grid[:-1], "the bound ends with clean data .*, and the last of these 4 levels has sigma"),
         (grid[-1:], "that takes 2 levels or more, not 1"),
@@ -621,7 +626,7 @@ def test_wrong_levels_are_an_error() -> None:
 def test_a_bound_by_a_variance_that_was_not_learned_is_an_error() -> None:
     oracle, x, _ = eight_bit(2, 2, 3)
     with pytest.raises(InputError, match="this network gives no variance"):
-        bits_by_bound(oracle, x, levels(oracle.schedule, Uniform(), 4), Noise([0, 1]), "learned")
+        bits_by_bound(oracle, x, levels(oracle.schedule, UniformSpacing(), 4), Noise([0, 1]), "learned")
 
 
 def test_an_ode_that_cannot_be_followed_is_an_error() -> None:

@@ -13,7 +13,7 @@ from sfumato.core.level import Level
 from sfumato.core.schedule import EDM, VP, Flow, Linear, Schedule
 from sfumato.errors import FormatError, InputError, ShapeError
 from sfumato.nn.encoder import Encoder
-from sfumato.oracle import Gaussian
+from sfumato.oracle import GaussianDenoiser
 from sfumato.train import train
 from sfumato.train.recipe import load_recipe
 
@@ -87,7 +87,7 @@ def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
 def test_it_pulls_samples_towards_the_class_that_is_asked_for() -> None:
     own = classifier().eval()
     torch.nn.init.normal_(own.network.down[0].residual.conv2.weight, std=0.1)
-    law = Gaussian(VP(), torch.zeros(1, 8, 8), torch.ones(1, 8, 8))
+    law = GaussianDenoiser(VP(), torch.zeros(1, 8, 8), torch.ones(1, 8, 8))
     x, level = torch.randn(4, 1, 8, 8), VP()(torch.tensor([0.4]))
     toward = own.guide("dog", scale=3.0)
     assert str(toward) == "classifier toward dog, scale 3"

@@ -7,7 +7,7 @@ from torch import Tensor
 from sfumato.core.level import Level, like
 from sfumato.core.schedule import EDM, VE, VP, Cosine, Flow, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.denoise import DenoiserLike
-from sfumato.oracle import Gaussian, Mixture, finite
+from sfumato.oracle import GaussianDenoiser, MixtureDenoiser, finite
 
 SCHEDULES: list[Schedule] = [
     Linear(),
@@ -51,7 +51,7 @@ def quadrature(x_t: Tensor, level: Level) -> Tensor:
 @each
 def test_a_mixture_agrees_with_the_integral(schedule: Schedule) -> None:
     x_t, level = places(schedule)
-    x0 = Mixture(schedule, WEIGHTS, MEANS, STDS)(x_t, level).x0
+    x0 = MixtureDenoiser(schedule, WEIGHTS, MEANS, STDS)(x_t, level).x0
     assert (x0 - quadrature(x_t, level)).abs().max() < 1e-9
 
 
@@ -59,8 +59,8 @@ def test_a_mixture_agrees_with_the_integral(schedule: Schedule) -> None:
 def test_a_gaussian_is_a_mixture_of_one(schedule: Schedule) -> None:
     x_t, level = places(schedule)
     mean, std = torch.tensor([0.7], dtype=torch.float64), torch.tensor([0.4], dtype=torch.float64)
-    one = Mixture(schedule, torch.ones(1, dtype=torch.float64), mean[None], std)
-    assert (Gaussian(schedule, mean, std)(x_t, level).x0 - one(x_t, level).x0).abs().max() < 1e-12
+    one = MixtureDenoiser(schedule, torch.ones(1, dtype=torch.float64), mean[None], std)
+    assert (GaussianDenoiser(schedule, mean, std)(x_t, level).x0 - one(x_t, level).x0).abs().max() < 1e-12
 
 
 @each
@@ -68,9 +68,9 @@ def test_a_gaussian_has_its_elements_each_by_itself(schedule: Schedule) -> None:
     x_t, level = places(schedule)
     mean = torch.tensor([[0.7, -1.0], [0.0, 2.0]], dtype=torch.float64)
     std = torch.tensor([[0.4, 2.0], [0.1, 0.0]], dtype=torch.float64)
-    whole = Gaussian(schedule, mean, std)(x_t[:, :, None].expand(-1, 2, 2), level).x0
+    whole = GaussianDenoiser(schedule, mean, std)(x_t[:, :, None].expand(-1, 2, 2), level).x0
     for i, j in [(0, 0), (0, 1), (1, 0), (1, 1)]:
-        alone = Gaussian(schedule, mean[i, j].reshape(1), std[i, j].reshape(1))(x_t, level).x0
+        alone = GaussianDenoiser(schedule, mean[i, j].reshape(1), std[i, j].reshape(1))(x_t, level).x0
         assert torch.equal(whole[:, i, j], alone[:, 0])
 
 
@@ -106,9 +106,9 @@ def test_every_score_is_the_gradient_of_the_log_density(schedule: Schedule, d: i
     x_t, means = x * slopes, MEANS * slopes
     one, none = torch.ones(1, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     cases: list[tuple[DenoiserLike, tuple[Tensor, Tensor, Tensor]]] = [
-        (Mixture(schedule, WEIGHTS, means, STDS), (WEIGHTS, means, STDS)),
+        (MixtureDenoiser(schedule, WEIGHTS, means, STDS), (WEIGHTS, means, STDS)),
         (finite(schedule, means), (torch.full((3,), 1 / 3, dtype=torch.float64), means, none)),
-        (Gaussian(schedule, means[0], STDS[0].expand(d)), (one, means[:1], STDS[:1])),
+        (GaussianDenoiser(schedule, means[0], STDS[0].expand(d)), (one, means[:1], STDS[:1])),
     ]
     for oracle, distribution in cases:
         found, wanted = oracle(x_t, level).score, exact_score(x_t, level, *distribution)
@@ -118,13 +118,13 @@ def test_every_score_is_the_gradient_of_the_log_density(schedule: Schedule, d: i
 def test_a_component_without_weight_counts_for_nothing() -> None:
     x_t, level = places(Linear())
     weights = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-    alone = Gaussian(Linear(), MEANS[0], STDS[:1])(x_t, level).x0
-    assert (Mixture(Linear(), weights, MEANS, STDS)(x_t, level).x0 - alone).abs().max() < 1e-12
+    alone = GaussianDenoiser(Linear(), MEANS[0], STDS[:1])(x_t, level).x0
+    assert (MixtureDenoiser(Linear(), weights, MEANS, STDS)(x_t, level).x0 - alone).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_answers_come_in_the_type_of_the_samples(dtype: torch.dtype) -> None:
     x_t, level = places(Cosine())
-    for oracle in (Gaussian(Cosine(), MEANS[0], STDS[:1]), Mixture(Cosine(), WEIGHTS, MEANS, STDS)):
+    for oracle in (GaussianDenoiser(Cosine(), MEANS[0], STDS[:1]), MixtureDenoiser(Cosine(), WEIGHTS, MEANS, STDS)):
         estimate = oracle(x_t.to(dtype), level)
         assert estimate.x0.dtype == dtype and estimate.x0.isfinite().all()

@@ -18,7 +18,7 @@ from torch import Tensor
 import sfumato
 from sfumato.codec import Pixels
 from sfumato.condition import Labels
-from sfumato.core.parameterization import X0
+from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError, NonFiniteError, StorageError
@@ -240,7 +240,7 @@ def small() -> System:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
-    denoiser = Denoiser(network, Cosine(), X0())
+    denoiser = Denoiser(network, Cosine(), X0Prediction())
     return System(Pixels(3), Labels(("cat", "Hund ü")), denoiser, Settings((6, 4), steps=4)).to("cpu", "float32")
 
 

@@ -23,11 +23,11 @@ from sfumato.condition import Conditioner, Labels, Nothing
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level
-from sfumato.core.parameterization import X0
+from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine, Linear, Schedule
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import FormatError, InputError, NonFiniteError, OutOfMemoryError, ShapeError, StorageError, quoted
-from sfumato.guide import Threshold
+from sfumato.guide import DynamicThreshold
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
@@ -51,7 +51,9 @@ def small(
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     settings = Settings((8, 8), steps=4)
-    return System(Pixels(1), conditioner, Denoiser(network, schedule or Cosine(), X0()), settings).to("cpu", "float32")
+    return System(Pixels(1), conditioner, Denoiser(network, schedule or Cosine(), X0Prediction()), settings).to(
+        "cpu", "float32"
+    )
 
 
 def saved(system: System, folder: Path) -> Path:
@@ -196,7 +198,9 @@ REFUSED = [
 def test_a_size_that_does_not_fit_names_the_nearest_before_anything_is_drawn() -> None:
     system = small()
     network = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, resample="residual", **system.conditioner.doors)
-    system = System(Pixels(1), system.conditioner, Denoiser(network, Cosine(), X0()), Settings((8, 8), steps=4))
+    system = System(
+        Pixels(1), system.conditioner, Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8), steps=4)
+    )
     for size, nearest in (((9, 8), "8×8"), ((1, 31), "2×32")):
         with pytest.raises(ShapeError, match=f"each side must be a multiple of 2; the nearest that fits is {nearest}$"):
             system.stream(size=size)
@@ -368,7 +372,7 @@ def broken(module: torch.nn.Module) -> None:
 def test_a_codec_of_nan_is_named() -> None:
     codec = Latent(KLAutoencoder(1, 2, width=8, multipliers=(1, 2), blocks=1, attention=False))
     network = UNet(2, 2, width=8, multipliers=(1,), blocks=1, attention=())
-    system = System(codec, Nothing(), Denoiser(network, Cosine(), X0()), Settings((8, 8), steps=1))
+    system = System(codec, Nothing(), Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8), steps=1))
     assert len(system.generate()) == 1
     broken(codec.network)
     with pytest.raises(NonFiniteError, match="the codec gave pictures with a number that is not finite"):
@@ -537,7 +541,7 @@ def test_a_transformer_saved_before_its_frequencies_were_said_keeps_those_that_i
     conditioner = Labels(CLASSES)
     for shift in (1.0, 0.0):
         network = DiT(1, 1, width=16, depth=1, head_width=8, vector=3, frequency_shift=shift)
-        system = System(Pixels(1), conditioner, Denoiser(network, Cosine(), X0()), Settings((8, 8), steps=2))
+        system = System(Pixels(1), conditioner, Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8), steps=2))
         system.save(folder := tmp_path / str(shift))
         assert System.load(folder).denoiser.network.frequency_shift == shift  # pyright: ignore[reportAttributeAccessIssue]
     change(folder, lambda table: table["network"].pop("frequency_shift"))
@@ -549,8 +553,8 @@ def test_a_transformer_saved_before_its_frequencies_were_said_keeps_those_that_i
 def test_dynamic_thresholding_may_be_without_a_bound() -> None:
     system = small()
     held = Thresholding(ratio=0.9).around(system.denoiser)
-    assert isinstance(held, Threshold) and held.most == math.inf and held.ratio == 0.9
-    assert isinstance(Thresholding(1.5, 0.9).around(system.denoiser), Threshold)
+    assert isinstance(held, DynamicThreshold) and held.most == math.inf and held.ratio == 0.9
+    assert isinstance(Thresholding(1.5, 0.9).around(system.denoiser), DynamicThreshold)
     assert Thresholding().around(system.denoiser) is system.denoiser
 
 
@@ -862,7 +866,7 @@ def test_weights_may_lie_in_several_files(tmp_path: Path) -> None:
 def test_a_system_in_latents_is_saved_with_its_codec(tmp_path: Path) -> None:
     codec = Latent(KLAutoencoder(1, 2, width=8, multipliers=(1, 2), blocks=1, attention=False), (0.5, -0.5), (2.0,))
     network = UNet(2, 2, width=8, multipliers=(1,), blocks=1, attention=())
-    own = System(codec, Nothing(), Denoiser(network, Cosine(), X0()), Settings((8, 4), steps=2))
+    own = System(codec, Nothing(), Denoiser(network, Cosine(), X0Prediction()), Settings((8, 4), steps=2))
     own.save(tmp_path / "system")
     again = System.load(tmp_path / "system", "cpu", "float32")
     assert again.fingerprint() == own.fingerprint()

@@ -9,21 +9,21 @@ from torch import Tensor
 from figures.plane import Stream, ring
 from figures.style import GREY, HAIR, INK, LAKE, MADDER, OCHRE, UMBER, page
 from sfumato.core.estimate import Variance
-from sfumato.core.grid import LogSNR, Spacing, Uniform, levels
+from sfumato.core.grid import LogSNRSpacing, Spacing, UniformSpacing, levels
 from sfumato.core.schedule import VP
 from sfumato.likelihood import BoundBits, bits_by_bound, bits_by_ode
-from sfumato.oracle import Mixture
+from sfumato.oracle import MixtureDenoiser
 
 STEPS = (5, 10, 20, 50, 100, 200)
 BOUNDS: dict[str, tuple[Variance, Spacing, str, object]] = {
-    "small, uniform": ("small", Uniform(), UMBER, "-"),
-    "small, even in λ": ("small", LogSNR(), UMBER, (0, (3, 1.6))),
-    "large, uniform": ("large", Uniform(), LAKE, "-"),
-    "large, even in λ": ("large", LogSNR(), LAKE, (0, (3, 1.6))),
+    "small, uniform": ("small", UniformSpacing(), UMBER, "-"),
+    "small, even in λ": ("small", LogSNRSpacing(), UMBER, (0, (3, 1.6))),
+    "large, uniform": ("large", UniformSpacing(), LAKE, "-"),
+    "large, even in λ": ("large", LogSNRSpacing(), LAKE, (0, (3, 1.6))),
 }
 
 
-def drawn(data: Mixture, n: int) -> tuple[Tensor, Tensor]:
+def drawn(data: MixtureDenoiser, n: int) -> tuple[Tensor, Tensor]:
     """n samples of the data, [n, 2], and their exact `−log₂ p` a dimension, [n]."""
     stream = torch.Generator().manual_seed(0)
     which = torch.multinomial(data.weights, n, replacement=True, generator=stream)
@@ -33,7 +33,7 @@ def drawn(data: Mixture, n: int) -> tuple[Tensor, Tensor]:
     return x_0, -log_p / 2 / math.log(2)
 
 
-def bound(data: Mixture, x_0: Tensor, variance: Variance, spacing: Spacing, steps: int) -> BoundBits:
+def bound(data: MixtureDenoiser, x_0: Tensor, variance: Variance, spacing: Spacing, steps: int) -> BoundBits:
     grid = levels(data.schedule, spacing, steps)
     return bits_by_bound(data, x_0, grid, Stream(1), variance, data="continuous")
 
@@ -41,8 +41,8 @@ def bound(data: Mixture, x_0: Tensor, variance: Variance, spacing: Spacing, step
 def spent(std: float, steps: int = 120) -> tuple[Tensor, Tensor]:
     """λ, and the bits a dimension that the terms of the bound spend for each unit of it."""
     data = ring(VP(), std=std)
-    terms = bound(data, drawn(data, 1500)[0], "large", LogSNR(), steps).steps.mean(1)
-    λ = torch.cat([level.logsnr for level in levels(data.schedule, LogSNR(), steps)[:-1]])
+    terms = bound(data, drawn(data, 1500)[0], "large", LogSNRSpacing(), steps).steps.mean(1)
+    λ = torch.cat([level.logsnr for level in levels(data.schedule, LogSNRSpacing(), steps)[:-1]])
     return (λ[1:] + λ[:-1]) / 2, terms / λ.diff()
 
 

@@ -7,7 +7,15 @@ from torch import Tensor
 
 from figures.style import GREY, HAIR, INDIGO, INK, LAKE, MADDER, OCHRE, OLIVE, UMBER, page
 from sfumato.core.level import Level
-from sfumato.core.parameterization import X0, Eps, Flow, Karras, Parameterization, Score, V
+from sfumato.core.parameterization import (
+    EDMPreconditioning,
+    EpsPrediction,
+    FlowPrediction,
+    Parameterization,
+    ScorePrediction,
+    VPrediction,
+    X0Prediction,
+)
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.core.schedule.protocol import preserving
 
@@ -17,12 +25,12 @@ STD = 0.5
 PRESERVING = preserving(λ, λ)
 STRAIGHT = FlowSchedule()(FlowSchedule(first=1e-6).inverse(λ))
 SHOWN: dict[str, tuple[Parameterization, Level, str, float, object]] = {
-    "eps": (Eps(), PRESERVING, UMBER, 3.6, "-"),
-    "x0": (X0(), PRESERVING, LAKE, 1.8, "-"),
-    "v": (V(), PRESERVING, OCHRE, 1.8, "-"),
-    "flow": (Flow(), STRAIGHT, MADDER, 1.8, "-"),
-    "score": (Score(over_sigma=False), PRESERVING, INDIGO, 1.8, "-"),
-    "karras": (Karras(STD), PRESERVING, OLIVE, 1.8, (0, (3, 1.6))),
+    "eps": (EpsPrediction(), PRESERVING, UMBER, 3.6, "-"),
+    "x0": (X0Prediction(), PRESERVING, LAKE, 1.8, "-"),
+    "v": (VPrediction(), PRESERVING, OCHRE, 1.8, "-"),
+    "flow": (FlowPrediction(), STRAIGHT, MADDER, 1.8, "-"),
+    "score": (ScorePrediction(over_sigma=False), PRESERVING, INDIGO, 1.8, "-"),
+    "karras": (EDMPreconditioning(STD), PRESERVING, OLIVE, 1.8, (0, (3, 1.6))),
 }
 
 

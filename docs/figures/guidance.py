@@ -10,37 +10,37 @@ from figures.plane import Stream, clean, density, start
 from figures.style import GREY, HAZE, INDIGO, INK, LAKE, MADDER, UMBER, bare, page
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import LogSNR, levels
+from sfumato.core.grid import LogSNRSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.schedule import VP, Schedule
 from sfumato.denoise import DenoiserLike
 from sfumato.guide import Autoguidance, ClassifierFree
-from sfumato.oracle import Mixture
+from sfumato.oracle import MixtureDenoiser
 from sfumato.sample import DPMSolver, sample
 
 N, TOP = 500, 2.3
 ASKED, NULL, OTHER = (Condition(vector=torch.tensor([[told]])) for told in (1.0, 0.0, -1.0))
 
 
-def spiral(turned: float, std: float) -> Mixture:
+def spiral(turned: float, std: float) -> MixtureDenoiser:
     """A class: bumps along an arm of a spiral, turned by an angle."""
     θ = torch.linspace(0.35, 1.0, 45, dtype=torch.float64)
     angle = 2 * torch.pi * 0.8 * θ + turned
     means = 1.75 * θ[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
-    return Mixture(VP(), torch.full((45,), 1 / 45).double(), means, torch.full((45,), std).double())
+    return MixtureDenoiser(VP(), torch.full((45,), 1 / 45).double(), means, torch.full((45,), std).double())
 
 
-def both(a: Mixture, b: Mixture) -> Mixture:
+def both(a: MixtureDenoiser, b: MixtureDenoiser) -> MixtureDenoiser:
     weights, means, stds = (torch.cat([getattr(x, name) for x in (a, b)]) for name in ("weights", "means", "stds"))
-    return Mixture(a.schedule, weights / 2, means, stds)
+    return MixtureDenoiser(a.schedule, weights / 2, means, stds)
 
 
 @dataclass(frozen=True)
 class Conditional:
     """Told 1, the denoiser of one class; told −1, of the other; told 0, of all data."""
 
-    one: Mixture
-    other: Mixture
+    one: MixtureDenoiser
+    other: MixtureDenoiser
 
     @property
     def schedule(self) -> Schedule:
@@ -60,7 +60,7 @@ def model(std: float) -> Conditional:
 
 def drawn(denoiser: DenoiserLike) -> Tensor:
     """N samples of the class, [N, 2], all from the same noise for every denoiser."""
-    grid = levels(denoiser.schedule, LogSNR(), 30)
+    grid = levels(denoiser.schedule, LogSNRSpacing(), 30)
     *_, last = sample(denoiser, DPMSolver(2), start(N), grid, ASKED, noise=Stream(1))
     return last
 

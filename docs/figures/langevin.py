@@ -10,15 +10,15 @@ from torch import Tensor
 
 from figures.plane import Stream, clean, density, start
 from figures.style import GREY, HAZE, INDIGO, INK, LAKE, OLIVE, UMBER, bare, page
-from sfumato.core.grid import Uniform, levels
+from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.schedule import VE
-from sfumato.oracle import Mixture
+from sfumato.oracle import MixtureDenoiser
 from sfumato.sample import SGLD, AnnealedLangevin, Langevin, PredictorCorrector, Sampler, sample
 
 N, TOP = 500, 2.3
 MEANS = torch.tensor([[0.95, 0.7], [-0.95, -0.7]], dtype=torch.float64)
-DATA = Mixture(
+DATA = MixtureDenoiser(
     VE(sigma_min=0.05, sigma_max=5.0),
     torch.tensor([0.8, 0.2], dtype=torch.float64),
     MEANS,
@@ -64,7 +64,7 @@ def chain(A: Tensor, y: Tensor, begin: Tensor, steps: int = 4000) -> Tensor:
 
 def draw(path: Path) -> None:
     schedule = DATA.schedule
-    one, many = schedule(torch.tensor([schedule.first])), levels(schedule, Uniform(), 40)
+    one, many = schedule(torch.tensor([schedule.first])), levels(schedule, UniformSpacing(), 40)
     panels = {
         "Langevin": (drawn(Langevin(0.02), [one] * 200 + [clean(schedule)], 1.0), UMBER),
         "annealed": (drawn(AnnealedLangevin(steps=5), many, 5.0), LAKE),

@@ -10,7 +10,16 @@ from figures.style import GREY, HAIR, INDIGO, INK, LAKE, MADDER, OCHRE, OLIVE, U
 from sfumato.core import schedule
 from sfumato.core.level import Level
 from sfumato.core.schedule import Schedule
-from sfumato.loss import EDM, LogitNormalTimes, LogNormalTimes, MinSNR, Times, UniformTimes, Unit, Weight
+from sfumato.loss import (
+    EDMWeight,
+    LogitNormalTimes,
+    LogNormalTimes,
+    MinSNRWeight,
+    Times,
+    UniformTimes,
+    UnitWeight,
+    Weight,
+)
 
 DASHED = (0, (3, 2))
 
@@ -27,13 +36,13 @@ class Objective:
 
 
 OBJECTIVES = {
-    "DDPM": Objective(schedule.Linear(), UniformTimes(), Unit("eps"), UMBER),
-    "improved DDPM": Objective(schedule.Cosine(), UniformTimes(), Unit("eps"), LAKE),
-    "the same, min-SNR": Objective(schedule.Cosine(), UniformTimes(), MinSNR(), INDIGO),
-    "cosine, on v": Objective(schedule.Cosine(), UniformTimes(), Unit("v"), INK),
-    "rectified flow": Objective(schedule.Flow(), UniformTimes(), Unit("flow"), MADDER, DASHED),
-    "flow, logit-normal times": Objective(schedule.Flow(), LogitNormalTimes(), Unit("flow"), OCHRE),
-    "EDM": Objective(schedule.EDM(), LogNormalTimes(), EDM(), OLIVE),
+    "DDPM": Objective(schedule.Linear(), UniformTimes(), UnitWeight("eps"), UMBER),
+    "improved DDPM": Objective(schedule.Cosine(), UniformTimes(), UnitWeight("eps"), LAKE),
+    "the same, min-SNR": Objective(schedule.Cosine(), UniformTimes(), MinSNRWeight(), INDIGO),
+    "cosine, on v": Objective(schedule.Cosine(), UniformTimes(), UnitWeight("v"), INK),
+    "rectified flow": Objective(schedule.Flow(), UniformTimes(), UnitWeight("flow"), MADDER, DASHED),
+    "flow, logit-normal times": Objective(schedule.Flow(), LogitNormalTimes(), UnitWeight("flow"), OCHRE),
+    "EDM": Objective(schedule.EDM(), LogNormalTimes(), EDMWeight(), OLIVE),
 }
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from figures.plane import Stream, ring, start
 from figures.style import GREY, HAIR, INDIGO, INK, LAKE, MADDER, OCHRE, OLIVE, UMBER, page
-from sfumato.core.grid import LogSNR, levels
+from sfumato.core.grid import LogSNRSpacing, levels
 from sfumato.core.level import Level, like
 from sfumato.core.schedule import VP
 from sfumato.sample import LMS, DPMSolver, Euler, Heun, Sampler, UniPC, sample
@@ -46,7 +46,7 @@ def end(solver: Sampler[Any], evaluations: int) -> Tensor:
     """Where N samples are at the last noisy level, [N, 2]. Heun evaluates twice a step."""
     denoiser = ring(VP())
     steps = evaluations // 2 if isinstance(solver, Heun) else evaluations
-    *noisy, _ = levels(denoiser.schedule, LogSNR(), steps + 1)
+    *noisy, _ = levels(denoiser.schedule, LogSNRSpacing(), steps + 1)
     *_, last = sample(denoiser, solver, start(N), noisy, noise=Stream(1))
     return last
 

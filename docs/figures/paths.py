@@ -8,7 +8,7 @@ from torch import Tensor
 
 from figures.plane import Stream, clean, density, ring, start
 from figures.style import GREY, HAZE, INDIGO, INK, LAKE, MADDER, UMBER, bare, page
-from sfumato.core.grid import Quadratic, levels
+from sfumato.core.grid import QuadraticSpacing, levels
 from sfumato.core.schedule import Cosine
 from sfumato.sample import DPMSolver, Euler, Heun, Sampler, UniPC, sample
 
@@ -24,7 +24,7 @@ EXACT, SHOWN, TOP = (UniPC(3), 150), 12, 2.15
 
 def walk(solver: Sampler[Any], steps: int, x: Tensor) -> Tensor:
     """Where the samples x, [n, 2], are after each move, from noise to data: [steps + 1, n, 2]."""
-    grid = levels(DATA.schedule, Quadratic(), steps)
+    grid = levels(DATA.schedule, QuadraticSpacing(), steps)
     return torch.stack([x, *sample(DATA, solver, x, grid, noise=Stream(1))])
 
 

@@ -6,17 +6,17 @@ from torch import Tensor
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import Schedule
-from sfumato.oracle import Mixture
+from sfumato.oracle import MixtureDenoiser
 
 
-def ring(schedule: Schedule, k: int = 5, radius: float = 1.25, std: float = 0.16) -> Mixture:
+def ring(schedule: Schedule, k: int = 5, radius: float = 1.25, std: float = 0.16) -> MixtureDenoiser:
     """`k` equal bumps on a circle, of about unit variance in all."""
     angle = torch.arange(k, dtype=torch.float64) * 2 * torch.pi / k + torch.pi / 2
     means = radius * torch.stack([angle.cos(), angle.sin()], 1)
-    return Mixture(schedule, torch.full((k,), 1 / k).double(), means, torch.full((k,), std).double())
+    return MixtureDenoiser(schedule, torch.full((k,), 1 / k).double(), means, torch.full((k,), std).double())
 
 
-def density(mixture: Mixture, level: Level, top: float, n: int = 160) -> Tensor:
+def density(mixture: MixtureDenoiser, level: Level, top: float, n: int = 160) -> Tensor:
     """The density of x_t on the square from −top to top: [n, n], the second axis of the plane first."""
     place = torch.linspace(-top, top, n, dtype=torch.float64)
     x = torch.stack(torch.meshgrid(place, place, indexing="xy"), -1)[:, :, None]

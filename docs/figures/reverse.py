@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from figures.style import GREY, HAZE, INK, LAKE, UMBER, bare, page
-from sfumato.core.grid import Uniform, levels
+from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import Cosine
-from sfumato.oracle import Mixture
+from sfumato.oracle import MixtureDenoiser
 from sfumato.sample import DDIM, Ancestral, Sampler, sample
 
 WEIGHTS = torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64)
@@ -19,8 +19,8 @@ STDS = torch.tensor([0.12, 0.2, 0.1], dtype=torch.float64)
 
 def walk(sampler: Sampler, steps: int, n: int) -> Tensor:
     """Where n samples are after each move, from noise to data: [steps + 1, n]."""
-    denoiser = Mixture(Cosine(), WEIGHTS, MEANS, STDS)
-    grid = levels(denoiser.schedule, Uniform(), steps)
+    denoiser = MixtureDenoiser(Cosine(), WEIGHTS, MEANS, STDS)
+    grid = levels(denoiser.schedule, UniformSpacing(), steps)
     noise = Noise(range(n))
     x = noise(1).double()
     return torch.stack([x, *sample(denoiser, sampler, x, grid, noise=noise)])[..., 0]
@@ -36,7 +36,7 @@ def density(x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
 def draw(path: Path) -> None:
     steps, n, shown, top = 250, 1000, slice(180, 204), 3.2
     x = torch.linspace(-top, top, 640, dtype=torch.float64)
-    grid = levels(Cosine(), Uniform(), steps)
+    grid = levels(Cosine(), UniformSpacing(), steps)
     alpha, sigma = (torch.cat([getattr(level, name) for level in grid]) for name in ("alpha", "sigma"))
     haze = density(x, alpha, sigma)
     truth = haze[-1].clone()

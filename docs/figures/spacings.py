@@ -8,18 +8,28 @@ from torch import Tensor
 
 from figures.plane import Stream, ring, start
 from figures.style import GREY, HAIR, INDIGO, INK, LAKE, UMBER, bare, page
-from sfumato.core.grid import AYS, Karras, Leading, LogSNR, Quadratic, Spacing, Trailing, Uniform, levels
+from sfumato.core.grid import (
+    AYSSpacing,
+    KarrasSpacing,
+    LeadingSpacing,
+    LogSNRSpacing,
+    QuadraticSpacing,
+    Spacing,
+    TrailingSpacing,
+    UniformSpacing,
+    levels,
+)
 from sfumato.core.schedule import Linear, ScaledLinear, Schedule
 from sfumato.sample import DPMSolver, Euler, Sampler, sample
 
 SPACINGS: dict[str, tuple[Spacing, Schedule]] = {
-    "Uniform()": (Uniform(), Linear()),
-    "Trailing()": (Trailing(), Linear()),
-    "Leading()": (Leading(), Linear()),
-    "Quadratic()": (Quadratic(), Linear()),
-    "Karras()": (Karras(), Linear()),
-    "LogSNR()": (LogSNR(), Linear()),
-    'AYS("sd15")': (AYS("sd15"), ScaledLinear()),
+    "Uniform()": (UniformSpacing(), Linear()),
+    "TrailingSpacing()": (TrailingSpacing(), Linear()),
+    "LeadingSpacing()": (LeadingSpacing(), Linear()),
+    "QuadraticSpacing()": (QuadraticSpacing(), Linear()),
+    "KarrasSpacing()": (KarrasSpacing(), Linear()),
+    "LogSNRSpacing()": (LogSNRSpacing(), Linear()),
+    'AYSSpacing("sd15")': (AYSSpacing("sd15"), ScaledLinear()),
 }
 SOLVERS: dict[str, tuple[Sampler[Any], str]] = {
     "Euler": (Euler(), UMBER),
@@ -37,7 +47,7 @@ def end(schedule: Schedule, solver: Sampler[Any], spacing: Spacing, steps: int) 
 
 
 def draw(path: Path) -> None:
-    exact = {schedule: end(schedule, DPMSolver(3), LogSNR(), 200) for _, schedule in SPACINGS.values()}
+    exact = {schedule: end(schedule, DPMSolver(3), LogSNRSpacing(), 200) for _, schedule in SPACINGS.values()}
     with page(path, 8.4, 3.0) as figure:
         axes = bare(figure.add_axes((0.135, 0.06, 0.62, 0.88)))
         for row, (name, (spacing, schedule)) in enumerate(SPACINGS.items()):

@@ -15,7 +15,7 @@ from sfumato.core.schedule import Schedule
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class GaussianDenoiser:
     """Data `N(mean, std²)`, each element by itself; `mean` and `std` are [*d].
 
     `E[x_0 | x_t] = mean + alpha·std²/(alpha²·std² + sigma²)·(x_t − alpha·mean)`.
@@ -33,7 +33,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class MixtureDenoiser:
     """Data from a mixture of Gaussians: `weights` [k], `means` [k, *d], `stds` [k] (each component round).
 
     `E[x_0 | x_t] = ∑_k p(k | x_t)·E[x_0 | x_t, k]`, with
@@ -57,7 +57,9 @@ class Mixture:
         return Estimate(x_t, level, x0.reshape(x_t.shape))
 
 
-def finite(schedule: Schedule, points: Tensor) -> Mixture:
+def finite(schedule: Schedule, points: Tensor) -> MixtureDenoiser:
     """Data that is one of `points`, [k, *d], each as likely: `E[x_0 | x_t]` is their softmax-weighted mean."""
     k = len(points)
-    return Mixture(schedule, torch.full((k,), 1 / k, dtype=points.dtype), points, torch.zeros(k, dtype=points.dtype))
+    return MixtureDenoiser(
+        schedule, torch.full((k,), 1 / k, dtype=points.dtype), points, torch.zeros(k, dtype=points.dtype)
+    )

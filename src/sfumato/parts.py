@@ -209,28 +209,28 @@ SCHEDULES = Kinds[schedule.Schedule](
 PARAMETERIZATIONS = Kinds[parameterization.Parameterization](
     "parameterization",
     {
-        "eps": parameterization.Eps,
-        "x0": parameterization.X0,
-        "v": parameterization.V,
-        "flow": parameterization.Flow,
-        "score": parameterization.Score,
-        "karras": parameterization.Karras,
-        "mean": parameterization.Mean,
+        "eps": parameterization.EpsPrediction,
+        "x0": parameterization.X0Prediction,
+        "v": parameterization.VPrediction,
+        "flow": parameterization.FlowPrediction,
+        "score": parameterization.ScorePrediction,
+        "karras": parameterization.EDMPreconditioning,
+        "mean": parameterization.MeanPrediction,
     },
 )
 SPACINGS = Kinds[grid.Spacing](
     "spacing",
     {
-        "uniform": grid.Uniform,
-        "trailing": grid.Trailing,
-        "leading": grid.Leading,
-        "quadratic": grid.Quadratic,
-        "karras": grid.Karras,
-        "logsnr": grid.LogSNR,
-        "ays": grid.AYS,
-        "explicit": grid.Explicit,
-        "discrete": discrete.Discrete,
-        "distilled": discrete.Distilled,
+        "uniform": grid.UniformSpacing,
+        "trailing": grid.TrailingSpacing,
+        "leading": grid.LeadingSpacing,
+        "quadratic": grid.QuadraticSpacing,
+        "karras": grid.KarrasSpacing,
+        "logsnr": grid.LogSNRSpacing,
+        "ays": grid.AYSSpacing,
+        "explicit": grid.ExplicitSpacing,
+        "discrete": discrete.DiscreteSpacing,
+        "distilled": discrete.DistilledSpacing,
     },
 )
 SAMPLERS = Kinds[Sampler[Any]](
@@ -269,19 +269,19 @@ CONDITIONERS = Kinds[Conditioner](
 WEIGHTS = Kinds[Weight](
     "weight",
     {
-        "unit": loss.Unit,
-        "snr": loss.SNR,
-        "min-snr": loss.MinSNR,
-        "p2": loss.P2,
-        "sigma2": loss.Sigma2,
-        "edm": loss.EDM,
+        "unit": loss.UnitWeight,
+        "snr": loss.SNRWeight,
+        "min-snr": loss.MinSNRWeight,
+        "p2": loss.P2Weight,
+        "sigma2": loss.Sigma2Weight,
+        "edm": loss.EDMWeight,
     },
 )
 LOSSES = Kinds[Loss](
     "loss",
     {
         "denoising": loss.Denoising,
-        "bound": loss.Bound,
+        "vlb": loss.VLB,
         "hybrid": loss.Hybrid,
     },
 )

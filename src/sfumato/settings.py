@@ -12,14 +12,14 @@ from torch import Tensor
 from sfumato.arguments import listed, own, whole
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Spacing, Trailing, levels
+from sfumato.core.grid import Spacing, TrailingSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, ShapeError, quoted
-from sfumato.guide import Clip, Threshold
+from sfumato.guide import DynamicThreshold, StaticThreshold
 from sfumato.parts import SAMPLERS, SPACINGS, part_field
 from sfumato.sample import DDIM, Sampler
 from sfumato.sample.driver import check_evaluations, check_steps
@@ -32,8 +32,8 @@ MOST_NUMBER = 1e30
 @dataclass(frozen=True)
 class Thresholding:
     """How the estimate of x_0 is held where data can be: within ±`limit`, or not at all if that is None; with a
-    `ratio`, by dynamic thresholding of at most `limit`, if that is not None. `keep_eps` is that of `guide.Clip` and
-    `guide.Threshold`."""
+    `ratio`, by dynamic thresholding of at most `limit`, if that is not None. `keep_eps` is that of
+    `guide.StaticThreshold` and `guide.DynamicThreshold`."""
 
     limit: float | None = None
     ratio: float | None = None
@@ -41,8 +41,8 @@ class Thresholding:
 
     def around(self, denoiser: DenoiserLike) -> DenoiserLike:
         if self.ratio is not None:
-            return Threshold(denoiser, self.ratio, math.inf if self.limit is None else self.limit, self.keep_eps)
-        return denoiser if self.limit is None else Clip(denoiser, self.limit, self.keep_eps)
+            return DynamicThreshold(denoiser, self.ratio, math.inf if self.limit is None else self.limit, self.keep_eps)
+        return denoiser if self.limit is None else StaticThreshold(denoiser, self.limit, self.keep_eps)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Settings:
 
     size: tuple[int, int]
     sampler: Sampler[Any] = DDIM()
-    spacing: Spacing = Trailing()
+    spacing: Spacing = TrailingSpacing()
     steps: int = 50
     guidance: float = 1.0
     interval: tuple[float, float] | None = None

@@ -20,7 +20,7 @@ from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
 from sfumato.condition.reading import as_text
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import by_defaults, torch_defaults
-from sfumato.core.grid import Spacing, levels, spread
+from sfumato.core.grid import Spacing, initial_std, levels
 from sfumato.core.noise import Noise
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import InputError, NonFiniteError, ShapeError, quoted
@@ -209,7 +209,7 @@ class System(Weighted):
             prompts = [prompt for prompt, _ in part]
             noise = Noise([seed for _, seed in part])
             shape = self._codec.shape(chosen.size)
-            start = noise(*shape).to(self.device) * spread(chosen.spacing, grid[0])
+            start = noise(*shape).to(self.device) * initial_std(chosen.spacing, grid[0])
             watch = Watch(guided(prompts))
             condition = tell(prompts)
             for move, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):

@@ -22,7 +22,7 @@ from sfumato import load, system_file
 from sfumato.cli.generate import _within
 from sfumato.codec import Latent, Pixels
 from sfumato.condition import Nothing
-from sfumato.core.parameterization import Eps
+from sfumato.core.parameterization import EpsPrediction
 from sfumato.core.schedule import Linear
 from sfumato.denoise import Denoiser
 from sfumato.errors import Stopped
@@ -194,7 +194,7 @@ def masks() -> dict[str, Image.Image]:
 def test_what_is_transparent_in_a_mask_is_not_painted(mode: str, tmp_path: Path) -> None:
     codec = Latent(KLAutoencoder(3, 1, width=8, multipliers=(1,), blocks=1, attention=False))
     network = UNet(1, 1, width=8, multipliers=(1,), blocks=1, attention=(), groups=8)
-    system = System(codec, Nothing(), Denoiser(network, Linear(), Eps()), Settings((8, 8)))
+    system = System(codec, Nothing(), Denoiser(network, Linear(), EpsPrediction()), Settings((8, 8)))
     picture, mask, plain = (tmp_path / f"{name}.png" for name in ("picture", "mask", "plain"))
     Image.new("RGB", (8, 8), (90, 30, 200)).save(picture)
     masks()[mode].save(mask)
@@ -417,7 +417,7 @@ def test_export_puts_a_codec_that_was_trained_on_into_a_system(sfumato: Sfumato,
     torch.manual_seed(0)
     codec = Latent(KLAutoencoder(1, 1, width=8, multipliers=(1,), blocks=1), (0.5,), (2.0,))
     network = UNet(1, 1, width=4, multipliers=(1,), blocks=1, attention=())
-    System(codec, Nothing(), Denoiser(network, Linear(), Eps()), Settings((4, 4), DDIM(), steps=2)).save(
+    System(codec, Nothing(), Denoiser(network, Linear(), EpsPrediction()), Settings((4, 4), DDIM(), steps=2)).save(
         tmp_path / "one"
     )
     with torch.no_grad():
@@ -436,7 +436,7 @@ def test_export_puts_a_codec_that_was_trained_on_into_a_system(sfumato: Sfumato,
 def test_export_writes_a_folder_of_diffusers_and_says_what_differs(sfumato: Sfumato, tmp_path: Path) -> None:
     network = UNet(width=8, multipliers=(1, 2), blocks=1, groups=8)
     settings = Settings((8, 8), DDIM(), steps=10)
-    System(Pixels(), Nothing(), Denoiser(network, Linear(), Eps()), settings).save(tmp_path / "system")
+    System(Pixels(), Nothing(), Denoiser(network, Linear(), EpsPrediction()), settings).save(tmp_path / "system")
     said = sfumato("export", "system", "--to", "diffusers", "--out", "there")
     assert said.code == 0, said.err
     first, *notes = said.out.splitlines()

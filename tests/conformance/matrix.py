@@ -17,7 +17,17 @@ from sfumato.core.estimate import Estimate
 from sfumato.core.grid import Spacing
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
-from sfumato.core.parameterization import X0, Coefficients, Eps, Flow, Karras, Mean, Parameterization, Score, V
+from sfumato.core.parameterization import (
+    Coefficients,
+    EDMPreconditioning,
+    EpsPrediction,
+    FlowPrediction,
+    MeanPrediction,
+    Parameterization,
+    ScorePrediction,
+    VPrediction,
+    X0Prediction,
+)
 from sfumato.core.schedule import Schedule
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.sample import Sampler, sample
@@ -45,25 +55,25 @@ SCHEDULES: dict[str, Schedule] = {
     "zero-terminal": schedule.ZeroTerminal(schedule.Linear()),
 }
 PARAMETERIZATIONS: dict[str, Callable[[Schedule], Parameterization]] = {
-    "eps": lambda schedule: Eps(),
-    "x0": lambda schedule: X0(),
-    "v": lambda schedule: V(),
-    "score": lambda schedule: Score(),
-    "score-itself": lambda schedule: Score(over_sigma=False),
-    "flow": lambda schedule: Flow(),
-    "flow-told-sigma": lambda schedule: Flow(told="sigma"),
-    "karras": lambda schedule: Karras(),
-    "mean": lambda schedule: Mean(schedule, step=1.0 if schedule.T else 5e-4),
+    "eps": lambda schedule: EpsPrediction(),
+    "x0": lambda schedule: X0Prediction(),
+    "v": lambda schedule: VPrediction(),
+    "score": lambda schedule: ScorePrediction(),
+    "score-itself": lambda schedule: ScorePrediction(over_sigma=False),
+    "flow": lambda schedule: FlowPrediction(),
+    "flow-told-sigma": lambda schedule: FlowPrediction(told="sigma"),
+    "karras": lambda schedule: EDMPreconditioning(),
+    "mean": lambda schedule: MeanPrediction(schedule, step=1.0 if schedule.T else 5e-4),
 }
 SPACINGS: dict[str, Spacing] = {
-    "uniform": grid.Uniform(),
-    "trailing": grid.Trailing(),
-    "leading": grid.Leading(),
-    "quadratic": grid.Quadratic(),
-    "quadratic-0.8": grid.Quadratic(0.8),
-    "karras": grid.Karras(),
-    "logsnr": grid.LogSNR(),
-    "ays": grid.AYS(),
+    "uniform": grid.UniformSpacing(),
+    "trailing": grid.TrailingSpacing(),
+    "leading": grid.LeadingSpacing(),
+    "quadratic": grid.QuadraticSpacing(),
+    "quadratic-0.8": grid.QuadraticSpacing(0.8),
+    "karras": grid.KarrasSpacing(),
+    "logsnr": grid.LogSNRSpacing(),
+    "ays": grid.AYSSpacing(),
 }
 SHORT = (7, 10, 30)
 LONG = 1000
@@ -109,7 +119,7 @@ def ends_in_noise(schedule: str) -> bool:
 
 def can_be_laid(schedule: str, spacing: str) -> bool:
     """Whether a schedule can be spaced so: ratios of noise to signal need a bound."""
-    return not (isinstance(SPACINGS[spacing], grid.Karras | grid.LogSNR) and ends_in_noise(schedule))
+    return not (isinstance(SPACINGS[spacing], grid.KarrasSpacing | grid.LogSNRSpacing) and ends_in_noise(schedule))
 
 
 def starts_in_noise(schedule: str, row: Row) -> bool:
@@ -123,7 +133,7 @@ def fits(schedule: str, row: Row) -> bool:
     if not can_be_laid(schedule, row.spacing):
         return False
     chosen = PARAMETERIZATIONS[row.parameterization](SCHEDULES[schedule])
-    return isinstance(chosen, X0 | V | Flow) or not starts_in_noise(schedule, row)
+    return isinstance(chosen, X0Prediction | VPrediction | FlowPrediction) or not starts_in_noise(schedule, row)
 
 
 def _pairs(samplers: Sequence[str]) -> Iterator[tuple[int, int, str, str]]:
@@ -201,9 +211,9 @@ class Network(nn.Module):
 def told(parameterization: Parameterization, level: Level) -> Tensor:
     """What a network is told of the time."""
     match parameterization:
-        case Flow(told="sigma"):
+        case FlowPrediction(told="sigma"):
             return level.sigma
-        case Karras():
+        case EDMPreconditioning():
             return -level.logsnr / 8  # log(sigma/alpha)/4
         case _:
             return level.t

@@ -10,10 +10,10 @@ from torch import Tensor
 from sfumato import parts
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Trailing, levels
+from sfumato.core.grid import TrailingSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.schedule import Linear
-from sfumato.oracle import Gaussian
+from sfumato.oracle import GaussianDenoiser
 from sfumato.sample import sample
 from sfumato.sample.facts import FACTS
 
@@ -37,7 +37,9 @@ class Asked:
 
     def __init__(self) -> None:
         self.times = 0
-        self.oracle = Gaussian(SCHEDULE, torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64))
+        self.oracle = GaussianDenoiser(
+            SCHEDULE, torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+        )
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
         assert bool((level.sigma > 0).all())
@@ -49,7 +51,7 @@ def walked(sampler: str, steps: int) -> tuple[int, int]:
     """How often a walk onto clean data asks the denoiser, and how often it draws noise."""
     asked, noise = Asked(), Counts()
     rule: Any = parts.SAMPLERS.parse(sampler)
-    list(sample(asked, rule, normal(3, 2), levels(SCHEDULE, Trailing(), steps), noise=noise))
+    list(sample(asked, rule, normal(3, 2), levels(SCHEDULE, TrailingSpacing(), steps), noise=noise))
     return asked.times, noise.drawn
 
 

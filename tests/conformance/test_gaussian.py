@@ -34,7 +34,7 @@ from matrix import (
 from torch import Tensor
 
 from sfumato.core.level import Level
-from sfumato.oracle import Gaussian
+from sfumato.oracle import GaussianDenoiser
 from sfumato.sample import DDIM, Ancestral, DPMSolver, DPMSolverS, Euler, Heun
 
 MEAN, STD = 0.6, 0.5
@@ -160,7 +160,7 @@ def dpm_2s(x: Tensor, t: Level, s: Level, schedule: str) -> Tensor:
     return torch.where(bounded, moved, dpm_1(x, t, s, 0.0))
 
 
-def measured(sampler: str, oracle: Gaussian, parameterization: str, path: tuple[Level, ...]) -> Affine:
+def measured(sampler: str, oracle: GaussianDenoiser, parameterization: str, path: tuple[Level, ...]) -> Affine:
     """What the sampler does in each move to the samples 0 and 1, and to a noise of 1: all moves in one batch."""
     n = len(path) - 1
     now, then = (stack(part * 3) for part in (path[:-1], path[1:]))
@@ -185,8 +185,8 @@ def of_a_walk(sampler: str, schedule: str, path: Sequence[Level]) -> Affine:
 
 
 @cache
-def oracle(schedule: str) -> Gaussian:
-    return Gaussian(SCHEDULES[schedule], *torch.tensor([[MEAN], [STD]], dtype=torch.float64))
+def oracle(schedule: str) -> GaussianDenoiser:
+    return GaussianDenoiser(SCHEDULES[schedule], *torch.tensor([[MEAN], [STD]], dtype=torch.float64))
 
 
 def law(level: Level) -> tuple[float, float]:

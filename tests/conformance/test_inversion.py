@@ -7,16 +7,16 @@ import torch
 from matrix import PARAMETERIZATIONS, SCHEDULES, dense, error, network, normal, run
 from torch import Tensor
 
-from sfumato.core.grid import Uniform, levels
+from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.schedule import VP
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.oracle import Gaussian
+from sfumato.oracle import GaussianDenoiser
 
 
-def oracle(schedule: str) -> Gaussian:
-    return Gaussian(SCHEDULES[schedule], *torch.tensor([[0.3, -0.5], [0.5, 0.8]], dtype=torch.float64))
+def oracle(schedule: str) -> GaussianDenoiser:
+    return GaussianDenoiser(SCHEDULES[schedule], *torch.tensor([[0.3, -0.5], [0.5, 0.8]], dtype=torch.float64))
 
 
 def there_and_back(denoiser: DenoiserLike, x: Tensor, path: Sequence[Level]) -> tuple[Tensor, Tensor]:
@@ -40,13 +40,13 @@ def test_data_is_found_again_through_its_noise(schedule: str, parameterization: 
 
 def test_inversion_cannot_start_from_clean_data() -> None:
     with pytest.raises(InputError, match=r"cannot start from clean data \(sigma 0\): leave that level out"):
-        there_and_back(oracle("linear"), normal(3, 2), levels(SCHEDULES["linear"], Uniform(), 100))
+        there_and_back(oracle("linear"), normal(3, 2), levels(SCHEDULES["linear"], UniformSpacing(), 100))
 
 
 def test_what_inversion_misses_falls_with_the_stride() -> None:
     def miss(steps: int) -> float:
         x = 0.6 * normal(3, 2)
-        return error(there_and_back(oracle("vp"), x, levels(VP(), Uniform(), steps + 1)[:-1])[1], x)
+        return error(there_and_back(oracle("vp"), x, levels(VP(), UniformSpacing(), steps + 1)[:-1])[1], x)
 
     errors = [miss(steps) for steps in (100, 200, 400)]
     assert errors[0] > 1.8 * errors[1] > 1.8**2 * errors[2]
@@ -55,7 +55,7 @@ def test_what_inversion_misses_falls_with_the_stride() -> None:
 def test_the_noise_behind_gaussian_data_is_standard_normal() -> None:
     """The exact flow carries each quantile of the data to the same quantile of the noise."""
     data = oracle("vp")
-    path = levels(VP(), Uniform(), 400)[:-1]
+    path = levels(VP(), UniformSpacing(), 400)[:-1]
     quantiles = torch.tensor([[-2.0], [0.0], [1.0]], dtype=torch.float64)
     noise = run(data, "ddim", data.mean + quantiles * data.std, path[::-1])[-1]
     assert error(noise, quantiles.expand(3, 2)) < 0.03

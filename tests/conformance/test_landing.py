@@ -28,7 +28,7 @@ from matrix import (
 )
 
 from sfumato.core.process import marginal
-from sfumato.oracle import Gaussian, finite
+from sfumato.oracle import GaussianDenoiser, finite
 
 POINT = torch.tensor([0.7, -1.2, 0.05], dtype=torch.float64)
 
@@ -36,7 +36,7 @@ POINT = torch.tensor([0.7, -1.2, 0.05], dtype=torch.float64)
 @each_row()
 def test_data_of_one_point_is_found(sampler: str, schedule: str, rows: list[Row]) -> None:
     for row in rows:
-        denoiser = network(Gaussian(SCHEDULES[schedule], POINT, torch.zeros(3)), row.parameterization)
+        denoiser = network(GaussianDenoiser(SCHEDULES[schedule], POINT, torch.zeros(3)), row.parameterization)
         path = levels(schedule, row.spacing, row.steps)
         found = run(denoiser, sampler, begin(path[0], normal(2, 3)), path)
         assert len(found) == row.steps

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sfumato.core.level import Level
 from sfumato.core.process import marginal
-from sfumato.oracle import Mixture, finite
+from sfumato.oracle import MixtureDenoiser, finite
 from sfumato.sample import IPNDM, LMS
 
 N = 2_000
@@ -38,7 +38,7 @@ def assert_shares(which: Tensor, weights: Tensor) -> None:
 
 @each_pair(one_in=13)
 def test_each_component_has_its_weight_its_mean_and_its_spread(sampler: str, schedule: str) -> None:
-    oracle = Mixture(SCHEDULES[schedule], WEIGHTS, MEANS, STDS)
+    oracle = MixtureDenoiser(SCHEDULES[schedule], WEIGHTS, MEANS, STDS)
     path = dense(schedule, 100)
     found = run(network(oracle, "v"), sampler, start(path[0], WEIGHTS, STDS), path)[-1]
     which = nearest(found)

@@ -13,7 +13,7 @@ from torch import Tensor
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import EDM, VP, Flow, Schedule
-from sfumato.oracle import Gaussian, Mixture
+from sfumato.oracle import GaussianDenoiser, MixtureDenoiser
 from sfumato.sample import Euler, Heun, Sampler
 from sfumato.sample.unipc import State as Corrected
 
@@ -52,7 +52,7 @@ def flow(x: Tensor, here: Level, there: Level) -> Tensor:
 
 def walked(sampler: Sampler[Any], schedule: str, levels: Sequence[Level], exact: int) -> float:
     """How far from the exact flow samples end whose first moves, `exact` of them, were the flow's."""
-    oracle = Mixture(SCHEDULES[schedule], WEIGHTS, MEANS[:, None], STDS)
+    oracle = MixtureDenoiser(SCHEDULES[schedule], WEIGHTS, MEANS[:, None], STDS)
     first = levels[0]
     x = start = STARTS * (first.alpha**2 + first.sigma**2).sqrt()
     state = sampler.init(x)
@@ -76,7 +76,7 @@ def spread(sampler: Sampler[Any], schedule: str, levels: Sequence[Level]) -> flo
 
     The walk is one affine map of its beginning and of the noise in each draw, so its law is known without drawing.
     """
-    oracle = Gaussian(SCHEDULES[schedule], *torch.tensor([[MEAN], [STD]], dtype=torch.float64))
+    oracle = GaussianDenoiser(SCHEDULES[schedule], *torch.tensor([[MEAN], [STD]], dtype=torch.float64))
     (_, first_var), (last_mean, last_var) = law(levels[0]), law(levels[-1])
     x = torch.zeros(len(levels) + 1, 1, dtype=torch.float64) + law(levels[0])[0]
     x[1] += 1

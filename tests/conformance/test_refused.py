@@ -22,7 +22,7 @@ from matrix import (
 
 from sfumato.core import grid
 from sfumato.errors import InputError
-from sfumato.oracle import Gaussian
+from sfumato.oracle import GaussianDenoiser
 
 REFUSED = [pair for pair in itertools.product(SCHEDULES, SPACINGS) if pair not in LAID]
 UNFIT = [
@@ -51,7 +51,7 @@ def test_a_spacing_that_needs_a_bound_on_the_noise_says_which_do_not(schedule: s
     "schedule, row", UNFIT, ids=lambda value: "-".join(map(str, value)) if isinstance(value, Row) else value
 )
 def test_a_prediction_that_says_nothing_of_pure_noise_says_which_do(schedule: str, row: Row) -> None:
-    denoiser = network(Gaussian(SCHEDULES[schedule], torch.zeros(3), torch.ones(3)), row.parameterization)
+    denoiser = network(GaussianDenoiser(SCHEDULES[schedule], torch.zeros(3), torch.ones(3)), row.parameterization)
     path = levels(schedule, row.spacing, row.steps)
     name = row.parameterization.removesuffix("-itself")
     said = rf"predicts {name} cannot be asked at alpha 0 \(pure noise\), .*: predict x0, v or flow, or end the schedule"
@@ -70,4 +70,4 @@ def test_ays_is_refused_where_it_would_stand_still() -> None:
     """Between ends that are closer than its own, several of its levels are one."""
     narrow = SCHEDULES["quadratic"]
     with pytest.raises(InputError, match="must fall from step to step: .* take fewer steps, or another spacing"):
-        grid.levels(narrow, grid.AYS("svd"), 30)
+        grid.levels(narrow, grid.AYSSpacing("svd"), 30)

@@ -7,38 +7,38 @@ import numpy as np
 import pytest
 import torch
 
-from sfumato.core.discrete import Discrete, Distilled, _beta_quantile
-from sfumato.core.grid import Leading, Trailing, Uniform, Walk, levels, spread
+from sfumato.core.discrete import DiscreteSpacing, DistilledSpacing, _beta_quantile
+from sfumato.core.grid import LeadingSpacing, LevelSpacing, TrailingSpacing, UniformSpacing, initial_std, levels
 from sfumato.core.schedule import VP, Linear, ScaledLinear, ZeroTerminal
 from sfumato.errors import InputError
 
 TABLE = ScaledLinear()
 
 
-def told(spacing: Discrete | Distilled, steps: int) -> list[float]:
+def told(spacing: DiscreteSpacing | DistilledSpacing, steps: int) -> list[float]:
     return [level.t.item() for level in levels(TABLE, spacing, steps)[:-1]]
 
 
-def noises(spacing: Discrete, steps: int) -> list[float]:
+def noises(spacing: DiscreteSpacing, steps: int) -> list[float]:
     return [(level.sigma / level.alpha).item() for level in levels(TABLE, spacing, steps)]
 
 
 @pytest.mark.parametrize(
     ("spacing", "wanted"),
     [
-        (Discrete("leading"), [750, 500, 250, 0]),
-        (Discrete("leading", offset=1), [751, 501, 251, 1]),
-        (Discrete("leading", open=True), [800, 600, 400, 200]),
-        (Discrete("leading", most=900), [675, 450, 225, 0]),
-        (Discrete("trailing"), [999, 749, 499, 249]),
-        (Discrete("linspace"), [999, 666, 333, 0]),
-        (Discrete("linspace", open=True), [999, 749, 500, 250]),
-        (Discrete("linspace", open=True, whole=False), [999, 749.25, 499.5, 249.75]),
-        (Distilled(50), [999, 759, 499, 259]),
+        (DiscreteSpacing("leading"), [750, 500, 250, 0]),
+        (DiscreteSpacing("leading", offset=1), [751, 501, 251, 1]),
+        (DiscreteSpacing("leading", open=True), [800, 600, 400, 200]),
+        (DiscreteSpacing("leading", most=900), [675, 450, 225, 0]),
+        (DiscreteSpacing("trailing"), [999, 749, 499, 249]),
+        (DiscreteSpacing("linspace"), [999, 666, 333, 0]),
+        (DiscreteSpacing("linspace", open=True), [999, 749, 500, 250]),
+        (DiscreteSpacing("linspace", open=True, whole=False), [999, 749.25, 499.5, 249.75]),
+        (DistilledSpacing(50), [999, 759, 499, 259]),
     ],
     ids=repr,
 )
-def test_the_times_of_four_steps(spacing: Discrete | Distilled, wanted: list[float]) -> None:
+def test_the_times_of_four_steps(spacing: DiscreteSpacing | DistilledSpacing, wanted: list[float]) -> None:
     assert told(spacing, 4) == pytest.approx(wanted, abs=1e-9)
 
 
@@ -47,7 +47,7 @@ def test_the_times_of_four_steps(spacing: Discrete | Distilled, wanted: list[flo
 def test_a_straight_line_of_times_ends_where_it_should_at_any_count(noise: Any, whole: bool) -> None:
     """By floating-point steps some ends come out above the last time."""
     for steps in (*range(2, 130), 333, 500, 998, 999, 1000):
-        at = levels(TABLE, Discrete("linspace", whole=whole, noise=noise), steps)
+        at = levels(TABLE, DiscreteSpacing("linspace", whole=whole, noise=noise), steps)
         assert at[0].t.item() == pytest.approx(999, abs=1e-9) and at[0].t.item() <= 999
         assert len(at) == steps + 1
         if noise == "table" and not whole:
@@ -55,19 +55,20 @@ def test_a_straight_line_of_times_ends_where_it_should_at_any_count(noise: Any, 
 
 
 @pytest.mark.parametrize(
-    ("spacing", "plain"), [("leading", Leading()), ("trailing", Trailing()), ("linspace", Uniform())]
+    ("spacing", "plain"),
+    [("leading", LeadingSpacing()), ("trailing", TrailingSpacing()), ("linspace", UniformSpacing())],
 )
 def test_on_whole_times_it_is_the_plain_spacing(spacing: Any, plain: Any) -> None:
-    for here, there in zip(levels(TABLE, Discrete(spacing), 25), levels(TABLE, plain, 25), strict=True):
+    for here, there in zip(levels(TABLE, DiscreteSpacing(spacing), 25), levels(TABLE, plain, 25), strict=True):
         assert here == there
 
 
 @pytest.mark.parametrize("law", ["karras", "exponential", "beta"])
 def test_laws_of_noise_keep_to_their_ends(law: Any) -> None:
     last, first = (torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).item() for t in (999.0, 0.0))
-    found = noises(Discrete("leading", noise=law, ends="table"), 9)
+    found = noises(DiscreteSpacing("leading", noise=law, ends="table"), 9)
     assert found[0] == pytest.approx(last) and found[-2] == pytest.approx(first) and found[-1] == 0
-    found = noises(Discrete(noise=law, sigma_max=10.0, sigma_min=0.1), 9)
+    found = noises(DiscreteSpacing(noise=law, sigma_max=10.0, sigma_min=0.1), 9)
     assert found[0] == pytest.approx(10) and found[-2] == pytest.approx(0.1)
     middle = {
         "karras": ((10 ** (1 / 7) + 0.1 ** (1 / 7)) / 2) ** 7,
@@ -78,43 +79,47 @@ def test_laws_of_noise_keep_to_their_ends(law: Any) -> None:
 
 
 def test_the_network_is_told_the_time_of_the_noise() -> None:
-    at = Discrete(noise="exponential", sigma_max=10.0, sigma_min=0.1)
+    at = DiscreteSpacing(noise="exponential", sigma_max=10.0, sigma_min=0.1)
     exact = told(at, 9)
     assert exact == pytest.approx(
         TABLE.inverse(torch.linspace(-2 * math.log(10), 2 * math.log(10), 9)).tolist(), abs=1e-4
     )
-    assert told(Discrete(noise="exponential", sigma_max=10.0, sigma_min=0.1, told="rounded"), 9) == [
+    assert told(DiscreteSpacing(noise="exponential", sigma_max=10.0, sigma_min=0.1, told="rounded"), 9) == [
         round(t) for t in exact
     ]
-    assert told(Discrete(noise="exponential", sigma_max=10.0, sigma_min=0.1, told="cut"), 9) == [int(t) for t in exact]
+    assert told(DiscreteSpacing(noise="exponential", sigma_max=10.0, sigma_min=0.1, told="cut"), 9) == [
+        int(t) for t in exact
+    ]
 
 
 def test_a_time_that_is_whole_but_for_float32_is_not_cut_to_the_one_below() -> None:
     for t in range(20, 1000, 35):
         σ = torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).float().item()
         for cut in (
-            Discrete(noise="karras", told="cut", sigma_max=σ),
-            Discrete(noise="karras", told="cut", sigma_max=σ * 0.9999),
+            DiscreteSpacing(noise="karras", told="cut", sigma_max=σ),
+            DiscreteSpacing(noise="karras", told="cut", sigma_max=σ * 0.9999),
         ):
             assert told(cut, 5)[0] == (t if cut.sigma_max == σ else t - 1)
 
 
 def test_between_whole_times_the_noise_lies_on_a_straight_line() -> None:
-    here, *_ = noises(Discrete("linspace", whole=False, most=1000), 3)[1:]
+    here, *_ = noises(DiscreteSpacing("linspace", whole=False, most=1000), 3)[1:]
     low, high = (torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).item() for t in (499.0, 500.0))
     assert here == pytest.approx((low + high) / 2, rel=1e-12)
 
 
 def test_a_walk_may_leave_the_noise_of_the_first_time_in() -> None:
-    end = levels(TABLE, Discrete("leading", end="first"), 4)[-1]
+    end = levels(TABLE, DiscreteSpacing("leading", end="first"), 4)[-1]
     assert end[1:] == TABLE(torch.zeros(1))[1:] and end.t.item() == TABLE.clean
 
 
 def test_a_walk_may_start_from_the_noise_alone() -> None:
     first = TABLE(torch.tensor([999.0]))
-    assert spread(Discrete(), first) == pytest.approx(1.0) and spread(Trailing(), first) == pytest.approx(1.0)
-    assert spread(Discrete(start="noise"), first) == first.sigma.item()
-    assert isinstance(Discrete(), Walk) and not isinstance(Trailing(), Walk)
+    assert initial_std(DiscreteSpacing(), first) == pytest.approx(1.0) and initial_std(
+        TrailingSpacing(), first
+    ) == pytest.approx(1.0)
+    assert initial_std(DiscreteSpacing(start="noise"), first) == first.sigma.item()
+    assert isinstance(DiscreteSpacing(), LevelSpacing) and not isinstance(TrailingSpacing(), LevelSpacing)
 
 
 @pytest.mark.parametrize("p", [0.0, 1e-6, 0.1, 0.25, 0.5, 0.8, 1.0])
@@ -128,14 +133,14 @@ def test_quantiles_of_the_beta_law(p: float) -> None:
 @pytest.mark.parametrize(
     ("schedule", "spacing", "steps", "said"),
     [
-        (VP(), Discrete(), 4, "laid on a schedule of whole times"),
-        (TABLE, Discrete(offset=1), 1000, "leave the times"),
-        (TABLE, Discrete(offset=1000), 1, "from 0 to 999, not 1,000$"),
-        (ZeroTerminal(Linear()), Discrete("trailing", noise="karras"), 4, "pure noise has none"),
-        (TABLE, Discrete(noise="karras", sigma_max=0.1, sigma_min=1.0), 4, "0 < sigma_min < sigma_max"),
-        (Linear(T=10), Discrete("linspace", most=7), 9, "not all go to less noise: take fewer, or other ends$"),
-        (VP(), Distilled(), 4, "on a table of as many or more"),
-        (TABLE, Distilled(10), 11, "in at most as many steps, not 11"),
+        (VP(), DiscreteSpacing(), 4, "laid on a schedule of whole times"),
+        (TABLE, DiscreteSpacing(offset=1), 1000, "leave the times"),
+        (TABLE, DiscreteSpacing(offset=1000), 1, "from 0 to 999, not 1,000$"),
+        (ZeroTerminal(Linear()), DiscreteSpacing("trailing", noise="karras"), 4, "pure noise has none"),
+        (TABLE, DiscreteSpacing(noise="karras", sigma_max=0.1, sigma_min=1.0), 4, "0 < sigma_min < sigma_max"),
+        (Linear(T=10), DiscreteSpacing("linspace", most=7), 9, "not all go to less noise: take fewer, or other ends$"),
+        (VP(), DistilledSpacing(), 4, "on a table of as many or more"),
+        (TABLE, DistilledSpacing(10), 11, "in at most as many steps, not 11"),
     ],
     ids=repr,
 )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
-from sfumato.core.parameterization import Eps
+from sfumato.core.parameterization import EpsPrediction
 from sfumato.core.process import marginal, posterior_variance, step_variance
 from sfumato.core.schedule import EDM, VE, VP, Cosine, Flow, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.denoise import Denoiser
@@ -99,8 +99,8 @@ def test_the_second_half_of_doubled_channels_is_the_variance() -> None:
     first, second = normal(2, 3), torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
     level = Linear()(torch.tensor([500]))
     x_t = normal(4, 2, 3, seed=3)
-    both = Denoiser(Says(torch.cat([first, second])), Linear(), Eps())(x_t, level)
-    alone = Denoiser(Says(first), Linear(), Eps())(x_t, level)
+    both = Denoiser(Says(torch.cat([first, second])), Linear(), EpsPrediction())(x_t, level)
+    alone = Denoiser(Says(first), Linear(), EpsPrediction())(x_t, level)
     assert torch.equal(both.x0, alone.x0) and alone.between is None
     assert both.between is not None and both.between.shape == x_t.shape
     assert (both.between[0] - torch.linspace(0, 1, 6, dtype=torch.float64).reshape(2, 3)).abs().max() < 1e-15
@@ -113,7 +113,7 @@ def test_diffusers_has_the_same_learned_variance(t: int, v: float) -> None:
     scheduler = diffusers.DDPMScheduler(variance_type="learned_range")
     wanted = float(scheduler._get_variance(t, predicted_variance=torch.tensor(v)))  # a logarithm, in float32
     second = torch.full((1, 1), v, dtype=torch.float64)
-    denoiser = Denoiser(Says(torch.cat([torch.zeros_like(second), second])), Linear(), Eps())
+    denoiser = Denoiser(Says(torch.cat([torch.zeros_like(second), second])), Linear(), EpsPrediction())
     found = denoiser(normal(1, 1, 1), Linear()(torch.tensor([t]))).before(Linear()(torch.tensor([t - 1])), "learned")
     assert math.log(found.var.item()) == pytest.approx(wanted, abs=5e-4)
 
@@ -123,7 +123,7 @@ def test_diffusers_takes_the_same_step_with_a_learned_variance() -> None:
     scheduler = diffusers.DDPMScheduler(variance_type="learned_range", clip_sample=False)
     x_t, answer = normal(1, 2, 3).float(), normal(4, 3, seed=1).float().clamp(-1, 1)
     wanted = scheduler.step(answer[None], 500, x_t, generator=torch.Generator().manual_seed(7)).prev_sample
-    denoiser = Denoiser(Says(answer), Linear(), Eps())
+    denoiser = Denoiser(Says(answer), Linear(), EpsPrediction())
     now, then = Linear()(torch.tensor([500])), Linear()(torch.tensor([499]))
     with torch.no_grad():
         found, _ = Ancestral("learned").step(denoiser, x_t, now, then, None, Noise([7]))

@@ -9,26 +9,36 @@ from torch import Tensor
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level, like
-from sfumato.core.parameterization import X0, Coefficients, Eps, Flow, Karras, Mean, Parameterization, Score, V
+from sfumato.core.parameterization import (
+    Coefficients,
+    EDMPreconditioning,
+    EpsPrediction,
+    FlowPrediction,
+    MeanPrediction,
+    Parameterization,
+    ScorePrediction,
+    VPrediction,
+    X0Prediction,
+)
 from sfumato.core.process import marginal, posterior
 from sfumato.core.schedule import EDM, VE, VP, Cosine, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
-from sfumato.oracle import Gaussian
+from sfumato.oracle import GaussianDenoiser
 
 NOISY: list[Schedule] = [ZeroTerminal(Linear()), FlowSchedule(), FlowSchedule(shift=3.0)]
 SCHEDULES: list[Schedule] = [Linear(), Cosine(), VP(), SubVP(), VE(), VE(T=10), VE(law="linear"), EDM(), *NOISY]
 KINDS: list[Parameterization] = [
-    Eps(),
-    X0(),
-    V(),
-    Score(),
-    Score(over_sigma=False),
-    Score(sigma_data=0.7),
-    Flow(),
-    Flow("sigma"),
-    Karras(1.5),
+    EpsPrediction(),
+    X0Prediction(),
+    VPrediction(),
+    ScorePrediction(),
+    ScorePrediction(over_sigma=False),
+    ScorePrediction(sigma_data=0.7),
+    FlowPrediction(),
+    FlowPrediction("sigma"),
+    EDMPreconditioning(1.5),
 ]
 each = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 
@@ -51,22 +61,22 @@ def raw(parameterization: Parameterization, x_0: Tensor, eps: Tensor, level: Lev
     """What the network should answer, by each definition."""
     x_t = marginal(x_0, level).sample(eps)
     match parameterization:
-        case Eps():
+        case EpsPrediction():
             return eps
-        case X0():
+        case X0Prediction():
             return x_0
-        case V():
+        case VPrediction():
             return like(level.alpha, x_0) * eps - like(level.sigma, x_0) * x_0
-        case Flow():
+        case FlowPrediction():
             return eps - x_0
-        case Score(over_sigma):
+        case ScorePrediction(over_sigma):
             score = -eps / like(level.sigma, x_0)
             return score * like(level.sigma, x_0) if over_sigma else score
-        case Karras(sigma_data):
+        case EDMPreconditioning(sigma_data):
             sigma, x = like(level.sigma / level.alpha, x_0), x_t / like(level.alpha, x_0)  # of unit signal, as in EDM
             spread = sigma**2 + sigma_data**2
             return (x_0 - sigma_data**2 / spread * x) / (sigma * sigma_data / spread.sqrt())
-        case Mean(schedule, step):
+        case MeanPrediction(schedule, step):
             s = level.t - step
             before = schedule(torch.where(s < schedule.first, schedule.clean, s))
             return posterior(x_0, x_t, before, level).mean
@@ -74,30 +84,30 @@ def raw(parameterization: Parameterization, x_0: Tensor, eps: Tensor, level: Lev
 
 
 @each
-@pytest.mark.parametrize("chosen", [*KINDS, None], ids=lambda chosen: repr(chosen) if chosen else "Mean()")
+@pytest.mark.parametrize("chosen", [*KINDS, None], ids=lambda chosen: repr(chosen) if chosen else "MeanPrediction()")
 @settings(max_examples=20)
 @given(parts=st.lists(st.floats(0, 1), min_size=5, max_size=5))
 def test_the_true_answer_gives_the_data_back(
     schedule: Schedule, chosen: Parameterization | None, parts: list[float]
 ) -> None:
-    chosen = chosen or Mean(schedule, step=1 if schedule.T else 0.01)
+    chosen = chosen or MeanPrediction(schedule, step=1 if schedule.T else 0.01)
     level = level_at(schedule, parts)
     x_0, eps = drawn()
     x_t = marginal(x_0, level).sample(eps)
     skip, out, scale, time = chosen(level)
     found = like(skip, x_t) * x_t + like(out, x_t) * raw(chosen, x_0, eps, level)
     assert (found - x_0).abs().max() < 1e-9
-    if not isinstance(chosen, Karras):
+    if not isinstance(chosen, EDMPreconditioning):
         sigma_data = getattr(chosen, "sigma_data", None)
         spread = 1.0 if sigma_data is None else (sigma_data * level.alpha) ** 2 + level.sigma**2
         assert (scale**2 * spread - 1).abs().max() < 1e-12, "the network sees unit variance, or x_t as it is"
-        assert torch.equal(time, level.sigma if chosen == Flow("sigma") else level.t)
+        assert torch.equal(time, level.sigma if chosen == FlowPrediction("sigma") else level.t)
 
 
 @pytest.mark.parametrize("sigma_data", [0.5, 1.0])
 def test_on_its_own_schedule_karras_is_table_1_of_edm(sigma_data: float) -> None:
     sigma = torch.tensor([0.002, 0.1, 1.0, 80.0], dtype=torch.float64)
-    skip, out, scale, time = Karras(sigma_data)(EDM()(sigma))
+    skip, out, scale, time = EDMPreconditioning(sigma_data)(EDM()(sigma))
     spread = sigma**2 + sigma_data**2
     torch.testing.assert_close(skip, sigma_data**2 / spread, rtol=1e-12, atol=0)
     torch.testing.assert_close(out, sigma * sigma_data / spread.sqrt(), rtol=1e-12, atol=0)
@@ -109,7 +119,7 @@ def test_diffusers_preconditions_as_karras() -> None:
     diffusers = pytest.importorskip("diffusers")
     scheduler = diffusers.EDMEulerScheduler()
     for sigma in (0.002, 0.5, 80.0):
-        skip, out, scale, time = Karras(0.5)(EDM()(torch.tensor([sigma], dtype=torch.float64)))
+        skip, out, scale, time = EDMPreconditioning(0.5)(EDM()(torch.tensor([sigma], dtype=torch.float64)))
         x, f = torch.tensor([[1.25]]), torch.tensor([[-0.75]])
         wanted = scheduler.precondition_outputs(x, f, sigma).item()
         assert (skip * 1.25 + out * -0.75).item() == pytest.approx(wanted, rel=1e-6)
@@ -122,7 +132,7 @@ def test_diffusers_preconditions_as_karras() -> None:
 def test_karras_keeps_input_and_target_at_unit_variance(schedule: Schedule, sigma_data: float) -> None:
     """For x_0 of standard deviation sigma_data: of independent x_0 and eps, variances add."""
     level = level_at(schedule, [0.0, 0.01, 0.5, 0.99, 1.0])
-    skip, out, scale, _ = Karras(sigma_data)(level)
+    skip, out, scale, _ = EDMPreconditioning(sigma_data)(level)
     of_input = scale**2 * (level.alpha**2 * sigma_data**2 + level.sigma**2)
     of_target = ((1 - skip * level.alpha) ** 2 * sigma_data**2 + (skip * level.sigma) ** 2) / out**2
     assert (of_input - 1).abs().max() < 1e-12 and (of_target - 1).abs().max() < 1e-9
@@ -132,7 +142,7 @@ def test_karras_keeps_input_and_target_at_unit_variance(schedule: Schedule, sigm
 def test_karras_blows_its_own_errors_up_as_little_as_can_be(schedule: Schedule) -> None:
     """`out` is the least there is, over all ways to skip (EDM, arXiv:2206.00364, appendix B.6)."""
     level = level_at(schedule, [0.0, 0.01, 0.5, 0.99, 1.0])
-    skip, out, _, _ = Karras(0.5)(level)
+    skip, out, _, _ = EDMPreconditioning(0.5)(level)
     for off in (-1e-3, 1e-3):
         other = skip + off
         assert ((1 - other * level.alpha) ** 2 * 0.25 + (other * level.sigma) ** 2 > out**2).all()
@@ -142,7 +152,7 @@ def test_karras_blows_its_own_errors_up_as_little_as_can_be(schedule: Schedule) 
 def test_what_can_be_said_of_pure_noise_is_said_there_too(schedule: Schedule) -> None:
     level = schedule(torch.tensor([schedule.last]))
     x_0, eps = drawn()
-    for chosen in (X0(), V(), Flow(), Flow("sigma")):
+    for chosen in (X0Prediction(), VPrediction(), FlowPrediction(), FlowPrediction("sigma")):
         skip, out, _, _ = chosen(level)
         found = like(skip, eps) * eps + like(out, eps) * raw(chosen, x_0, eps, level)
         assert (found - x_0).abs().max() < 1e-12
@@ -151,12 +161,18 @@ def test_what_can_be_said_of_pure_noise_is_said_there_too(schedule: Schedule) ->
 @pytest.mark.parametrize("schedule", NOISY, ids=repr)
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(Eps(), "eps"), (Score(), "score"), (Score(False), "score"), (Karras(), "karras"), (None, "mean")],
+    [
+        (EpsPrediction(), "eps"),
+        (ScorePrediction(), "score"),
+        (ScorePrediction(False), "score"),
+        (EDMPreconditioning(), "karras"),
+        (None, "mean"),
+    ],
 )
 def test_what_divides_by_the_signal_is_refused_at_pure_noise(
     kind: Parameterization | None, name: str, schedule: Schedule
 ) -> None:
-    chosen = kind or Mean(schedule, step=1 if schedule.T else 0.01)
+    chosen = kind or MeanPrediction(schedule, step=1 if schedule.T else 0.01)
     said = rf"a network that predicts {name} cannot be asked at alpha 0 .* predict x0, v or flow, or end the schedule"
     for times in ([schedule.last], [schedule.first, schedule.last]):
         with pytest.raises(InputError, match=said):
@@ -166,14 +182,14 @@ def test_what_divides_by_the_signal_is_refused_at_pure_noise(
 @pytest.mark.parametrize("sigma_data", [0.0, -1.0, float("nan")])
 def test_karras_needs_data_that_varies(sigma_data: float) -> None:
     with pytest.raises(InputError, match=f"sigma_data must be above 0, not {sigma_data}"):
-        Karras(sigma_data)(EDM()(torch.tensor([1.0])))
+        EDMPreconditioning(sigma_data)(EDM()(torch.tensor([1.0])))
 
 
 def test_the_mean_is_of_the_step_before_and_of_the_data_itself_at_the_first() -> None:
     schedule = Linear(T=10)
     level = schedule(torch.tensor([0, 1, 9]))
     x_0, x_t = (part[:3] for part in drawn())
-    skip, out, _, _ = Mean(schedule)(level)
+    skip, out, _, _ = MeanPrediction(schedule)(level)
     f = (x_0 - like(skip, x_t) * x_t) / like(out, x_t)
     before = schedule(torch.tensor([-1, 0, 8]))
     assert (f - posterior(x_0, x_t, before, level).mean).abs().max() < 1e-12
@@ -184,8 +200,8 @@ def test_v_allows_schedules_that_do_not_preserve_variance() -> None:
     level = Level(*torch.tensor([[0.3], [0.7], [2.5]], dtype=torch.float64))
     x_0, eps = drawn()
     x_t = 0.7 * x_0 + 2.5 * eps
-    skip, out, _, _ = V()(level)
-    found = like(skip, x_t) * x_t + like(out, x_t) * raw(V(), x_0, eps, level)
+    skip, out, _, _ = VPrediction()(level)
+    found = like(skip, x_t) * x_t + like(out, x_t) * raw(VPrediction(), x_0, eps, level)
     assert (found - x_0).abs().max() < 1e-12
 
 
@@ -217,7 +233,7 @@ def test_the_score_is_the_gradient_of_the_log_density(schedule: Schedule) -> Non
     alpha, sigma = like(level.alpha, x_t), like(level.sigma, x_t)
     law = torch.distributions.Normal(alpha * mean, (alpha**2 * std**2 + sigma**2).sqrt())
     (wanted,) = torch.autograd.grad(law.log_prob(x_t).sum(), x_t)
-    score = Gaussian(schedule, mean, std)(x_t.detach(), level).score
+    score = GaussianDenoiser(schedule, mean, std)(x_t.detach(), level).score
     assert (sigma * (score - wanted)).abs().max() < 1e-11
 
 

@@ -115,7 +115,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Told:
+class Conditional:
     """Data moved by what the condition's vector says, as far as the vector says; keeps the batches it was asked.
 
     Its learned variance lies where the vector says, so that whose it is can be told.

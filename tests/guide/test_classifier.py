@@ -6,7 +6,7 @@ from laws import SCHEDULE, Correlated, correlated, error, normal
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from sfumato.core.grid import Trailing, levels
+from sfumato.core.grid import TrailingSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import Cosine, Flow, Schedule
@@ -50,7 +50,7 @@ def test_the_exact_likelihood_gives_the_exact_posterior(view: str, schedule: Sch
 
 
 def test_the_walk_ends_where_that_of_the_exact_posterior_does() -> None:
-    law, path = law_on(SCHEDULE), levels(SCHEDULE, Trailing(), 50)
+    law, path = law_on(SCHEDULE), levels(SCHEDULE, TrailingSpacing(), 50)
     found, wanted = (
         list(sample(denoiser, DDIM(), X_T, path, noise=Noise([])))[-1]
         for denoiser in (Classifier(law, likelihood(law)), law.given(OPERATOR, Y, NOISE))

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from laws import SCHEDULE, Correlated, Reshaped, Told, correlated, error, normal
+from laws import SCHEDULE, Conditional, Correlated, Reshaped, correlated, error, normal
 from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Trailing, Uniform, levels
+from sfumato.core.grid import TrailingSpacing, UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import VP, Flow
@@ -24,8 +24,8 @@ NULL = Condition(torch.zeros(5, 1))
 RATIOS = (LEVEL.sigma / LEVEL.alpha).tolist()
 
 
-def model() -> Told:
-    return Told(correlated(D))
+def model() -> Conditional:
+    return Conditional(correlated(D))
 
 
 @pytest.mark.parametrize("scale", [-1.0, 0.0, 0.5, 1.0, 2.0, 7.5])
@@ -96,7 +96,7 @@ def test_within_the_interval_each_sample_is_led_from_its_own_null() -> None:
 
 
 def test_a_walk_costs_one_call_a_move_and_a_double_one_within_the_interval() -> None:
-    told, path = model(), levels(SCHEDULE, Trailing(), 10)
+    told, path = model(), levels(SCHEDULE, TrailingSpacing(), 10)
     low, high = 0.3, 5.0
     list(sample(ClassifierFree(told, NULL, 3.0, (low, high)), DDIM(), X_T, path, CONDITION, noise=Noise([])))
     inside = [low < float(level.sigma / level.alpha) <= high for level in path[:-1]]
@@ -128,7 +128,7 @@ def test_rescale_brings_back_the_standard_deviation_of_the_conditional_estimate(
 
 
 def test_rescale_spans_all_axes_of_a_sample() -> None:
-    law = Told(correlated(12))
+    law = Conditional(correlated(12))
     shape = Reshaped(law, (3, 2, 2))
     x = normal(5, 12)
     flat = ClassifierFree(law, NULL, 5.0, rescale=0.7)(x, LEVEL, CONDITION).x0
@@ -143,7 +143,7 @@ def test_rescale_spans_all_axes_of_a_sample() -> None:
 def test_a_sample_of_one_element_has_no_contrast_to_rescale() -> None:
     x = X_T[:, :1]
     plain, full = (
-        ClassifierFree(Told(correlated(1)), NULL, 5.0, rescale=rescale)(x, LEVEL, CONDITION).x0
+        ClassifierFree(Conditional(correlated(1)), NULL, 5.0, rescale=rescale)(x, LEVEL, CONDITION).x0
         for rescale in (0.0, 1.0)
     )
     assert torch.equal(plain, full)
@@ -168,7 +168,7 @@ def test_a_condition_where_null_has_none_is_refused() -> None:
 
 
 def test_a_condition_forgotten_by_the_driver_is_refused() -> None:
-    path = levels(SCHEDULE, Trailing(), 10)
+    path = levels(SCHEDULE, TrailingSpacing(), 10)
     with pytest.raises(InputError, match="or take scale 1"):
         list(sample(ClassifierFree(model(), NULL, 2.0), DDIM(), X_T, path, noise=Noise([])))
 
@@ -204,9 +204,9 @@ def test_a_rescale_outside_its_bounds_is_refused(rescale: float) -> None:
 def test_guided_samples_of_a_gaussian_lie_where_the_guided_score_says() -> None:
     """Of two laws of one covariance the guided score is that of a third, about a mean moved by the scale."""
     base = correlated(D)
-    path = levels(VP(), Uniform(), 100)
+    path = levels(VP(), UniformSpacing(), 100)
 
-    class Moved(Told):
+    class Moved(Conditional):
         def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
             assert condition.vector is not None
             shift = condition.vector.to(x_t)

@@ -5,21 +5,30 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
-from laws import SCHEDULE, Told, correlated, error, normal
+from laws import SCHEDULE, Conditional, correlated, error, normal
 from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Trailing, levels
+from sfumato.core.grid import TrailingSpacing, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
-from sfumato.core.parameterization import V
+from sfumato.core.parameterization import VPrediction
 from sfumato.denoise import Denoiser, DenoiserLike
-from sfumato.guide import Autoguidance, Classifier, ClassifierFree, Clip, Guide, Inpaint, Posterior, Watch
+from sfumato.guide import (
+    Autoguidance,
+    Classifier,
+    ClassifierFree,
+    Guide,
+    Inpaint,
+    MomentMatching,
+    StaticThreshold,
+    Watch,
+)
 from sfumato.sample import DDIM, Ancestral, sample
 
 D = 4
-LAW, MODEL = correlated(D), Told(correlated(D))
+LAW, MODEL = correlated(D), Conditional(correlated(D))
 X_T, TIMES = normal(5, D), torch.tensor([0, 100, 500, 900, 999])
 CONDITION, NULL = Condition(torch.tensor([[1.0], [-0.5], [2.0], [0.5], [1.5]])), Condition(torch.zeros(1, 1))
 PICTURE, KNOWN = normal(D, seed=1), torch.tensor([True, False, False, True])
@@ -38,10 +47,10 @@ GUIDES: dict[str, Callable[[DenoiserLike], Guide]] = {
     "free": lambda denoiser: ClassifierFree(denoiser, NULL, 3.0),
     "free-interval": lambda denoiser: ClassifierFree(denoiser, NULL, 3.0, interval=(0.1, 10.0), rescale=0.7),
     "classifier": lambda denoiser: Classifier(denoiser, log_prob, 2.0),
-    "auto": lambda denoiser: Autoguidance(denoiser, Told(correlated(D, reach=1.0)), 2.0),
+    "auto": lambda denoiser: Autoguidance(denoiser, Conditional(correlated(D, reach=1.0)), 2.0),
     "inpaint": lambda denoiser: Inpaint(denoiser, PICTURE, KNOWN),
-    "posterior": lambda denoiser: Posterior(denoiser, measure, Y, NOISE),
-    "clip": lambda denoiser: Clip(denoiser, 0.5),
+    "posterior": lambda denoiser: MomentMatching(denoiser, measure, Y, NOISE),
+    "clip": lambda denoiser: StaticThreshold(denoiser, 0.5),
     "watch": lambda denoiser: Watch(denoiser),
 }
 OFF: dict[str, Callable[[DenoiserLike], Guide]] = {
@@ -84,7 +93,7 @@ def test_a_guide_keeps_the_samples_their_level_and_the_learned_variance_of_the_c
 
 @each_guide
 def test_a_denoiser_that_learned_no_variance_gets_none(name: str) -> None:
-    class Plain(Told):
+    class Plain(Conditional):
         def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
             estimate = super().__call__(x_t, level, condition)
             return Estimate(x_t, level, estimate.x0)
@@ -94,7 +103,7 @@ def test_a_denoiser_that_learned_no_variance_gets_none(name: str) -> None:
 
 @pytest.mark.parametrize("name", OFF)
 def test_a_guide_that_is_off_costs_one_call_and_changes_nothing(name: str) -> None:
-    model = Told(LAW)
+    model = Conditional(LAW)
     guided = OFF[name](model)(X_T, SCHEDULE(TIMES), CONDITION)
     assert model.batches == [5]
     assert torch.equal(guided.x0, MODEL(X_T, SCHEDULE(TIMES), CONDITION).x0)
@@ -138,7 +147,7 @@ def test_guides_work_with_gradients_off_and_in_inference_mode(name: str) -> None
 @each_guide
 def test_a_walk_is_the_same_in_every_mode(name: str, sampler, mode) -> None:
     def walk() -> Tensor:
-        path = levels(SCHEDULE, Trailing(), 7)
+        path = levels(SCHEDULE, TrailingSpacing(), 7)
         *_, last = sample(GUIDES[name](MODEL), sampler, X_T.clone(), path, CONDITION, noise=Noise(range(5)))
         return last
 
@@ -161,7 +170,7 @@ def test_a_network_of_float32_weights_is_guided_in_its_type(name: str) -> None:
         def forward(self, x: Tensor, time: Tensor, vector: Tensor) -> Tensor:
             return self.layer(torch.cat([x, vector], 1)).tanh()
 
-    model = Denoiser(Wide(), SCHEDULE, V()).eval()
+    model = Denoiser(Wide(), SCHEDULE, VPrediction()).eval()
     with torch.inference_mode():
         guided = GUIDES[name](model)(X_T.float(), SCHEDULE(TIMES), CONDITION)
     assert guided.x0.dtype == torch.float32 and guided.x0.isfinite().all()
@@ -196,10 +205,10 @@ def test_two_observations_in_two_guides_are_those_of_both() -> None:
         return torch.distributions.MultivariateNormal(mean, cov).log_prob(y)
 
     def by_first(denoiser: DenoiserLike) -> Guide:
-        return Posterior(denoiser, lambda x: x @ first.T, y[None], noise, iterations=2)
+        return MomentMatching(denoiser, lambda x: x @ first.T, y[None], noise, iterations=2)
 
     def by_second(denoiser: DenoiserLike) -> Guide:
-        return Posterior(denoiser, measure, Y, NOISE, iterations=2)
+        return MomentMatching(denoiser, measure, Y, NOISE, iterations=2)
 
     for stack in (by_second(by_first(LAW)), by_first(by_second(LAW)), by_second(Classifier(LAW, likelihood))):
         assert error(stack(X_T, level).x0, wanted) < 1e-9
@@ -207,7 +216,10 @@ def test_two_observations_in_two_guides_are_those_of_both() -> None:
 
 def test_the_outer_guide_has_the_last_word() -> None:
     level, high = SCHEDULE(TIMES), torch.full((D,), 3.0)
-    clipped, free = (lambda denoiser: Clip(denoiser, 0.5)), (lambda denoiser: ClassifierFree(denoiser, NULL, 4.0))
+    clipped, free = (
+        (lambda denoiser: StaticThreshold(denoiser, 0.5)),
+        (lambda denoiser: ClassifierFree(denoiser, NULL, 4.0)),
+    )
     inside, outside = free(clipped(MODEL))(X_T, level, CONDITION).x0, clipped(free(MODEL))(X_T, level, CONDITION).x0
     assert inside.abs().max() > 0.6 and outside.abs().max() == 0.5
     asked, empty = (
@@ -221,8 +233,10 @@ def test_the_outer_guide_has_the_last_word() -> None:
 
 def test_a_tall_stack_walks() -> None:
     free = ClassifierFree(MODEL, NULL, 4.0, interval=(0.1, 20.0))
-    watch = Watch(Inpaint(Clip(Posterior(Classifier(free, log_prob), measure, Y, NOISE), 0.8), PICTURE, KNOWN))
-    path = levels(SCHEDULE, Trailing(), 10)
+    watch = Watch(
+        Inpaint(StaticThreshold(MomentMatching(Classifier(free, log_prob), measure, Y, NOISE), 0.8), PICTURE, KNOWN)
+    )
+    path = levels(SCHEDULE, TrailingSpacing(), 10)
     assert watch.schedule is SCHEDULE
     with torch.inference_mode():
         *_, last = sample(watch, DDIM(), X_T, path, CONDITION, noise=Noise([]))

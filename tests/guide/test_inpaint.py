@@ -4,12 +4,12 @@ import pytest
 import torch
 from laws import SCHEDULE, correlated, error, law_of_the_end, normal
 
-from sfumato.core.grid import Trailing, Uniform, levels
+from sfumato.core.grid import TrailingSpacing, UniformSpacing, levels
 from sfumato.core.noise import Noise
 from sfumato.core.process import marginal
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, ShapeError
-from sfumato.guide import Inpaint, Posterior
+from sfumato.guide import Inpaint, MomentMatching
 from sfumato.sample import DDIM, Ancestral, Sampler, sample
 
 D = 12
@@ -20,14 +20,14 @@ KNOWN = torch.zeros(D, dtype=torch.bool).index_fill(0, torch.tensor([0, 1, 2, 8,
 
 @pytest.mark.parametrize("sampler", [DDIM(), DDIM(eta=0.5), Ancestral(), Ancestral("large")])
 def test_what_is_known_is_held_to_the_end_exactly(sampler: Sampler[None]) -> None:
-    path = levels(SCHEDULE, Trailing(), 20)
+    path = levels(SCHEDULE, TrailingSpacing(), 20)
     *_, last = sample(Inpaint(LAW, PICTURE, KNOWN), sampler, normal(3, D), path, noise=Noise(range(3)))
     assert torch.equal(last[:, KNOWN], PICTURE[KNOWN].expand(3, -1))
     assert (last[0] - last[1])[~KNOWN].abs().min() > 1e-3
 
 
 def test_under_ddim_the_known_part_is_the_picture_under_the_noise_it_began_with() -> None:
-    path, eps = levels(SCHEDULE, Uniform(), 20), normal(3, D)
+    path, eps = levels(SCHEDULE, UniformSpacing(), 20), normal(3, D)
     start = marginal(PICTURE.expand(3, D), path[0]).sample(eps)
     walk = sample(Inpaint(LAW, PICTURE, KNOWN), DDIM(), start, path, noise=Noise([]))
     for level, x in zip(path[1:], walk, strict=True):
@@ -36,7 +36,7 @@ def test_under_ddim_the_known_part_is_the_picture_under_the_noise_it_began_with(
 
 def test_under_the_chain_the_known_part_has_the_law_of_the_picture_under_noise() -> None:
     """Its mean and its covariance, at a level half way."""
-    path = levels(SCHEDULE, Uniform(), 1000)[:500]
+    path = levels(SCHEDULE, UniformSpacing(), 1000)[:500]
     mean, cov = law_of_the_end(Inpaint(LAW, PICTURE, KNOWN), Ancestral(), path, D)
     there = marginal(PICTURE[None], path[-1])
     first = float(path[0].alpha) * float(path[-1].alpha)  # the start is N(0, I), not quite the law it stands for
@@ -56,7 +56,7 @@ def test_replacement_is_some_way_from_the_true_conditional_and_posterior_guidanc
     In 1000 moves replacement misses by 0.2217 and 0.1307 (DDIM), 0.1755 and 0.0777 (ancestral): it does not converge to
     the truth. Posterior guidance has the error of the walk alone: what a walk of the exact posterior has.
     """
-    path = levels(SCHEDULE, Uniform(), 200)
+    path = levels(SCHEDULE, UniformSpacing(), 200)
     truth = LAW.given(torch.eye(D).double()[KNOWN], PICTURE[KNOWN], noise=0.0)
 
     def end(denoiser: DenoiserLike) -> tuple[float, float]:
@@ -64,7 +64,7 @@ def test_replacement_is_some_way_from_the_true_conditional_and_posterior_guidanc
         return error(mean, truth.mean), error(cov, truth.cov)
 
     assert end(Inpaint(LAW, PICTURE, KNOWN)) == pytest.approx(replaced, abs=1e-3)
-    guided = end(Posterior(LAW, lambda x: x[:, KNOWN], PICTURE[None, KNOWN], noise=0.0, iterations=5))
+    guided = end(MomentMatching(LAW, lambda x: x[:, KNOWN], PICTURE[None, KNOWN], noise=0.0, iterations=5))
     assert guided == pytest.approx(walk, abs=1e-4)
     assert guided == pytest.approx(end(truth), abs=1e-8)
 

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Uniform, levels
+from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.process import marginal
 from sfumato.core.schedule import Flow
 from sfumato.errors import InputError, ShapeError
-from sfumato.guide import Posterior
-from sfumato.oracle import Mixture
+from sfumato.guide import MomentMatching
+from sfumato.oracle import MixtureDenoiser
 from sfumato.sample import DDIM, sample
 
 D = 12
@@ -45,7 +45,7 @@ def row(level: Level, i: int) -> Level:
 
 
 def guided(matrix: Tensor, y: Tensor, noise: float, iterations: int) -> Tensor:
-    return Posterior(LAW, lambda x: x @ matrix.T, y, noise, iterations)(X_T, LEVEL).x0
+    return MomentMatching(LAW, lambda x: x @ matrix.T, y, noise, iterations)(X_T, LEVEL).x0
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1, 1.0])
@@ -81,7 +81,7 @@ def test_more_iterations_than_are_needed_do_no_harm_and_are_not_taken() -> None:
         return x.mean(1, keepdim=True)
 
     y = normal(5, 1, seed=1)
-    guide = Posterior(LAW, mean, y, 0.1, iterations=1000)
+    guide = MomentMatching(LAW, mean, y, 0.1, iterations=1000)
     assert error(guide(X_T, LEVEL).x0, exact(OPERATORS["mean"], y, 0.1)) < 1e-9
     assert len(calls) < 8
 
@@ -90,30 +90,30 @@ def test_pictures_and_one_observation_for_all() -> None:
     """Means of 2 by 2 pixels, of pictures [5, 3, 2, 2]."""
     operator, y = lambda x: x.mean((2, 3)), normal(1, 3, seed=1)
     matrix = torch.eye(3, dtype=torch.float64).repeat_interleave(4, dim=1) / 4
-    found = Posterior(Reshaped(LAW, (3, 2, 2)), operator, y, 0.2)(X_T.reshape(5, 3, 2, 2), LEVEL).x0
+    found = MomentMatching(Reshaped(LAW, (3, 2, 2)), operator, y, 0.2)(X_T.reshape(5, 3, 2, 2), LEVEL).x0
     assert error(found.flatten(1), exact(matrix, y.expand(5, 3), 0.2)) < 1e-9
 
 
 def test_an_observation_of_another_type_is_seen_in_that_of_the_samples() -> None:
     matrix, y = OPERATORS["dense"].float(), normal(5, 4, seed=1)
-    found = Posterior(LAW, lambda x: x @ matrix.T, y, 0.5, 4)(X_T.float(), LEVEL).x0
+    found = MomentMatching(LAW, lambda x: x @ matrix.T, y, 0.5, 4)(X_T.float(), LEVEL).x0
     assert found.dtype == torch.float32
-    assert torch.equal(found, Posterior(LAW, lambda x: x @ matrix.T, y.float(), 0.5, 4)(X_T.float(), LEVEL).x0)
+    assert torch.equal(found, MomentMatching(LAW, lambda x: x @ matrix.T, y.float(), 0.5, 4)(X_T.float(), LEVEL).x0)
 
 
 def test_in_pure_noise_and_in_clean_data_nothing_changes() -> None:
     law = Correlated(Flow(), LAW.mean, LAW.cov)
-    guide = Posterior(law, lambda x: x[:, :3], normal(5, 3, seed=1), 0.1)
+    guide = MomentMatching(law, lambda x: x[:, :3], normal(5, 3, seed=1), 0.1)
     level = Flow()(torch.tensor([1.0, 0.0, 1.0, 0.5, 0.9]))
     found, plain = guide(X_T, level).x0, law(X_T, level).x0
     assert torch.equal(found[:3], plain[:3])
     assert (found - plain)[3:].abs().amax(1).min() > 0.1
-    assert torch.equal(Posterior(law, guide.operator, guide.observation, 0.0)(X_T, level).x0[:3], plain[:3])
+    assert torch.equal(MomentMatching(law, guide.operator, guide.observation, 0.0)(X_T, level).x0[:3], plain[:3])
 
 
 def test_an_observation_that_is_met_already_changes_nothing() -> None:
     x0 = LAW(X_T, LEVEL).x0
-    assert torch.equal(Posterior(LAW, lambda x: x[:, :3], x0[:, :3], 0.1)(X_T, LEVEL).x0, x0)
+    assert torch.equal(MomentMatching(LAW, lambda x: x[:, :3], x0[:, :3], 0.1)(X_T, LEVEL).x0, x0)
 
 
 def test_a_network_whose_jacobian_is_no_covariance_stays_finite() -> None:
@@ -125,7 +125,7 @@ def test_a_network_whose_jacobian_is_no_covariance_stays_finite() -> None:
         def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
             return Estimate(x_t, level, -x_t)
 
-    found = Posterior(Wrong(), lambda x: x[:, :3], normal(5, 3, seed=1), 0.0)(X_T, LEVEL).x0
+    found = MomentMatching(Wrong(), lambda x: x[:, :3], normal(5, 3, seed=1), 0.0)(X_T, LEVEL).x0
     assert torch.equal(found, -X_T)
 
 
@@ -134,7 +134,7 @@ def test_a_network_whose_jacobian_is_no_covariance_stays_finite() -> None:
 WEIGHTS = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
 MEANS = torch.tensor([[1.5, 0.0], [-1.0, 1.0], [0.0, -1.5]], dtype=torch.float64)
 STDS = torch.tensor([0.3, 0.4, 0.2], dtype=torch.float64)
-MIXTURE = Mixture(SCHEDULE, WEIGHTS, MEANS, STDS)
+MIXTURE = MixtureDenoiser(SCHEDULE, WEIGHTS, MEANS, STDS)
 OPERATOR, SEEN_NOISE = torch.tensor([[1.0, 0.5]], dtype=torch.float64), 0.2
 
 
@@ -172,7 +172,7 @@ def test_the_estimate_for_a_mixture_is_near(t: int, unguided: float, within: flo
     which = torch.multinomial(weights, n, replacement=True, generator=torch.Generator().manual_seed(4))
     x_0 = means[which] + (torch.linalg.cholesky(covs)[which] @ normal(n, 2, 1, seed=5))[..., 0]
     x_t = marginal(x_0, level).sample(normal(n, 2, seed=6))
-    guide = Posterior(MIXTURE, lambda x: x @ OPERATOR.T, torch.tensor([[y]], dtype=torch.float64), SEEN_NOISE)
+    guide = MomentMatching(MIXTURE, lambda x: x @ OPERATOR.T, torch.tensor([[y]], dtype=torch.float64), SEEN_NOISE)
     wanted = exact_of_mixture(x_t, level, y)
     plain, found = (((x0 - wanted) ** 2).mean().sqrt().item() for x0 in (MIXTURE(x_t, level).x0, guide(x_t, level).x0))
     assert plain > unguided and found < within
@@ -189,8 +189,8 @@ def test_a_walk_meets_the_observation_and_may_take_kinds_of_data_in_wrong_shares
     """
     weights, means, _ = conditional(y)
     wanted = weights @ means
-    guide = Posterior(MIXTURE, lambda x: x @ OPERATOR.T, torch.tensor([[y]], dtype=torch.float64), SEEN_NOISE)
-    path = levels(SCHEDULE, Uniform(), 100)
+    guide = MomentMatching(MIXTURE, lambda x: x @ OPERATOR.T, torch.tensor([[y]], dtype=torch.float64), SEEN_NOISE)
+    path = levels(SCHEDULE, UniformSpacing(), 100)
     plain, found = (
         list(sample(denoiser, DDIM(), normal(1000, 2, seed=2), path, noise=Noise([])))[-1].mean(0)
         for denoiser in (MIXTURE, guide)
@@ -207,23 +207,23 @@ def test_an_observation_of_another_shape_is_refused(shape: tuple[int, ...]) -> N
     with pytest.raises(
         ShapeError, match=r"the observation has shape .*, and the operator gives \[5, 3\]: give one such"
     ):
-        Posterior(LAW, lambda x: x[:, :3], torch.zeros(shape), 0.1)(X_T, LEVEL)
+        MomentMatching(LAW, lambda x: x[:, :3], torch.zeros(shape), 0.1)(X_T, LEVEL)
 
 
 def test_an_operator_that_adds_something_is_refused() -> None:
     with pytest.raises(InputError, match=r"operator\(0\) is not 0. Take what it adds off the observation"):
-        Posterior(LAW, lambda x: (x + 1) / 2, torch.zeros(5, D), 0.1)(X_T, LEVEL)
+        MomentMatching(LAW, lambda x: (x + 1) / 2, torch.zeros(5, D), 0.1)(X_T, LEVEL)
 
 
 def test_an_operator_or_a_denoiser_without_a_gradient_is_refused() -> None:
     y = torch.ones(5, D)
     with pytest.raises(InputError, match="the operator cannot be differentiated: compute it from its argument"):
-        Posterior(LAW, lambda x: x.detach(), y, 0.1)(X_T, LEVEL)
+        MomentMatching(LAW, lambda x: x.detach(), y, 0.1)(X_T, LEVEL)
     with pytest.raises(InputError, match="the denoiser cannot be differentiated"):
-        Posterior(Constant(SCHEDULE, 0.0), lambda x: x, y, 0.1)(X_T, LEVEL)
+        MomentMatching(Constant(SCHEDULE, 0.0), lambda x: x, y, 0.1)(X_T, LEVEL)
 
 
 @pytest.mark.parametrize(("noise", "iterations"), [(-0.1, 3), (torch.inf, 3), (torch.nan, 3), (0.1, 0)])
 def test_numbers_that_make_no_sense_are_refused(noise: float, iterations: int) -> None:
     with pytest.raises(InputError, match="needs a noise of 0 or more and at least one iteration, not noise"):
-        Posterior(LAW, lambda x: x, torch.zeros(5, D), noise, iterations)(X_T, LEVEL)
+        MomentMatching(LAW, lambda x: x, torch.zeros(5, D), noise, iterations)(X_T, LEVEL)

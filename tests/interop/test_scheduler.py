@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sfumato.core.discrete import Discrete
+from sfumato.core.discrete import DiscreteSpacing
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Karras, Leading, Quadratic, Trailing, levels, spread
+from sfumato.core.grid import KarrasSpacing, LeadingSpacing, QuadraticSpacing, TrailingSpacing, initial_std, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
-from sfumato.core.parameterization import Eps, Flow, Score
+from sfumato.core.parameterization import EpsPrediction, FlowPrediction, ScorePrediction
 from sfumato.core.schedule import EDM, VP, Linear, ScaledLinear, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
@@ -25,7 +25,7 @@ from sfumato.errors import FormatError, InputError
 from sfumato.interop.diffusers.schedulers.options import DEFAULTS
 from sfumato.interop.diffusers.schedulers.read import UNBOUNDED, Drawing, read
 from sfumato.interop.diffusers.schedulers.write import write
-from sfumato.oracle import Mixture
+from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import DDIM, Ancestral, DPMSolver, Euler, Heun, sample
 from sfumato.settings import Thresholding
@@ -58,7 +58,7 @@ class Network(nn.Module):
         x_t = x.double()
         if self.says == "karras":
             x_t = x_t * (level.sigma**2 + 0.25).sqrt()
-        estimate = Mixture(self.drawing.schedule, WEIGHTS, MEANS, STDS)(x_t, level)
+        estimate = MixtureDenoiser(self.drawing.schedule, WEIGHTS, MEANS, STDS)(x_t, level)
         said = self.said(estimate)
         return torch.cat([said, torch.sin(3 * x_t)], 1).to(x.dtype) if self.twice else said.to(x.dtype)
 
@@ -99,7 +99,7 @@ def theirs(config: dict[str, Any], network: Network, steps: int) -> Tensor:
 def ours(drawing: Drawing, network: Network, steps: int) -> Tensor:
     noise = Noise(SEEDS)
     path = levels(drawing.schedule, drawing.spacing, steps)
-    x = noise(2, 1, 1) * spread(drawing.spacing, path[0])
+    x = noise(2, 1, 1) * initial_std(drawing.spacing, path[0])
     denoiser = drawing.thresholding.around(Denoiser(network, drawing.schedule, drawing.parameterization))
     *_, x = sample(denoiser, drawing.sampler, x, path, noise=noise)
     return x / path[-1].alpha.float() if config_of(drawing) == "EulerDiscreteScheduler" else x
@@ -339,7 +339,7 @@ def test_what_is_read_is_written_and_diffusers_takes_it(config: dict[str, Any]) 
     written = json.loads(json.dumps(write(drawing)))
     again = read(written)
     assert replace(again, steps=10, spacing=drawing.spacing) == drawing
-    assert spread(again.spacing, (first := levels(drawing.schedule, again.spacing, 10)[0])) == spread(
+    assert initial_std(again.spacing, (first := levels(drawing.schedule, again.spacing, 10)[0])) == initial_std(
         drawing.spacing, first
     )
     scheduler = getattr(diffusers, written["_class_name"]).from_config(written)
@@ -357,28 +357,40 @@ def test_the_parts_survive_json(config: dict[str, Any]) -> None:
 
 
 def test_plain_spacings_are_written_too() -> None:
-    assert write(Drawing(Linear(), Eps(), DDIM(), Trailing(), 50))["timestep_spacing"] == "trailing"
-    assert write(Drawing(Linear(), Eps(), Ancestral(), Leading(), 50))["timestep_spacing"] == "leading"
+    assert write(Drawing(Linear(), EpsPrediction(), DDIM(), TrailingSpacing(), 50))["timestep_spacing"] == "trailing"
+    assert write(Drawing(Linear(), EpsPrediction(), Ancestral(), LeadingSpacing(), 50))["timestep_spacing"] == "leading"
 
 
 @pytest.mark.parametrize(
     ("drawing", "said"),
     [
-        (Drawing(VP(), Eps(), DDIM(), Trailing()), "no schedule like VP"),
-        (Drawing(EDM(), Eps(), Heun(), Karras()), "no Heun.* on this schedule: take Euler, DPMSolver"),
-        (Drawing(Linear(), Score(), DDIM(), Trailing()), "networks that predict eps, x0 or v, not Score"),
-        (Drawing(Linear(), Eps(), DDIM(eta=0.5), Trailing()), "no sampler DDIM\\(eta=0.5\\) with this"),
-        (Drawing(Linear(), Eps(), DDIM(), Quadratic()), "no spacing like Quadratic"),
+        (Drawing(VP(), EpsPrediction(), DDIM(), TrailingSpacing()), "no schedule like VP"),
+        (Drawing(EDM(), EpsPrediction(), Heun(), KarrasSpacing()), "no Heun.* on this schedule: take Euler, DPMSolver"),
         (
-            Drawing(Linear(), Eps(), Euler(), Trailing(), thresholding=Thresholding(1.0)),
+            Drawing(Linear(), ScorePrediction(), DDIM(), TrailingSpacing()),
+            "networks that predict eps, x0 or v, not Score",
+        ),
+        (
+            Drawing(Linear(), EpsPrediction(), DDIM(eta=0.5), TrailingSpacing()),
+            "no sampler DDIM\\(eta=0.5\\) with this",
+        ),
+        (Drawing(Linear(), EpsPrediction(), DDIM(), QuadraticSpacing()), "no spacing like Quadratic"),
+        (
+            Drawing(Linear(), EpsPrediction(), Euler(), TrailingSpacing(), thresholding=Thresholding(1.0)),
             "no thresholding Thresholding.*with this sampler",
         ),
-        (Drawing(Linear(), Eps(), DPMSolver(eta=0.5), Trailing()), "no sampler DPMSolver"),
-        (Drawing(Linear(), Eps(), DPMSolver(), Leading()), "cannot visit the levels of Leading"),
-        (Drawing(ScaledLinear(), Eps(), DDIM(), Discrete(end="first", told="cut", noise="beta")), "cannot visit"),
-        (Drawing(ZeroTerminal(Linear()), Eps(), Euler(), Trailing()), "no schedule ZeroTerminal"),
-        (Drawing(FlowSchedule(), Flow("sigma", 1000.0), Euler(), Trailing()), "cannot visit the levels of Trailing"),
-        (Drawing(FlowSchedule(), Flow(), Euler(), Karras()), "no parameterization Flow.*told='t'"),
+        (Drawing(Linear(), EpsPrediction(), DPMSolver(eta=0.5), TrailingSpacing()), "no sampler DPMSolver"),
+        (Drawing(Linear(), EpsPrediction(), DPMSolver(), LeadingSpacing()), "cannot visit the levels of Leading"),
+        (
+            Drawing(ScaledLinear(), EpsPrediction(), DDIM(), DiscreteSpacing(end="first", told="cut", noise="beta")),
+            "cannot visit",
+        ),
+        (Drawing(ZeroTerminal(Linear()), EpsPrediction(), Euler(), TrailingSpacing()), "no schedule ZeroTerminal"),
+        (
+            Drawing(FlowSchedule(), FlowPrediction("sigma", 1000.0), Euler(), TrailingSpacing()),
+            "cannot visit the levels of Trailing",
+        ),
+        (Drawing(FlowSchedule(), FlowPrediction(), Euler(), KarrasSpacing()), "no parameterization Flow.*told='t'"),
     ],
     ids=repr,
 )

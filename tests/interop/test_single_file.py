@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import sfumato
 from sfumato.condition import clip_checkpoint, clip_file, open_clip
-from sfumato.core.parameterization import Eps, V
+from sfumato.core.parameterization import EpsPrediction, VPrediction
 from sfumato.errors import DataError, FormatError, InputError
 from sfumato.interop.diffusers.folder import Checkpoint
 from sfumato.interop.diffusers.networks import autoencoder, unet
@@ -205,18 +205,20 @@ def test_what_the_network_gives_is_told_said_or_guessed(tmp_path: Path) -> None:
     said = single_files.sparse(tmp_path / "said.safetensors", shapes, {"modelspec.prediction_type": "epsilon"})
     inside = single_files.sparse(tmp_path / "inside.safetensors", full("sd2", 9))
     marked = single_files.sparse(tmp_path / "marked.safetensors", {**full("xl"), "v_pred": ("F32", [0])})
-    assert parameterization(single_file.read(plain)) == V()
-    assert parameterization(single_file.read(plain, prediction="eps")) == Eps()
-    assert parameterization(single_file.read(said)) == Eps()
-    assert parameterization(single_file.read(said, prediction="v")) == V()
-    assert parameterization(single_file.read(inside)) == Eps()
-    assert parameterization(single_file.read(marked)) == V()
+    assert parameterization(single_file.read(plain)) == VPrediction()
+    assert parameterization(single_file.read(plain, prediction="eps")) == EpsPrediction()
+    assert parameterization(single_file.read(said)) == EpsPrediction()
+    assert parameterization(single_file.read(said, prediction="v")) == VPrediction()
+    assert parameterization(single_file.read(inside)) == EpsPrediction()
+    assert parameterization(single_file.read(marked)) == VPrediction()
     sides = [single_file.read(plain, prediction=word).component("unet").config["sample_size"] for word in ("eps", "v")]
     assert sides == [64, 96]
     assert single_file.read(inside).pipeline == "StableDiffusionInpaintPipeline"
     both = {**full("xl"), "v_pred": ("F32", [0]), "ztsnr": ("F32", [0])}
     ends = single_file.read(single_files.sparse(tmp_path / "ends.safetensors", both))
-    assert parameterization(ends) == V() and ends.component("scheduler").config["rescale_betas_zero_snr"] is True
+    assert (
+        parameterization(ends) == VPrediction() and ends.component("scheduler").config["rescale_betas_zero_snr"] is True
+    )
     assert "rescale_betas_zero_snr" not in single_file.read(marked).component("scheduler").config
     with pytest.raises(InputError, match="eps, epsilon, v, v_prediction, not 'x0'"):
         single_file.read(plain, prediction="x0")

@@ -15,8 +15,8 @@ from torch import Tensor
 from sfumato import disk, files
 from sfumato.codec import Latent, Pixels
 from sfumato.condition import ClipText, Labels, Nothing, TokenIds
-from sfumato.core.grid import Uniform
-from sfumato.core.parameterization import Eps, Parameterization, Score
+from sfumato.core.grid import UniformSpacing
+from sfumato.core.parameterization import EpsPrediction, Parameterization, ScorePrediction
 from sfumato.core.schedule import Flow, Linear, ScaledLinear, Schedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, StorageError
@@ -195,7 +195,7 @@ def made(
     parameterization: Parameterization | None = None,
     **settings: Any,
 ) -> System:
-    denoiser = Denoiser(pipelines.randomized(network, 1), schedule or Linear(), parameterization or Eps())  # pyright: ignore
+    denoiser = Denoiser(pipelines.randomized(network, 1), schedule or Linear(), parameterization or EpsPrediction())  # pyright: ignore
     return System(codec or Pixels(), conditioner or Nothing(), denoiser, Settings(**{"size": (16, 16), **settings}))
 
 
@@ -223,7 +223,9 @@ def transformer(classes: int = 10, **more: Any) -> DiT:
 
 def test_the_published_ddpm_is_written(tmp_path: Path) -> None:
     schedule = Linear(20, 1e-3, 0.3)
-    system = made(pixels(), schedule=schedule, sampler=Ancestral("large"), spacing=Uniform(), steps=20, size=(16, 12))
+    system = made(
+        pixels(), schedule=schedule, sampler=Ancestral("large"), spacing=UniformSpacing(), steps=20, size=(16, 12)
+    )
     assert write(system, tmp_path / "out") == ("diffusers keeps no settings: draw there with num_inference_steps=20",)
     pipe = opened_there(tmp_path / "out")
     assert type(pipe).__name__ == "DDPMPipeline"
@@ -300,7 +302,7 @@ REFUSED: dict[str, tuple[Callable[[], System], str]] = {
     ),
     "pieces": (lambda: made(pixels(context=8), None, TokenIds("", 9, 8)), "a UNet told by TokenIds, in pixels"),
     "flow": (lambda: made(pixels(), schedule=Flow()), "DDPMPipeline of diffusers walks no schedule like Flow"),
-    "score": (lambda: made(pixels(), parameterization=Score()), "predict eps, x0 or v, not Score"),
+    "score": (lambda: made(pixels(), parameterization=ScorePrediction()), "predict eps, x0 or v, not Score"),
     "shared": (
         lambda: made(transformer(modulation="shared"), latent(), Labels(tuple("abcdefghij"))),
         "modulation shared",

@@ -9,13 +9,22 @@ from torch import Tensor, nn
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level, like
-from sfumato.core.parameterization import X0, Eps, Flow, Karras, Mean, Parameterization, Score, V
+from sfumato.core.parameterization import (
+    EDMPreconditioning,
+    EpsPrediction,
+    FlowPrediction,
+    MeanPrediction,
+    Parameterization,
+    ScorePrediction,
+    VPrediction,
+    X0Prediction,
+)
 from sfumato.core.process import marginal
 from sfumato.core.schedule import VE, VP, Cosine, Linear, Schedule
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
-from sfumato.loss import EDM, P2, SNR, Denoising, MinSNR, Sigma2, Unit, Weight
-from sfumato.oracle import Gaussian
+from sfumato.loss import Denoising, EDMWeight, MinSNRWeight, P2Weight, Sigma2Weight, SNRWeight, UnitWeight, Weight
+from sfumato.oracle import GaussianDenoiser
 
 
 def drawn() -> tuple[Tensor, Tensor, Estimate, Level]:
@@ -33,7 +42,9 @@ def test_l_simple_is_the_mean_squared_error_of_the_noise_for_each_sample() -> No
     assert loss.tolist() == pytest.approx(((eps - estimate.eps) ** 2).mean((1, 2)).tolist(), rel=1e-9)
 
 
-@pytest.mark.parametrize("weight", [Unit("eps"), Unit("x0"), Unit("v"), MinSNR(), P2(), EDM()], ids=repr)
+@pytest.mark.parametrize(
+    "weight", [UnitWeight("eps"), UnitWeight("x0"), UnitWeight("v"), MinSNRWeight(), P2Weight(), EDMWeight()], ids=repr
+)
 def test_the_truth_has_no_loss_by_any_weight(weight: Weight) -> None:
     x_0, _, estimate, level = drawn()
     truth = Estimate(estimate.x_t, level, x_0)
@@ -43,12 +54,12 @@ def test_the_truth_has_no_loss_by_any_weight(weight: Weight) -> None:
 
 def test_other_views_are_weights_on_l_simple() -> None:
     x_0, _, estimate, level = drawn()
-    in_eps, in_x0, in_v = (Denoising(Unit(view))(estimate, x_0, Cosine()) for view in ("eps", "x0", "v"))
+    in_eps, in_x0, in_v = (Denoising(UnitWeight(view))(estimate, x_0, Cosine()) for view in ("eps", "x0", "v"))
     torch.testing.assert_close(in_x0, in_eps * level.sigma**2 / level.alpha**2, rtol=1e-9, atol=0)
     torch.testing.assert_close(in_v, in_eps / level.alpha**2, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("weight", [Unit("eps"), MinSNR(), EDM()], ids=repr)
+@pytest.mark.parametrize("weight", [UnitWeight("eps"), MinSNRWeight(), EDMWeight()], ids=repr)
 @pytest.mark.parametrize("t", [10, 300, 600])
 def test_no_estimate_has_less_loss_than_the_posterior_mean(t: int, weight: Weight) -> None:
     mean, std = torch.tensor([[0.3], [0.5]], dtype=torch.float64)
@@ -56,7 +67,7 @@ def test_no_estimate_has_less_loss_than_the_posterior_mean(t: int, weight: Weigh
     z, eps = torch.randn((2, 20_000, 1), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x_0 = mean + std * z
     x_t = marginal(x_0, level).sample(eps)
-    best = Gaussian(Linear(), mean, std)(x_t, level)
+    best = GaussianDenoiser(Linear(), mean, std)(x_t, level)
     loss = Denoising(weight)
     least = loss(best, x_0, Linear()).mean()
     for gain, offset in [(1.2, 0.0), (0.8, 0.0), (1.0, 0.1), (1.0, -0.1)]:
@@ -100,17 +111,17 @@ def raw(parameterization: Parameterization, x_0: Tensor, eps: Tensor, level: Lev
     """What a paper would regress the network on."""
     alpha, sigma = like(level.alpha, x_0), like(level.sigma, x_0)
     match parameterization:
-        case Eps():
+        case EpsPrediction():
             return eps
-        case X0():
+        case X0Prediction():
             return x_0
-        case V():
+        case VPrediction():
             return alpha * eps - sigma * x_0
-        case Flow():
+        case FlowPrediction():
             return eps - x_0
-        case Score():
+        case ScorePrediction():
             return -eps
-        case Karras():
+        case EDMPreconditioning():
             skip, out, _, _ = parameterization(level)
             return (x_0 - like(skip, x_0) * (alpha * x_0 + sigma * eps)) / like(out, x_0)
     raise AssertionError(parameterization)
@@ -123,12 +134,12 @@ def gradients(loss: Tensor, tiny: Tiny) -> Tensor:
 
 
 PREDICT: list[tuple[Parameterization, Weight]] = [
-    (Eps(), Unit("eps")),
-    (X0(), Unit("x0")),
-    (V(), Unit("v")),
-    (Flow(), Unit("flow")),
-    (Score(), Sigma2()),
-    (Karras(), EDM()),
+    (EpsPrediction(), UnitWeight("eps")),
+    (X0Prediction(), UnitWeight("x0")),
+    (VPrediction(), UnitWeight("v")),
+    (FlowPrediction(), UnitWeight("flow")),
+    (ScorePrediction(), Sigma2Weight()),
+    (EDMPreconditioning(), EDMWeight()),
 ]
 SCHEDULES: list[Schedule] = [Cosine(), VP(), VE(), FlowSchedule(shift=3.0)]
 
@@ -164,11 +175,18 @@ def assert_alike(found: Tensor, wanted: Tensor) -> None:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-@pytest.mark.parametrize("weight", [Unit("eps"), Unit("v"), Unit("flow"), SNR(), MinSNR(), P2(), EDM()], ids=repr)
+@pytest.mark.parametrize(
+    "weight",
+    [UnitWeight("eps"), UnitWeight("v"), UnitWeight("flow"), SNRWeight(), MinSNRWeight(), P2Weight(), EDMWeight()],
+    ids=repr,
+)
 def test_one_loss_has_one_gradient_whatever_the_network_predicts(weight: Weight, schedule: Schedule) -> None:
     x_0, _, x_t, level = situation(schedule)
     found = []
-    for chosen in [*(parameterization for parameterization, _ in PREDICT), Mean(schedule, 1.0 if schedule.T else 0.01)]:
+    for chosen in [
+        *(parameterization for parameterization, _ in PREDICT),
+        MeanPrediction(schedule, 1.0 if schedule.T else 0.01),
+    ]:
         tiny = Tiny(schedule)
         denoiser = Denoiser(Says(tiny, chosen, level), schedule, chosen)
         found.append(gradients(Denoising(weight)(denoiser(x_t, level), x_0, schedule).mean(), tiny))
@@ -179,9 +197,9 @@ def test_one_loss_has_one_gradient_whatever_the_network_predicts(weight: Weight,
 @pytest.mark.parametrize(
     ("parameterization", "on_raw"),
     [
-        (Eps(), lambda snr: snr.clamp(max=5) / snr),
-        (X0(), lambda snr: snr.clamp(max=5)),
-        (V(), lambda snr: snr.clamp(max=5) / (snr + 1)),
+        (EpsPrediction(), lambda snr: snr.clamp(max=5) / snr),
+        (X0Prediction(), lambda snr: snr.clamp(max=5)),
+        (VPrediction(), lambda snr: snr.clamp(max=5) / (snr + 1)),
     ],
     ids=["eps", "x0", "v"],
 )
@@ -194,6 +212,6 @@ def test_min_snr_has_the_gradient_of_the_published_weight_on_each_prediction(
     weight = on_raw((level.alpha / level.sigma) ** 2)
     published = weight * ((network(x_t, level.t) - raw(parameterization, x_0, eps, level)) ** 2).mean(1)
     denoiser = Denoiser(network, Cosine(), parameterization)
-    found = Denoising(MinSNR(5.0))(denoiser(x_t, level), x_0, Cosine())
+    found = Denoising(MinSNRWeight(5.0))(denoiser(x_t, level), x_0, Cosine())
     assert_alike(gradients(found.mean(), tiny), gradients(published.mean(), tiny))
     assert weight.min() < 1 and (weight != weight[0]).any()

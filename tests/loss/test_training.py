@@ -11,7 +11,7 @@ from sfumato.core.level import Level
 from sfumato.core.process import marginal, posterior, posterior_variance, step_variance
 from sfumato.core.schedule import VE, VP, Cosine, Flow, Linear, Schedule, ZeroTerminal
 from sfumato.errors import InputError
-from sfumato.loss import SNR, Bound, Denoising, Hybrid, Loss, MinSNR
+from sfumato.loss import VLB, Denoising, Hybrid, Loss, MinSNRWeight, SNRWeight
 from sfumato.loss.variational import decoder_term
 
 SCHEDULES: list[Schedule] = [Linear(), Cosine(T=50), ZeroTerminal(Linear()), VE(T=20, sigma_max=5.0)]
@@ -36,7 +36,7 @@ def before(schedule: Schedule, level: Level) -> Level:
 def test_the_bound_is_the_squared_error_in_the_weights_of_the_chain(schedule: Schedule) -> None:
     """`T·½(SNR(s) − SNR(t))·|x_0 − x_0(x_t)|²` (VDM, arXiv:2107.00630, eq. 13 and 14), in bits an element."""
     x_0, estimate, _, _ = situation(schedule)
-    found = Bound()(estimate, x_0, schedule)
+    found = VLB()(estimate, x_0, schedule)
     s = before(schedule, estimate.level)
     assert schedule.T is not None
     fall = (s.logsnr.exp() - estimate.level.logsnr.exp())[1:]
@@ -52,7 +52,7 @@ def test_at_the_first_time_the_bound_is_that_of_the_decoder(schedule: Schedule, 
     first = estimate.rows(torch.tensor([0]))
     clean = schedule(torch.tensor([schedule.clean]))
     wanted = schedule.T * decoder_term(first, x_0[:1], clean, "learned" if learned else "small")
-    assert Bound()(estimate, x_0, schedule)[0].item() == pytest.approx(wanted.item(), rel=1e-12)
+    assert VLB()(estimate, x_0, schedule)[0].item() == pytest.approx(wanted.item(), rel=1e-12)
 
 
 def released_decoder(x_0: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def test_clipped_the_last_step_has_the_variance_of_released_code(learned: bool) 
     estimate = Estimate(estimate.x_t, estimate.level, x_0 + (estimate.x0 - x_0) / 10, estimate.between)
     share = 0.0 if estimate.between is None else estimate.between[:1]
     wanted = 1000 * released_decoder(x_0[:1], estimate.x0[:1], share * betas[0].log() + (1 - share) * clipped)
-    found, plain = (Bound(one)(estimate, x_0, Linear()) for one in (True, False))
+    found, plain = (VLB(one)(estimate, x_0, Linear()) for one in (True, False))
     assert found[0].item() == pytest.approx(wanted.item(), rel=1e-9)
     assert torch.equal(found[1:], plain[1:]) and abs(found[0] - plain[0]) > 1
     if learned:
@@ -84,7 +84,7 @@ def test_clipped_the_last_step_has_the_variance_of_released_code(learned: bool) 
 def test_a_chain_of_one_step_has_no_step_before_the_last() -> None:
     x = torch.zeros(1, 2, 3, dtype=torch.float64)
     with pytest.raises(InputError, match="clipped takes the variance of the step before the last, and a chain of one"):
-        Bound(clipped=True)(Estimate(x, Linear(T=1)(torch.tensor([0])), x), x, Linear(T=1))
+        VLB(clipped=True)(Estimate(x, Linear(T=1)(torch.tensor([0])), x), x, Linear(T=1))
 
 
 @each
@@ -100,15 +100,15 @@ def test_with_a_learned_variance_the_bound_is_the_divergence_of_two_normal_laws(
     )
     exact = torch.distributions.Normal(true.mean[1:], low.sqrt())
     wanted = torch.distributions.kl_divergence(exact, guessed).mean((1, 2)) * schedule.T / math.log(2)
-    torch.testing.assert_close(Bound()(estimate, x_0, schedule)[1:], wanted, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(VLB()(estimate, x_0, schedule)[1:], wanted, rtol=1e-6, atol=1e-9)
 
 
 @each
-@pytest.mark.parametrize("mean", [Denoising(), Denoising(MinSNR())], ids=repr)
+@pytest.mark.parametrize("mean", [Denoising(), Denoising(MinSNRWeight())], ids=repr)
 def test_hybrid_is_the_loss_of_the_mean_and_a_share_of_the_bound(schedule: Schedule, mean: Loss) -> None:
     x_0, estimate, _, _ = situation(schedule, learned=True)
     found = Hybrid(share=0.01, mean=mean)(estimate, x_0, schedule)
-    wanted = mean(estimate, x_0, schedule) + 0.01 * Bound()(estimate, x_0, schedule)
+    wanted = mean(estimate, x_0, schedule) + 0.01 * VLB()(estimate, x_0, schedule)
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=0)
 
 
@@ -118,7 +118,7 @@ def test_the_bound_teaches_the_variance_and_not_the_mean(schedule: Schedule) -> 
     x_0, estimate, x0, v = situation(schedule, learned=True)
     hybrid = torch.autograd.grad(Hybrid(share=0.5)(estimate, x_0, schedule).sum(), (x0, v), retain_graph=True)
     (simple,) = torch.autograd.grad(Denoising()(estimate, x_0, schedule).sum(), x0, retain_graph=True)
-    bound = torch.autograd.grad(Bound()(estimate, x_0, schedule).sum(), (x0, v))
+    bound = torch.autograd.grad(VLB()(estimate, x_0, schedule).sum(), (x0, v))
     assert torch.equal(hybrid[0], simple)
     torch.testing.assert_close(hybrid[1], 0.5 * bound[1], rtol=1e-12, atol=0)
     assert bound[0].abs().max() > 1e-6 and bound[1].abs().max() > 1e-6, "the bound alone teaches both"
@@ -131,11 +131,11 @@ def test_the_best_variance_is_that_of_the_reverse_step() -> None:
     x_t = marginal(x_0, level).sample(torch.zeros_like(x_0))
     small, large = (torch.full_like(x_0, between) for between in (0.0, 1.0))
     for miss, better, worse in ((0.0, small, large), (100.0, large, small)):
-        here, there = (Bound()(Estimate(x_t, level, x_0 + miss, f), x_0, Linear()).sum() for f in (better, worse))
+        here, there = (VLB()(Estimate(x_t, level, x_0 + miss, f), x_0, Linear()).sum() for f in (better, worse))
         assert here < there
 
 
-@pytest.mark.parametrize("loss", [Bound(), Hybrid()], ids=repr)
+@pytest.mark.parametrize("loss", [VLB(), Hybrid()], ids=repr)
 def test_float32_losses_and_gradients_are_finite_at_every_time(loss: Loss) -> None:
     schedule = Cosine()
     level = schedule(torch.arange(1000))
@@ -151,7 +151,7 @@ def test_float32_losses_and_gradients_are_finite_at_every_time(loss: Loss) -> No
 def test_without_a_chain_there_is_no_bound() -> None:
     x_0, estimate, _, _ = situation(Linear(), learned=True)
     for schedule in (VP(), Flow(), VE()):
-        for loss in (Bound(), Hybrid()):
+        for loss in (VLB(), Hybrid()):
             with pytest.raises(
                 InputError, match="the bound sums over the steps of a chain, and this schedule has none"
             ):
@@ -171,5 +171,5 @@ def test_the_bound_weighs_as_snr_does_where_steps_are_short() -> None:
     middle = estimate.rows(torch.tensor([2]))
     t = middle.level.t
     slope = 1000 * (schedule(t - 1).logsnr - schedule(t).logsnr)
-    wanted = slope / 2 * Denoising(SNR())(middle, x_0[2:3], schedule) / math.log(2)
-    assert Bound()(middle, x_0[2:3], schedule).item() == pytest.approx(wanted.item(), rel=0.02)
+    wanted = slope / 2 * Denoising(SNRWeight())(middle, x_0[2:3], schedule) / math.log(2)
+    assert VLB()(middle, x_0[2:3], schedule).item() == pytest.approx(wanted.item(), rel=0.02)

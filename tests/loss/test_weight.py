@@ -9,13 +9,20 @@ from torch import Tensor
 
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level, like
-from sfumato.core.parameterization import Eps, Flow, Karras, Parameterization, Score, V
+from sfumato.core.parameterization import (
+    EDMPreconditioning,
+    EpsPrediction,
+    FlowPrediction,
+    Parameterization,
+    ScorePrediction,
+    VPrediction,
+)
 from sfumato.core.process import marginal
 from sfumato.core.schedule import EDM as EDMSchedule
 from sfumato.core.schedule import VE, VP, Cosine, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.errors import InputError
-from sfumato.loss import EDM, P2, SNR, Denoising, MinSNR, Sigma2, Unit, Weight
+from sfumato.loss import Denoising, EDMWeight, MinSNRWeight, P2Weight, Sigma2Weight, SNRWeight, UnitWeight, Weight
 from sfumato.loss.weight import View
 
 SCHEDULES: list[Schedule] = [
@@ -30,13 +37,13 @@ SCHEDULES: list[Schedule] = [
     ZeroTerminal(Linear()),
 ]
 WEIGHTS: list[Weight] = [
-    *(Unit(view) for view in ("eps", "x0", "v", "flow", "score")),
-    SNR(),
-    MinSNR(),
-    P2(),
-    P2(gamma=0.5, k=2.0),
-    Sigma2(),
-    EDM(),
+    *(UnitWeight(view) for view in ("eps", "x0", "v", "flow", "score")),
+    SNRWeight(),
+    MinSNRWeight(),
+    P2Weight(),
+    P2Weight(gamma=0.5, k=2.0),
+    Sigma2Weight(),
+    EDMWeight(),
 ]
 each = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 
@@ -77,7 +84,7 @@ def loss(weight: Weight, level: Level, schedule: Schedule) -> Tensor:
 @pytest.mark.parametrize("view", SQUARED)
 def test_unit_is_the_plain_squared_error_in_a_view(schedule: Schedule, view: View) -> None:
     level = level_at(schedule)
-    torch.testing.assert_close(loss(Unit(view), level, schedule), missed(view, level), rtol=1e-9, atol=0)
+    torch.testing.assert_close(loss(UnitWeight(view), level, schedule), missed(view, level), rtol=1e-9, atol=0)
 
 
 @each
@@ -87,7 +94,7 @@ def test_min_snr_is_the_published_weight_in_every_view(schedule: Schedule, gamma
     level = level_at(schedule)
     snr = (level.alpha / level.sigma) ** 2
     least = snr.clamp(max=gamma)
-    found = loss(MinSNR(gamma), level, schedule)
+    found = loss(MinSNRWeight(gamma), level, schedule)
     torch.testing.assert_close(found, least * missed("x0", level), rtol=1e-9, atol=0)
     torch.testing.assert_close(found, least / snr * missed("eps", level), rtol=1e-9, atol=0)
     power = level.alpha**2 + level.sigma**2
@@ -103,16 +110,16 @@ def test_p2_is_the_published_weight_on_eps(schedule: Schedule) -> None:
     snr = (level.alpha / level.sigma) ** 2
     for gamma, k in ((1.0, 1.0), (0.5, 2.0), (0.0, 1.0)):
         wanted = missed("eps", level) / (k + snr) ** gamma
-        torch.testing.assert_close(loss(P2(gamma, k), level, schedule), wanted, rtol=1e-9, atol=0)
+        torch.testing.assert_close(loss(P2Weight(gamma, k), level, schedule), wanted, rtol=1e-9, atol=0)
 
 
 @each
 def test_snr_and_sigma2_are_l_simple(schedule: Schedule) -> None:
     level = level_at(schedule)
-    for weight in (SNR(), Sigma2(), P2(gamma=0.0)):
+    for weight in (SNRWeight(), Sigma2Weight(), P2Weight(gamma=0.0)):
         torch.testing.assert_close(loss(weight, level, schedule), missed("eps", level), rtol=1e-9, atol=0)
     torch.testing.assert_close(
-        loss(Sigma2(), level, schedule), level.sigma**2 * missed("score", level), rtol=1e-9, atol=0
+        loss(Sigma2Weight(), level, schedule), level.sigma**2 * missed("score", level), rtol=1e-9, atol=0
     )
 
 
@@ -120,21 +127,23 @@ def test_snr_and_sigma2_are_l_simple(schedule: Schedule) -> None:
 def test_edm_weighs_as_table_1_and_asks_equal_errors_of_the_network(sigma_data: float) -> None:
     level = level_at(EDMSchedule())
     wanted = (level.sigma**2 + sigma_data**2) / (level.sigma * sigma_data) ** 2
-    torch.testing.assert_close(EDM(sigma_data)(level), wanted, rtol=1e-12, atol=0)
+    torch.testing.assert_close(EDMWeight(sigma_data)(level), wanted, rtol=1e-12, atol=0)
     for schedule in (EDMSchedule(), VP(), SubVP()):
         level = level_at(schedule)
-        assert (EDM(sigma_data)(level) * Karras(sigma_data)(level).out ** 2 - 1).abs().max() < 1e-9
+        assert (EDMWeight(sigma_data)(level) * EDMPreconditioning(sigma_data)(level).out ** 2 - 1).abs().max() < 1e-9
 
 
 @each
 @pytest.mark.parametrize(
-    ("parameterization", "view"), [(Eps(), "eps"), (V(), "v"), (Flow(), "flow"), (Score(False), "score")], ids=repr
+    ("parameterization", "view"),
+    [(EpsPrediction(), "eps"), (VPrediction(), "v"), (FlowPrediction(), "flow"), (ScorePrediction(False), "score")],
+    ids=repr,
 )
 def test_unit_asks_equal_errors_of_a_network_that_predicts_its_view(
     schedule: Schedule, parameterization: Parameterization, view: View
 ) -> None:
     level = level_at(schedule)
-    assert (Unit(view)(level) * parameterization(level).out ** 2 - 1).abs().max() < 1e-9
+    assert (UnitWeight(view)(level) * parameterization(level).out ** 2 - 1).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("weight", WEIGHTS, ids=repr)
@@ -142,7 +151,7 @@ def test_unit_asks_equal_errors_of_a_network_that_predicts_its_view(
 def test_every_weight_is_a_number_at_pure_noise(weight: Weight, schedule: Schedule) -> None:
     """With no signal left, eps says nothing of x_0 and a weight on eps is 0; v and flow weigh x_0 itself."""
     found = weight(schedule(torch.tensor([schedule.last]))).item()
-    assert found == {Unit("x0"): 1, Unit("v"): 1, Unit("flow"): 1, EDM(): 4}.get(weight, 0)
+    assert found == {UnitWeight("x0"): 1, UnitWeight("v"): 1, UnitWeight("flow"): 1, EDMWeight(): 4}.get(weight, 0)
 
 
 @pytest.mark.parametrize("weight", WEIGHTS, ids=repr)
@@ -160,11 +169,11 @@ def test_losses_of_float32_samples_are_finite_at_both_ends(weight: Weight, sched
 @pytest.mark.parametrize(
     ("weight", "said"),
     [
-        (MinSNR(0.0), "the gamma of min-snr must be above 0, not 0.0"),
-        (MinSNR(math.nan), "the gamma of min-snr must be above 0, not nan"),
-        (P2(k=0.0), r"p2 needs k above 0 and gamma from 0, not P2\(gamma=1.0, k=0.0\)"),
-        (P2(gamma=-1.0), "p2 needs k above 0 and gamma from 0"),
-        (EDM(sigma_data=0.0), "sigma_data must be above 0, not 0.0"),
+        (MinSNRWeight(0.0), "the gamma of min-snr must be above 0, not 0.0"),
+        (MinSNRWeight(math.nan), "the gamma of min-snr must be above 0, not nan"),
+        (P2Weight(k=0.0), r"p2 needs k above 0 and gamma from 0, not P2Weight\(gamma=1.0, k=0.0\)"),
+        (P2Weight(gamma=-1.0), "p2 needs k above 0 and gamma from 0"),
+        (EDMWeight(sigma_data=0.0), "sigma_data must be above 0, not 0.0"),
     ],
     ids=lambda value: repr(value).replace("\\", ""),  # pytest escapes a backslash once more each time it collects
 )

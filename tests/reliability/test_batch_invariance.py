@@ -12,7 +12,7 @@ from torch import Tensor
 import sfumato
 from sfumato.codec import Latent, Pixels
 from sfumato.condition import Labels, Nothing
-from sfumato.core.parameterization import X0, V
+from sfumato.core.parameterization import VPrediction, X0Prediction
 from sfumato.core.schedule import Cosine, Flow, Linear
 from sfumato.denoise import Denoiser
 from sfumato.errors import DataError
@@ -47,17 +47,24 @@ def system(network: Any, codec: Any, conditioner: Any, schedule: Any, parameteri
 
 # Not of eps: at the first level its x_0 is what the network says over alpha, and so 150 times the rounding of that.
 SYSTEMS = {
-    "classes": lambda: system(unet(**CLASSES.doors), Pixels(1), CLASSES, Cosine(), X0(), steps=4, guidance=2.0),
-    "anything": lambda: system(unet(3), Pixels(3), Nothing(), Linear(), V(), steps=4),
+    "classes": lambda: system(
+        unet(**CLASSES.doors), Pixels(1), CLASSES, Cosine(), X0Prediction(), steps=4, guidance=2.0
+    ),
+    "anything": lambda: system(unet(3), Pixels(3), Nothing(), Linear(), VPrediction(), steps=4),
     "transformer": lambda: system(
-        stirred(DiT(1, 1, width=16, depth=2, head_width=8, patch=2)), Pixels(1), Nothing(), Flow(), V(), steps=4
+        stirred(DiT(1, 1, width=16, depth=2, head_width=8, patch=2)),
+        Pixels(1),
+        Nothing(),
+        Flow(),
+        VPrediction(),
+        steps=4,
     ),
     "latents": lambda: system(
         unet(2),
         Latent(stirred(KLAutoencoder(3, 2, width=8, patch=2, multipliers=(1,), blocks=1))),
         Nothing(),
         Cosine(),
-        V(),
+        VPrediction(),
         steps=4,
     ),
 }

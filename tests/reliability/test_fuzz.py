@@ -18,7 +18,7 @@ import sfumato
 from sfumato import files
 from sfumato.codec import Pixels
 from sfumato.condition import Labels
-from sfumato.core.parameterization import X0
+from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.nn.unet import UNet
@@ -75,7 +75,9 @@ class Dot(torch.nn.Module):
 
 
 def of(network: torch.nn.Module) -> System:
-    return System(Pixels(1), Labels(("cat", "dog", "hen")), Denoiser(network, Cosine(), X0()), Settings((8, 8)))
+    return System(
+        Pixels(1), Labels(("cat", "dog", "hen")), Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8))
+    )
 
 
 def fuzz(folder: Path, times: int, part: str | None = None) -> Reader:

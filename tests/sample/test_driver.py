@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Trailing, levels
+from sfumato.core.grid import TrailingSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import Linear
@@ -41,7 +41,7 @@ class Spy:
 
 def walk(denoiser: DenoiserLike, steps: int = 5, b: int = 3, condition: Condition = Condition()) -> Iterator[Tensor]:
     noise = Noise(range(b))
-    return sample(denoiser, DDIM(), noise(2), levels(SCHEDULE, Trailing(), steps), condition, noise=noise)
+    return sample(denoiser, DDIM(), noise(2), levels(SCHEDULE, TrailingSpacing(), steps), condition, noise=noise)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 100])
@@ -49,7 +49,7 @@ def test_each_move_is_one_yield_and_one_question(steps: int) -> None:
     spy = Spy()
     found = list(walk(spy, steps))
     assert len(found) == len(spy.asked) == steps
-    assert [t for t, _ in spy.asked] == [level.t.item() for level in levels(SCHEDULE, Trailing(), steps)[:-1]]
+    assert [t for t, _ in spy.asked] == [level.t.item() for level in levels(SCHEDULE, TrailingSpacing(), steps)[:-1]]
     assert torch.equal(found[-1], torch.zeros(3, 2))
     assert all(x.shape == (3, 2) for x in found)
 
@@ -103,7 +103,7 @@ def test_infinity_is_no_better_than_nan(value: float) -> None:
         def step(self, denoiser: DenoiserLike, x: Tensor, *rest: Any) -> tuple[Tensor, None]:
             return torch.where(torch.tensor([[0, 0], [0, 1], [1, 0]]) > 0, value, x), None
 
-    moves = sample(Spy(), Leaves(), torch.zeros(3, 2), levels(SCHEDULE, Trailing(), 5), noise=Noise(range(3)))
+    moves = sample(Spy(), Leaves(), torch.zeros(3, 2), levels(SCHEDULE, TrailingSpacing(), 5), noise=Noise(range(3)))
     with pytest.raises(NonFiniteError, match="move 1 of 5 .* in sample 1 and 1 more of 3: try float32, or less guidan"):
         next(moves)
 
@@ -113,7 +113,7 @@ def test_noise_that_is_not_finite_is_named_too() -> None:
         def like(self, x: Tensor) -> Tensor:
             return torch.full_like(x, math.nan)
 
-    path = levels(SCHEDULE, Trailing(), 5)
+    path = levels(SCHEDULE, TrailingSpacing(), 5)
     moves = sample(Spy(), Ancestral(), torch.zeros(2, 2), path, noise=Broken([0, 1]))
     with pytest.raises(NonFiniteError, match=r"move 1 of 5 .* in sample 0 and 1 more of 2"):
         next(moves)

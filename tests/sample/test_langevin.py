@@ -12,14 +12,14 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Uniform, levels
+from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.process import marginal
 from sfumato.core.schedule import VE, VP, Cosine, Flow, Linear, Schedule
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.oracle import Gaussian, Mixture, finite
+from sfumato.oracle import GaussianDenoiser, MixtureDenoiser, finite
 from sfumato.sample import (
     DDIM,
     Ancestral,
@@ -108,9 +108,9 @@ def at(schedule: Schedule, *t: float) -> Level:
     return schedule(torch.tensor(t, dtype=torch.float64))
 
 
-def gaussian(schedule: Schedule, *d: int) -> Gaussian:
+def gaussian(schedule: Schedule, *d: int) -> GaussianDenoiser:
     mean = torch.full(d, MEAN, dtype=torch.float64)
-    return Gaussian(schedule, mean, torch.full_like(mean, STD))
+    return GaussianDenoiser(schedule, mean, torch.full_like(mean, STD))
 
 
 def variance(level: Level) -> float:
@@ -188,7 +188,7 @@ def test_a_chain_that_starts_far_off_comes_to_its_law_within_statistical_error()
 def test_modes_that_overlap_get_their_weights_whichever_the_chain_starts_in() -> None:
     n, weight = 1_500, 0.3
     schedule = VE(sigma_max=1.0)
-    data = Mixture(
+    data = MixtureDenoiser(
         schedule,
         torch.tensor([weight, 1 - weight], dtype=torch.float64),
         torch.tensor([[-1.0], [1.0]], dtype=torch.float64),
@@ -222,7 +222,7 @@ def test_a_chain_yields_its_states_and_ends_in_the_mean_of_the_data_given_the_la
 def test_annealing_is_the_published_algorithm() -> None:
     """NCSN, algorithm 1, in its own terms: `α_i = ε·σ_i²/σ_L²`, and T iterations at each σ_i."""
     schedule = VE(T=5, sigma_min=0.01, sigma_max=1.0)
-    path, ε, T, data = levels(schedule, Uniform(), 5), 2e-5, 3, finite(schedule, MEANS)
+    path, ε, T, data = levels(schedule, UniformSpacing(), 5), 2e-5, 3, finite(schedule, MEANS)
     start, draws = normal(4, 2), Draws(seed=1)
     wanted = start
     for level in path[:-1]:
@@ -238,7 +238,7 @@ def test_the_chain_of_ncsnv2_has_twice_the_rate() -> None:
     """arXiv:2006.09011, algorithm 1 with the settings of CIFAR-10: `x + α_i·s + √(2α_i)·z`, 5 times at each of 232
     levels from 50 to 0.01, and then `x + σ_L²·s`."""
     schedule = VE(T=232, sigma_min=0.01, sigma_max=50.0)
-    path, ε, data = levels(schedule, Uniform(), 232), 6.2e-6, finite(schedule, MEANS)
+    path, ε, data = levels(schedule, UniformSpacing(), 232), 6.2e-6, finite(schedule, MEANS)
     start, draws = 50 * normal(3, 2), Draws(seed=1)
     x = start
     for σ in torch.logspace(math.log10(50.0), -2, 232, dtype=torch.float64):
@@ -260,8 +260,8 @@ def far(n: int) -> Tensor:
 def test_annealing_finds_each_mode_as_often_as_it_is_whatever_the_start(start: Callable[[int], Tensor]) -> None:
     n = 800
     schedule = VE(sigma_min=0.01, sigma_max=10.0)
-    path = levels(schedule, Uniform(), 15)
-    found = run(Mixture(schedule, WEIGHTS, MEANS, STDS), AnnealedLangevin(steps=40), start(n), path, seed=2)
+    path = levels(schedule, UniformSpacing(), 15)
+    found = run(MixtureDenoiser(schedule, WEIGHTS, MEANS, STDS), AnnealedLangevin(steps=40), start(n), path, seed=2)
     which = torch.cdist(found, MEANS).argmin(1)
     assert_shares(which, WEIGHTS)
     for k, std in enumerate(STDS.tolist()):
@@ -272,7 +272,7 @@ def test_annealing_finds_each_mode_as_often_as_it_is_whatever_the_start(start: C
 
 def test_annealing_ends_on_the_points_of_a_finite_data_set_each_as_often() -> None:
     schedule = VE(sigma_min=0.01, sigma_max=10.0)
-    found = run(finite(schedule, MEANS), AnnealedLangevin(steps=40), far(600), levels(schedule, Uniform(), 15))
+    found = run(finite(schedule, MEANS), AnnealedLangevin(steps=40), far(600), levels(schedule, UniformSpacing(), 15))
     which = torch.cdist(found, MEANS).argmin(1)
     assert error(found, MEANS[which]) < 1e-6
     assert_shares(which, torch.full((3,), 1 / 3, dtype=torch.float64))
@@ -280,7 +280,7 @@ def test_annealing_ends_on_the_points_of_a_finite_data_set_each_as_often() -> No
 
 @pytest.mark.parametrize("schedule", [Linear(), Cosine(), VP(), Flow()], ids=lambda schedule: type(schedule).__name__)
 def test_annealing_walks_every_schedule_from_pure_noise_too(schedule: Schedule) -> None:
-    path = levels(schedule, Uniform(), 100)
+    path = levels(schedule, UniformSpacing(), 100)
     found = run(gaussian(schedule, 64), AnnealedLangevin(steps=5), normal(100, 64), path)
     assert found.mean().item() == pytest.approx(MEAN, abs=0.03)
     assert STD < found.std().item() < STD + 0.1  # it never quite forgets the wider laws before
@@ -359,7 +359,7 @@ def test_a_correction_is_the_published_step() -> None:
 
 def test_where_the_score_vanishes_the_correction_is_that_of_standard_normal_data() -> None:
     level, x = at(VP(), 0.3), torch.zeros(1, 4, dtype=torch.float64)
-    flat = Gaussian(VP(), torch.zeros(4), torch.ones(4))
+    flat = GaussianDenoiser(VP(), torch.zeros(4), torch.ones(4))
     found, _ = PredictorCorrector(Stays(), snr=0.1).step(flat, x, level, level, 0, Given(1.0))
     assert found.flatten().tolist() == pytest.approx([2 * 0.1] * 4, abs=1e-12)
 
@@ -378,7 +378,7 @@ def test_corrections_leave_the_law_of_a_level_as_it_is_but_for_a_known_bias(sche
 @pytest.mark.parametrize("schedule", [VE(), VP(), Cosine()], ids=lambda schedule: type(schedule).__name__)
 @pytest.mark.parametrize("steps", [20, 50])
 def test_corrections_mend_what_a_predictor_does_in_few_steps(schedule: Schedule, steps: int) -> None:
-    data, path = gaussian(schedule, 128), levels(schedule, Uniform(), steps)
+    data, path = gaussian(schedule, 128), levels(schedule, UniformSpacing(), steps)
     x = marginal(MEAN + STD * normal(100, 128, seed=5), path[0]).sample(normal(100, 128, seed=6))
 
     def miss(corrections: int) -> float:
@@ -393,7 +393,7 @@ def test_corrections_mend_what_a_predictor_does_in_few_steps(schedule: Schedule,
 
 @pytest.mark.parametrize("predictor", [Ancestral(), DDIM(), DPMSolver(), DPMSolver(3, eta=1.0), UniPC()], ids=repr)
 def test_a_predictor_keeps_its_state_and_is_itself_without_corrections(predictor: Sampler[Any]) -> None:
-    data, path, x = finite(Cosine(), MEANS), levels(Cosine(), Uniform(), 8), normal(4, 2)
+    data, path, x = finite(Cosine(), MEANS), levels(Cosine(), UniformSpacing(), 8), normal(4, 2)
     alone, none = (run(data, rule, x, path) for rule in (predictor, PredictorCorrector(predictor, corrections=0)))
     assert torch.equal(alone, none)
     alone, corrected = (run(data, rule, x, path[:-2]) for rule in (predictor, PredictorCorrector(predictor, snr=0.05)))
@@ -417,7 +417,7 @@ def test_a_predictor_keeps_its_state_and_is_itself_without_corrections(predictor
 )
 def test_how_often_noise_is_drawn_and_the_denoiser_asked(sampler: Sampler[Any], draws: int, asked: int) -> None:
     data, noise = Counts(gaussian(VE(), 2)), Draws()
-    list(sample(data, sampler, normal(1, 2), levels(VE(), Uniform(), 4), noise=noise))
+    list(sample(data, sampler, normal(1, 2), levels(VE(), UniformSpacing(), 4), noise=noise))
     assert (noise.drawn, data.asked) == (draws, asked)
 
 
@@ -425,8 +425,8 @@ def test_how_often_noise_is_drawn_and_the_denoiser_asked(sampler: Sampler[Any], 
 def test_no_noise_is_left_in_what_comes_onto_clean_data(sampler: Sampler[Any]) -> None:
     point = torch.tensor([0.7, -1.2, 0.05], dtype=torch.float64)
     for schedule in (VE(sigma_max=2.0), Cosine(), Flow()):
-        data = Gaussian(schedule, point, torch.zeros(3))
-        assert error(run(data, sampler, normal(2, 3), levels(schedule, Uniform(), 6)), point) < 1e-9
+        data = GaussianDenoiser(schedule, point, torch.zeros(3))
+        assert error(run(data, sampler, normal(2, 3), levels(schedule, UniformSpacing(), 6)), point) < 1e-9
 
 
 @pytest.mark.parametrize("sampler", RULES, ids=repr)
@@ -454,7 +454,7 @@ def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: Sampler[Any]
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_samples_keep_their_type_and_shape(sampler: Sampler[Any], dtype: torch.dtype) -> None:
     x = normal(2, 1, 2, 2).to(dtype)
-    found = run(gaussian(VE(), 1, 2, 2), sampler, x, levels(VE(), Uniform(), 3))
+    found = run(gaussian(VE(), 1, 2, 2), sampler, x, levels(VE(), UniformSpacing(), 3))
     assert found.dtype == dtype and found.shape == x.shape
 
 
@@ -477,12 +477,12 @@ def test_samples_keep_their_type_and_shape(sampler: Sampler[Any], dtype: torch.d
 )
 def test_settings_out_of_bounds_are_input_errors(sampler: Sampler[Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        run(gaussian(VE(), 2), sampler, normal(1, 2), levels(VE(), Uniform(), 3))
+        run(gaussian(VE(), 2), sampler, normal(1, 2), levels(VE(), UniformSpacing(), 3))
 
 
 def test_below_its_bound_a_rate_never_runs_away_and_above_it_does() -> None:
     schedule = VE(sigma_max=1.0)
-    point = Gaussian(schedule, torch.zeros(1), torch.zeros(1))
+    point = GaussianDenoiser(schedule, torch.zeros(1), torch.zeros(1))
     gain, _, _ = affine(AnnealedLangevin(1, rate=3.99), point, at(schedule, 0.5))
     assert -1 < gain < -0.99
     gain, _, _ = affine(Langevin(4.01 * at(schedule, 0.5).sigma.item() ** 2), point, at(schedule, 0.5))

@@ -6,11 +6,11 @@ from torch import Tensor
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import Linear
-from sfumato.oracle import Gaussian
+from sfumato.oracle import GaussianDenoiser
 from sfumato.sample import LCM, DPMSolver, DPMSolverPairs, DPMSolverS, UniPC, sample
 
 TABLE = Linear()
-DATA = Gaussian(TABLE, torch.tensor([0.5, -1.0]).double(), torch.tensor([0.5, 0.2]).double())
+DATA = GaussianDenoiser(TABLE, torch.tensor([0.5, -1.0]).double(), torch.tensor([0.5, 0.2]).double())
 
 
 def path(moves: int) -> list[Level]:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Karras, Leading, Trailing, levels
+from sfumato.core.grid import KarrasSpacing, LeadingSpacing, TrailingSpacing, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import EDM, VE, Flow, Linear, Schedule
 from sfumato.denoise import DenoiserLike
-from sfumato.oracle import Mixture
+from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS
 from sfumato.sample import DPMSolver, Euler, sample
 from sfumato.sample.moves import Past
@@ -46,8 +46,8 @@ ROUNDED = (
 )
 
 
-def oracle(schedule: Schedule) -> Mixture:
-    return Mixture(schedule, WEIGHTS, MEANS, STDS)
+def oracle(schedule: Schedule) -> MixtureDenoiser:
+    return MixtureDenoiser(schedule, WEIGHTS, MEANS, STDS)
 
 
 class Stream(Noise):
@@ -151,10 +151,10 @@ def as_pairs(scheduler: Any, path: Sequence[Level]) -> None:
     scheduler.alphas, scheduler.betas = (torch.cat([level[i] for level in path]) for i in (1, 2))
 
 
-TRAILING = levels(TABLE, Trailing(), STEPS)
-NOISY = levels(TABLE, Trailing(), STEPS + 1)[:-1]
-KARRAS = levels(EDM(), Karras(), STEPS)
-FLOW = levels(Flow(), Trailing(), STEPS)
+TRAILING = levels(TABLE, TrailingSpacing(), STEPS)
+NOISY = levels(TABLE, TrailingSpacing(), STEPS + 1)[:-1]
+KARRAS = levels(EDM(), KarrasSpacing(), STEPS)
+FLOW = levels(Flow(), TrailingSpacing(), STEPS)
 TRAILS: dict[str, Any] = {"timestep_spacing": "trailing"}
 ZERO: dict[str, Any] = {**TRAILS, "lower_order_final": False, "final_sigmas_type": "zero"}
 OPEN: dict[str, Any] = {**TRAILS, "lower_order_final": False, "final_sigmas_type": "sigma_min"}
@@ -170,7 +170,7 @@ PEERS: list[tuple[str, Peer]] = [
             "DDPMScheduler",
             {"timestep_spacing": "leading", "clip_sample": False, "variance_type": "fixed_large"},
             as_alphas,
-            levels(TABLE, Leading(), STEPS),
+            levels(TABLE, LeadingSpacing(), STEPS),
         ),
     ),
     *((f"ddim,eta={eta}", Peer("DDIMScheduler", DDPM, as_alphas, TRAILING, more={"eta": eta})) for eta in (0, 0.5, 1)),
@@ -196,7 +196,7 @@ PEERS: list[tuple[str, Peer]] = [
             "PNDMScheduler",
             {"skip_prk_steps": True, "set_alpha_to_one": True},
             as_alphas,
-            levels(TABLE, Leading(), STEPS),
+            levels(TABLE, LeadingSpacing(), STEPS),
             calls=first_twice,
         ),
     ),
@@ -265,7 +265,7 @@ def test_they_walk_as_we_do(sampler: str, peer: Peer) -> None:
 def test_reverse_diffusion_of_an_exploding_schedule_is_ancestral_sampling() -> None:
     """`ScoreSdeVeScheduler`: at every noise level of the schedule, it steps to the one below; the last has its mean."""
     schedule = VE(T=STEPS)
-    path = levels(schedule, Trailing(), STEPS)
+    path = levels(schedule, TrailingSpacing(), STEPS)
     scheduler = diffusers.ScoreSdeVeScheduler(num_train_timesteps=STEPS)
     scheduler.set_timesteps(STEPS)
     scheduler.set_sigmas(STEPS)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato.core.grid import Karras, levels
+from sfumato.core.grid import KarrasSpacing, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import EDM, VP, Schedule
-from sfumato.oracle import Mixture
+from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS
 from sfumato.sample import DPMSolver, Sampler, sample
 from sfumato.sample.moves import Past
@@ -60,14 +60,14 @@ class Always(Noise):
 
 def path(schedule: str) -> list[Level]:
     """Below the last time, so that there is room to raise the noise."""
-    return levels(SCHEDULES[schedule], Karras(), STEPS + 1)[1:]
+    return levels(SCHEDULES[schedule], KarrasSpacing(), STEPS + 1)[1:]
 
 
 def theirs(
     sampling: Any, name: str, schedule: str, levels: Sequence[Level], patch: pytest.MonkeyPatch, **more: Any
 ) -> Tensor:
     """Where their samples end: they walk `x/alpha` along `sigma/alpha`."""
-    oracle = Mixture(SCHEDULES[schedule], WEIGHTS, MEANS, STDS)
+    oracle = MixtureDenoiser(SCHEDULES[schedule], WEIGHTS, MEANS, STDS)
 
     def model(y: Tensor, sigma: Tensor) -> Tensor:
         level = SCHEDULES[schedule](SCHEDULES[schedule].inverse(-2 * sigma.log()))
@@ -82,7 +82,7 @@ def theirs(
 
 def ours(sampler: Sampler[Any], schedule: str, levels: Sequence[Level]) -> Tensor:
     *_, last = sample(
-        Mixture(SCHEDULES[schedule], WEIGHTS, MEANS, STDS), sampler, begin(levels), levels, noise=Always()
+        MixtureDenoiser(SCHEDULES[schedule], WEIGHTS, MEANS, STDS), sampler, begin(levels), levels, noise=Always()
     )
     return last
 

@@ -12,14 +12,22 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import Explicit, Karras, LogSNR, Spacing, Trailing, Uniform, levels
+from sfumato.core.grid import (
+    ExplicitSpacing,
+    KarrasSpacing,
+    LogSNRSpacing,
+    Spacing,
+    TrailingSpacing,
+    UniformSpacing,
+    levels,
+)
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance, step_variance
 from sfumato.core.schedule import EDM, VP, Flow, Linear, Schedule, ZeroTerminal
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.oracle import Gaussian, Mixture
+from sfumato.oracle import GaussianDenoiser, MixtureDenoiser
 from sfumato.parts import SAMPLERS
 from sfumato.sample import (
     DDIM,
@@ -70,9 +78,9 @@ class Always(Noise):
         return torch.full_like(x, self.value)
 
 
-def mixture(schedule: Schedule) -> Mixture:
+def mixture(schedule: Schedule) -> MixtureDenoiser:
     weights, means, stds = ([0.3, 0.7], [[-0.8], [0.9]], [0.6, 0.5])
-    return Mixture(schedule, *(torch.tensor(each, dtype=torch.float64) for each in (weights, means, stds)))
+    return MixtureDenoiser(schedule, *(torch.tensor(each, dtype=torch.float64) for each in (weights, means, stds)))
 
 
 def column(*numbers: float) -> Tensor:
@@ -106,7 +114,7 @@ def test_the_noise_of_a_move_has_its_deviation(sampler: Sampler[Any]) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_samples_keep_their_type_and_shape(sampler: str, dtype: torch.dtype) -> None:
     x = torch.zeros(2, 1, 2, 2, dtype=dtype)
-    *_, last = sample(Says(x), SAMPLERS.parse(sampler), x, levels(SCHEDULE, Trailing(), 5), noise=Noise([1, 2]))
+    *_, last = sample(Says(x), SAMPLERS.parse(sampler), x, levels(SCHEDULE, TrailingSpacing(), 5), noise=Noise([1, 2]))
     assert last.dtype == dtype and last.shape == x.shape
     assert last.isfinite().all()
 
@@ -120,8 +128,8 @@ def test_a_walk_may_start_from_pure_noise(sampler: str, schedule: str) -> None:
     """At every move samples stay finite, the first ones too, whose history reaches back to infinite sigma/alpha; and in
     the end they have the spread of the data."""
     chosen = ENDS_IN_NOISE[schedule]
-    oracle = Gaussian(chosen, *column(0.6, 0.5))
-    path = levels(chosen, Trailing(), 30)
+    oracle = GaussianDenoiser(chosen, *column(0.6, 0.5))
+    path = levels(chosen, TrailingSpacing(), 30)
     assert path[0].alpha.item() == 0
     found = list(sample(oracle, SAMPLERS.parse(sampler), column(-1, 0, 1), path, noise=Always(0.0)))
     assert all(bool(x.isfinite().all()) for x in found)
@@ -135,20 +143,20 @@ def test_a_walk_may_start_from_pure_noise(sampler: str, schedule: str) -> None:
 @pytest.mark.parametrize("sampler", [*SOLVERS, "predictor-corrector"])
 def test_signal_too_small_to_write_down_is_no_obstacle(sampler: str, schedule: Schedule) -> None:
     """The first of these levels have an alpha of 1e-217, or of 0 one after another: x_t says nothing of the data."""
-    path = levels(schedule, Uniform(), 50)
+    path = levels(schedule, UniformSpacing(), 50)
     assert path[0].alpha == path[1].alpha == 0 or 0 < path[0].alpha < 1e-160
     if path[0].alpha == 0 and not FACTS[sampler].from_noise:
         return
-    oracle = Gaussian(schedule, *column(0.6, 0.5))
+    oracle = GaussianDenoiser(schedule, *column(0.6, 0.5))
     *_, last = sample(oracle, SAMPLERS.parse(sampler), column(-1, 0, 1), path, noise=Always(0.0))
     assert last.isfinite().all()
     assert last[1].item() == pytest.approx(0.6, abs=1e-3)  # coefficients for even strides enlarge what is rounded here
 
 
-@pytest.mark.parametrize("spacing", [Karras(), LogSNR()], ids=repr)
+@pytest.mark.parametrize("spacing", [KarrasSpacing(), LogSNRSpacing()], ids=repr)
 @pytest.mark.parametrize("sampler", ["dpm++,order=3", "unipc,order=3", "lms", "heun"])
 def test_nor_is_noise_whose_powers_are_infinite(sampler: str, spacing: Spacing) -> None:
-    oracle = Gaussian(LONG[0], *column(0.6, 0.5))
+    oracle = GaussianDenoiser(LONG[0], *column(0.6, 0.5))
     *_, last = sample(oracle, SAMPLERS.parse(sampler), column(0), levels(LONG[0], spacing, 50), noise=Always(0.0))
     assert last.item() == pytest.approx(0.6, abs=1e-6)
 
@@ -157,8 +165,8 @@ def test_nor_is_noise_whose_powers_are_infinite(sampler: str, spacing: Spacing) 
     "sampler", ["dpm++,order=3", "dpm++,order=3,eta=1", "unipc,order=3", "lms", "ddpm", "dpm++pairs"]
 )
 def test_a_sample_without_signal_moves_beside_others_as_it_does_alone(sampler: str) -> None:
-    rule, oracle, x = SAMPLERS.parse(sampler), Gaussian(LONG[1], *column(0.6, 0.5)), column(0.3, -0.4)
-    first, second = (levels(LONG[1], Uniform(), 50)[i:][:5] for i in (0, 45))
+    rule, oracle, x = SAMPLERS.parse(sampler), GaussianDenoiser(LONG[1], *column(0.6, 0.5)), column(0.3, -0.4)
+    first, second = (levels(LONG[1], UniformSpacing(), 50)[i:][:5] for i in (0, 45))
     both = [Level(*(torch.cat(pair) for pair in zip(a, b, strict=True))) for a, b in zip(first, second, strict=True)]
     alone = [moved(rule, oracle, x[i : i + 1], path) for i, path in enumerate((first, second))]
     assert torch.allclose(moved(rule, oracle, x, both), torch.cat(alone), rtol=1e-12, atol=1e-12)
@@ -170,7 +178,13 @@ def test_or_says_what_may(sampler: str, schedule: str) -> None:
     chosen = ENDS_IN_NOISE[schedule]
     with pytest.raises(InputError, match="no bound at pure noise .alpha 0.: take heun,along=flow, or ddim"):
         next(
-            sample(mixture(chosen), SAMPLERS.parse(sampler), column(0), levels(chosen, Trailing(), 9), noise=Noise([]))
+            sample(
+                mixture(chosen),
+                SAMPLERS.parse(sampler),
+                column(0),
+                levels(chosen, TrailingSpacing(), 9),
+                noise=Noise([]),
+            )
         )
 
 
@@ -192,7 +206,7 @@ def test_with_fewer_steps_than_the_least_a_solver_would_be_one_of_lower_order(sa
     x, schedule = column(-1, 0.3, 2), VP()
 
     def apart(steps: int) -> float:
-        path = levels(schedule, Trailing(), steps)
+        path = levels(schedule, TrailingSpacing(), steps)
         here, there = (moved(each, mixture(schedule), x, path) for each in (rule, lower(rule)))
         return (here - there).abs().max().item()
 
@@ -203,7 +217,7 @@ def test_with_fewer_steps_than_the_least_a_solver_would_be_one_of_lower_order(sa
 @pytest.mark.parametrize("sampler", HIGH)
 def test_so_fewer_are_an_input_error_before_anything_is_asked(sampler: str) -> None:
     rule, x, says = SAMPLERS.parse(sampler), torch.zeros(1, 2), Says(torch.zeros(1, 2))
-    short = levels(SCHEDULE, Trailing(), rule.least - 1)
+    short = levels(SCHEDULE, TrailingSpacing(), rule.least - 1)
     said = f"needs at least {rule.least} steps to be of its order, not {rule.least - 1}: take more steps, a lower order"
     with pytest.raises(InputError, match=said):
         next(sample(says, rule, x, short, noise=Noise([0])))
@@ -263,15 +277,15 @@ def test_a_churn_out_of_bounds_is_an_input_error(rule: Any, churn: float) -> Non
         list(sample(Says(torch.zeros(1, 2)), rule(churn=churn), torch.zeros(1, 2), PATH, noise=Noise([0])))
 
 
-PATH = levels(SCHEDULE, Uniform(), 9)
+PATH = levels(SCHEDULE, UniformSpacing(), 9)
 
 
 # Beside the published code, in float64 --------------------------------------------------------------------------------
 
 
-def exactly(schedule: Schedule) -> Gaussian:
+def exactly(schedule: Schedule) -> GaussianDenoiser:
     """Data N(0.3, 0.5²), whose denoiser is known."""
-    return Gaussian(schedule, *(torch.tensor([value], dtype=torch.float64) for value in (0.3, 0.5)))
+    return GaussianDenoiser(schedule, *(torch.tensor([value], dtype=torch.float64) for value in (0.3, 0.5)))
 
 
 @pytest.mark.parametrize(("sigma_min", "sigma_max"), [(0.002, 80.0), (0.0023, 80.3)])
@@ -289,7 +303,7 @@ def test_heun_on_karras_times_is_edm(sigma_min: float, sigma_max: float) -> None
         new = x + (then - now) * here
         x = x + (then - now) * (here + d(new, then)) / 2 if then else new
     schedule = EDM(sigma_min, sigma_max)
-    found = moved(Heun(), exactly(schedule), column(1.7 * sigma_max), levels(schedule, Karras(), n))
+    found = moved(Heun(), exactly(schedule), column(1.7 * sigma_max), levels(schedule, KarrasSpacing(), n))
     assert found.item() == pytest.approx(x, rel=1e-12)
 
 
@@ -301,7 +315,7 @@ def test_ddim_on_times_that_are_given_is_the_code_released_with_it(times: Sequen
         a, b = products[now].item(), products[before].item() if before >= 0 else 1.0
         x0 = 0.3 + a**0.5 * 0.25 / (a * 0.25 + 1 - a) * (x - a**0.5 * 0.3)
         x = b**0.5 * x0 + (1 - b) ** 0.5 * (x - a**0.5 * x0) / (1 - a) ** 0.5
-    path = levels(Linear(), Explicit(tuple(reversed(times))), len(times))
+    path = levels(Linear(), ExplicitSpacing(tuple(reversed(times))), len(times))
     assert moved(DDIM(), exactly(Linear()), column(1.2), path).item() == pytest.approx(x, rel=1e-12)
 
 
@@ -323,7 +337,7 @@ def test_2m_on_logsnr_times_is_dpm_solver() -> None:
             r = (now - grid[i - 1]) / h
             D = (1 + 1 / (2 * r)) * x0 - before / (2 * r)
         x, before = s_s / s_t * x - a_s * math.expm1(-h) * D, x0
-    found = moved(DPMSolver(2), exactly(VP()), column(1.2), levels(VP(), LogSNR(), n)[:-1])
+    found = moved(DPMSolver(2), exactly(VP()), column(1.2), levels(VP(), LogSNRSpacing(), n)[:-1])
     assert found.item() == pytest.approx(x, rel=1e-12)
 
 
@@ -383,9 +397,9 @@ def test_plms_goes_straight_onto_the_data_beside_samples_that_do_not() -> None:
 @pytest.mark.parametrize("sampler", ["dpm++", "dpm++,order=3", "unipc", "lms", "ipndm", "plms", "heun"])
 def test_a_solver_that_looks_further_comes_nearer(sampler: str) -> None:
     """In as many steps, to where ten times as many come to."""
-    path = levels(SCHEDULE, Trailing(), 20)
+    path = levels(SCHEDULE, TrailingSpacing(), 20)
     x, oracle = column(-1.5, -0.2, 0.4, 1.1), mixture(SCHEDULE)
-    wanted = moved(SAMPLERS.parse("dpm++,order=3"), oracle, x, levels(SCHEDULE, LogSNR(), 200))
+    wanted = moved(SAMPLERS.parse("dpm++,order=3"), oracle, x, levels(SCHEDULE, LogSNRSpacing(), 200))
     near, far = (
         (moved(SAMPLERS.parse(name), oracle, x, path) - wanted).abs().max().item() for name in (sampler, "ddim")
     )

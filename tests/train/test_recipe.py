@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sfumato.core.parameterization import V
+from sfumato.core.parameterization import VPrediction
 from sfumato.core.schedule import Linear
 from sfumato.errors import InputError
 from sfumato.sample import DDIM
@@ -41,7 +41,7 @@ def test_an_empty_recipe_is_all_defaults(tmp_path: Path) -> None:
 
 def test_a_file_is_a_recipe(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path / "mine.toml", 'parameterization = { kind = "v" }\n[train]\nbatch = 7\n'))
-    assert recipe.parameterization == V() and recipe.train.batch == 7
+    assert recipe.parameterization == VPrediction() and recipe.train.batch == 7
     assert load_recipe(write(tmp_path / "no-ending", "[train]\nbatch = 9\n")).train.batch == 9
 
 

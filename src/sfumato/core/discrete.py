@@ -19,7 +19,7 @@ NEARLY = 1e-4
 
 
 @dataclass(frozen=True)
-class Discrete:
+class DiscreteSpacing:
     """The levels that diffusers' schedulers visit on a table (the names are arXiv:2305.08891's, table 2).
 
     Times first: `times` "linspace" evenly from the last time to 0, with `whole` rounded; "leading" by whole strides up
@@ -114,7 +114,7 @@ class Discrete:
 
 
 @dataclass(frozen=True)
-class Distilled:
+class DistilledSpacing:
     """Times among the `of` evenly laid ones that a consistency model was distilled at, from the last down, as evenly as
     may be (latent consistency models, arXiv:2310.04378, section 4.3 and its code)."""
 

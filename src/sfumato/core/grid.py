@@ -26,7 +26,7 @@ class Spacing(Protocol):
 
 
 @runtime_checkable
-class Walk(Protocol):
+class LevelSpacing(Protocol):
     """A spacing that says the levels themselves: where the network is told another time than that of its level, or
     the walk ends, or starts, in another way.
 
@@ -42,7 +42,7 @@ class Walk(Protocol):
 
 
 @dataclass(frozen=True)
-class Uniform:
+class UniformSpacing:
     """Evenly from the last time to the first, both visited."""
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
@@ -50,7 +50,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class Trailing:
+class TrailingSpacing:
     """Even strides from the last time down to, and not with, the clean data (arXiv:2305.08891, table 2).
 
     Where continuous time begins at a gap from the clean data, as that of `VE` does, they lead down to its beginning.
@@ -61,13 +61,13 @@ class Trailing:
 
 
 @dataclass(frozen=True)
-class Leading:
+class LeadingSpacing:
     """Even strides up from the first time, whole ones on a table: `⌊T/steps⌋` (what diffusers calls leading).
 
     The stride is rounded down, so the walk starts below the last time: some signal is left where pure noise is assumed.
-    Kept for agreement with published figures; `Trailing` and `Uniform` have no such gap. Where steps divide T it is the
-    code released with DDIM (arXiv:2010.02502). Where they do not, that code goes on for as many strides as there are
-    below T, 31 for 30 steps of 1,000: `Explicit(tuple(range(0, T, T // steps))[::-1])`.
+    Kept for agreement with published figures; `TrailingSpacing` and `UniformSpacing` have no such gap. Where steps
+    divide T it is the code released with DDIM (arXiv:2010.02502). Where they do not, that code goes on for as many
+    strides as there are below T, 31 for 30 steps of 1,000: `ExplicitSpacing(tuple(range(0, T, T // steps))[::-1])`.
     """
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
@@ -78,12 +78,12 @@ class Leading:
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class QuadraticSpacing:
     """`t_i = first + reach·(last − first)·(i/(steps − 1))²`: denser near the data (DDIM, arXiv:2010.02502, D.2).
 
     The code released with DDIM, by which its CIFAR-10 figures were made, takes `⌊(i·√(0.8·T)/(steps − 1))²⌋`. A `reach`
-    of 0.8 comes within one time of that: the last is 0.8·(T − 1), and all are rounded to the nearest. `Explicit` gives
-    theirs, where theirs are all different.
+    of 0.8 comes within one time of that: the last is 0.8·(T − 1), and all are rounded to the nearest. `ExplicitSpacing`
+    gives theirs, where theirs are all different.
     """
 
     reach: float = 1.0
@@ -94,7 +94,7 @@ class Quadratic:
 
 
 @dataclass(frozen=True)
-class Karras:
+class KarrasSpacing:
     """`σ_i = (σ_max^(1/rho) + i/(steps − 1)·(σ_min^(1/rho) − σ_max^(1/rho)))^rho`, `σ = sigma/alpha`, between the ends
     of the schedule (EDM, arXiv:2206.00364, eq. 5). A higher `rho` goes in smaller strides near the data."""
 
@@ -109,7 +109,7 @@ class Karras:
 
 
 @dataclass(frozen=True)
-class LogSNR:
+class LogSNRSpacing:
     """Evenly in λ, the log signal-to-noise ratio (DPM-Solver, arXiv:2206.00927, section 3.4)."""
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
@@ -117,7 +117,7 @@ class LogSNR:
 
 
 @dataclass(frozen=True)
-class AYS:
+class AYSSpacing:
     """The published step schedules of Align Your Steps (arXiv:2404.14507), for ten steps of the three models there.
 
     Other numbers of steps follow by interpolating `log(sigma/alpha)`, as its authors do. A schedule that ends in less
@@ -142,7 +142,7 @@ AYS_NOISE = {
 
 
 @dataclass(frozen=True)
-class Explicit:
+class ExplicitSpacing:
     """The `times` themselves, from most noise to least: as many as there are steps."""
 
     times: tuple[float, ...]
@@ -163,7 +163,7 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     most = schedule.T or MOST_STEPS
     if not 1 <= steps <= most:
         raise InputError(f"steps must be between 1 and {most:,} for this schedule, not {steps:,}")
-    if isinstance(spacing, Walk):
+    if isinstance(spacing, LevelSpacing):
         return spacing.walk(schedule, steps)
     times = spacing(schedule, steps)
     _check_falling(times, spacing)
@@ -180,9 +180,9 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     return [Level(*fields) for fields in zip(*(field.split(1) for field in visited), strict=True)]
 
 
-def spread(spacing: Spacing, first: Level) -> float:
+def initial_std(spacing: Spacing, first: Level) -> float:
     """The standard deviation of the noise that a walk from the level `first` starts with."""
-    if isinstance(spacing, Walk) and spacing.start == "noise":
+    if isinstance(spacing, LevelSpacing) and spacing.start == "noise":
         return float(first.sigma)
     return float((first.alpha**2 + first.sigma**2).sqrt())
 

@@ -39,7 +39,7 @@ class Parameterization(Protocol):
 
 
 @dataclass(frozen=True)
-class Eps:
+class EpsPrediction:
     """The network predicts the noise: `x_0 = (x_t − sigma·F)/alpha` (DDPM, arXiv:2006.11239, eq. 11)."""
 
     def __call__(self, level: Level) -> Coefficients:
@@ -48,7 +48,7 @@ class Eps:
 
 
 @dataclass(frozen=True)
-class X0:
+class X0Prediction:
     """The network predicts the data: `x_0 = F`."""
 
     def __call__(self, level: Level) -> Coefficients:
@@ -56,7 +56,7 @@ class X0:
 
 
 @dataclass(frozen=True)
-class V:
+class VPrediction:
     """The network predicts `v = alpha·eps − sigma·x_0` (progressive distillation, arXiv:2202.00512, appendix D).
 
     `x_0 = (alpha·x_t − sigma·F)/(alpha² + sigma²)`; the denominator is 1 when the schedule preserves variance.
@@ -68,7 +68,7 @@ class V:
 
 
 @dataclass(frozen=True)
-class Score:
+class ScorePrediction:
     """The network predicts the score, the gradient of the log density of x_t: `x_0 = (x_t + sigma²·score)/alpha`.
 
     With `over_sigma`, as score models are trained since NCSNv2 (arXiv:2006.09011, section 3.3), `score = F/sigma`, so
@@ -90,7 +90,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Flow:
+class FlowPrediction:
     """The network predicts the velocity `eps − x_0`: `x_0 = (x_t − sigma·F)/(alpha + sigma)`.
 
     (Rectified flow, arXiv:2209.03003, eq. 1; the denominator is 1 on its own schedule.) The network is told the time
@@ -107,7 +107,7 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class Karras:
+class EDMPreconditioning:
     """The network predicts what keeps its input, its target and the error it makes at unit variance.
 
     For data of standard deviation `sigma_data` and x_t scaled to unit signal, `σ = sigma/alpha`:
@@ -128,7 +128,7 @@ class Karras:
 
 
 @dataclass(frozen=True)
-class Mean:
+class MeanPrediction:
     """The network predicts the mean of `q(x_s | x_t, x_0)`, with s one `step` of the chain before t (DDPM, eq. 8).
 
     `F = a·x_0 + b·x_t`, with the weights of the posterior mean, so `x_0 = (F − b·x_t)/a`. The mean belongs to a chain:

@@ -3,21 +3,21 @@
 from sfumato.guide.auto import Autoguidance
 from sfumato.guide.base import Guide
 from sfumato.guide.classifier import Classifier
-from sfumato.guide.clip import Clip
+from sfumato.guide.clip import StaticThreshold
 from sfumato.guide.free import ClassifierFree
 from sfumato.guide.inpaint import Inpaint
-from sfumato.guide.posterior import Posterior
-from sfumato.guide.threshold import Threshold
+from sfumato.guide.posterior import MomentMatching
+from sfumato.guide.threshold import DynamicThreshold
 from sfumato.guide.watch import Watch
 
 __all__ = [
     "Autoguidance",
     "Classifier",
     "ClassifierFree",
-    "Clip",
+    "DynamicThreshold",
     "Guide",
     "Inpaint",
-    "Posterior",
-    "Threshold",
+    "MomentMatching",
+    "StaticThreshold",
     "Watch",
 ]

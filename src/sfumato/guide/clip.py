@@ -13,7 +13,7 @@ from sfumato.guide.base import Guide
 
 
 @dataclass(frozen=True)
-class Clip(Guide):
+class StaticThreshold(Guide):
     """Holds the estimated x_0 within [−limit, limit], as DDPM's released sampler does for pictures.
 
     The noise is then what is left of x_t; or, with `keep_eps`, what it was before, as some tools have it for DDIM.

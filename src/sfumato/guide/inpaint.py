@@ -23,7 +23,8 @@ class Inpaint(Guide):
     (arXiv:2011.13456, appendix I.2), which draws eps anew at every step.
 
     It is quick, needs no gradient, and is not exact: the rest hears of the picture only through x_t, and under much
-    noise, where the large features are settled, that says little. `Posterior` draws the rest from what is known itself.
+    noise, where the large features are settled, that says little. `MomentMatching` draws the rest from what is known
+    itself.
     """
 
     denoiser: DenoiserLike

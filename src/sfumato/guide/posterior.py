@@ -17,7 +17,7 @@ from sfumato.guide.gradient import following, gradient, plain, shift
 
 
 @dataclass(frozen=True)
-class Posterior(Guide):
+class MomentMatching(Guide):
     """`E[x_0 | x_t, y]` for an observation `y = A·x_0 + noise·n`, n standard normal: inpainting, deblurring, and kin.
 
     `x_0 = x̂_0 + C·Aᵀ·(A·C·Aᵀ + noise²)⁻¹·(y − A·x̂_0)`, with `C = Cov[x_0 | x_t] = (sigma²/alpha)·∂x̂_0/∂x_t`
@@ -31,8 +31,8 @@ class Posterior(Guide):
     each of which costs one gradient of the denoiser; a sample ends early once its numbers can say no more, or where a
     network's C is no covariance.
 
-    At alpha 0, where C is 0/0, nothing changes. Put `Clip` outside: its gradient is 0. Gradients by x_t pass, where
-    x_t requires them; those by weights do not.
+    At alpha 0, where C is 0/0, nothing changes. Put `StaticThreshold` outside: its gradient is 0. Gradients by x_t
+    pass, where x_t requires them; those by weights do not.
     """
 
     denoiser: DenoiserLike

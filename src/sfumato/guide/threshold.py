@@ -14,12 +14,12 @@ from sfumato.guide.base import Guide
 
 
 @dataclass(frozen=True)
-class Threshold(Guide):
+class DynamicThreshold(Guide):
     """`x_0 ← clamp(x_0, −s, s)/s`, where s is the `ratio` quantile of |x_0| in each sample, at least 1
     (Imagen, arXiv:2205.11487, section 2.3).
 
     Nor is s more than `most`: diffusers' `sample_max_value`, which is 1 there unless a checkpoint says another, so that
-    all is clipped to [−1, 1] as by `Clip`.
+    all is clipped to [−1, 1] as by `StaticThreshold`.
 
     The noise is then what is left of x_t; or, with `keep_eps`, what it was before, as some tools have it for DDIM.
     """

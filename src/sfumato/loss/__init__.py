@@ -10,26 +10,26 @@ from sfumato.loss.times import (
     Times,
     UniformTimes,
 )
-from sfumato.loss.variational import Bound, Hybrid
-from sfumato.loss.weight import EDM, P2, SNR, MinSNR, Sigma2, Unit, Weight
+from sfumato.loss.variational import VLB, Hybrid
+from sfumato.loss.weight import EDMWeight, MinSNRWeight, P2Weight, Sigma2Weight, SNRWeight, UnitWeight, Weight
 
 __all__ = [
-    "EDM",
-    "P2",
-    "SNR",
-    "Bound",
+    "VLB",
     "CosineTimes",
     "Denoising",
+    "EDMWeight",
     "Hybrid",
     "ImportanceTimes",
     "LogNormalTimes",
     "LogitNormalTimes",
     "Loss",
     "LossAwareTimes",
-    "MinSNR",
-    "Sigma2",
+    "MinSNRWeight",
+    "P2Weight",
+    "SNRWeight",
+    "Sigma2Weight",
     "Times",
     "UniformTimes",
-    "Unit",
+    "UnitWeight",
     "Weight",
 ]

@@ -8,7 +8,7 @@ from torch import Tensor
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import like
 from sfumato.core.schedule import Schedule
-from sfumato.loss.weight import Unit, Weight
+from sfumato.loss.weight import UnitWeight, Weight
 
 
 @runtime_checkable
@@ -26,7 +26,7 @@ class Denoising:
     network predicts; the weight alone decides which levels count for how much.
     """
 
-    weight: Weight = Unit("eps")
+    weight: Weight = UnitWeight("eps")
 
     def __call__(self, estimate: Estimate, x_0: Tensor, schedule: Schedule) -> Tensor:
         # the root of the weight goes in before the square: at either end the weight alone would overflow float32

@@ -80,7 +80,7 @@ def clipped_variance(first: Level, second: Level) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Bound:
+class VLB:
     """The true bound, L_vlb: `T·L_{t−1}` in bits a dimension, whose mean over uniform t is all but the constant L_T.
 
     The variance is the learned one where the network gives one, else the small; with `clipped`, that of the last step
@@ -105,7 +105,7 @@ class Bound:
 class Hybrid:
     """`L_simple + share·L_vlb`, the bound teaching the variance alone (improved DDPM, arXiv:2102.09672, eq. 16).
 
-    The estimate of x_0 takes no gradient from the bound. `clipped` is that of `Bound`.
+    The estimate of x_0 takes no gradient from the bound. `clipped` is that of `VLB`.
     """
 
     share: float = 0.001
@@ -116,7 +116,7 @@ class Hybrid:
         if estimate.between is None:
             raise InputError("a hybrid loss teaches the variance, and this network gives none: set variance=learned")
         held = replace(estimate, x0=estimate.x0.detach())
-        return self.mean(estimate, x_0, schedule) + self.share * Bound(self.clipped)(held, x_0, schedule)
+        return self.mean(estimate, x_0, schedule) + self.share * VLB(self.clipped)(held, x_0, schedule)
 
 
 def _kl(q: Normal, p: Normal) -> Tensor:

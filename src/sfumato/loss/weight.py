@@ -25,7 +25,7 @@ class Weight(Protocol):
 
 
 @dataclass(frozen=True)
-class Unit:
+class UnitWeight:
     """The plain squared error in a `view` of the estimate: 1 on eps is L_simple (DDPM, arXiv:2006.11239, eq. 14)."""
 
     view: View = "eps"
@@ -47,15 +47,15 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class SNR:
-    """`SNR`: L_simple in other words, for `SNR·|x_0 error|² = |eps error|²`."""
+class SNRWeight:
+    """`SNRWeight`: L_simple in other words, for `SNR·|x_0 error|² = |eps error|²`."""
 
     def __call__(self, level: Level) -> Tensor:
         return level.logsnr.exp()
 
 
 @dataclass(frozen=True)
-class MinSNR:
+class MinSNRWeight:
     """`min(SNR, gamma)` (min-SNR, arXiv:2303.09556, eq. 9): on eps that is `min(SNR, gamma)/SNR`, on v
     `min(SNR, gamma)/(SNR + 1)`."""
 
@@ -68,7 +68,7 @@ class MinSNR:
 
 
 @dataclass(frozen=True)
-class P2:
+class P2Weight:
     """`SNR/(k + SNR)^gamma`: L_simple with less weight on the last details (P2, arXiv:2204.00227, eq. 8)."""
 
     gamma: float = 1.0
@@ -82,17 +82,17 @@ class P2:
 
 
 @dataclass(frozen=True)
-class Sigma2:
+class Sigma2Weight:
     """`sigma²` on the squared error of the score (NCSN, arXiv:1907.05600, eq. 6, λ(σ) = σ²): the same number as SNR."""
 
     def __call__(self, level: Level) -> Tensor:
-        return level.sigma**2 * Unit("score")(level)
+        return level.sigma**2 * UnitWeight("score")(level)
 
 
 @dataclass(frozen=True)
-class EDM:
-    """`(σ² + sigma_data²)/(σ·sigma_data)²`, `σ = sigma/alpha`: a network of `Karras` is asked for equal errors at all
-    levels (EDM, arXiv:2206.00364, table 1)."""
+class EDMWeight:
+    """`(σ² + sigma_data²)/(σ·sigma_data)²`, `σ = sigma/alpha`: a network of `EDMPreconditioning` is asked for equal
+    errors at all levels (EDM, arXiv:2206.00364, table 1)."""
 
     sigma_data: float = 0.5
 

@@ -14,7 +14,7 @@ from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.moves import Past, solve_moments, straight, unless_clean
+from sfumato.sample.moves import Past, ddim_step, solve_moments, unless_clean
 
 State = tuple[Past, ...]
 """The steps before, the newest first."""
@@ -44,7 +44,7 @@ class LMS:
         estimate = denoiser(x, now)
         past = (Past(torch.exp(-now.logsnr / 2), estimate.eps), *state[: self.order - 1])
         if len(past) == 1:
-            return straight(estimate, then), past
+            return ddim_step(estimate, then), past
         return _combined(estimate, now, then, past, self._weights(torch.exp(-then.logsnr / 2), past)), past
 
     def _weights(self, end: Tensor, past: State) -> list[Tensor]:
@@ -86,7 +86,7 @@ class IPNDM:
 
     def first(self, denoiser: DenoiserLike, estimate: Estimate, now: Level, then: Level) -> Tensor:
         """The step that has none before it."""
-        return straight(estimate, then)
+        return ddim_step(estimate, then)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class PLMS(IPNDM):
     released with latent diffusion takes it)."""
 
     def first(self, denoiser: DenoiserLike, estimate: Estimate, now: Level, then: Level) -> Tensor:
-        moved = straight(estimate, then)
+        moved = ddim_step(estimate, then)
         bounded = (then.sigma > 0) & (now.alpha > 0)
         if not bool(bounded.any()):
             return moved
@@ -106,7 +106,7 @@ class PLMS(IPNDM):
 
 def _combined(estimate: Estimate, now: Level, then: Level, past: State, weights: list[Tensor]) -> Tensor:
     """An Euler step with the weighted mean of the eps of `past`: the straight step, and what the others add."""
-    x = straight(estimate, then)
+    x = ddim_step(estimate, then)
     stride = torch.where(now.alpha > 0, then.sigma - then.alpha * now.sigma / now.alpha, 0.0)
     for weight, one in zip(weights[1:], past[1:], strict=True):
         x = x + like(stride * weight, x) * (one.slope - past[0].slope)

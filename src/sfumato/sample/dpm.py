@@ -19,7 +19,7 @@ from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.driver import Stateless, Still, left, made
+from sfumato.sample.driver import Stateless, Still, steps_done, steps_remaining
 from sfumato.sample.moves import Past
 
 FEW = 15
@@ -37,8 +37,8 @@ class DPMSolver:
     `eta` 0 is the ODE, 1 the SDE (SDE-DPM-Solver++, section 5 and appendix B). The steps onto clean data and from pure
     noise, where h has no bound, are of first order.
 
-    It wants strides of λ that are much alike (the spacings `LogSNR` and `Karras`): a long one after short ones goes far
-    beyond what the estimates before say, most of all with order 3 and noise.
+    It wants strides of λ that are much alike (the spacings `LogSNRSpacing` and `KarrasSpacing`): a long one after short
+    ones goes far beyond what the estimates before say, most of all with order 3 and noise.
 
     3M here takes the second derivative of the estimates whole. The code released with the paper, and those after it,
     take half of it, which leaves them at second order; so does this with `halved`.
@@ -84,7 +84,7 @@ class DPMSolver:
 
     def _order(self, denoiser: DenoiserLike) -> int:
         """The order of this move, which may be lower at the end of a walk."""
-        done, to_go = made(denoiser), left(denoiser)
+        done, to_go = steps_done(denoiser), steps_remaining(denoiser)
         if done is None or to_go is None:
             return self.order
         if to_go == 1 and self.euler_final:

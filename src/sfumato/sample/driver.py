@@ -58,7 +58,7 @@ class Stateless:
 
 
 @dataclass(frozen=True)
-class Told:
+class Conditioned:
     """A denoiser with its condition, so that who asks need not know of it; and how far the walk is: `move` of `moves`
     are made."""
 
@@ -75,14 +75,14 @@ class Told:
         return self.denoiser(x_t, level, self.condition)
 
 
-def made(denoiser: DenoiserLike) -> int | None:
+def steps_done(denoiser: DenoiserLike) -> int | None:
     """How many moves of the walk are made; None outside of one."""
-    return denoiser.move if isinstance(denoiser, Told) and denoiser.moves is not None else None
+    return denoiser.move if isinstance(denoiser, Conditioned) and denoiser.moves is not None else None
 
 
-def left(denoiser: DenoiserLike) -> int | None:
+def steps_remaining(denoiser: DenoiserLike) -> int | None:
     """How many moves of the walk are left, the present one among them; None outside of one."""
-    return denoiser.moves - denoiser.move if isinstance(denoiser, Told) and denoiser.moves is not None else None
+    return denoiser.moves - denoiser.move if isinstance(denoiser, Conditioned) and denoiser.moves is not None else None
 
 
 def sample(
@@ -105,7 +105,7 @@ def sample(
         raise InputError("a move cannot start from clean data (sigma 0): leave that level out, or put it last")
     state, moves = sampler.init(x), len(levels) - 1
     for move, (now, then) in enumerate(pairwise(levels), start=1):
-        told = Told(denoiser, condition, move - 1, moves)
+        told = Conditioned(denoiser, condition, move - 1, moves)
         with torch.no_grad():
             x, state = sampler.step(told, x, now, then, state, noise)
         if not bool(x.isfinite().all()):

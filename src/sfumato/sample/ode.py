@@ -19,7 +19,7 @@ from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.ddim import DDIM
 from sfumato.sample.driver import Stateless, Still
-from sfumato.sample.moves import straight, unless_clean
+from sfumato.sample.moves import ddim_step, unless_clean
 
 MOST_CHURN = math.sqrt(2) - 1
 
@@ -61,7 +61,7 @@ class Euler(Churn):
 
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
         x, now = self.raised(denoiser.schedule, x, now, noise)
-        return straight(denoiser(x, now), then), None
+        return ddim_step(denoiser(x, now), then), None
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Heun(Churn):
             )
         x, now = self.raised(denoiser.schedule, x, now, noise)
         here = denoiser(x, now)
-        moved = straight(here, then)
+        moved = ddim_step(here, then)
         if not bool((then.sigma > 0).any()):
             return moved, None
         there = denoiser(moved, unless_clean(then, now))

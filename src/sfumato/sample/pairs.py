@@ -10,7 +10,7 @@ from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.sample.dpm import check_eta, check_form, slope_weight, weights
-from sfumato.sample.driver import left
+from sfumato.sample.driver import steps_remaining
 
 
 class Half(NamedTuple):
@@ -49,7 +49,7 @@ class DPMSolverPairs:
         check_form(self.form)
         x0 = denoiser(x, now).x0
         here = Half(x, now, x0, torch.ones(1, dtype=torch.bool))
-        if state is None or (self.lower_final and left(denoiser) == 1):
+        if state is None or (self.lower_final and steps_remaining(denoiser) == 1):
             return self._moved(x, here, then, noise), here
         second = state.open & (then.sigma > 0) & state.level.logsnr.isfinite()
         start = _where(second, state, here)

@@ -11,7 +11,7 @@ from sfumato.core.level import Level, like, rise
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.driver import left, made
+from sfumato.sample.driver import steps_done, steps_remaining
 from sfumato.sample.moves import Past, solve_moments
 
 
@@ -59,9 +59,9 @@ class UniPC:
         if self.b not in ("bh1", "bh2"):
             raise InputError(f"the b of unipc must be bh1 or bh2, not {self.b}")
         here = Past(now.logsnr / 2, denoiser(x, now).x0)
-        if state is not None and (made(denoiser) or 0) - 1 not in self.uncorrected:
+        if state is not None and (steps_done(denoiser) or 0) - 1 not in self.uncorrected:
             x = self._move(state.x, state.level, now, state.past, here)
-        order = min(self.order, left(denoiser) or self.order) if self.lower_final else self.order
+        order = min(self.order, steps_remaining(denoiser) or self.order) if self.lower_final else self.order
         past = (here, *(state.past[: order - 1] if state is not None else ()))
         return self._move(x, now, then, past, None), State(x, now, past)
 

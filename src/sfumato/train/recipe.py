@@ -13,8 +13,8 @@ from PIL import ImageColor
 from pydantic import BaseModel, ConfigDict, Field
 
 from sfumato.condition import MiniLM, Pretrained, Text, TextEncoder
-from sfumato.core.grid import Spacing, Trailing
-from sfumato.core.parameterization import Eps, Parameterization
+from sfumato.core.grid import Spacing, TrailingSpacing
+from sfumato.core.parameterization import EpsPrediction, Parameterization
 from sfumato.core.schedule import Linear, Schedule, at
 from sfumato.disk import open_file
 from sfumato.errors import InputError, nearest, quoted
@@ -163,7 +163,7 @@ class SettingsRecipe(RecipeTable):
     """What the finished system draws with unless told otherwise."""
 
     sampler: Annotated[Sampler[Any], part_field(SAMPLERS)] = DDIM()
-    spacing: Annotated[Spacing, part_field(SPACINGS)] = Trailing()
+    spacing: Annotated[Spacing, part_field(SPACINGS)] = TrailingSpacing()
     steps: Count = 50
     guidance: Annotated[float, Field(ge=0)] = 1.0
     interval: tuple[Annotated[float, Field(ge=0)], Positive] | None = None
@@ -181,7 +181,7 @@ class Recipe(RecipeTable):
     condition: ConditionRecipe = ConditionRecipe()
     network: dict[str, Any] = {"kind": "unet"}
     schedule: Annotated[Schedule, part_field(SCHEDULES)] = Linear()
-    parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)] = Eps()
+    parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)] = EpsPrediction()
     variance: Literal["fixed", "learned"] = "fixed"
     loss: Annotated[Loss, part_field(LOSSES)] = Denoising()
     times: Annotated[Times, part_field(TIMES)] = UniformTimes()

@@ -13,7 +13,7 @@ from sfumato.codec import Codec, Latent, Pixels
 from sfumato.condition import ClipText, Conditioner, Labels, Nothing
 from sfumato.condition.clip_source import TOWERS, Family
 from sfumato.core.defaults import torch_defaults
-from sfumato.core.grid import AYS
+from sfumato.core.grid import AYSSpacing
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, nearest, quoted
 from sfumato.interop.diffusers import folder
@@ -216,7 +216,7 @@ def _settings(checkpoint: Checkpoint, drawing: scheduler.Drawing, codec: Codec, 
         return theirs.updated(steps=4, guidance=1.0)
     if isinstance(conditioner, ClipText):
         model = "sd15" if conditioner.family == "sd" else "sdxl"
-        return theirs.updated(sampler=DPMSolver(2), spacing=AYS(model), steps=STEPS, interval=INTERVAL)
+        return theirs.updated(sampler=DPMSolver(2), spacing=AYSSpacing(model), steps=STEPS, interval=INTERVAL)
     return theirs
 
 

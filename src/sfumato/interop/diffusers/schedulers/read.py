@@ -9,10 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sfumato.core.discrete import Discrete, Distilled
-from sfumato.core.grid import Karras as KarrasSpacing
-from sfumato.core.grid import LogSNR, Spacing, Uniform
-from sfumato.core.parameterization import X0, Eps, Flow, Karras, Parameterization, V
+from sfumato.core.discrete import DiscreteSpacing, DistilledSpacing
+from sfumato.core.grid import KarrasSpacing, LogSNRSpacing, Spacing, UniformSpacing
+from sfumato.core.parameterization import (
+    EDMPreconditioning,
+    EpsPrediction,
+    FlowPrediction,
+    Parameterization,
+    VPrediction,
+    X0Prediction,
+)
 from sfumato.core.schedule import (
     EDM,
     Betas,
@@ -49,7 +55,11 @@ REMAINS = 2.0**-24
 """The alpha² that their solvers in sigma/alpha leave of a schedule that ends in pure noise."""
 UNBOUNDED = 3.4028234663852886e38
 """The `sample_max_value` that bounds no sample of theirs, which are float32; JSON has no infinity."""
-PREDICTIONS: dict[str, Parameterization] = {"epsilon": Eps(), "sample": X0(), "v_prediction": V()}
+PREDICTIONS: dict[str, Parameterization] = {
+    "epsilon": EpsPrediction(),
+    "sample": X0Prediction(),
+    "v_prediction": VPrediction(),
+}
 VARIANCES = {
     "fixed_small": "small",
     "fixed_small_log": "small",
@@ -141,9 +151,11 @@ def _unipc(o: Options, exact: bool) -> Drawing:
 
 
 def _edm_euler(o: Options, exact: bool) -> Drawing:
-    spacing = KarrasSpacing(float(o["rho"])) if o["sigma_schedule"] == "karras" else LogSNR()
+    spacing = KarrasSpacing(float(o["rho"])) if o["sigma_schedule"] == "karras" else LogSNRSpacing()
     schedule = EDM(float(o["sigma_min"]), float(o["sigma_max"]))
-    return Drawing(schedule, Karras(float(o["sigma_data"])), Euler(), spacing, thresholding=_thresholding(o))
+    return Drawing(
+        schedule, EDMPreconditioning(float(o["sigma_data"])), Euler(), spacing, thresholding=_thresholding(o)
+    )
 
 
 def _edm_dpm(o: Options, exact: bool) -> Drawing:
@@ -153,11 +165,11 @@ def _edm_dpm(o: Options, exact: bool) -> Drawing:
 def _flow(o: Options, exact: bool) -> Drawing:
     T, shift = o["num_train_timesteps"], float(o["shift"])
     first = shift / (T + shift - 1)  # the lowest σ is a shifted one, and they shift it again
-    return Drawing(FlowSchedule(shift, first), Flow("sigma", float(T)), Euler(), Uniform())
+    return Drawing(FlowSchedule(shift, first), FlowPrediction("sigma", float(T)), Euler(), UniformSpacing())
 
 
 def _lcm(o: Options, exact: bool) -> Drawing:
-    return _drawing(o, LCM(float(o["timestep_scaling"])), Distilled(o["original_inference_steps"]), steps=4)
+    return _drawing(o, LCM(float(o["timestep_scaling"])), DistilledSpacing(o["original_inference_steps"]), steps=4)
 
 
 READERS: dict[str, Callable[[Options, bool], Drawing]] = {
@@ -181,7 +193,7 @@ READERS: dict[str, Callable[[Options, bool], Drawing]] = {
 def _drawing(o: Options, sampler: Sampler[Any], spacing: Spacing, steps: int = 50, remains: float = 0.0) -> Drawing:
     """What all that walk a table have in common."""
     schedule = _table(o, remains)
-    if isinstance(spacing, Discrete) and math.isfinite(low := o.get("lambda_min_clipped") or -math.inf):
+    if isinstance(spacing, DiscreteSpacing) and math.isfinite(low := o.get("lambda_min_clipped") or -math.inf):
         if spacing.times == "trailing":
             raise InputError("lambda_min_clipped with trailing times gives another number of steps than asked for")
         spacing = replace(spacing, most=int((schedule.logsnr / 2 >= low).sum()))
@@ -211,19 +223,21 @@ def _end(o: Options) -> Any:
     return "first" if o["final_sigmas_type"] == "sigma_min" else "clean"
 
 
-def _whole(o: Options) -> Discrete:
+def _whole(o: Options) -> DiscreteSpacing:
     """The times of what walks the table itself."""
     end = "clean" if o.get("set_alpha_to_one", True) else "first"
-    return Discrete(o["timestep_spacing"], o["steps_offset"] if o["timestep_spacing"] == "leading" else 0, end=end)
+    return DiscreteSpacing(
+        o["timestep_spacing"], o["steps_offset"] if o["timestep_spacing"] == "leading" else 0, end=end
+    )
 
 
-def _sigmas(o: Options) -> Discrete:
+def _sigmas(o: Options) -> DiscreteSpacing:
     """The times of what walks σ = sigma/alpha, as k-diffusion does: they may be fractions."""
     start = "data" if o["timestep_spacing"] == "leading" else "noise"
     return replace(_whole(o), whole=False, noise=_shape(o), start=start)
 
 
-def _solved(o: Options) -> Discrete:
+def _solved(o: Options) -> DiscreteSpacing:
     """The times of DPM-Solver and UniPC: whole ones, and the first is not among them."""
     shape = "exponential" if o["use_lu_lambdas"] and not o["use_karras_sigmas"] else _shape(o)
     rounded = o["use_karras_sigmas"] or o["use_lu_lambdas"]

@@ -2,10 +2,17 @@
 
 from typing import Any
 
-from sfumato.core.discrete import Discrete, Distilled
-from sfumato.core.grid import Karras as KarrasSpacing
-from sfumato.core.grid import Leading, LogSNR, Spacing, Trailing, Uniform, levels
-from sfumato.core.parameterization import Flow, Karras, Parameterization
+from sfumato.core.discrete import DiscreteSpacing, DistilledSpacing
+from sfumato.core.grid import (
+    KarrasSpacing,
+    LeadingSpacing,
+    LogSNRSpacing,
+    Spacing,
+    TrailingSpacing,
+    UniformSpacing,
+    levels,
+)
+from sfumato.core.parameterization import EDMPreconditioning, FlowPrediction, Parameterization
 from sfumato.core.schedule import EDM, Betas, Cosine, Linear, ScaledLinear, Schedule, Sigmoid, Table, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.errors import InputError
@@ -57,12 +64,12 @@ def _proposed(drawing: Drawing) -> dict[str, Any]:
     config: dict[str, Any] = {"_class_name": _class_of(sampler, schedule)}
     if isinstance(schedule, EDM):
         config |= {"sigma_min": schedule.sigma_min, "sigma_max": schedule.sigma_max}
-        config |= {"sigma_schedule": "exponential" if isinstance(drawing.spacing, LogSNR) else "karras"}
+        config |= {"sigma_schedule": "exponential" if isinstance(drawing.spacing, LogSNRSpacing) else "karras"}
         config |= {"rho": drawing.spacing.rho} if isinstance(drawing.spacing, KarrasSpacing) else {}
-        if isinstance(drawing.parameterization, Karras):
+        if isinstance(drawing.parameterization, EDMPreconditioning):
             config["sigma_data"] = drawing.parameterization.sigma_data
     elif isinstance(schedule, FlowSchedule):
-        T = drawing.parameterization.scale if isinstance(drawing.parameterization, Flow) else 1.0
+        T = drawing.parameterization.scale if isinstance(drawing.parameterization, FlowPrediction) else 1.0
         T = T if T > 1 else 1000.0  # theirs tell the network sigma, T times
         return config | {"num_train_timesteps": int(T), "shift": schedule.shift}
     else:
@@ -119,13 +126,13 @@ def _prediction_of(parameterization: Parameterization) -> str:
 
 
 def _times_of(spacing: Spacing, sampler: Sampler[Any]) -> dict[str, Any]:
-    if isinstance(spacing, Distilled):
+    if isinstance(spacing, DistilledSpacing):
         return {"original_inference_steps": spacing.of}
     clean = {"set_alpha_to_one": True} if type(sampler) in (DDIM, PLMS) else {}
-    if isinstance(spacing, Leading | Trailing | Uniform):
-        names = {Leading: "leading", Trailing: "trailing", Uniform: "linspace"}
+    if isinstance(spacing, LeadingSpacing | TrailingSpacing | UniformSpacing):
+        names = {LeadingSpacing: "leading", TrailingSpacing: "trailing", UniformSpacing: "linspace"}
         return {"timestep_spacing": names[type(spacing)], "steps_offset": 0, **clean}
-    if not isinstance(spacing, Discrete):
+    if not isinstance(spacing, DiscreteSpacing):
         raise InputError(f"diffusers has no spacing like {spacing} on a table: take leading, trailing or discrete")
     said: dict[str, Any] = {"timestep_spacing": spacing.times, "steps_offset": spacing.offset}
     if spacing.noise != "table":
