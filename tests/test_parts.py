@@ -41,6 +41,8 @@ from sfumato.loss import (
     UniformTimes,
     UnitWeight,
 )
+from sfumato.nn.audio.dit import DiT1D
+from sfumato.nn.audio.unet import UNet1D
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
@@ -175,6 +177,8 @@ BUILT: list[tuple[type, dict[str, Any]]] = [
     (UNet, {"width": 8, "vector": 3, "context": 4, "concat": 5}),
     (DiT, {"in_channels": 1, "out_channels": 2, "width": 8, "depth": 1, "head_width": 4, "patch": 4, "mlp": 1.5}),
     (DiT, {"width": 8, "head_width": 8, "dropout": 0.1, "time_scale": 2.5, "vector": 3, "context": 4, "concat": 5}),
+    (UNet1D, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
+    (DiT1D, {"in_channels": 1, "out_channels": 2, "width": 8, "depth": 1, "head_width": 4, "context": 4}),
     (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "attention": (1,), "patch": 2}),
 ]
 

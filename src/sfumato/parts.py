@@ -22,6 +22,8 @@ from sfumato.core import discrete, grid, parameterization, schedule
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Loss, Times, Weight
 from sfumato.media import Image, Medium
+from sfumato.nn.audio.dit import DiT1D
+from sfumato.nn.audio.unet import UNet1D
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.encoder import Encoder
@@ -255,7 +257,16 @@ SAMPLERS = Kinds[Sampler[Any]](
     },
 )
 NETWORKS = Kinds[Any](
-    "network", {"unet": UNet, "dit": DiT, "encoder": Encoder, "with-text": WithText, "with-layout": WithLayout}
+    "network",
+    {
+        "unet": UNet,
+        "dit": DiT,
+        "unet-1d": UNet1D,
+        "dit-1d": DiT1D,
+        "encoder": Encoder,
+        "with-text": WithText,
+        "with-layout": WithLayout,
+    },
 )
 LAYOUTS = Kinds[Layout]("layout", {"dense": Layout})
 TEXT_NETWORKS = Kinds[TextTransformer]("text network", {"transformer": TextTransformer})

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfumato.errors import InputError
-from sfumato.nn.dit import DiT, SequenceAttention, positions
+from sfumato.nn.dit import DiT, positions
+from sfumato.nn.modulated import SequenceAttention
 
 SMALL: dict[str, Any] = {"width": 32, "depth": 2, "head_width": 8}
 DOORS: dict[str, Any] = {"vector": 3, "context": 5, "concat": 2}

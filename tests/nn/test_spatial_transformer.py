@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sfumato.nn.transformer import HeadedAttention, SpatialTransformer, flat, unflat
+from sfumato.nn.attention import flat, unflat
+from sfumato.nn.transformer import HeadedAttention, SpatialTransformer
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -54,7 +55,7 @@ def test_the_transformer_is_its_formula(context: int, masked: bool) -> None:
             h = h + attended(block.to_tokens, block.norm_tokens(h), others, mask)
         u, g = block.widen(block.norm2(h)).chunk(2, dim=-1)
         h = h + block.narrow(u * g * (1 + torch.erf(g / math.sqrt(2))) / 2)
-    wanted = x + unflat(transformer.leave(h), 3, 5)
+    wanted = x + unflat(transformer.leave(h), (3, 5))
     found = transformer(x, others if context else None, mask)
     assert (found - wanted).abs().max() < 1e-5 and (found - x).std() > 0.1
 
@@ -78,4 +79,4 @@ def test_it_starts_as_no_change(projection: Literal["linear", "convolution"]) ->
 def test_places_are_read_row_by_row() -> None:
     x = torch.arange(12.0).reshape(1, 2, 2, 3)
     assert flat(x)[0, :, 0].tolist() == [0, 1, 2, 3, 4, 5]
-    assert torch.equal(unflat(flat(x), 2, 3), x)
+    assert torch.equal(unflat(flat(x), (2, 3)), x)

@@ -1,4 +1,4 @@
-"""Attention over the places of a picture, to itself or to a context."""
+"""Attention over the places of a sample, to itself or to a context."""
 
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -7,11 +7,11 @@ from sfumato.nn.blocks import norm, zero
 
 
 class Attention(nn.Module):
-    """Attention added to what came in: [b, c, h, w] → [b, c, h, w].
+    """Attention added to what came in: [b, c, *d] → [b, c, *d].
 
-    `softmax(q·kᵀ/√width)·v` over the h·w places (arXiv:1706.03762, eq. 1). Queries come from the picture; keys and
-    values from the picture too or, given `context`, from a sequence [b, k, context]; true in `mask` [b, k] counts. The
-    picture is normalised in `groups`, as `norm` has them; 0 leaves it as it is.
+    `softmax(q·kᵀ/√width)·v` over the n = ∏d places (arXiv:1706.03762, eq. 1). Queries come from the sample; keys
+    and values from the sample too or, given `context`, from a sequence [b, k, context]; true in `mask` [b, k] counts.
+    The sample is normalised in `groups`, as `norm` has them; 0 leaves it as it is.
     """
 
     def __init__(
@@ -25,11 +25,10 @@ class Attention(nn.Module):
         self.out = zero(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        b, c, h, w = x.shape
-        places = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
+        places = flat(self.norm(x))
         k, v = self.key_value(places if context is None else context).chunk(2, dim=-1)
         out = self.out(mixed(self.query(places), k, v, self.heads, mask))
-        return x + out.reshape(b, h, w, c).permute(0, 3, 1, 2)
+        return x + unflat(out, x.shape[2:])
 
 
 def mixed(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
@@ -40,3 +39,13 @@ def mixed(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = Non
     q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))
     out = scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None, :])
     return out.transpose(1, 2).flatten(2)
+
+
+def flat(x: Tensor) -> Tensor:
+    """[b, c, *d] → [b, n, c], n = ∏d; pictures row by row."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def unflat(places: Tensor, size: tuple[int, ...]) -> Tensor:
+    """[b, n, c] → [b, c, *size]."""
+    return places.transpose(1, 2).unflatten(2, size)

@@ -23,6 +23,15 @@ def sinusoidal(
     return nn.functional.pad(torch.cat(waves, dim=1), (0, width % 2))
 
 
+def scaled_waves(side: int, number: int, base_size: int) -> Tensor:
+    """Sines and cosines of `side` places between 0 and base_size: float32 [side, 2·number], computed in float64 on the
+    CPU, since not all devices have it."""
+    place = torch.arange(side, dtype=torch.float64, device="cpu") * (base_size / side)
+    i = torch.arange(number, dtype=torch.float64, device="cpu")
+    angle = place[:, None] * torch.exp(-math.log(10_000.0) * i / number)
+    return torch.cat([angle.sin(), angle.cos()], dim=1).float()
+
+
 class Perceptron(nn.Module):
     """Two linear layers with a SiLU between them: [b, width] → [b, out]."""
 

@@ -8,7 +8,7 @@ from sfumato.errors import InputError, ShapeError
 from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Down, Residual, norm
 from sfumato.nn.embedding import TimeEmbedding
-from sfumato.nn.unet import Resize, Stage
+from sfumato.nn.unet_nd import Resize, Stage
 
 
 class Encoder(nn.Module):

@@ -1,12 +1,12 @@
-"""The spatial transformer of latent diffusion: whole transformer blocks over the places of a picture."""
+"""The spatial transformer of latent diffusion: whole transformer blocks over the places of a sample."""
 
 from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from sfumato.nn.attention import mixed
-from sfumato.nn.blocks import norm, zero
+from sfumato.nn.attention import flat, mixed, unflat
+from sfumato.nn.blocks import CONVOLUTIONS, norm, zero
 
 Projection = Literal["linear", "convolution"]
 EPS = 1e-6
@@ -14,9 +14,9 @@ EPS = 1e-6
 
 
 class SpatialTransformer(nn.Module):
-    """`depth` transformer blocks between a layer in and a layer out, added to what came in: [b, c, h, w] both ways.
+    """`depth` transformer blocks between a layer in and a layer out, added to what came in: [b, c, *d] both ways.
 
-    The picture is normalised first (latent diffusion, arXiv:2112.10752, section 3.3 and appendix E.2.1). The layers in
+    The sample is normalised first (latent diffusion, arXiv:2112.10752, section 3.3 and appendix E.2.1). The layers in
     and out mix the channels of each place: as linear layers (Stable Diffusion 2 and XL) or as convolutions of one place
     (Stable Diffusion 1), which compute the same from weights of another shape. The layer out starts at zero, and so the
     whole as no change at all.
@@ -30,22 +30,24 @@ class SpatialTransformer(nn.Module):
         context: int = 0,
         groups: int | None = None,
         projection: Projection = "linear",
+        dims: int = 2,
     ) -> None:
         super().__init__()
+        convolution = CONVOLUTIONS[dims]
         self.linear = projection == "linear"
         self.norm = norm(channels, EPS, groups)
-        self.enter = nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1)
+        self.enter = nn.Linear(channels, channels) if self.linear else convolution(channels, channels, 1)
         self.blocks = nn.ModuleList(TransformerBlock(channels, heads, context) for _ in range(depth))
-        self.leave = zero(nn.Linear(channels, channels) if self.linear else nn.Conv2d(channels, channels, 1))
+        self.leave = zero(nn.Linear(channels, channels) if self.linear else convolution(channels, channels, 1))
 
     def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """x [b, c, h, w]; context [b, k, context], of which those true in `mask` [b, k] count."""
-        size = x.shape[-2:]
+        """x [b, c, *d]; context [b, k, context], of which those true in `mask` [b, k] count."""
+        size = x.shape[2:]
         h = self.norm(x)
         places = self.enter(flat(h)) if self.linear else flat(self.enter(h))
         for block in self.blocks:
             places = block(places, context, mask)
-        return x + (unflat(self.leave(places), *size) if self.linear else self.leave(unflat(places, *size)))
+        return x + (unflat(self.leave(places), size) if self.linear else self.leave(unflat(places, size)))
 
 
 class TransformerBlock(nn.Module):
@@ -89,13 +91,3 @@ class HeadedAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         k, v = self.key_value(x if context is None else context).chunk(2, dim=-1)
         return self.out(mixed(self.query(x), k, v, self.heads, mask))
-
-
-def flat(x: Tensor) -> Tensor:
-    """[b, c, h, w] → [b, h·w, c], row by row."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def unflat(places: Tensor, height: int, width: int) -> Tensor:
-    """[b, h·w, c] → [b, c, h, w]."""
-    return places.unflatten(1, (height, width)).permute(0, 3, 1, 2)

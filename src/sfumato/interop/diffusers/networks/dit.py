@@ -6,7 +6,8 @@ from typing import Any, Literal
 from sfumato.errors import FormatError, InputError, quoted
 from sfumato.interop.options import Options, class_name, options, refused
 from sfumato.keys import Entry, joined, layer, repeated, reshaped, transposed
-from sfumato.nn.dit import WAVES, DiT
+from sfumato.nn.dit import DiT
+from sfumato.nn.dit_nd import WAVES
 
 KNOWN = ("DiTTransformer2DModel", "Transformer2DModel")
 """The second is what DiT's own checkpoints were written as, in which the first was one kind among others."""

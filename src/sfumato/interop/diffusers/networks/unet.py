@@ -13,7 +13,8 @@ from sfumato.keys import Entry, joined, layer, transposed
 from sfumato.nn.blocks import Residual
 from sfumato.nn.embedding import Perceptron
 from sfumato.nn.transformer import SpatialTransformer
-from sfumato.nn.unet import Resize, Stage, UNet
+from sfumato.nn.unet import UNet
+from sfumato.nn.unet_nd import Resize, Stage
 
 KNOWN = ("UNet2DModel", "UNet2DConditionModel")
 

@@ -1,0 +1,1 @@
+"""Networks over sequences of samples, such as sound: [b, channels, length]."""
