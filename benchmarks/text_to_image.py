@@ -33,7 +33,7 @@ from rich.progress import track
 from torch import Tensor
 
 import sfumato
-from sfumato.codec import Pixels
+from sfumato.codec import Identity
 from sfumato.disk import check_writable, replacing
 from sfumato.errors import DataError, InputError, SfumatoError
 from sfumato.evaluate import probe
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             check_writable(path.parent)
     network = MobileNet.read(given.features)
     system = sfumato.load(given.system)
-    gallery = read(given.data, system.settings.size, system.codec.colours)
+    gallery = read(given.data, system.settings.size, system.codec.medium.channels)
     sets, others = choose(gallery, given.count, given.seed)
     settings = {"steps": given.steps, "guidance": given.guidance}
     asked = [gallery.prompts[place] for places in sets.values() for place in places]
@@ -241,7 +241,7 @@ def figures(
     """What the features say of one set: of the pictures `seen`, and of the real ones that they are beside."""
     real = judge.real
     found = {DRAWN: figure(seen, judge, places, real[places])}
-    if not isinstance(system.codec, Pixels):
+    if not isinstance(system.codec, Identity):
         rebuilt = see(whole(through(system, judge.gallery.pictures[places])), eye, CODEC)
         found[CODEC] = figure(rebuilt, judge, places, real[places])
     like = real[others[: len(places)]] if len(others) >= len(places) else None
@@ -273,7 +273,7 @@ def figure(
 
 def quality(system: System, gallery: Gallery) -> dict[str, float] | None:
     """What the codec loses of the held-out pictures, on average; None where it loses nothing."""
-    if isinstance(system.codec, Pixels):
+    if isinstance(system.codec, Identity):
         return None
     pictures = gallery.pictures[gallery.rows[PAIRS].start : gallery.rows[CAPTIONS].stop]
     before, after = floats(pictures), through(system, pictures)

@@ -8,12 +8,13 @@ import torch
 
 import sfumato
 from sfumato import library, machine, system_file
-from sfumato.codec import Latent, Pixels
+from sfumato.codec import Identity, Latent
 from sfumato.condition import Nothing
 from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
+from sfumato.media import Image
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.unet import UNet
 from sfumato.parts import CODECS
@@ -25,7 +26,7 @@ from sfumato.system import System
 def run(tmp_path: Path) -> Path:
     """A folder as a training run leaves it."""
     network = UNet(1, 1, width=4, multipliers=(1,), blocks=1, attention=())
-    System(Pixels(1), Nothing(), Denoiser(network, Cosine(), X0Prediction()), Settings((4, 4))).save(
+    System(Identity(Image(1)), Nothing(), Denoiser(network, Cosine(), X0Prediction()), Settings((4, 4))).save(
         tmp_path / "run" / "system"
     )
     return tmp_path / "run"
@@ -83,7 +84,7 @@ def test_a_codec_takes_over_from_the_one_that_it_was_trained_on_from(run: Path) 
     assert taken.about == {"told": 1, "codec": {"steps": 7}} and taken.fingerprint() != latent.fingerprint()
     half = library.with_codec(latent.to("cpu", "bfloat16"), run / "on")
     assert next(half.codec.parameters()).dtype == torch.bfloat16, "rounded weights are as good"
-    with pytest.raises(InputError, match="the system draws in pixels: no codec of latents can take over"):
+    with pytest.raises(InputError, match="the system draws pictures as they are: no codec of latents can take over"):
         library.with_codec(system, run / "on")
     told.shift = (0.0,)
     write_codec(run / "other", told)

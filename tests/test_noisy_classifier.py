@@ -8,10 +8,11 @@ import torch
 
 from sfumato import files, machine
 from sfumato.classifier import NoisyClassifier
-from sfumato.codec import Pixels
+from sfumato.codec import Identity
 from sfumato.core.level import Level
 from sfumato.core.schedule import EDM, VP, Flow, Linear, Schedule
 from sfumato.errors import FormatError, InputError, ShapeError
+from sfumato.media import Image
 from sfumato.nn.encoder import Encoder
 from sfumato.oracle import GaussianDenoiser
 from sfumato.train import train
@@ -23,7 +24,7 @@ CLASSES = ("cat", "dog", "fish")
 def classifier(seed: int = 0) -> NoisyClassifier:
     torch.manual_seed(seed)
     network = Encoder(in_channels=1, outputs=3, width=8, multipliers=(1, 2), attention=(1,))
-    return NoisyClassifier(network, Pixels(1), CLASSES)
+    return NoisyClassifier(network, Identity(Image(1)), CLASSES)
 
 
 def halves(path: Path, n: int = 96) -> Path:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sfumato import sample
-from sfumato.codec import Latent, Pixels
+from sfumato.codec import Identity, Latent
 from sfumato.condition import ClipText, Labels, MiniLM, Nothing, Pretrained, Text, TokenIds
 from sfumato.core import grid, schedule
 from sfumato.core.discrete import DiscreteSpacing, DistilledSpacing
@@ -41,6 +41,7 @@ from sfumato.loss import (
     UniformTimes,
     UnitWeight,
 )
+from sfumato.media import Image
 from sfumato.nn.audio.dit import DiT1D
 from sfumato.nn.audio.unet import UNet1D
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
@@ -141,7 +142,7 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (SAMPLERS, sample.Langevin(size=0.01, steps=5)),
     (SAMPLERS, sample.AnnealedLangevin(steps=3, rate=0.5)),
     (SAMPLERS, sample.PredictorCorrector(DDIM(eta=1.0), corrections=2)),
-    (CODECS, Pixels(channels=1)),
+    (CODECS, Identity(Image(channels=1))),
     (CONDITIONERS, Nothing()),
     (CONDITIONERS, Labels(("cat", "a dog", "été"), dropout=0.2)),
     (CONDITIONERS, Text()),

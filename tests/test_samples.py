@@ -16,7 +16,8 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 import sfumato
-from sfumato.codec import Pixels
+from sfumato import media
+from sfumato.codec import Identity
 from sfumato.condition import Labels
 from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
@@ -241,7 +242,9 @@ def small() -> System:
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     denoiser = Denoiser(network, Cosine(), X0Prediction())
-    return System(Pixels(3), Labels(("cat", "Hund ü")), denoiser, Settings((6, 4), steps=4)).to("cpu", "float32")
+    return System(Identity(media.Image(3)), Labels(("cat", "Hund ü")), denoiser, Settings((6, 4), steps=4)).to(
+        "cpu", "float32"
+    )
 
 
 @pytest.mark.parametrize(

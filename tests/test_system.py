@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sfumato import files
-from sfumato.codec import Latent, Pixels
+from sfumato.codec import Identity, Latent
 from sfumato.condition import Conditioner, Labels, Nothing
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
@@ -28,6 +28,7 @@ from sfumato.core.schedule import Cosine, Linear, Schedule
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import FormatError, InputError, NonFiniteError, OutOfMemoryError, ShapeError, StorageError, quoted
 from sfumato.guide import DynamicThreshold
+from sfumato.media import Image
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
@@ -51,9 +52,9 @@ def small(
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
     settings = Settings((8, 8), steps=4)
-    return System(Pixels(1), conditioner, Denoiser(network, schedule or Cosine(), X0Prediction()), settings).to(
-        "cpu", "float32"
-    )
+    return System(
+        Identity(Image(1)), conditioner, Denoiser(network, schedule or Cosine(), X0Prediction()), settings
+    ).to("cpu", "float32")
 
 
 def saved(system: System, folder: Path) -> Path:
@@ -199,7 +200,7 @@ def test_a_size_that_does_not_fit_names_the_nearest_before_anything_is_drawn() -
     system = small()
     network = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, resample="residual", **system.conditioner.doors)
     system = System(
-        Pixels(1), system.conditioner, Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8), steps=4)
+        Identity(Image(1)), system.conditioner, Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8), steps=4)
     )
     for size, nearest in (((9, 8), "8×8"), ((1, 31), "2×32")):
         with pytest.raises(ShapeError, match=f"each side must be a multiple of 2; the nearest that fits is {nearest}$"):
@@ -378,7 +379,7 @@ def test_a_codec_of_nan_is_named() -> None:
     with pytest.raises(NonFiniteError, match="the codec gave pictures with a number that is not finite"):
         system.generate()
     with pytest.raises(NonFiniteError, match="the codec gave latents with a number"):
-        codec.within(torch.zeros(1, 8, 8), torch.zeros(8, 8))
+        codec.masked_condition(torch.zeros(1, 8, 8), torch.zeros(8, 8))
 
 
 def test_a_conditioner_of_nan_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,7 +542,9 @@ def test_a_transformer_saved_before_its_frequencies_were_said_keeps_those_that_i
     conditioner = Labels(CLASSES)
     for shift in (1.0, 0.0):
         network = DiT(1, 1, width=16, depth=1, head_width=8, vector=3, frequency_shift=shift)
-        system = System(Pixels(1), conditioner, Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8), steps=2))
+        system = System(
+            Identity(Image(1)), conditioner, Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8), steps=2)
+        )
         system.save(folder := tmp_path / str(shift))
         assert System.load(folder).denoiser.network.frequency_shift == shift  # pyright: ignore[reportAttributeAccessIssue]
     change(folder, lambda table: table["network"].pop("frequency_shift"))

@@ -84,7 +84,8 @@ def with_codec(system: System, where: str | Path) -> System:
     `codec.path`: that which `load_codec` finds at `where`."""
     codec, about = open_codec(where)
     if not isinstance(system.codec, Latent):
-        raise InputError(f"the system draws in {CODECS.dump(system.codec)['kind']}: no codec of latents can take over")
+        own = system.codec.medium.plural
+        raise InputError(f"the system draws {own} as they are: no codec of latents can take over")
     own, theirs = AUTOENCODERS.dump(system.codec.network), AUTOENCODERS.dump(codec.network)
     if own != theirs:
         raise InputError(f"the codec in {where} is of another shape than the system's own")

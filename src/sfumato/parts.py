@@ -16,7 +16,7 @@ from pydantic_core import core_schema
 from torch import nn
 
 from sfumato import loss, sample
-from sfumato.codec import Codec, Latent, Pixels
+from sfumato.codec import Codec, Identity, Latent
 from sfumato.condition import ClipText, Conditioner, Labels, MiniLM, Nothing, Pretrained, Text, TextEncoder, TokenIds
 from sfumato.core import discrete, grid, parameterization, schedule
 from sfumato.errors import InputError, nearest, quoted
@@ -272,7 +272,7 @@ LAYOUTS = Kinds[Layout]("layout", {"dense": Layout})
 TEXT_NETWORKS = Kinds[TextTransformer]("text network", {"transformer": TextTransformer})
 AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder})
 MEDIA = Kinds[Medium]("medium", {"image": Image})
-CODECS = Kinds[Codec]("codec", {"pixels": Pixels, "latent": Latent})
+CODECS = Kinds[Codec]("codec", {"identity": Identity, "latent": Latent})
 TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
 CONDITIONERS = Kinds[Conditioner](
     "conditioner", {"nothing": Nothing, "labels": Labels, "text": Text, "token-ids": TokenIds, "clip": ClipText}

@@ -272,7 +272,7 @@ class System(Weighted):
             given = list(found) if found else "nothing"
             raise ShapeError(
                 f"this system's network sees {wants}, and was given {given}; a picture and a mask become such channels"
-                " by system.codec.within(picture, mask)"
+                " by system.codec.masked_condition(picture, mask)"
             )
 
     def unread(self, prompt: Prompt) -> str:

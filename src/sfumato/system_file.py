@@ -278,8 +278,8 @@ def _check_classifier(said: ClassifierFile, codec: Codec, network: nn.Module) ->
 
 def _check_codec(said: Any, codec: Codec, network: None = None) -> None:
     """Raise an `InputError` for a codec whose pictures are neither grey nor in colours."""
-    if codec.colours not in (1, 3):
-        raise InputError(f"pictures have 1 or 3 channels, not {codec.colours}")
+    if codec.medium.channels not in (1, 3):
+        raise InputError(f"pictures have 1 or 3 channels, not {codec.medium.channels}")
 
 
 def _read_weights(folder: Path, shards: tuple[Shard, ...], name: str) -> dict[str, Tensor]:

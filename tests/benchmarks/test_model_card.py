@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.codec import Pixels
+from sfumato import media
+from sfumato.codec import Identity
 from sfumato.errors import DataError, InputError
 from sfumato.nn.mobilenet import MobileNet
 from sfumato.settings import Settings
@@ -47,7 +48,7 @@ class Eye(nn.Module):
         return nn.functional.avg_pool2d(1 - pictures, 4).flatten(1)
 
 
-class Dull(Pixels):
+class Dull(Identity):
     """A codec that loses something."""
 
     def decode(self, samples: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ class Painter:
     settings = Settings(size=(SIDE, SIDE), steps=2)
     device = torch.device("cpu")
 
-    def __init__(self, wrong: bool = False, codec: Pixels = Pixels()) -> None:
+    def __init__(self, wrong: bool = False, codec: Identity = Identity(media.Image())) -> None:
         self.wrong, self.codec = wrong, codec
         self.asked: list[tuple[str, int]] = []
 
@@ -174,7 +175,7 @@ def test_a_system_that_draws_one_thing_only(card: ModuleType, data: Path, monkey
 def test_a_codec_that_loses_something_is_measured(
     card: ModuleType, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(card, "Pixels", type("Other", (), {}))  # so that Dull counts as a codec of its own
+    monkeypatch.setattr(card, "Identity", type("Other", (), {}))  # so that Dull counts as a codec of its own
     found = measured(card, data, Painter(codec=Dull()), monkeypatch)
     pictures = [np.asarray(emoji(*row, clear=False).convert("RGB")) / 127.5 - 1 for row in HELD_PAIRS + HELD_CAPTIONS]
     wanted = np.mean([10 * np.log10(4 / np.mean((0.1 * picture) ** 2)) for picture in pictures])

@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from program import SMALL, Sfumato
 
-from sfumato import load, system_file
+from sfumato import load, media, system_file
 from sfumato.cli.generate import _within
-from sfumato.codec import Latent, Pixels
+from sfumato.codec import Identity, Latent
 from sfumato.condition import Nothing
 from sfumato.core.parameterization import EpsPrediction
 from sfumato.core.schedule import Linear
@@ -436,7 +436,9 @@ def test_export_puts_a_codec_that_was_trained_on_into_a_system(sfumato: Sfumato,
 def test_export_writes_a_folder_of_diffusers_and_says_what_differs(sfumato: Sfumato, tmp_path: Path) -> None:
     network = UNet(width=8, multipliers=(1, 2), blocks=1, groups=8)
     settings = Settings((8, 8), DDIM(), steps=10)
-    System(Pixels(), Nothing(), Denoiser(network, Linear(), EpsPrediction()), settings).save(tmp_path / "system")
+    System(Identity(media.Image()), Nothing(), Denoiser(network, Linear(), EpsPrediction()), settings).save(
+        tmp_path / "system"
+    )
     said = sfumato("export", "system", "--to", "diffusers", "--out", "there")
     assert said.code == 0, said.err
     first, *notes = said.out.splitlines()

@@ -45,7 +45,7 @@ def test_pictures_stay_within_their_bounds() -> None:
 
 def test_it_is_a_codec_and_a_part() -> None:
     codec = Latent(KLAutoencoder(width=8, multipliers=(1, 2), blocks=1, in_channels=1), (0.1,), (2.0,))
-    assert isinstance(codec, Codec) and codec.limit is None and (codec.colours, codec.channels) == (1, 4)
+    assert isinstance(codec, Codec) and codec.limit is None and (codec.medium.channels, codec.channels) == (1, 4)
     again = CODECS.load(CODECS.dump(codec))
     assert CODECS.dump(again) == CODECS.dump(codec)
 
@@ -72,13 +72,13 @@ def test_what_does_not_fit_is_said() -> None:
 
 def test_what_is_painted_within_is_a_picture_and_a_mask() -> None:
     codec, picture, mask = Latent(Halves()), torch.full((3, 4, 4), 0.5), torch.eye(4)
-    plain = codec.within(picture, mask)
+    plain = codec.masked_condition(picture, mask)
     for same in (mask.bool(), mask.double(), (mask * 255).to(torch.uint8)):
-        assert torch.equal(codec.within(picture, same), plain)
+        assert torch.equal(codec.masked_condition(picture, same), plain)
     bytes_ = (picture + 1) * 127.5
     for wrong in ((bytes_, mask), (bytes_.to(torch.uint8), mask), (picture / 0, mask), (picture, mask / 0)):
         with pytest.raises(InputError, match=r"^a picture holds real numbers in \[−1, 1\].* and a mask no NaN$"):
-            codec.within(*wrong)
+            codec.masked_condition(*wrong)
 
 
 def test_autocast_and_inference_mode_around_a_codec_change_nothing() -> None:
@@ -86,9 +86,9 @@ def test_autocast_and_inference_mode_around_a_codec_change_nothing() -> None:
     codec = Latent(KLAutoencoder(width=8, multipliers=(1, 2), blocks=1))
     x = torch.rand(1, 3, 4, 4) * 2 - 1
     z, mask = codec.encode(x), torch.eye(4)
-    found = z, codec.decode(z), codec.within(x[0], mask)
+    found = z, codec.decode(z), codec.masked_condition(x[0], mask)
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
-        inside = codec.encode(x), codec.decode(z), codec.within(x[0], mask)
+        inside = codec.encode(x), codec.decode(z), codec.masked_condition(x[0], mask)
     assert all(map(torch.equal, inside, found)) and not any(one.is_inference() for one in inside)
 
 

@@ -196,7 +196,7 @@ def test_the_inside_of_a_picture_is_drawn_the_same(
         width=16,
         output_type="pt",
     ).images
-    beside = one.system.codec.within(picture, mask)
+    beside = one.system.codec.masked_condition(picture, mask)
     found = ours(one.system, PROMPTS[1], sampler="plms", steps=5, guidance=7.5, size=(16, 16), beside=beside)
     assert furthest(found, theirs) <= BOUND
     kept = [one.system.generate(PROMPTS[1], steps=3, beside=b).records[0]["beside"] for b in (beside, beside + 1)]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sfumato import disk, files
-from sfumato.codec import Latent, Pixels
+from sfumato.codec import Identity, Latent
 from sfumato.condition import ClipText, Labels, Nothing, TokenIds
 from sfumato.core.grid import UniformSpacing
 from sfumato.core.parameterization import EpsPrediction, Parameterization, ScorePrediction
@@ -23,6 +23,7 @@ from sfumato.errors import InputError, StorageError
 from sfumato.interop.diffusers.open import load
 from sfumato.interop.diffusers.shards import FORMAT
 from sfumato.interop.diffusers.write import plan, write
+from sfumato.media import Image
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
@@ -147,7 +148,7 @@ def test_the_inside_of_a_picture_is_drawn_the_same(
     more = {"image": picture[None], "mask_image": mask[None, None], "height": 16, "width": 16}
     there = theirs(one.pipe, PROMPT, **more, num_inference_steps=5, guidance_scale=7.5, generator=seeded())
     assert isinstance(one.system.codec, Latent)
-    beside = one.system.codec.within(picture, mask)
+    beside = one.system.codec.masked_condition(picture, mask)
     sampler = one.system.settings.sampler
     here = ours(one.system, PROMPT, sampler=sampler, steps=5, guidance=7.5, size=(16, 16), beside=beside)
     assert furthest(here, there) <= BOUND
@@ -196,7 +197,9 @@ def made(
     **settings: Any,
 ) -> System:
     denoiser = Denoiser(pipelines.randomized(network, 1), schedule or Linear(), parameterization or EpsPrediction())  # pyright: ignore
-    return System(codec or Pixels(), conditioner or Nothing(), denoiser, Settings(**{"size": (16, 16), **settings}))
+    return System(
+        codec or Identity(Image()), conditioner or Nothing(), denoiser, Settings(**{"size": (16, 16), **settings})
+    )
 
 
 def pixels(**more: Any) -> UNet:

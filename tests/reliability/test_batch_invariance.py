@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 import sfumato
-from sfumato.codec import Latent, Pixels
+from sfumato.codec import Identity, Latent
 from sfumato.condition import Labels, Nothing
 from sfumato.core.parameterization import VPrediction, X0Prediction
 from sfumato.core.schedule import Cosine, Flow, Linear
 from sfumato.denoise import Denoiser
 from sfumato.errors import DataError
 from sfumato.library import shipped
+from sfumato.media import Image
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
@@ -48,12 +49,12 @@ def system(network: Any, codec: Any, conditioner: Any, schedule: Any, parameteri
 # Not of eps: at the first level its x_0 is what the network says over alpha, and so 150 times the rounding of that.
 SYSTEMS = {
     "classes": lambda: system(
-        unet(**CLASSES.doors), Pixels(1), CLASSES, Cosine(), X0Prediction(), steps=4, guidance=2.0
+        unet(**CLASSES.doors), Identity(Image(1)), CLASSES, Cosine(), X0Prediction(), steps=4, guidance=2.0
     ),
-    "anything": lambda: system(unet(3), Pixels(3), Nothing(), Linear(), VPrediction(), steps=4),
+    "anything": lambda: system(unet(3), Identity(Image(3)), Nothing(), Linear(), VPrediction(), steps=4),
     "transformer": lambda: system(
         stirred(DiT(1, 1, width=16, depth=2, head_width=8, patch=2)),
-        Pixels(1),
+        Identity(Image(1)),
         Nothing(),
         Flow(),
         VPrediction(),

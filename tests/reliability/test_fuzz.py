@@ -16,11 +16,12 @@ from scale import counts
 
 import sfumato
 from sfumato import files
-from sfumato.codec import Pixels
+from sfumato.codec import Identity
 from sfumato.condition import Labels
 from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
+from sfumato.media import Image
 from sfumato.nn.unet import UNet
 from sfumato.parts import NETWORKS
 from sfumato.settings import Settings
@@ -76,7 +77,7 @@ class Dot(torch.nn.Module):
 
 def of(network: torch.nn.Module) -> System:
     return System(
-        Pixels(1), Labels(("cat", "dog", "hen")), Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8))
+        Identity(Image(1)), Labels(("cat", "dog", "hen")), Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8))
     )
 
 

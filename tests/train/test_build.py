@@ -8,24 +8,25 @@ import pytest
 import torch
 from small_runs import SMALL, pictures_file, read
 
-from sfumato.codec import Pixels
+from sfumato.codec import Identity
 from sfumato.condition import Labels, Nothing
 from sfumato.data import open_source, prepare
 from sfumato.errors import InputError, ShapeError
+from sfumato.media import Image
 from sfumato.train.build import build
 from sfumato.train.recipe import load_recipe
 
 
 def test_the_data_decides_size_channels_and_classes(data: Path, tmp_path: Path) -> None:
     system = build(load_recipe("digits", SMALL), read(data))
-    assert system.codec == Pixels(1) and system.conditioner == Labels(("0", "1", "2"), 0.1)
+    assert system.codec == Identity(Image(1)) and system.conditioner == Labels(("0", "1", "2"), 0.1)
     assert system.settings.size == (8, 8) and system.denoiser.network.vector == 3
     np.savez(tmp_path / "rgb.npz", images=np.zeros((2, 4, 6, 3), dtype=np.uint8))
     pictures = prepare(open_source(tmp_path / "rgb.npz"))
     system = build(
         load_recipe("ddpm", ["network.multipliers=[1,2]", "network.width=8", "network.attention=[]"]), pictures
     )
-    assert system.codec == Pixels(3) and system.conditioner == Nothing() and system.settings.size == (6, 4)
+    assert system.codec == Identity(Image(3)) and system.conditioner == Nothing() and system.settings.size == (6, 4)
 
 
 def test_weights_follow_from_the_seed_alone(data: Path) -> None:

@@ -149,8 +149,8 @@ def _within(system: "System", image: Path, mask: Path, size: tuple[int, int]) ->
 
     if not isinstance(system.codec, Latent):
         raise InputError("this system does not paint within pictures: leave --image and --mask out")
-    picture = read(image, system.codec.colours, WHITE) * 2 - 1
-    return system.codec.within(picture, read(mask, 1, BLACK)[0])
+    picture = read(image, system.codec.medium.channels, WHITE) * 2 - 1
+    return system.codec.masked_condition(picture, read(mask, 1, BLACK)[0])
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -1,6 +1,7 @@
 """Codecs: between data as people have it and the space in which diffusion runs."""
 
+from sfumato.codec.identity import Identity
 from sfumato.codec.latent import Latent
-from sfumato.codec.pixels import Codec, Pixels
+from sfumato.codec.protocol import Codec
 
-__all__ = ["Codec", "Latent", "Pixels"]
+__all__ = ["Codec", "Identity", "Latent"]

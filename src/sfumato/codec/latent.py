@@ -7,6 +7,8 @@ from torch.nn.functional import interpolate
 from sfumato.codec.tiles import tiled
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError, NonFiniteError, ShapeError
+from sfumato.media import Image
+from sfumato.media.protocol import Size
 from sfumato.nn.autoencoder import Autoencoder
 
 
@@ -32,8 +34,8 @@ class Latent(nn.Module):
             raise InputError(f"scale must be above 0, not {list(scale)}")
 
     @property
-    def colours(self) -> int:
-        return self.network.in_channels
+    def medium(self) -> Image:
+        return Image(self.network.in_channels)
 
     @property
     def channels(self) -> int:
@@ -47,7 +49,7 @@ class Latent(nn.Module):
         if not same or not all(_equal(ours[name], theirs[name]) for name in ours):
             raise InputError("the two codecs have other latents: only one that was trained on from the first will do")
 
-    def shape(self, size: tuple[int, int]) -> tuple[int, ...]:
+    def shape(self, size: Size) -> tuple[int, ...]:
         """The shape of the sample behind a picture of `size` (width, height); a `ShapeError` for one that does not
         fit."""
         width, height = size
@@ -56,9 +58,9 @@ class Latent(nn.Module):
 
     @torch_defaults()
     @torch.no_grad()
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures [n, colours, h, w] in [−1, 1] → samples; a `ShapeError` for others."""
-        x, factor = self._like_weights(pictures, self.colours), self.network.factor
+    def encode(self, data: Tensor) -> Tensor:
+        """Pictures `data` [n, c, h, w] in [−1, 1] → samples; a `ShapeError` for others."""
+        x, factor = self._like_weights(data, self.medium.channels), self.network.factor
         if max(x.shape[-2:]) > self.whole:
             self.network.check_size(*x.shape[-2:])
             z = tiled(lambda part: self.network.encode(part).float(), x, factor, 1)
@@ -80,16 +82,16 @@ class Latent(nn.Module):
         return _finite(pictures, "pictures").clamp_(-1, 1)
 
     @torch_defaults()
-    def within(self, picture: Tensor, mask: Tensor) -> Tensor:
+    def masked_condition(self, picture: Tensor, mask: Tensor) -> Tensor:
         """What a network that paints within a picture sees beside its sample: [1 + channels, h/f, w/f].
 
-        `picture` [colours, h, w] in [−1, 1]; `mask` [h, w], above a half where new is wanted. The mask, at the latents'
+        `picture` [c, h, w] in [−1, 1]; `mask` [h, w], above a half where new is wanted. The mask, at the latents'
         size, then the latents of the picture with the middle of the range there (Stable Diffusion's inpainting
         checkpoints, after arXiv:2112.10752, section 4.5).
         """
-        if picture.ndim != 3 or len(picture) != self.colours or mask.shape != picture.shape[1:]:
+        if picture.ndim != 3 or len(picture) != self.medium.channels or mask.shape != picture.shape[1:]:
             raise ShapeError(
-                f"a picture [{self.colours}, h, w] and a mask [h, w] are wanted, not {list(picture.shape)} and"
+                f"a picture [{self.medium.channels}, h, w] and a mask [h, w] are wanted, not {list(picture.shape)} and"
                 f" {list(mask.shape)}"
             )
         if not picture.is_floating_point() or not bool(picture.abs().max() <= 2) or bool(mask.isnan().any()):

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from sfumato.classifier import NoisyClassifier
-from sfumato.codec import Codec, Pixels
+from sfumato.codec import Codec, Identity
 from sfumato.condition import Conditioner, Labels, Nothing, Text, TokenIds, fit_tokenizer
 from sfumato.data.dataset import Dataset
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
+from sfumato.media import Image
 from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.layout import Layout, WithLayout
 from sfumato.nn.text import TextTransformer, WithText
@@ -27,7 +28,7 @@ def build(
 ) -> System:
     """The untrained system that `recipe` describes for these pictures, in pixels unless there is a codec; its weights
     follow from the recipe's seed."""
-    codec = codec or Pixels(image_channels(pictures))
+    codec = codec or Identity(Image(image_channels(pictures)))
     conditioner = conditioner or build_conditioner(recipe.condition, pictures)
     torch.manual_seed(mix(recipe.train.seed, 0))
     return _system(recipe, pictures, codec, conditioner, _network(recipe, codec, conditioner))
@@ -78,7 +79,7 @@ def build_classifier(recipe: Recipe, pictures: Dataset) -> NoisyClassifier:
     height, width = pictures.stored.shape[2:]
     if pictures.labels is None or len(pictures.classes) < 2:
         raise InputError("a classifier needs classes, two or more: sort the pictures into a folder a class")
-    codec = Pixels(image_channels(pictures))
+    codec = Identity(Image(image_channels(pictures)))
     torch.manual_seed(mix(recipe.train.seed, 0))
     network = NETWORKS.load(recipe.network, in_channels=codec.channels, outputs=len(pictures.classes))
     network.check_size(height, width)

@@ -80,7 +80,7 @@ class CodecRecipe(RecipeTable):
     system that ships.
     """
 
-    kind: Literal["pixels", "latent"] = "pixels"
+    kind: Literal["identity", "latent"] = "identity"
     fit: str = "autoencoder"
     settings: tuple[str, ...] = ()
     time_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -242,7 +242,7 @@ def _check_network(recipe: Recipe) -> None:
         raise InputError(f"a recipe whose task is {recipe.task} wants network.kind={' or '.join(wanted)}, not {kind}")
     with torch.device("meta"):
         network = kinds.load(recipe.network, **ends)
-    if recipe.data.size is not None and recipe.codec.kind == "pixels":
+    if recipe.data.size is not None and recipe.codec.kind == "identity":
         width, height = recipe.data.size
         network.check_size(height, width)
     for key in ("path", "init_from"):

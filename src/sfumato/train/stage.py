@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from sfumato import files, system_file
-from sfumato.codec import Codec, Latent, Pixels
+from sfumato.codec import Codec, Identity, Latent
 from sfumato.condition import Conditioner, Labels, Remembered, Text, TokenIds, captions_size
 from sfumato.data.dataset import Dataset
 from sfumato.errors import InputError
 from sfumato.library import load_codec, open_codec
+from sfumato.media import Image
 from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import AUTOENCODERS, CODECS
@@ -188,8 +189,8 @@ def _with_kept_tokenizer(conditioner: TokenIds, folder: Path) -> TokenIds:
 
 def _codec(recipe: Recipe, pictures: Dataset, place: Place) -> Codec | None:
     """The codec of the run, on its device; None if it is yet to be fitted."""
-    if recipe.codec.kind == "pixels":
-        return Pixels(image_channels(pictures))
+    if recipe.codec.kind == "identity":
+        return Identity(Image(image_channels(pictures)))
     folder = place.folder / CODEC
     if not (folder / system_file.CODEC_FILE).exists():
         return None
@@ -200,9 +201,9 @@ def _coming(recipe: Recipe, pictures: Dataset, place: Place) -> Latent:
     """The codec that the recipe takes over, or one of the shape of that which it fits."""
     if recipe.codec.path is not None:
         codec = load_codec(recipe.codec.path)
-        if codec.colours != image_channels(pictures):
+        if codec.medium.channels != image_channels(pictures):
             raise InputError(
-                f"the codec is for {codec.colours} channels, and the pictures have {image_channels(pictures)}"
+                f"the codec is for {codec.medium.channels} channels, and the pictures have {image_channels(pictures)}"
             )
         return codec
     stage = fitting(recipe)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sfumato import machine
-from sfumato.codec import Codec, Latent, Pixels
+from sfumato.codec import Codec, Identity, Latent
 from sfumato.condition import ClipText, Conditioner, Labels, Nothing
 from sfumato.condition.clip_source import TOWERS, Family
 from sfumato.core.defaults import torch_defaults
@@ -22,6 +22,7 @@ from sfumato.interop.diffusers.networks import autoencoder, dit, unet
 from sfumato.interop.diffusers.schedulers import read as scheduler
 from sfumato.keys import Entry, check, read
 from sfumato.lazy import Read
+from sfumato.media import Image
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.sample import LCM, DPMSolver, EulerAncestral
@@ -145,7 +146,7 @@ def _codec(checkpoint: Checkpoint) -> Codec:
         channels = said.get("in_channels")
         if channels not in (1, 3):
             raise FormatError(f"{checkpoint.where} has no autoencoder, and its network draws {channels} channels")
-        return Pixels(channels)
+        return Identity(Image(channels))
     component = checkpoint.component("vae", "vqvae")
     return autoencoder.read_config({"_class_name": component.kind, **component.config}, _name(component))
 

@@ -156,7 +156,11 @@ def _network(system: System) -> tuple[dict[str, Part], dict[str, Any], list[str]
     network, conditioner = system.denoiser.network, system.conditioner
     size = _sample_size(system)
     if isinstance(network, UNet):
-        if system.codec.channels != system.codec.colours and isinstance(conditioner, Nothing) and size[0] != size[1]:
+        if (
+            system.codec.channels != system.codec.medium.channels
+            and isinstance(conditioner, Nothing)
+            and size[0] != size[1]
+        ):
             raise InputError(f"LDMPipeline of diffusers draws squares, and this system draws {system.settings.size}")
         side = size[0] if size[0] == size[1] else size
         waves = conditioner.waves if isinstance(conditioner, ClipText) else 256
