@@ -28,8 +28,8 @@ class Denoiser(nn.Module):
 
     `x_0 = skip·x_t + out·network(scale·x_t, time)`, the four coefficients from `parameterization`. A network that gives
     twice the channels learns the variance as well: the second half, from −1 to 1, is where it lies between its bounds
-    (`Estimate.between`, there from 0 to 1). The network runs in the type of its own weights; everything around it in
-    the type of x_t.
+    (`Estimate.variance_fraction`, there from 0 to 1). The network runs in the type of its own weights; everything
+    around it in the type of x_t.
     """
 
     def __init__(self, network: nn.Module, schedule: Schedule, parameterization: Parameterization) -> None:
@@ -47,13 +47,13 @@ class Denoiser(nn.Module):
         weights = next(self.network.parameters())
         time = time.to(x_t.device, torch.float32).expand(len(x_t))
         f = self.network((like(scale, x_t) * x_t).to(weights.dtype), time, **condition.open_doors())
-        f, between = f.to(x_t.dtype), None
+        f, variance_fraction = f.to(x_t.dtype), None
         if f.shape[1] == 2 * x_t.shape[1]:
             f, second = f.chunk(2, dim=1)
-            between = (second + 1) / 2
+            variance_fraction = (second + 1) / 2
         if f.shape != x_t.shape:
             raise ShapeError(
                 f"a network of this denoiser gives samples like x_t, {list(x_t.shape)}, or twice their channels, not"
                 f" {list(f.shape)}"
             )
-        return Estimate(x_t, level, like(skip, x_t) * x_t + like(out, x_t) * f, between)
+        return Estimate(x_t, level, like(skip, x_t) * x_t + like(out, x_t) * f, variance_fraction)

@@ -86,10 +86,10 @@ def bits_by_bound(
 
     x_0 is [b, *d]; `levels` are a grid, from most noise to clean data (`core.grid.levels`): each network call is told
     an x_t of its own, drawn from the sample's `noise`. The expectation is the bound; `standard_error` counts the draws
-    in. The `variance` is that of `Estimate.before`. The last step, L_0, is the discretised law for 8-bit data (eq. 13),
-    its density for continuous data. It has the variance beta, as DDPM's text; with `clipped` that of the step before it
-    (`loss.variational.clipped_variance`), as the released code of DDPM, improved DDPM and ADM, whose published bits
-    (3.75, 2.94) are of that.
+    in. The `variance` is that of `Estimate.reverse`. The last step, L_0, is the discretised law for 8-bit data (eq.
+    13), its density for continuous data. It has the variance beta, as DDPM's text; with `clipped` that of the step
+    before it (`loss.variational.clipped_variance`), as the released code of DDPM, improved DDPM and ADM, whose
+    published bits (3.75, 2.94) are of that.
 
     Wrong levels, values or shapes are an `InputError`; an answer that is not finite is a `NonFiniteError`.
     """

@@ -61,7 +61,7 @@ PARAMETERIZATIONS: dict[str, Callable[[Schedule], Parameterization]] = {
     "score": lambda schedule: ScorePrediction(),
     "score-itself": lambda schedule: ScorePrediction(over_sigma=False),
     "flow": lambda schedule: FlowPrediction(),
-    "flow-told-sigma": lambda schedule: FlowPrediction(told="sigma"),
+    "flow-of-sigma": lambda schedule: FlowPrediction(time_input="sigma"),
     "karras": lambda schedule: EDMPreconditioning(),
     "mean": lambda schedule: MeanPrediction(schedule, step=1.0 if schedule.T else 5e-4),
 }
@@ -145,11 +145,11 @@ def _pairs(samplers: Sequence[str]) -> Iterator[tuple[int, int, str, str]]:
 
 def _rows(i: int, j: int) -> Iterator[Row]:
     """The rows of a sampler and a schedule, in turns that begin elsewhere for each pair; a long one is the last."""
-    told, spaced = tuple(PARAMETERIZATIONS), tuple(SPACINGS)
-    for turn, (k, n) in enumerate(itertools.product(range(len(told)), range(len(spaced)))):
+    predicted, spaced = tuple(PARAMETERIZATIONS), tuple(SPACINGS)
+    for turn, (k, n) in enumerate(itertools.product(range(len(predicted)), range(len(spaced)))):
         steps = SHORT[(i + j + turn) % len(SHORT)]
-        yield Row(told[(i + j + k) % len(told)], spaced[(i + 2 * j + n) % len(spaced)], steps)
-    yield Row(told[(i + j) % len(told)], spaced[(i + 2 * j) % len(spaced)], LONG)
+        yield Row(predicted[(i + j + k) % len(predicted)], spaced[(i + 2 * j + n) % len(spaced)], steps)
+    yield Row(predicted[(i + j) % len(predicted)], spaced[(i + 2 * j) % len(spaced)], LONG)
 
 
 LAID = [(on, spacing) for on, spacing in itertools.product(SCHEDULES, SPACINGS) if can_be_laid(on, spacing)]
@@ -203,15 +203,15 @@ class Network(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         assert self.overheard.last is not None
         level, (skip, out, scale, _) = self.overheard.last
-        assert torch.equal(time, told(self.overheard.chosen, level).float().expand(len(x)))
+        assert torch.equal(time, time_input(self.overheard.chosen, level).float().expand(len(x)))
         x_t = x / like(scale, x)
         return (self.known(x_t, level).x0 - like(skip, x) * x_t) / like(out, x)
 
 
-def told(parameterization: Parameterization, level: Level) -> Tensor:
+def time_input(parameterization: Parameterization, level: Level) -> Tensor:
     """What a network is told of the time."""
     match parameterization:
-        case FlowPrediction(told="sigma"):
+        case FlowPrediction(time_input="sigma"):
             return level.sigma
         case EDMPreconditioning():
             return -level.logsnr / 8  # log(sigma/alpha)/4

@@ -15,7 +15,7 @@ from sfumato.errors import InputError
 TABLE = ScaledLinear()
 
 
-def told(spacing: DiscreteSpacing | DistilledSpacing, steps: int) -> list[float]:
+def inputs(spacing: DiscreteSpacing | DistilledSpacing, steps: int) -> list[float]:
     return [level.t.item() for level in levels(TABLE, spacing, steps)[:-1]]
 
 
@@ -27,19 +27,19 @@ def noises(spacing: DiscreteSpacing, steps: int) -> list[float]:
     ("spacing", "wanted"),
     [
         (DiscreteSpacing("leading"), [750, 500, 250, 0]),
-        (DiscreteSpacing("leading", offset=1), [751, 501, 251, 1]),
-        (DiscreteSpacing("leading", open=True), [800, 600, 400, 200]),
-        (DiscreteSpacing("leading", most=900), [675, 450, 225, 0]),
+        (DiscreteSpacing("leading", steps_offset=1), [751, 501, 251, 1]),
+        (DiscreteSpacing("leading", drop_last=True), [800, 600, 400, 200]),
+        (DiscreteSpacing("leading", num_timesteps=900), [675, 450, 225, 0]),
         (DiscreteSpacing("trailing"), [999, 749, 499, 249]),
         (DiscreteSpacing("linspace"), [999, 666, 333, 0]),
-        (DiscreteSpacing("linspace", open=True), [999, 749, 500, 250]),
-        (DiscreteSpacing("linspace", open=True, whole=False), [999, 749.25, 499.5, 249.75]),
+        (DiscreteSpacing("linspace", drop_last=True), [999, 749, 500, 250]),
+        (DiscreteSpacing("linspace", drop_last=True, round_times=False), [999, 749.25, 499.5, 249.75]),
         (DistilledSpacing(50), [999, 759, 499, 259]),
     ],
     ids=repr,
 )
 def test_the_times_of_four_steps(spacing: DiscreteSpacing | DistilledSpacing, wanted: list[float]) -> None:
-    assert told(spacing, 4) == pytest.approx(wanted, abs=1e-9)
+    assert inputs(spacing, 4) == pytest.approx(wanted, abs=1e-9)
 
 
 @pytest.mark.parametrize("noise", ["table", "karras", "exponential", "beta"])
@@ -47,7 +47,7 @@ def test_the_times_of_four_steps(spacing: DiscreteSpacing | DistilledSpacing, wa
 def test_a_straight_line_of_times_ends_where_it_should_at_any_count(noise: Any, whole: bool) -> None:
     """By floating-point steps some ends come out above the last time."""
     for steps in (*range(2, 130), 333, 500, 998, 999, 1000):
-        at = levels(TABLE, DiscreteSpacing("linspace", whole=whole, noise=noise), steps)
+        at = levels(TABLE, DiscreteSpacing("linspace", round_times=whole, sigmas=noise), steps)
         assert at[0].t.item() == pytest.approx(999, abs=1e-9) and at[0].t.item() <= 999
         assert len(at) == steps + 1
         if noise == "table" and not whole:
@@ -66,9 +66,9 @@ def test_on_whole_times_it_is_the_plain_spacing(spacing: Any, plain: Any) -> Non
 @pytest.mark.parametrize("law", ["karras", "exponential", "beta"])
 def test_laws_of_noise_keep_to_their_ends(law: Any) -> None:
     last, first = (torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).item() for t in (999.0, 0.0))
-    found = noises(DiscreteSpacing("leading", noise=law, ends="table"), 9)
+    found = noises(DiscreteSpacing("leading", sigmas=law, sigma_range="table"), 9)
     assert found[0] == pytest.approx(last) and found[-2] == pytest.approx(first) and found[-1] == 0
-    found = noises(DiscreteSpacing(noise=law, sigma_max=10.0, sigma_min=0.1), 9)
+    found = noises(DiscreteSpacing(sigmas=law, sigma_max=10.0, sigma_min=0.1), 9)
     assert found[0] == pytest.approx(10) and found[-2] == pytest.approx(0.1)
     middle = {
         "karras": ((10 ** (1 / 7) + 0.1 ** (1 / 7)) / 2) ** 7,
@@ -79,15 +79,15 @@ def test_laws_of_noise_keep_to_their_ends(law: Any) -> None:
 
 
 def test_the_network_is_told_the_time_of_the_noise() -> None:
-    at = DiscreteSpacing(noise="exponential", sigma_max=10.0, sigma_min=0.1)
-    exact = told(at, 9)
+    at = DiscreteSpacing(sigmas="exponential", sigma_max=10.0, sigma_min=0.1)
+    exact = inputs(at, 9)
     assert exact == pytest.approx(
         TABLE.inverse(torch.linspace(-2 * math.log(10), 2 * math.log(10), 9)).tolist(), abs=1e-4
     )
-    assert told(DiscreteSpacing(noise="exponential", sigma_max=10.0, sigma_min=0.1, told="rounded"), 9) == [
+    assert inputs(DiscreteSpacing(sigmas="exponential", sigma_max=10.0, sigma_min=0.1, time_input="rounded"), 9) == [
         round(t) for t in exact
     ]
-    assert told(DiscreteSpacing(noise="exponential", sigma_max=10.0, sigma_min=0.1, told="cut"), 9) == [
+    assert inputs(DiscreteSpacing(sigmas="exponential", sigma_max=10.0, sigma_min=0.1, time_input="floor"), 9) == [
         int(t) for t in exact
     ]
 
@@ -96,20 +96,20 @@ def test_a_time_that_is_whole_but_for_float32_is_not_cut_to_the_one_below() -> N
     for t in range(20, 1000, 35):
         σ = torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).float().item()
         for cut in (
-            DiscreteSpacing(noise="karras", told="cut", sigma_max=σ),
-            DiscreteSpacing(noise="karras", told="cut", sigma_max=σ * 0.9999),
+            DiscreteSpacing(sigmas="karras", time_input="floor", sigma_max=σ),
+            DiscreteSpacing(sigmas="karras", time_input="floor", sigma_max=σ * 0.9999),
         ):
-            assert told(cut, 5)[0] == (t if cut.sigma_max == σ else t - 1)
+            assert inputs(cut, 5)[0] == (t if cut.sigma_max == σ else t - 1)
 
 
 def test_between_whole_times_the_noise_lies_on_a_straight_line() -> None:
-    here, *_ = noises(DiscreteSpacing("linspace", whole=False, most=1000), 3)[1:]
+    here, *_ = noises(DiscreteSpacing("linspace", round_times=False, num_timesteps=1000), 3)[1:]
     low, high = (torch.exp(-TABLE(torch.tensor([t])).logsnr / 2).item() for t in (499.0, 500.0))
     assert here == pytest.approx((low + high) / 2, rel=1e-12)
 
 
 def test_a_walk_may_leave_the_noise_of_the_first_time_in() -> None:
-    end = levels(TABLE, DiscreteSpacing("leading", end="first"), 4)[-1]
+    end = levels(TABLE, DiscreteSpacing("leading", final_sigma="sigma_min"), 4)[-1]
     assert end[1:] == TABLE(torch.zeros(1))[1:] and end.t.item() == TABLE.clean
 
 
@@ -118,7 +118,7 @@ def test_a_walk_may_start_from_the_noise_alone() -> None:
     assert initial_std(DiscreteSpacing(), first) == pytest.approx(1.0) and initial_std(
         TrailingSpacing(), first
     ) == pytest.approx(1.0)
-    assert initial_std(DiscreteSpacing(start="noise"), first) == first.sigma.item()
+    assert initial_std(DiscreteSpacing(initial_std="sigma"), first) == first.sigma.item()
     assert isinstance(DiscreteSpacing(), LevelSpacing) and not isinstance(TrailingSpacing(), LevelSpacing)
 
 
@@ -134,11 +134,16 @@ def test_quantiles_of_the_beta_law(p: float) -> None:
     ("schedule", "spacing", "steps", "said"),
     [
         (VP(), DiscreteSpacing(), 4, "laid on a schedule of whole times"),
-        (TABLE, DiscreteSpacing(offset=1), 1000, "leave the times"),
-        (TABLE, DiscreteSpacing(offset=1000), 1, "from 0 to 999, not 1,000$"),
-        (ZeroTerminal(Linear()), DiscreteSpacing("trailing", noise="karras"), 4, "pure noise has none"),
-        (TABLE, DiscreteSpacing(noise="karras", sigma_max=0.1, sigma_min=1.0), 4, "0 < sigma_min < sigma_max"),
-        (Linear(T=10), DiscreteSpacing("linspace", most=7), 9, "not all go to less noise: take fewer, or other ends$"),
+        (TABLE, DiscreteSpacing(steps_offset=1), 1000, "leave the times"),
+        (TABLE, DiscreteSpacing(steps_offset=1000), 1, "from 0 to 999, not 1,000$"),
+        (ZeroTerminal(Linear()), DiscreteSpacing("trailing", sigmas="karras"), 4, "pure noise has none"),
+        (TABLE, DiscreteSpacing(sigmas="karras", sigma_max=0.1, sigma_min=1.0), 4, "0 < sigma_min < sigma_max"),
+        (
+            Linear(T=10),
+            DiscreteSpacing("linspace", num_timesteps=7),
+            9,
+            "not all go to less noise: take fewer, or other ends$",
+        ),
         (VP(), DistilledSpacing(), 4, "on a table of as many or more"),
         (TABLE, DistilledSpacing(10), 11, "in at most as many steps, not 11"),
     ],

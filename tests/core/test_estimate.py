@@ -41,18 +41,20 @@ def steps(schedule: Schedule) -> tuple[Level, Level]:
     return schedule(s), schedule(t)
 
 
-def estimate(level: Level, between: float | Tensor | None) -> Estimate:
+def estimate(level: Level, variance_fraction: float | Tensor | None) -> Estimate:
     x_t = normal(len(level.t), 2, 3)
-    if isinstance(between, float):
-        between = torch.full_like(x_t, between)
-    return Estimate(x_t, level, normal(len(level.t), 2, 3, seed=1), between)
+    if isinstance(variance_fraction, float):
+        variance_fraction = torch.full_like(x_t, variance_fraction)
+    return Estimate(x_t, level, normal(len(level.t), 2, 3, seed=1), variance_fraction)
 
 
 @each
-@pytest.mark.parametrize(("between", "named"), [(0.0, "small"), (1.0, "large")])
-def test_at_either_end_a_learned_variance_is_one_of_the_two(schedule: Schedule, between: float, named: str) -> None:
+@pytest.mark.parametrize(("variance_fraction", "named"), [(0.0, "small"), (1.0, "large")])
+def test_at_either_end_a_learned_variance_is_one_of_the_two(
+    schedule: Schedule, variance_fraction: float, named: str
+) -> None:
     s, t = steps(schedule)
-    learned, fixed = estimate(t, between).before(s, "learned"), estimate(t, None).before(s, named)
+    learned, fixed = estimate(t, variance_fraction).reverse(s, "learned"), estimate(t, None).reverse(s, named)
     assert learned.var.shape == learned.mean.shape
     torch.testing.assert_close(learned.var, fixed.var[:, None, None].expand(-1, 2, 3), rtol=1e-12, atol=0)
     assert torch.equal(learned.mean, fixed.mean)
@@ -61,19 +63,19 @@ def test_at_either_end_a_learned_variance_is_one_of_the_two(schedule: Schedule, 
 @each
 def test_between_the_ends_it_is_the_weighted_mean_of_the_logarithms(schedule: Schedule) -> None:
     s, t = steps(schedule)
-    between = torch.rand(3, 2, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    found = estimate(t, between).before(s, "learned").var
+    variance_fraction = torch.rand(3, 2, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = estimate(t, variance_fraction).reverse(s, "learned").var
     low, high = (each(s, t)[:, None, None] for each in (posterior_variance, step_variance))
-    torch.testing.assert_close(found, high**between * low ** (1 - between), rtol=1e-9, atol=0)
+    torch.testing.assert_close(found, high**variance_fraction * low ** (1 - variance_fraction), rtol=1e-9, atol=0)
     assert ((low < found) & (found < high)).all()
 
 
 @each
-@pytest.mark.parametrize("between", [0.0, 0.3, 1.0])
-def test_onto_clean_data_it_is_the_large(schedule: Schedule, between: float) -> None:
+@pytest.mark.parametrize("variance_fraction", [0.0, 0.3, 1.0])
+def test_onto_clean_data_it_is_the_large(schedule: Schedule, variance_fraction: float) -> None:
     _, t = steps(schedule)
     clean = schedule(torch.tensor([schedule.clean]))
-    found = estimate(t, between).before(clean, "learned")
+    found = estimate(t, variance_fraction).reverse(clean, "learned")
     torch.testing.assert_close(found.var, (t.sigma**2)[:, None, None].expand(-1, 2, 3), rtol=1e-12, atol=0)
     assert found.var.isfinite().all()
 
@@ -81,7 +83,7 @@ def test_onto_clean_data_it_is_the_large(schedule: Schedule, between: float) -> 
 def test_a_network_without_a_variance_says_so() -> None:
     s, t = steps(Linear())
     with pytest.raises(InputError, match="this network gives no variance: take variance=small or large, or train one"):
-        estimate(t, None).before(s, "learned")
+        estimate(t, None).reverse(s, "learned")
 
 
 class Says(nn.Module):
@@ -101,9 +103,9 @@ def test_the_second_half_of_doubled_channels_is_the_variance() -> None:
     x_t = normal(4, 2, 3, seed=3)
     both = Denoiser(Says(torch.cat([first, second])), Linear(), EpsPrediction())(x_t, level)
     alone = Denoiser(Says(first), Linear(), EpsPrediction())(x_t, level)
-    assert torch.equal(both.x0, alone.x0) and alone.between is None
-    assert both.between is not None and both.between.shape == x_t.shape
-    assert (both.between[0] - torch.linspace(0, 1, 6, dtype=torch.float64).reshape(2, 3)).abs().max() < 1e-15
+    assert torch.equal(both.x0, alone.x0) and alone.variance_fraction is None
+    assert both.variance_fraction is not None and both.variance_fraction.shape == x_t.shape
+    assert (both.variance_fraction[0] - torch.linspace(0, 1, 6, dtype=torch.float64).reshape(2, 3)).abs().max() < 1e-15
 
 
 @pytest.mark.parametrize("v", [-1.0, -0.3, 0.0, 0.8, 1.0])
@@ -114,7 +116,7 @@ def test_diffusers_has_the_same_learned_variance(t: int, v: float) -> None:
     wanted = float(scheduler._get_variance(t, predicted_variance=torch.tensor(v)))  # a logarithm, in float32
     second = torch.full((1, 1), v, dtype=torch.float64)
     denoiser = Denoiser(Says(torch.cat([torch.zeros_like(second), second])), Linear(), EpsPrediction())
-    found = denoiser(normal(1, 1, 1), Linear()(torch.tensor([t]))).before(Linear()(torch.tensor([t - 1])), "learned")
+    found = denoiser(normal(1, 1, 1), Linear()(torch.tensor([t]))).reverse(Linear()(torch.tensor([t - 1])), "learned")
     assert math.log(found.var.item()) == pytest.approx(wanted, abs=5e-4)
 
 
@@ -139,7 +141,7 @@ def test_rows_are_the_estimate_of_those_samples_alone(index: Tensor, learned: bo
     kept = torch.tensor([0, 2])
     then = Level(*(field[kept] for field in s))
     variance = "learned" if learned else "small"
-    law, wanted = some.before(then, variance), whole.before(s, variance)
+    law, wanted = some.reverse(then, variance), whole.reverse(s, variance)
     assert torch.equal(law.mean, wanted.mean[kept]) and torch.equal(law.var, wanted.var[kept])
     assert torch.equal(some.eps, whole.eps[kept]) and torch.equal(some.level.t, t.t[kept])
 
@@ -149,7 +151,7 @@ def test_rows_of_samples_at_one_level_have_it_each() -> None:
     x_0 = normal(3, 2)
     whole = Estimate(marginal(x_0, level).sample(normal(3, 2, seed=1)), level, x_0)
     some = whole.rows(torch.tensor([False, True, True]))
-    assert some.between is None and some.level.t.tolist() == [300, 300]
+    assert some.variance_fraction is None and some.level.t.tolist() == [300, 300]
     assert torch.equal(some.score, whole.score[1:])
 
 
@@ -157,6 +159,6 @@ def test_rows_of_samples_at_one_level_have_it_each() -> None:
 def test_a_learned_variance_comes_in_the_type_of_the_samples(dtype: torch.dtype) -> None:
     s, t = steps(Linear())
     whole = estimate(t, 0.5)
-    assert whole.between is not None
-    typed = Estimate(whole.x_t.to(dtype), t, whole.x0.to(dtype), whole.between.to(dtype))
-    assert typed.before(s, "learned").var.dtype == dtype
+    assert whole.variance_fraction is not None
+    typed = Estimate(whole.x_t.to(dtype), t, whole.x0.to(dtype), whole.variance_fraction.to(dtype))
+    assert typed.reverse(s, "learned").var.dtype == dtype

@@ -222,7 +222,7 @@ def test_an_estimate_is_the_same_in_every_view(schedule: Schedule) -> None:
     power = alpha**2 + sigma**2
     assert ((alpha * x_t - sigma * estimate.v) / power - x_0).abs().max() < 1e-10
     s = level_at(schedule, [0.0, 0.05, 0.25, 0.45, 0.5])
-    assert torch.equal(estimate.before(s).mean, posterior(x_0, x_t, s, level).mean)
+    assert torch.equal(estimate.reverse(s).mean, posterior(x_0, x_t, s, level).mean)
 
 
 @each

@@ -68,8 +68,8 @@ def rows(level: Level, which: list[int]) -> Level:
 
 
 def close(found: Estimate, wanted: Estimate) -> bool:
-    assert found.between is not None and wanted.between is not None
-    return error(found.x0, wanted.x0) < 1e-12 and error(found.between, wanted.between) < 1e-12
+    assert found.variance_fraction is not None and wanted.variance_fraction is not None
+    return error(found.x0, wanted.x0) < 1e-12 and error(found.variance_fraction, wanted.variance_fraction) < 1e-12
 
 
 @each_guide
@@ -83,10 +83,10 @@ def test_a_guide_keeps_the_samples_their_level_and_the_learned_variance_of_the_c
     level = SCHEDULE(TIMES)
     guided, plain = GUIDES[name](MODEL)(X_T, level, CONDITION), MODEL(X_T, level, CONDITION)
     assert guided.x_t is X_T and guided.level is level
-    assert guided.between is not None and plain.between is not None
-    assert torch.equal(guided.between, plain.between)
+    assert guided.variance_fraction is not None and plain.variance_fraction is not None
+    assert torch.equal(guided.variance_fraction, plain.variance_fraction)
     then = SCHEDULE((TIMES - 1).clamp(min=-1))
-    assert guided.before(then, "learned").sample(torch.zeros_like(X_T)).shape == X_T.shape
+    assert guided.reverse(then, "learned").sample(torch.zeros_like(X_T)).shape == X_T.shape
     if name != "watch":
         assert error(guided.x0, plain.x0) > 0.1
 
@@ -98,7 +98,7 @@ def test_a_denoiser_that_learned_no_variance_gets_none(name: str) -> None:
             estimate = super().__call__(x_t, level, condition)
             return Estimate(x_t, level, estimate.x0)
 
-    assert GUIDES[name](Plain(LAW))(X_T, SCHEDULE(TIMES), CONDITION).between is None
+    assert GUIDES[name](Plain(LAW))(X_T, SCHEDULE(TIMES), CONDITION).variance_fraction is None
 
 
 @pytest.mark.parametrize("name", OFF)
@@ -138,8 +138,8 @@ def test_guides_work_with_gradients_off_and_in_inference_mode(name: str) -> None
     wanted = asked(nullcontext())
     for mode in (torch.no_grad(), torch.inference_mode()):
         found = asked(mode)
-        assert found.between is not None and wanted.between is not None
-        assert torch.equal(found.x0, wanted.x0) and torch.equal(found.between, wanted.between)
+        assert found.variance_fraction is not None and wanted.variance_fraction is not None
+        assert torch.equal(found.x0, wanted.x0) and torch.equal(found.variance_fraction, wanted.variance_fraction)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -174,7 +174,7 @@ def test_a_network_of_float32_weights_is_guided_in_its_type(name: str) -> None:
     with torch.inference_mode():
         guided = GUIDES[name](model)(X_T.float(), SCHEDULE(TIMES), CONDITION)
     assert guided.x0.dtype == torch.float32 and guided.x0.isfinite().all()
-    assert guided.between is not None and guided.between.shape == X_T.shape
+    assert guided.variance_fraction is not None and guided.variance_fraction.shape == X_T.shape
     assert all(weight.grad is None for weight in model.parameters())
 
 

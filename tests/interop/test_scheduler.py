@@ -382,7 +382,12 @@ def test_plain_spacings_are_written_too() -> None:
         (Drawing(Linear(), EpsPrediction(), DPMSolver(eta=0.5), TrailingSpacing()), "no sampler DPMSolver"),
         (Drawing(Linear(), EpsPrediction(), DPMSolver(), LeadingSpacing()), "cannot visit the levels of Leading"),
         (
-            Drawing(ScaledLinear(), EpsPrediction(), DDIM(), DiscreteSpacing(end="first", told="cut", noise="beta")),
+            Drawing(
+                ScaledLinear(),
+                EpsPrediction(),
+                DDIM(),
+                DiscreteSpacing(final_sigma="sigma_min", time_input="floor", sigmas="beta"),
+            ),
             "cannot visit",
         ),
         (Drawing(ZeroTerminal(Linear()), EpsPrediction(), Euler(), TrailingSpacing()), "no schedule ZeroTerminal"),
@@ -390,7 +395,10 @@ def test_plain_spacings_are_written_too() -> None:
             Drawing(FlowSchedule(), FlowPrediction("sigma", 1000.0), Euler(), TrailingSpacing()),
             "cannot visit the levels of Trailing",
         ),
-        (Drawing(FlowSchedule(), FlowPrediction(), Euler(), KarrasSpacing()), "no parameterization Flow.*told='t'"),
+        (
+            Drawing(FlowSchedule(), FlowPrediction(), Euler(), KarrasSpacing()),
+            "no parameterization Flow.*time_input='t'",
+        ),
     ],
     ids=repr,
 )

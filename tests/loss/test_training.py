@@ -70,8 +70,8 @@ def test_clipped_the_last_step_has_the_variance_of_released_code(learned: bool) 
     products = (1 - betas).cumprod(0)
     clipped = (betas[1] * (1 - products[0]) / (1 - products[1])).log()
     x_0, estimate, _, _ = situation(Linear(), learned)
-    estimate = Estimate(estimate.x_t, estimate.level, x_0 + (estimate.x0 - x_0) / 10, estimate.between)
-    share = 0.0 if estimate.between is None else estimate.between[:1]
+    estimate = Estimate(estimate.x_t, estimate.level, x_0 + (estimate.x0 - x_0) / 10, estimate.variance_fraction)
+    share = 0.0 if estimate.variance_fraction is None else estimate.variance_fraction[:1]
     wanted = 1000 * released_decoder(x_0[:1], estimate.x0[:1], share * betas[0].log() + (1 - share) * clipped)
     found, plain = (VLB(one)(estimate, x_0, Linear()) for one in (True, False))
     assert found[0].item() == pytest.approx(wanted.item(), rel=1e-9)
@@ -93,10 +93,11 @@ def test_with_a_learned_variance_the_bound_is_the_divergence_of_two_normal_laws(
     level = estimate.level
     s = before(schedule, level)
     true = posterior(x_0, estimate.x_t, s, level)
-    assert estimate.between is not None and schedule.T is not None
+    assert estimate.variance_fraction is not None and schedule.T is not None
     low, high = (each(s, level)[1:, None, None] for each in (posterior_variance, step_variance))
     guessed = torch.distributions.Normal(
-        estimate.before(s).mean[1:], (high ** estimate.between[1:] * low ** (1 - estimate.between[1:])).sqrt()
+        estimate.reverse(s).mean[1:],
+        (high ** estimate.variance_fraction[1:] * low ** (1 - estimate.variance_fraction[1:])).sqrt(),
     )
     exact = torch.distributions.Normal(true.mean[1:], low.sqrt())
     wanted = torch.distributions.kl_divergence(exact, guessed).mean((1, 2)) * schedule.T / math.log(2)

@@ -25,7 +25,7 @@ from sfumato.denoise import DenoiserLike
 from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS
 from sfumato.sample import DPMSolver, Euler, sample
-from sfumato.sample.moves import Past
+from sfumato.sample.steps import Past
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs, with numpy 2

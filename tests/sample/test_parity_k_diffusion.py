@@ -18,7 +18,7 @@ from sfumato.core.schedule import EDM, VP, Schedule
 from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS
 from sfumato.sample import DPMSolver, Sampler, sample
-from sfumato.sample.moves import Past
+from sfumato.sample.steps import Past
 
 SCHEDULES: dict[str, Schedule] = {"edm": EDM(), "vp": VP()}
 STEPS = 12
@@ -108,7 +108,7 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("heun", "sample_heun", {}),
     ("heun,churn=0.3", "sample_heun", CHURN),
     (
-        "heun,churn=0.3,low=0.05,high=20,spread=1.1",
+        "heun,churn=0.3,low=0.05,high=20,noise_scale=1.1",
         "sample_heun",
         {**CHURN, "s_tmin": 0.05, "s_tmax": 20.0, "s_noise": 1.1},
     ),

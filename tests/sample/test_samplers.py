@@ -46,7 +46,7 @@ from sfumato.sample import (
 )
 from sfumato.sample.driver import check_evaluations
 from sfumato.sample.facts import FACTS
-from sfumato.sample.moves import solve_moments
+from sfumato.sample.steps import solve_moments
 
 SCHEDULE = Linear()
 ENDS_IN_NOISE: dict[str, Schedule] = {"flow": Flow(), "flow-shifted": Flow(shift=3.0), "zero": ZeroTerminal(Linear())}
@@ -350,8 +350,8 @@ def test_churn_raises_the_noise_and_keeps_the_signal(schedule: Schedule) -> None
     now = schedule(schedule.inverse(torch.tensor([0.0, -2.0], dtype=torch.float64)))
     x_0 = column(3.0, -2.0)
     rule = Euler(churn=0.2)
-    still, level = rule.raised(schedule, like(now.alpha, x_0) * x_0, now, Always(0.0))
-    noised, _ = rule.raised(schedule, like(now.alpha, x_0) * x_0, now, Always(1.0))
+    still, level = rule.churned(schedule, like(now.alpha, x_0) * x_0, now, Always(0.0))
+    noised, _ = rule.churned(schedule, like(now.alpha, x_0) * x_0, now, Always(1.0))
     assert torch.allclose(level.sigma / level.alpha, 1.2 * now.sigma / now.alpha, rtol=1e-12)
     assert torch.allclose(still, like(level.alpha, x_0) * x_0, rtol=1e-12)
     kept = (level.alpha / now.alpha * now.sigma) ** 2  # of the noise that was there
@@ -362,16 +362,16 @@ def test_churn_is_for_the_noise_it_is_meant_for_and_never_beyond_the_last() -> N
     schedule = EDM()
     now = schedule(torch.tensor([0.03, 0.5, 60.0, 79.0], dtype=torch.float64))
     x = torch.zeros(4, 1, dtype=torch.float64)
-    _, level = Heun(churn=0.1, low=0.05, high=50.0).raised(schedule, x, now, Always())
+    _, level = Heun(churn=0.1, low=0.05, high=50.0).churned(schedule, x, now, Always())
     assert level.sigma.tolist() == pytest.approx([0.03, 0.55, 60.0, 79.0])
-    _, level = Heun(churn=0.1).raised(schedule, x, now, Always())
+    _, level = Heun(churn=0.1).churned(schedule, x, now, Always())
     assert level.sigma.tolist() == pytest.approx([0.033, 0.55, 66.0, 80.0])
 
 
 @pytest.mark.parametrize("rule", [Euler, Heun])
 def test_churn_may_be_all_that_edm_lets_it(rule: Any) -> None:
     now = EDM()(torch.tensor([2.0], dtype=torch.float64))
-    _, level = rule(churn=math.sqrt(2) - 1).raised(EDM(), column(0.0), now, Always())
+    _, level = rule(churn=math.sqrt(2) - 1).churned(EDM(), column(0.0), now, Always())
     assert level.sigma.item() == pytest.approx(2 * math.sqrt(2), rel=1e-12)
 
 
@@ -380,7 +380,7 @@ def test_churn_counts_its_bounds_in(bound: float) -> None:
     """`S_tmin ≤ t ≤ S_tmax` (EDM, algorithm 2)."""
     now, x = EDM()(torch.tensor([bound], dtype=torch.float64)), column(0.0)
     for rule in (Euler(churn=0.1, low=bound), Euler(churn=0.1, high=bound)):
-        assert rule.raised(EDM(), x, now, Always())[1].sigma.item() == pytest.approx(1.1 * bound, rel=1e-12)
+        assert rule.churned(EDM(), x, now, Always())[1].sigma.item() == pytest.approx(1.1 * bound, rel=1e-12)
 
 
 def test_plms_goes_straight_onto_the_data_beside_samples_that_do_not() -> None:

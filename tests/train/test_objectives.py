@@ -137,9 +137,13 @@ def test_a_network_learns_the_variance_and_keeps_it(data: Path, tmp_path: Path) 
     here, there = (
         one.denoiser.eval()(x, level(torch.tensor([50])), one.conditioner([0, 1])) for one in (system, again)
     )
-    assert here.between is not None and there.between is not None and here.between.shape == x.shape
-    assert torch.equal(here.between, there.between) and torch.equal(here.x0, there.x0)
-    assert (here.between - 0.5).abs().max() > 1e-4, "it has learnt something of it"
+    assert (
+        here.variance_fraction is not None
+        and there.variance_fraction is not None
+        and here.variance_fraction.shape == x.shape
+    )
+    assert torch.equal(here.variance_fraction, there.variance_fraction) and torch.equal(here.x0, there.x0)
+    assert (here.variance_fraction - 0.5).abs().max() > 1e-4, "it has learnt something of it"
     (mine,), (its,) = (one.generate([0], seeds=[3]).images() for one in (system, again))
     assert mine.tobytes() == its.tobytes()
 

@@ -20,45 +20,51 @@ NEARLY = 1e-4
 
 @dataclass(frozen=True)
 class DiscreteSpacing:
-    """The levels that diffusers' schedulers visit on a table (the names are arXiv:2305.08891's, table 2).
+    """The levels that diffusers' schedulers visit on a table of whole times (arXiv:2305.08891, table 2).
 
-    Times first: `times` "linspace" evenly from the last time to 0, with `whole` rounded; "leading" by whole strides up
-    from `offset`; "trailing" by even strides down from the last. With `open` one more is laid, and the lowest left out.
-    `most` counts the times of the table that are visited, from the first; None for all.
+    The arguments have diffusers' names where it has one.
 
-    Then `σ = sigma/alpha`: `noise` "table" is that of each time, on a straight line in σ between whole ones; "karras"
-    (arXiv:2206.00364, eq. 5, rho 7), "exponential" (evenly in log σ) and "beta" (quantiles of the law Beta(0.6, 0.6),
-    arXiv:2407.12173) go between the ends of the times `visited` or of the whole `table`, or between `sigma_max` and
-    `sigma_min` where they are given. Of those, the network is `told` the time at which the table has that σ: as it is
-    ("exact"), "rounded", or "cut" to a whole one.
-
-    The walk ends `end` "clean", or with the noise of the "first" time left in. It starts from noise of the variance
-    of x_t for "data" of unit variance, or, `start` "noise", from the noise in x_t alone, as k-diffusion's do.
+    - `timestep_spacing`: the times, "linspace" evenly from the last to 0, rounded if `round_times`; "leading", whole
+      strides up from `steps_offset`; "trailing", even strides down from the last (diffusers: `timestep_spacing`);
+    - `steps_offset`: the lowest of the leading times, from 0 to T − 1;
+    - `drop_last`: whether one more time is laid and the lowest left out;
+    - `num_timesteps`: how many times of the table are visited, counted from the first; None for all T;
+    - `sigmas`: how `σ = sigma/alpha` falls. "table": that of each time, linear in σ between whole times; "karras"
+      (arXiv:2206.00364, eq. 5, rho 7), "exponential" (evenly in log σ) and "beta" (quantiles of Beta(0.6, 0.6),
+      arXiv:2407.12173): between the ends of `sigma_range` (diffusers: `use_karras_sigmas` and the like);
+    - `sigma_range`: "visited", the σ of the first and last of the times; "table", those of the whole table;
+    - `sigma_min`, `sigma_max`: ends of σ that stand in for those of `sigma_range`, or None;
+    - `time_input`: the time that the network receives where σ is not the table's: that at which the table has this σ,
+      "exact", "rounded", or its "floor";
+    - `final_sigma`: "zero", the trajectory ends in clean data; "sigma_min", with the noise of the first time left in
+      (diffusers: `final_sigmas_type`);
+    - `initial_std`: the standard deviation of the initial noise, "marginal", that of x_t for data of unit variance; or
+      "sigma", that of the noise in x_t alone (k-diffusion).
     """
 
-    times: Literal["linspace", "leading", "trailing"] = "leading"
-    offset: int = 0
-    open: bool = False
-    whole: bool = True
-    most: int | None = None
-    noise: Literal["table", "karras", "exponential", "beta"] = "table"
-    ends: Literal["visited", "table"] = "visited"
+    timestep_spacing: Literal["linspace", "leading", "trailing"] = "leading"
+    steps_offset: int = 0
+    drop_last: bool = False
+    round_times: bool = True
+    num_timesteps: int | None = None
+    sigmas: Literal["table", "karras", "exponential", "beta"] = "table"
+    sigma_range: Literal["visited", "table"] = "visited"
     sigma_min: float | None = None
     sigma_max: float | None = None
-    told: Literal["exact", "rounded", "cut"] = "exact"
-    end: Literal["clean", "first"] = "clean"
-    start: Literal["data", "noise"] = "data"
+    time_input: Literal["exact", "rounded", "floor"] = "exact"
+    final_sigma: Literal["zero", "sigma_min"] = "zero"
+    initial_std: Literal["marginal", "sigma"] = "marginal"
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
-        return torch.cat([level.t for level in self.walk(schedule, steps)[:-1]])
+        return torch.cat([level.t for level in self.levels(schedule, steps)[:-1]])
 
-    def walk(self, schedule: Schedule, steps: int) -> list[Level]:
+    def levels(self, schedule: Schedule, steps: int) -> list[Level]:
         if not isinstance(schedule, Table):
             raise InputError(f"a discrete spacing is laid on a schedule of whole times, and {schedule} is none")
-        if not 0 <= self.offset < schedule.T:
-            raise InputError(f"the offset of a spacing must be from 0 to {schedule.T - 1:,}, not {self.offset:,}")
-        if self.most is not None and abs(self.most) > MOST_STEPS:
-            raise InputError(f"the times of a spacing are at most {MOST_STEPS:,}, not {self.most:,}")
+        if not 0 <= self.steps_offset < schedule.T:
+            raise InputError(f"the offset of a spacing must be from 0 to {schedule.T - 1:,}, not {self.steps_offset:,}")
+        if self.num_timesteps is not None and abs(self.num_timesteps) > MOST_STEPS:
+            raise InputError(f"the times of a spacing are at most {MOST_STEPS:,}, not {self.num_timesteps:,}")
         times = self._times(schedule, steps)
         if bool(((times < schedule.first) | (times > schedule.last)).any()):
             raise InputError(
@@ -69,25 +75,25 @@ class DiscreteSpacing:
         if bool((visited.logsnr.diff() <= 0).any()):
             raise InputError(f"{steps:,} steps of {self} do not all go to less noise: take fewer, or other ends")
         clean = torch.tensor([schedule.clean], dtype=torch.float64)
-        last = schedule(clean if self.end == "clean" else clean * 0 + schedule.first)._replace(t=clean)
+        last = schedule(clean if self.final_sigma == "zero" else clean * 0 + schedule.first)._replace(t=clean)
         return [Level(*fields) for fields in zip(*(field.split(1) for field in visited), strict=True)] + [last]
 
     def _times(self, schedule: Table, steps: int) -> Tensor:
         """The times, [steps], falling."""
-        most = schedule.T if self.most is None else self.most
-        if self.times == "trailing":
+        most = schedule.T if self.num_timesteps is None else self.num_timesteps
+        if self.timestep_spacing == "trailing":
             return (most - schedule.T / steps * torch.arange(steps, dtype=torch.float64)).round() - 1
-        count = steps + self.open
-        if self.times == "leading":
-            rising = most // count * torch.arange(count, dtype=torch.float64) + self.offset
+        count = steps + self.drop_last
+        if self.timestep_spacing == "leading":
+            rising = most // count * torch.arange(count, dtype=torch.float64) + self.steps_offset
         else:
             rising = torch.from_numpy(np.linspace(0.0, most - 1, count))  # exact at its end
-            rising = rising.round() if self.whole else rising
+            rising = rising.round() if self.round_times else rising
         return rising.flip(0)[:steps]
 
     def _visited(self, schedule: Table, times: Tensor) -> Level:
         """The levels at the times, or those of the law of σ between their ends."""
-        if self.noise == "table" and bool((times == times.round()).all()):
+        if self.sigmas == "table" and bool((times == times.round()).all()):
             return schedule(times)
         table = torch.exp(-schedule.logsnr / 2)
         below = times.floor().long()
@@ -97,16 +103,16 @@ class DiscreteSpacing:
             raise InputError(
                 f"{self} needs sigma/alpha to have a bound, and pure noise has none: let some signal remain"
             )
-        if self.noise == "table":
+        if self.sigmas == "table":
             return preserving(times, -2 * σ.log())
-        ends = (σ[0], σ[-1]) if self.ends == "visited" else (table[-1], table[0])
+        ends = (σ[0], σ[-1]) if self.sigma_range == "visited" else (table[-1], table[0])
         high, low = (float(end if given is None else given) for end, given in zip(ends, self._given(), strict=True))
         if not 0 < low < high < math.inf and len(times) > 1:
             raise InputError(f"{self} needs 0 < sigma_min < sigma_max, and has {low:g} and {high:g}")
-        λ = -2 * _between(self.noise, high, low, len(times)).log()
+        λ = -2 * _between(self.sigmas, high, low, len(times)).log()
         t = schedule.inverse(λ)
-        if self.told != "exact":
-            t = t.round() if self.told == "rounded" else (t + NEARLY).floor()
+        if self.time_input != "exact":
+            t = t.round() if self.time_input == "rounded" else (t + NEARLY).floor()
         return preserving(t, λ)
 
     def _given(self) -> tuple[float | None, float | None]:

@@ -18,21 +18,22 @@ class Estimate:
     """What a denoiser believes of the data behind noisy samples.
 
     `x_t` and `x0` are [b, *d]; `level` is where x_t stands. The other views follow from `x_t = alpha·x_0 + sigma·eps`.
-    `between`, [b, *d] or None, is a learned variance: where that of a reverse step lies between its two bounds.
-    `kept`, [b, *d] or None, is the noise found before a guide changed x0, where that guide says that it stays.
+    `variance_fraction`, [b, *d] or None, is a learned variance: where that of a reverse step lies between its two
+    bounds. `eps_override`, [b, *d] or None, is the noise found before a guide changed x0, where that guide says that it
+    stays.
     """
 
     x_t: Tensor
     level: Level
     x0: Tensor
-    between: Tensor | None = None
-    kept: Tensor | None = None
+    variance_fraction: Tensor | None = None
+    eps_override: Tensor | None = None
 
     @property
     def eps(self) -> Tensor:
-        """The noise: `eps = (x_t − alpha·x_0)/sigma`, unless another is `kept`."""
-        if self.kept is not None:
-            return self.kept
+        """The noise: `eps = (x_t − alpha·x_0)/sigma`, unless another is `eps_override`."""
+        if self.eps_override is not None:
+            return self.eps_override
         return (self.x_t - self._alpha * self.x0) / self._sigma
 
     @property
@@ -50,13 +51,13 @@ class Estimate:
         """The gradient of the log density of x_t: `−eps/sigma`."""
         return -self.eps / self._sigma
 
-    def before(self, s: Level, variance: Variance = "small", clipped: Tensor | None = None) -> Normal:
+    def reverse(self, s: Level, variance: Variance = "small", clipped: Tensor | None = None) -> Normal:
         """`p(x_s | x_t)`, the reverse step to level s, and the view `mean` of the prediction.
 
         Its mean is that of `q(x_s | x_t, x_0)` at this x_0. Its `variance` is "small", that of the same law
-        (beta-tilde), "large", that of the step `q(x_t | x_s)` (beta), or "learned", at f = `between` from the one to
-        the other: `log var = f·log beta + (1 − f)·log beta-tilde` (improved DDPM, arXiv:2102.09672, eq. 15). Onto clean
-        data, where the small one is 0, the learned one begins at `clipped`, [b]; without, it is the large.
+        (beta-tilde), "large", that of the step `q(x_t | x_s)` (beta), or "learned", at f = `variance_fraction` from the
+        one to the other: `log var = f·log beta + (1 − f)·log beta-tilde` (improved DDPM, arXiv:2102.09672, eq. 15).
+        Onto clean data, where the small one is 0, the learned one begins at `clipped`, [b]; without, it is the large.
         """
         distribution = posterior(self.x0, self.x_t, s, self.level)
         if variance == "small":
@@ -66,19 +67,21 @@ class Estimate:
         high = step_variance(s, self.level)
         if variance == "large":
             return distribution._replace(var=high)
-        if self.between is None:
+        if self.variance_fraction is None:
             raise InputError(
                 "this network gives no variance: take variance=small or large, or train one that learns it"
             )
         low = torch.where(s.sigma > 0, distribution.var, high if clipped is None else clipped)
         log_low, log_high = like(low.log(), self.x_t), like(high.log(), self.x_t)
-        return distribution._replace(var=torch.exp(torch.lerp(log_low, log_high, self.between)))
+        return distribution._replace(var=torch.exp(torch.lerp(log_low, log_high, self.variance_fraction)))
 
     def rows(self, index: Tensor) -> "Estimate":
         """The estimate of some of the samples."""
         level = Level(*(value.expand(len(self.x_t))[index.cpu()] for value in self.level))
-        between, kept = (None if one is None else one[index] for one in (self.between, self.kept))
-        return Estimate(self.x_t[index], level, self.x0[index], between, kept)
+        variance_fraction, eps_override = (
+            None if one is None else one[index] for one in (self.variance_fraction, self.eps_override)
+        )
+        return Estimate(self.x_t[index], level, self.x0[index], variance_fraction, eps_override)
 
     @property
     def _alpha(self) -> Tensor:

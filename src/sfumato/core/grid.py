@@ -30,13 +30,14 @@ class LevelSpacing(Protocol):
     """A spacing that says the levels themselves: where the network is told another time than that of its level, or
     the walk ends, or starts, in another way.
 
-    `start` "data" is noise of the variance of x_t for data of unit variance; "noise" is the noise of x_t alone.
+    `initial_std` "marginal" is the standard deviation of x_t for data of unit variance; "sigma" is that of its noise
+    alone.
     """
 
     @property
-    def start(self) -> Literal["data", "noise"]: ...
+    def initial_std(self) -> Literal["marginal", "sigma"]: ...
 
-    def walk(self, schedule: Schedule, steps: int) -> list[Level]:
+    def levels(self, schedule: Schedule, steps: int) -> list[Level]:
         """Schedule and number of steps → steps + 1 levels, of shape [1] each."""
         ...
 
@@ -164,7 +165,7 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     if not 1 <= steps <= most:
         raise InputError(f"steps must be between 1 and {most:,} for this schedule, not {steps:,}")
     if isinstance(spacing, LevelSpacing):
-        return spacing.walk(schedule, steps)
+        return spacing.levels(schedule, steps)
     times = spacing(schedule, steps)
     _check_falling(times, spacing)
     within = times.clamp(schedule.first, schedule.last)
@@ -182,7 +183,7 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
 
 def initial_std(spacing: Spacing, first: Level) -> float:
     """The standard deviation of the noise that a walk from the level `first` starts with."""
-    if isinstance(spacing, LevelSpacing) and spacing.start == "noise":
+    if isinstance(spacing, LevelSpacing) and spacing.initial_std == "sigma":
         return float(first.sigma)
     return float((first.alpha**2 + first.sigma**2).sqrt())
 

@@ -97,12 +97,12 @@ class FlowPrediction:
     `t`, or `sigma`, whatever the shift of the schedule: so it is in Stable Diffusion 3 and its kin, `scale` 1000 times.
     """
 
-    told: Literal["t", "sigma"] = "t"
+    time_input: Literal["t", "sigma"] = "t"
     scale: float = 1.0
 
     def __call__(self, level: Level) -> Coefficients:
         total = level.alpha + level.sigma
-        time = level.t if self.told == "t" else level.sigma
+        time = level.t if self.time_input == "t" else level.sigma
         return Coefficients(1 / total, -level.sigma / total, torch.ones_like(level.t), self.scale * time)
 
 

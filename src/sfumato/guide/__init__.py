@@ -3,11 +3,10 @@
 from sfumato.guide.auto import Autoguidance
 from sfumato.guide.base import Guide
 from sfumato.guide.classifier import Classifier
-from sfumato.guide.clip import StaticThreshold
 from sfumato.guide.free import ClassifierFree
 from sfumato.guide.inpaint import Inpaint
-from sfumato.guide.posterior import MomentMatching
-from sfumato.guide.threshold import DynamicThreshold
+from sfumato.guide.moment_matching import MomentMatching
+from sfumato.guide.threshold import DynamicThreshold, StaticThreshold
 from sfumato.guide.watch import Watch
 
 __all__ = [

@@ -56,8 +56,10 @@ class ClassifierFree(Guide):
         both = self.denoiser(torch.cat([x_t, x_t[here]]), levels, conditions)
         x0, empty = both.x0[:b], both.x0[b:]
         guided = self._guided(x0[here], empty)
-        between = None if both.between is None else both.between[:b]
-        return replace(both, x_t=x_t, level=level, x0=x0.index_copy(0, here, guided), between=between)
+        variance_fraction = None if both.variance_fraction is None else both.variance_fraction[:b]
+        return replace(
+            both, x_t=x_t, level=level, x0=x0.index_copy(0, here, guided), variance_fraction=variance_fraction
+        )
 
     def _guided(self, asked: Tensor, empty: Tensor) -> Tensor:
         guided = empty + self.scale * (asked - empty)

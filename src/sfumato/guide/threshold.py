@@ -1,9 +1,10 @@
-"""Dynamic thresholding: keeping the estimate where data can be, picture by picture."""
+"""Thresholding: holding the estimate within the range of the data."""
 
 import math
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
@@ -11,6 +12,24 @@ from sfumato.core.level import Level, like
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.guide.base import Guide
+
+
+@dataclass(frozen=True)
+class StaticThreshold(Guide):
+    """Holds the estimated x_0 within [−limit, limit], as DDPM's released sampler does for pictures.
+
+    The noise is then what is left of x_t; or, with `keep_eps`, what it was before, as some tools have it for DDIM.
+    """
+
+    denoiser: DenoiserLike
+    limit: float = 1.0
+    keep_eps: bool = False
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+        estimate = self.denoiser(x_t, level, condition)
+        x0 = estimate.x0.clamp(-self.limit, self.limit)
+        x0 = torch.where(estimate.x0.isfinite(), x0, torch.nan)  # an infinity is no estimate
+        return replace(estimate, x0=x0, eps_override=estimate.eps if self.keep_eps else estimate.eps_override)
 
 
 @dataclass(frozen=True)
@@ -29,7 +48,7 @@ class DynamicThreshold(Guide):
     most: float = math.inf
     keep_eps: bool = False
 
-    def __call__(self, x_t: torch.Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
         if not (0 < self.ratio <= 1 and self.most >= 1):
             raise InputError(
                 f"thresholding needs a ratio in (0, 1] and a bound of 1 or more, not {self.ratio}, {self.most}"
@@ -37,4 +56,4 @@ class DynamicThreshold(Guide):
         estimate = self.denoiser(x_t, level, condition)
         s = like(torch.quantile(estimate.x0.flatten(1).abs(), self.ratio, dim=1).clamp(1, self.most), estimate.x0)
         x0 = estimate.x0.clamp(-s, s) / s
-        return replace(estimate, x0=x0, kept=estimate.eps if self.keep_eps else estimate.kept)
+        return replace(estimate, x0=x0, eps_override=estimate.eps if self.keep_eps else estimate.eps_override)

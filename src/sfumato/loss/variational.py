@@ -42,7 +42,7 @@ def chain_term(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance, cl
 
 def step_term(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance) -> Tensor:
     """`L_{t−1} = KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t))`, [b]: what the reverse step misses of the true one."""
-    return _bits(_kl(posterior(x_0, estimate.x_t, s, estimate.level), estimate.before(s, variance)))
+    return _bits(_kl(posterior(x_0, estimate.x_t, s, estimate.level), estimate.reverse(s, variance)))
 
 
 def decoder_term(
@@ -96,7 +96,7 @@ class VLB:
             )
         t = estimate.level.t
         s = schedule(torch.where(t > schedule.first, t - 1, schedule.clean))
-        variance = "learned" if estimate.between is not None else "small"
+        variance = "learned" if estimate.variance_fraction is not None else "small"
         clipped = clipped_variance(*_first_two(schedule)) if self.clipped else None
         return schedule.T * chain_term(estimate, x_0, s, variance, clipped)
 
@@ -113,7 +113,7 @@ class Hybrid:
     clipped: bool = False
 
     def __call__(self, estimate: Estimate, x_0: Tensor, schedule: Schedule) -> Tensor:
-        if estimate.between is None:
+        if estimate.variance_fraction is None:
             raise InputError("a hybrid loss teaches the variance, and this network gives none: set variance=learned")
         held = replace(estimate, x0=estimate.x0.detach())
         return self.mean(estimate, x_0, schedule) + self.share * VLB(self.clipped)(held, x_0, schedule)
@@ -137,7 +137,7 @@ def _last_step(
     estimate: Estimate, x_0: Tensor, s: Level, variance: Variance, clipped: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """How far x_0 is from the mean of the step onto clean data, and the standard deviation of that step."""
-    reverse = estimate.before(s, "large" if variance == "small" else variance, clipped)
+    reverse = estimate.reverse(s, "large" if variance == "small" else variance, clipped)
     if clipped is not None and variance != "learned":
         reverse = reverse._replace(var=clipped)
     std = reverse.var.sqrt()

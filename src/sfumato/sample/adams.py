@@ -14,7 +14,7 @@ from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.moves import Past, ddim_step, solve_moments, unless_clean
+from sfumato.sample.steps import Past, ddim_step, solve_moments, unless_clean
 
 State = tuple[Past, ...]
 """The steps before, the newest first."""

@@ -16,13 +16,13 @@ class Ancestral(Stateless):
     """`x_s ~ N(posterior mean at the estimated x_0, var)` (DDPM, arXiv:2006.11239, algorithm 2, for any s < t).
 
     `variance` is "small", that of `q(x_s | x_t, x_0)` (beta-tilde), "large", that of the step `q(x_t | x_s)` (beta), or
-    "learned" (`Estimate.before`). The move onto clean data adds no noise.
+    "learned" (`Estimate.reverse`). The move onto clean data adds no noise.
     """
 
     variance: Variance = "small"
 
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
-        distribution = denoiser(x, now).before(then, self.variance)
+        distribution = denoiser(x, now).reverse(then, self.variance)
         noisy = (then.sigma > 0).to(distribution.var)
         if not bool(noisy.any()):
             return distribution.mean, None

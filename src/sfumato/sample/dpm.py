@@ -20,7 +20,7 @@ from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.driver import Stateless, Still, steps_done, steps_remaining
-from sfumato.sample.moves import Past
+from sfumato.sample.steps import Past
 
 FEW = 15
 """A walk of fewer moves than these is one of few, where `lower_final` counts: so diffusers. The code released with the

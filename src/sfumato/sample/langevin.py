@@ -23,7 +23,7 @@ from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.ancestral import Ancestral
 from sfumato.sample.driver import Sampler, Stateless, Still
-from sfumato.sample.moves import unless_clean
+from sfumato.sample.steps import unless_clean
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.ddim import DDIM
 from sfumato.sample.driver import Stateless, Still
-from sfumato.sample.moves import ddim_step, unless_clean
+from sfumato.sample.steps import ddim_step, unless_clean
 
 MOST_CHURN = math.sqrt(2) - 1
 
@@ -28,17 +28,17 @@ MOST_CHURN = math.sqrt(2) - 1
 class Churn(Stateless):
     """What `Euler` and `Heun` share: raising the noise of a sample before each step (EDM, algorithm 2).
 
-    σ becomes `(1 + churn)·σ` by fresh noise of deviation `spread`, where `low ≤ σ ≤ high`. EDM writes
-    `churn = min(S_churn/N, √2 − 1)`, `low` S_tmin, `high` S_tmax and `spread` S_noise. Noise is never raised beyond the
+    σ becomes `(1 + churn)·σ` by fresh noise of deviation `noise_scale`, where `low ≤ σ ≤ high`. EDM writes `churn =
+    min(S_churn/N, √2 − 1)`, `low` S_tmin, `high` S_tmax and `noise_scale` S_noise. Noise is never raised beyond the
     schedule's last.
     """
 
     churn: float = 0.0
     low: float = 0.0
     high: float = 1e6
-    spread: float = 1.0
+    noise_scale: float = 1.0
 
-    def raised(self, schedule: Schedule, x: Tensor, now: Level, noise: Noise) -> tuple[Tensor, Level]:
+    def churned(self, schedule: Schedule, x: Tensor, now: Level, noise: Noise) -> tuple[Tensor, Level]:
         """The samples with their noise raised, and where they then stand."""
         if not 0 <= self.churn <= MOST_CHURN + 1e-9:
             raise InputError(f"churn must lie between 0 (none) and √2 − 1 = {MOST_CHURN:.4f}, not {self.churn}")
@@ -51,7 +51,7 @@ class Churn(Stateless):
         wanted = (σ >= self.low) & (σ <= self.high) & (above.logsnr < now.logsnr)
         level = Level(*(torch.where(wanted, high, low) for high, low in zip(above, now, strict=True)))
         gain = torch.where(wanted, level.alpha / now.alpha, 1.0)
-        std = self.spread * torch.where(wanted, step_variance(now, level), 0.0).sqrt()
+        std = self.noise_scale * torch.where(wanted, step_variance(now, level), 0.0).sqrt()
         return like(gain, x) * x + like(std, x) * noise.like(x), level
 
 
@@ -60,7 +60,7 @@ class Euler(Churn):
     """`x_s/alpha_s = x_t/alpha_t + (σ_s − σ_t)·eps`: the DDIM step, with churn if wanted (EDM, algorithm 2)."""
 
     def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
-        x, now = self.raised(denoiser.schedule, x, now, noise)
+        x, now = self.churned(denoiser.schedule, x, now, noise)
         return ddim_step(denoiser(x, now), then), None
 
 
@@ -97,7 +97,7 @@ class Heun(Churn):
                 "this solver walks along sigma/alpha, which has no bound at pure noise (alpha 0): take heun,along=flow,"
                 " or ddim, dpm++ or unipc"
             )
-        x, now = self.raised(denoiser.schedule, x, now, noise)
+        x, now = self.churned(denoiser.schedule, x, now, noise)
         here = denoiser(x, now)
         moved = ddim_step(here, then)
         if not bool((then.sigma > 0).any()):

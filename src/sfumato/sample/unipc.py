@@ -12,7 +12,7 @@ from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.driver import steps_done, steps_remaining
-from sfumato.sample.moves import Past, solve_moments
+from sfumato.sample.steps import Past, solve_moments
 
 
 class State(NamedTuple):

@@ -116,9 +116,9 @@ def _euler(o: Options, exact: bool) -> Drawing:
     shaped = _shape(o) != "table"
     if o["interpolation_type"] == "log_linear" and not shaped:
         raise InputError("interpolation_type log_linear tells the network other times than it visits: it is not done")
-    spacing = replace(_sigmas(o), end=_end(o), **_given(o, shaped))
+    spacing = replace(_sigmas(o), final_sigma=_end(o), **_given(o, shaped))
     if o["interpolation_type"] == "log_linear":
-        spacing = replace(spacing, ends="table")
+        spacing = replace(spacing, sigma_range="table")
     return _drawing(o, Euler(), spacing, remains=REMAINS)
 
 
@@ -145,9 +145,9 @@ def _unipc(o: Options, exact: bool) -> Drawing:
     uncorrected = tuple(int(move) for move in o["disable_corrector"])
     sampler = UniPC(o["solver_order"], o["solver_type"], uncorrected, o["lower_order_final"])
     spacing = _solved({**o, "use_lu_lambdas": False, "lambda_min_clipped": None})
-    if spacing.noise == "karras":
-        spacing = replace(spacing, told="rounded")
-    return _drawing(o, sampler, replace(spacing, **_given(o, spacing.noise != "table")), remains=REMAINS)
+    if spacing.sigmas == "karras":
+        spacing = replace(spacing, time_input="rounded")
+    return _drawing(o, sampler, replace(spacing, **_given(o, spacing.sigmas != "table")), remains=REMAINS)
 
 
 def _edm_euler(o: Options, exact: bool) -> Drawing:
@@ -194,9 +194,9 @@ def _drawing(o: Options, sampler: Sampler[Any], spacing: Spacing, steps: int = 5
     """What all that walk a table have in common."""
     schedule = _table(o, remains)
     if isinstance(spacing, DiscreteSpacing) and math.isfinite(low := o.get("lambda_min_clipped") or -math.inf):
-        if spacing.times == "trailing":
+        if spacing.timestep_spacing == "trailing":
             raise InputError("lambda_min_clipped with trailing times gives another number of steps than asked for")
-        spacing = replace(spacing, most=int((schedule.logsnr / 2 >= low).sum()))
+        spacing = replace(spacing, num_timesteps=int((schedule.logsnr / 2 >= low).sum()))
     return Drawing(schedule, PREDICTIONS[o["prediction_type"]], sampler, spacing, steps, _thresholding(o))
 
 
@@ -220,30 +220,32 @@ def _thresholding(o: Options) -> Thresholding:
 
 
 def _end(o: Options) -> Any:
-    return "first" if o["final_sigmas_type"] == "sigma_min" else "clean"
+    return "sigma_min" if o["final_sigmas_type"] == "sigma_min" else "zero"
 
 
 def _whole(o: Options) -> DiscreteSpacing:
     """The times of what walks the table itself."""
-    end = "clean" if o.get("set_alpha_to_one", True) else "first"
+    final_sigma = "zero" if o.get("set_alpha_to_one", True) else "sigma_min"
     return DiscreteSpacing(
-        o["timestep_spacing"], o["steps_offset"] if o["timestep_spacing"] == "leading" else 0, end=end
+        o["timestep_spacing"], o["steps_offset"] if o["timestep_spacing"] == "leading" else 0, final_sigma=final_sigma
     )
 
 
 def _sigmas(o: Options) -> DiscreteSpacing:
     """The times of what walks σ = sigma/alpha, as k-diffusion does: they may be fractions."""
-    start = "data" if o["timestep_spacing"] == "leading" else "noise"
-    return replace(_whole(o), whole=False, noise=_shape(o), start=start)
+    initial_std = "marginal" if o["timestep_spacing"] == "leading" else "sigma"
+    return replace(_whole(o), round_times=False, sigmas=_shape(o), initial_std=initial_std)
 
 
 def _solved(o: Options) -> DiscreteSpacing:
     """The times of DPM-Solver and UniPC: whole ones, and the first is not among them."""
     shape = "exponential" if o["use_lu_lambdas"] and not o["use_karras_sigmas"] else _shape(o)
     rounded = o["use_karras_sigmas"] or o["use_lu_lambdas"]
-    told = "rounded" if rounded and o["beta_schedule"] != "squaredcos_cap_v2" else "cut"
-    told = "exact" if shape == "table" else told
-    return replace(_whole(o), open=True, noise=shape, ends="table", told=told, end=_end(o))  # pyright: ignore[reportArgumentType]
+    time_input = "rounded" if rounded and o["beta_schedule"] != "squaredcos_cap_v2" else "floor"
+    time_input = "exact" if shape == "table" else time_input
+    return replace(
+        _whole(o), drop_last=True, sigmas=shape, sigma_range="table", time_input=time_input, final_sigma=_end(o)
+    )  # pyright: ignore[reportArgumentType]
 
 
 def _shape(o: Options) -> Any:

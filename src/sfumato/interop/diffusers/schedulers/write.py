@@ -134,17 +134,17 @@ def _times_of(spacing: Spacing, sampler: Sampler[Any]) -> dict[str, Any]:
         return {"timestep_spacing": names[type(spacing)], "steps_offset": 0, **clean}
     if not isinstance(spacing, DiscreteSpacing):
         raise InputError(f"diffusers has no spacing like {spacing} on a table: take leading, trailing or discrete")
-    said: dict[str, Any] = {"timestep_spacing": spacing.times, "steps_offset": spacing.offset}
-    if spacing.noise != "table":
-        said[f"use_{spacing.noise}_sigmas"] = True
+    said: dict[str, Any] = {"timestep_spacing": spacing.timestep_spacing, "steps_offset": spacing.steps_offset}
+    if spacing.sigmas != "table":
+        said[f"use_{spacing.sigmas}_sigmas"] = True
     said |= {key: end for key in ("sigma_min", "sigma_max") if (end := getattr(spacing, key)) is not None}
     if type(sampler) in (DDIM, PLMS):
-        return said | {"set_alpha_to_one": spacing.end == "clean"}
-    if isinstance(sampler, DPMSolver) and spacing.noise == "exponential" and spacing.told == "rounded":
+        return said | {"set_alpha_to_one": spacing.final_sigma == "zero"}
+    if isinstance(sampler, DPMSolver) and spacing.sigmas == "exponential" and spacing.time_input == "rounded":
         said |= {"use_exponential_sigmas": False, "use_lu_lambdas": True}
-    if isinstance(sampler, Euler) and spacing.noise != "table" and spacing.ends == "table":
+    if isinstance(sampler, Euler) and spacing.sigmas != "table" and spacing.sigma_range == "table":
         said |= {"interpolation_type": "log_linear"}
-    return said | ({"final_sigmas_type": "sigma_min"} if spacing.end == "first" else {})
+    return said | ({"final_sigmas_type": "sigma_min"} if spacing.final_sigma == "sigma_min" else {})
 
 
 def _solver_of(sampler: Sampler[Any]) -> dict[str, Any]:

@@ -60,8 +60,12 @@ class MomentMatching(Guide):
                 return shift(level, gradient(estimate.x0, x, up, followed, "the denoiser"))
 
             x0 = x0 + self._moved(lift, gap)
-        between = estimate.between if followed or estimate.between is None else estimate.between.detach()
-        return replace(estimate, x_t=x_t, level=level, x0=x0, between=between)
+        variance_fraction = (
+            estimate.variance_fraction
+            if followed or estimate.variance_fraction is None
+            else estimate.variance_fraction.detach()
+        )
+        return replace(estimate, x_t=x_t, level=level, x0=x0, variance_fraction=variance_fraction)
 
     def _moved(self, lift: Callable[[Tensor], Tensor], gap: Tensor) -> Tensor:
         """`C·Aᵀ·u` for the u that solves `(A·C·Aᵀ + noise²)·u = gap`, by conjugate gradients from 0.
