@@ -46,11 +46,13 @@ def setup(app: Any) -> None:
 
 def draw(app: Any) -> None:
     """The pictures and tables that are made from the code."""
+    import equations
     import figures
     import tables
 
     figures.draw_all(HERE / "_generated")
     tables.write_all(HERE / "_generated")
+    equations.write(HERE / "_generated")
 
 
 def as_restructured_text(app: Any, what: str, name: str, item: object, options: object, lines: list[str]) -> None:

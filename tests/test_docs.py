@@ -1,0 +1,80 @@
+"""The pages: what they say of the code is there, before a build of minutes finds that it is not."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def equations() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS))
+        patch.delitem(sys.modules, "papers", raising=False)
+        yield loaded("equations")
+
+
+def loaded(name: str) -> ModuleType:
+    """A module of the documentation's build."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FAMOUS = [
+    ("2006.11239", "eq. 4", "marginal"),  # DDPM: the noised sample in closed form
+    ("2006.11239", "eq. 7", "posterior"),
+    ("2006.11239", "eq. 14", "Denoising"),
+    ("2006.11239", "algorithm 2", "Ancestral"),
+    ("2010.02502", "eq. 12", "DDIM"),
+    ("2010.02502", "eq. 16", "DDIM"),
+    ("2102.09672", "eq. 15", "Estimate"),  # improved DDPM: the learned variance
+    ("2102.09672", "eq. 17", "Cosine"),
+    ("2011.13456", "eq. 39", "bits_by_ode"),  # score SDE: the likelihood of the probability-flow ODE
+    ("2206.00364", "eq. 5", "KarrasSpacing"),  # EDM
+    ("2206.00364", "algorithm 1", "Heun"),
+    ("2206.00364", "algorithm 2", "Heun"),
+    ("2206.00364", "table 1", "EDMPreconditioning"),
+    ("2207.12598", "eq. 6", "ClassifierFree"),
+    ("2303.09556", "eq. 9", "MinSNRWeight"),
+    ("2211.01095", "algorithm 2", "DPMSolver"),
+    ("2209.03003", "eq. 1", "Flow"),  # rectified flow
+]
+
+
+def test_the_index_has_the_equations_that_everybody_looks_for(equations: ModuleType) -> None:
+    found = {(one.paper, one.place, one.name.split(".")[0]) for one in equations.equations()}
+    assert set(FAMOUS) - found == set()
+
+
+def test_every_row_of_the_index_links_to_the_reference(equations: ModuleType, tmp_path: Path) -> None:
+    equations.write(tmp_path)
+    rows = (tmp_path / "equations.md").read_text(encoding="utf-8").splitlines()
+    assert sum(row.startswith("| ") and "{py:" in row for row in rows) >= 80
+
+
+def test_an_equation_of_no_known_paper_is_refused(equations: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"sfumato.x: f names 'eq. 3' of no paper"):
+        list(equations.of_docstring("sfumato.x", "f", "As in eq. 3.", ""))
+
+
+def test_the_equation_of_the_nearest_paper_before_it_is_meant(equations: ModuleType) -> None:
+    doc = "`x = y + z + 1` (DDPM, eq. 2 and 4). `c = d·(e + f)`, EDM, arXiv:2206.00364, algorithms 1 and 2."
+    found = [one[:2] + one[4:] for one in equations.of_docstring("sfumato.x", "f", doc, "")]
+    assert found == [
+        ("2006.11239", "eq. 2", "x = y + z + 1"),
+        ("2006.11239", "eq. 4", "x = y + z + 1"),
+        ("2206.00364", "algorithm 1", "x = y + z + 1"),
+        ("2206.00364", "algorithm 2", "x = y + z + 1"),
+    ]
+
+
+def test_all_that_the_reference_names_exists(equations: ModuleType) -> None:
+    assert len(equations.documented()) > 300
