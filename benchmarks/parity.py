@@ -75,7 +75,7 @@ def differences(make: Callable[[Path], Any], place: Path) -> dict[str, float]:
             theirs, guidance = pipelines.by_hand(pipe, scheduler, STEPS, 7), 1.0
             prompts = [1 if hasattr(pipe, "transformer") else None]
         ours = system.generate(prompts, seeds=[7], sampler=sampler, steps=STEPS, guidance=guidance, size=(16, 16))
-        found[sampler] = float((ours.tensor / 2 + 0.5 - theirs).abs().max())
+        found[sampler] = float((ours.data / 2 + 0.5 - theirs).abs().max())
     return found
 
 

@@ -66,7 +66,7 @@ class Sfumato:
 
     def picture(self, side: int, steps: int | None) -> Any:
         asked: dict[str, Any] = {} if steps is None else {"sampler": "ddim", "steps": steps, "guidance": GUIDANCE}
-        return self.system.generate(PROMPT, seeds=[SEED], size=(side, side), **asked).tensor[0].numpy() / 2 + 0.5
+        return self.system.generate(PROMPT, seeds=[SEED], size=(side, side), **asked).data[0].numpy() / 2 + 0.5
 
     def moves(self, side: int, steps: int) -> list[float]:
         stamps = Stamps()

@@ -179,7 +179,7 @@ def measure(system: System, text: str, steps: int, count: int, read: Convolution
     classes = len(getattr(system.conditioner, "classes", ())) or 1
     prompts = list(range(classes)) if classes > 1 else None
     began = time.monotonic()
-    drawn = system.generate(prompts, seeds=range(count // classes), sampler=text, steps=steps, guidance=1.0).tensor
+    drawn = system.generate(prompts, seeds=range(count // classes), sampler=text, steps=steps, guidance=1.0).data
     seconds = time.monotonic() - began
     asked = torch.arange(classes).repeat_interleave(count // classes).numpy()
     return {

@@ -189,7 +189,7 @@ def draw(system: System, prompts: Sequence[str], seed: int, settings: dict[str, 
     """One picture for each prompt, as uint8; the seeds count on from `seed`, one for every `TOGETHER` prompts."""
     parts = [prompts[start : start + TOGETHER] for start in range(0, len(prompts), TOGETHER)]
     seeded = list(enumerate(parts, start=seed))
-    drawn = [system.generate(part, seeds=[own], **settings).tensor for own, part in progress(seeded, "drawing")]
+    drawn = [system.generate(part, seeds=[own], **settings).data for own, part in progress(seeded, "drawing")]
     return whole(torch.cat(drawn))
 
 

@@ -75,7 +75,7 @@ def read_digits(system: System) -> tuple[float, float]:
     on_real = agreement(half, pixels[held_out], labels[held_out.numpy()])
     drawn = system.generate(DIGITS, seeds=range(1000, 1100))
     asked = torch.arange(10).repeat_interleave(100).numpy()
-    return agreement(support_vectors(pixels, labels), drawn.tensor, asked), on_real
+    return agreement(support_vectors(pixels, labels), drawn.data, asked), on_real
 
 
 if __name__ == "__main__":

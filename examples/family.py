@@ -20,7 +20,7 @@ from sfumato.core.noise import Noise
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.reading import Labels, agreement, convolutions
 from sfumato.likelihood import bits_by_bound
-from sfumato.media.image import sheet
+from sfumato.media.image import sheet, to_image
 from sfumato.samples import Samples
 from sfumato.train import train
 from sfumato.train.monitor import Terminal
@@ -73,9 +73,9 @@ def main() -> None:
     given.out.mkdir(exist_ok=True)
     for show in shows:
         began = time.monotonic()
-        drawn = torch.cat([part.tensor for part in draw(show, given.runs, given.each)])
+        drawn = torch.cat([part.data for part in draw(show, given.runs, given.each)])
         asked = torch.arange(CLASSES).repeat_interleave(given.each).numpy()
-        pictures = Samples(drawn, ({},) * len(drawn)).images()
+        pictures = [to_image(picture) for picture in drawn]
         rows = min(4, given.each)
         chosen = [pictures[given.each * k + i] for i in range(rows) for k in range(CLASSES)]
         sheet(chosen, columns=CLASSES, scale=2).save(given.out / f"{show.name}.png")

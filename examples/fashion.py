@@ -49,12 +49,10 @@ def main() -> None:
     asked = np.arange(10).repeat(100)
     print(f"{picture}  a column a class: {', '.join(classes)}")
     print(f"1,000 garments drawn in {seconds:.0f} s ({system.settings.steps} steps each)")
-    print(f"{agreement(read, drawn.tensor, asked):.1%} are read as asked")
+    print(f"{agreement(read, drawn.data, asked):.1%} are read as asked")
     print(f"{on_real:.1%} of the 10,000 real test pictures are read rightly by the same classifier")
     for k, name in enumerate(classes):
-        print(
-            f"  {agreement(read, drawn.tensor[100 * k : 100 * k + 100], asked[100 * k : 100 * k + 100]):4.0%}  {name}"
-        )
+        print(f"  {agreement(read, drawn.data[100 * k : 100 * k + 100], asked[100 * k : 100 * k + 100]):4.0%}  {name}")
 
 
 def pixels(images: Path) -> tuple[torch.Tensor, Labels]:

@@ -85,7 +85,7 @@ def begin(data: Path | None, out: Path, *settings: str, **options: Any) -> Any:
 
 def apart(one: System, other: System, prompt: Any, **settings: Any) -> float:
     """The largest difference of what two systems draw."""
-    drawn = [own.generate(prompt, seeds=[3, 4], **settings).tensor for own in (one, other)]
+    drawn = [own.generate(prompt, seeds=[3, 4], **settings).data for own in (one, other)]
     assert drawn[0].device.type == "cpu"
     return float((drawn[0] - drawn[1]).abs().max())
 
@@ -141,4 +141,4 @@ def test_a_classifier_and_its_guidance(data: Path, tmp_path: Path) -> None:
         sfumato.load(tmp_path / "run", device, "float32").generate(1, seeds=[5], guide=guide.guide("1", 2.0), steps=4)
         for device, guide in zip(BOTH.values(), guides, strict=True)
     ]
-    assert (drawn[0].tensor - drawn[1].tensor).abs().max() < 1e-3
+    assert (drawn[0].data - drawn[1].data).abs().max() < 1e-3

@@ -1,9 +1,11 @@
 """What was drawn, as pictures and as files that say how to draw them again."""
 
+import base64
 import io
 import json
 import os
 import random
+import re
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +41,7 @@ def ramp(n: int, channels: int = 1, height: int = 4, width: int = 6) -> Tensor:
 def samples(*prompts: Any, channels: int = 1) -> Samples:
     """A sample a prompt, with seeds 0, 1, …"""
     records = tuple({"prompt": prompt, "seed": seed} for seed, prompt in enumerate(prompts))
-    return Samples(ramp(len(prompts), channels), records)
+    return Samples(ramp(len(prompts), channels), media.Image(channels), records)
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
@@ -50,7 +52,7 @@ def test_pictures_keep_their_pixels(channels: int, mode: str) -> None:
     drawn = samples("a", "b", channels=channels)
     images = drawn.images()
     assert len(drawn) == len(images) == 2
-    for image, picture in zip(images, drawn.tensor, strict=True):
+    for image, picture in zip(images, drawn.data, strict=True):
         assert image.mode == mode and image.size == (6, 4)
         values = torch.from_numpy(np.array(image)).reshape(4, 6, channels).permute(2, 0, 1) / 127.5 - 1
         assert (values - picture).abs().max() <= 0.5 / 127.5 + 1e-6
@@ -63,7 +65,7 @@ def test_black_white_and_what_lies_beyond() -> None:
 
 
 def test_a_picture_of_no_numbers_is_none(tmp_path: Path) -> None:
-    drawn = Samples(torch.full((1, 1, 2, 2), torch.nan), ({"seed": 0},))
+    drawn = Samples(torch.full((1, 1, 2, 2), torch.nan), media.Image(1), ({"seed": 0},))
     with pytest.raises(NonFiniteError, match="a picture holds NaN"):
         drawn.save(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -76,7 +78,7 @@ def test_two_channels_are_no_picture() -> None:
 
 def test_a_grid_sets_pictures_row_by_row() -> None:
     drawn = samples(*"abcde")
-    page = drawn.grid(columns=2, scale=3, gap=1)
+    page = drawn.medium.preview(drawn.data, columns=2, scale=3, gap=1)
     width, height = 6 * 3 + 1, 4 * 3 + 1
     assert page.size == (2 * width + 1, 3 * height + 1) and page.mode == "L"
     for i, image in enumerate(drawn.images()):
@@ -90,13 +92,13 @@ def test_a_grid_sets_pictures_row_by_row() -> None:
 
 @pytest.mark.parametrize(("n", "size"), [(1, (1, 1)), (4, (2, 2)), (5, (3, 2)), (12, (4, 3))])
 def test_a_grid_is_nearly_square_unless_told(n: int, size: tuple[int, int]) -> None:
-    page = samples(*range(n)).grid(scale=1, gap=0)
+    page = media.Image(1).preview(ramp(n), scale=1, gap=0)
     assert page.size == (6 * size[0], 4 * size[1])
 
 
 def test_small_pictures_are_enlarged_and_large_ones_are_not() -> None:
-    assert samples("a").grid(gap=0).size == (60, 40)
-    assert Samples(torch.zeros(1, 3, 100, 80), ({},)).grid(gap=0).size == (80, 100)
+    assert media.Image(1).preview(ramp(1), gap=0).size == (60, 40)
+    assert media.Image(3).preview(torch.zeros(1, 3, 100, 80), gap=0).size == (80, 100)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_small_pictures_are_enlarged_and_large_ones_are_not() -> None:
 )
 def test_a_sheet_that_cannot_be_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="^(columns|scale|gap) must be a whole number|^a sheet holds at most") as said:
-        samples("a", "b").grid(**asked)
+        media.Image(1).preview(ramp(2), **asked)
     assert len(str(said.value)) < 200
 
 
@@ -167,18 +169,18 @@ def test_an_odd_prompt_stays_inside_the_folder(tmp_path: Path) -> None:
     "prompt", ["word " * 40, "a" * 98 + " cat", "a" * 300], ids=["cut amid a word", "after", "one"]
 )
 def test_a_seed_stands_apart_from_a_long_prompt(prompt: str, tmp_path: Path) -> None:
-    (path,) = Samples(torch.zeros(1, 1, 4, 4), ({"prompt": prompt, "seed": 7},)).save(tmp_path)
+    (path,) = Samples(torch.zeros(1, 1, 4, 4), media.Image(1), ({"prompt": prompt, "seed": 7},)).save(tmp_path)
     assert path.stem.rpartition("-")[2] == "7" and "--" not in path.stem and len(path.stem) <= 102
 
 
 def test_a_long_prompt_of_wide_letters_has_a_name(tmp_path: Path) -> None:
-    (path,) = Samples(ramp(1), ({"prompt": "\U00020000" * 90, "seed": 2**63 - 1},)).save(tmp_path)
+    (path,) = Samples(ramp(1), media.Image(1), ({"prompt": "\U00020000" * 90, "seed": 2**63 - 1},)).save(tmp_path)
     assert read_record(path)["seed"] == 2**63 - 1
 
 
 def test_another_picture_of_the_name_stays(tmp_path: Path) -> None:
     """One that is the same is not written twice."""
-    drawn = Samples(ramp(3), ({"prompt": "a", "seed": 1},) * 3)
+    drawn = Samples(ramp(3), media.Image(1), ({"prompt": "a", "seed": 1},) * 3)
     paths = drawn.save(tmp_path)
     assert [path.name for path in paths] == ["a-1.png", "a-1_2.png", "a-1_3.png"]
     assert drawn.save(tmp_path) == paths
@@ -198,7 +200,9 @@ def test_what_is_in_the_way_of_a_picture_stays(tmp_path: Path) -> None:
 
 def test_no_picture_is_lost_where_several_keep_theirs_at_once(tmp_path: Path) -> None:
     def keep(kind: int) -> list[Path]:
-        pictures = Samples(torch.full((5, 1, 2, 2), kind / 4), tuple({"prompt": "a", "seed": s} for s in range(5)))
+        pictures = Samples(
+            torch.full((5, 1, 2, 2), kind / 4), media.Image(1), tuple({"prompt": "a", "seed": s} for s in range(5))
+        )
         return pictures.save(tmp_path)
 
     with ThreadPoolExecutor(4) as threads:
@@ -216,7 +220,7 @@ def test_a_picture_that_comes_meanwhile_stays(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("seed", ["../../up", "/etc/x", "a/b", ".", "\udc80"])
 def test_an_odd_seed_stays_inside_the_folder(seed: str, tmp_path: Path) -> None:
-    (path,) = Samples(ramp(1), ({"seed": seed},)).save(tmp_path / "out")
+    (path,) = Samples(ramp(1), media.Image(1), ({"seed": seed},)).save(tmp_path / "out")
     assert path.parent == tmp_path / "out" and list(tmp_path.rglob("*.png")) == [path]
 
 
@@ -227,9 +231,72 @@ def test_a_folder_that_is_a_file_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_records_and_pictures_must_be_as_many(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        Samples(ramp(2), ({"prompt": "a"},)).save(tmp_path)
+def test_samples_and_records_must_be_as_many() -> None:
+    with pytest.raises(InputError, match="each sample wants a record: 2 samples came with 1$"):
+        Samples(ramp(2), media.Image(1), ({"prompt": "a"},))
+
+
+def test_the_format_of_a_file_is_one_of_the_medium(tmp_path: Path) -> None:
+    (path,) = samples("a").save(tmp_path, "png")
+    assert path.suffix == ".png"
+    with pytest.raises(InputError, match="pictures cannot be written as 'wav'; known: png"):
+        samples("a").save(tmp_path, "wav")
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------
+
+
+def test_some_of_the_samples_keep_their_records() -> None:
+    drawn = samples(*"abcde")
+    for index, held in ((0, "a"), (-1, "e"), (slice(1, 3), "bc"), (slice(None, None, -2), "eca"), (slice(7, 9), "")):
+        some = drawn[index]
+        assert "".join(record["prompt"] for record in some.records) == held
+        assert torch.equal(some.data, drawn.data[[record["seed"] for record in some.records]])
+    assert [one.records[0]["prompt"] for one in drawn] == [*"abcde"]
+    with pytest.raises(IndexError):
+        _ = drawn[5]
+
+
+def test_samples_are_joined_in_order() -> None:
+    drawn = samples(*"abcde")
+    joined = drawn[:2] + drawn[2] + drawn[3:]
+    assert torch.equal(joined.data, drawn.data) and joined.records == drawn.records
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [samples("a"), samples("a", channels=3)],
+        [samples("a"), Samples(torch.zeros(1, 1, 2, 2), media.Image(1), ({},))],
+    ],
+    ids=["none", "media", "shapes"],
+)
+def test_what_cannot_be_joined_is_refused(parts: list[Samples]) -> None:
+    with pytest.raises(InputError, match="only samples of one medium and one shape can be joined"):
+        Samples.concat(parts)
+
+
+# In a notebook --------------------------------------------------------------------------------------------------------
+
+
+def test_a_notebook_shows_each_picture_above_its_prompt_and_seed() -> None:
+    shown = samples("a cat", None)._repr_html_()
+    assert shown.count("<img") == 2 and "a cat · 0" in shown and ">1<" in shown
+    (first, _) = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", shown)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(first)))), np.asarray(to_image(ramp(2)[0])))
+
+
+def test_nothing_of_a_prompt_is_markup() -> None:
+    shown = samples("<script>alert(1)</script>", '"><img src=x onerror=y>&amp;')._repr_html_()
+    assert "<script" not in shown and "onerror" not in shown.replace("&quot;&gt;&lt;img src=x onerror", "")
+    assert "&amp;amp;" in shown
+
+
+def test_a_notebook_shows_so_many_and_says_how_many_more() -> None:
+    drawn = Samples(torch.zeros(70, 1, 2, 2), media.Image(1), ({},) * 70)
+    assert drawn._repr_html_().count("<img") == 64 and drawn._repr_html_().endswith("<p>… and 6 more</p>")
+    assert Image.open(io.BytesIO(drawn._repr_png_())).size == drawn[:64].preview().size
 
 
 # Records --------------------------------------------------------------------------------------------------------------
@@ -290,7 +357,7 @@ def test_any_record_survives_the_file(tmp_path: Path) -> None:
     [("a \udcff cat", "a \ufffd cat"), ("half \ud83d", "half \ufffd"), ("\ud83d\ude00", "😀")],
 )
 def test_a_record_of_broken_text_is_written_as_it_is_read(prompt: str, held: str, tmp_path: Path) -> None:
-    (path,) = Samples(ramp(1), ({"prompt": prompt, "guide": prompt},)).save(tmp_path)
+    (path,) = Samples(ramp(1), media.Image(1), ({"prompt": prompt, "guide": prompt},)).save(tmp_path)
     assert read_record(path) == {"prompt": held, "guide": held}
 
 

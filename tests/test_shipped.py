@@ -50,7 +50,7 @@ def test_its_card_says_what_it_is_made_of_and_what_it_can() -> None:
 
 def test_it_draws_the_colour_and_the_style_it_is_asked_for(emoji: System) -> None:
     def drawn(*prompts: str) -> Tensor:
-        pictures = emoji.generate(list(prompts), seeds=range(2), steps=6).tensor
+        pictures = emoji.generate(list(prompts), seeds=range(2), steps=6).data
         return pictures.unflatten(0, (len(prompts), 2)).mean((1, 3, 4))
 
     red, green, blue = drawn("a red heart, flat style", "a green heart, flat style", "a blue heart, flat style")

@@ -79,7 +79,7 @@ def test_a_picture_depends_on_its_own_seed_alone(sampler: str, guidance: float) 
     system, prompts, seeds = small(), ["cat", "hen"], list(range(8))
 
     def draw(prompts: list[str], seeds: list[int], batch: int | None = None) -> Tensor:
-        return system.generate(prompts, seeds=seeds, sampler=sampler, guidance=guidance, batch=batch).tensor
+        return system.generate(prompts, seeds=seeds, sampler=sampler, guidance=guidance, batch=batch).data
 
     alone = torch.cat([draw([prompt], [seed]) for prompt in prompts for seed in seeds])
     apart = torch.cdist(alone.flatten(1), alone.flatten(1)) + 1e3 * torch.eye(16)
@@ -93,8 +93,8 @@ def test_a_picture_depends_on_its_own_seed_alone(sampler: str, guidance: float) 
 
 def test_alone_in_its_batch_a_picture_is_exactly_the_same() -> None:
     system = small()
-    together = system.generate(["cat", "hen"], seeds=range(3), sampler="ddpm", guidance=2, batch=1).tensor
-    alone = [system.generate(p, seeds=[s], sampler="ddpm", guidance=2).tensor for p in ("cat", "hen") for s in range(3)]
+    together = system.generate(["cat", "hen"], seeds=range(3), sampler="ddpm", guidance=2, batch=1).data
+    alone = [system.generate(p, seeds=[s], sampler="ddpm", guidance=2).data for p in ("cat", "hen") for s in range(3)]
     assert torch.equal(together, torch.cat(alone))
 
 
@@ -108,27 +108,27 @@ def test_prompts_and_seeds_are_drawn_prompt_by_prompt() -> None:
         (2, 5),
         (2, 3),
     ]
-    assert samples.tensor.shape == (6, 1, 8, 8) and samples.tensor.dtype == torch.float32
-    assert samples.tensor.abs().max() <= 1
+    assert samples.data.shape == (6, 1, 8, 8) and samples.data.dtype == torch.float32
+    assert samples.data.abs().max() <= 1
 
 
 def test_a_class_may_be_named_or_numbered() -> None:
     system = small()
-    by_name = system.generate("dog").tensor
+    by_name = system.generate("dog").data
     for prompt in (1, "1", "DOG"):
-        assert torch.equal(system.generate(prompt).tensor, by_name)
-    assert furthest(system.generate("hen").tensor, by_name) > 1e-3
+        assert torch.equal(system.generate(prompt).data, by_name)
+    assert furthest(system.generate("hen").data, by_name) > 1e-3
 
 
 def test_guidance_moves_pictures_and_one_is_off() -> None:
     system = small()
-    plain = system.generate("cat").tensor
-    assert torch.equal(system.generate("cat", guidance=1).tensor, plain)
-    assert furthest(system.generate("cat", guidance=3).tensor, plain) > 1e-3
+    plain = system.generate("cat").data
+    assert torch.equal(system.generate("cat", guidance=1).data, plain)
+    assert furthest(system.generate("cat", guidance=3).data, plain) > 1e-3
 
 
 def test_pictures_may_be_of_another_size() -> None:
-    assert small().generate("cat", size=(12, 4)).tensor.shape == (1, 1, 4, 12)
+    assert small().generate("cat", size=(12, 4)).data.shape == (1, 1, 4, 12)
 
 
 def test_frames_tell_how_far_the_drawing_is() -> None:
@@ -141,8 +141,8 @@ def test_frames_tell_how_far_the_drawing_is() -> None:
     assert all(furthest(frame.x0, then.x0) > 0 for frame, then in pairwise(frames[:4]))
     last = [frame.samples for frame in frames if frame.samples is not None]
     together = small().generate("cat", seeds=range(5))
-    assert furthest(torch.cat([samples.tensor for samples in last]), together.tensor) <= 1e-5
-    assert furthest(frames[3].x0, together.tensor[:2]) <= 1e-5, "the last preview is the picture"
+    assert furthest(torch.cat([samples.data for samples in last]), together.data) <= 1e-5
+    assert furthest(frames[3].x0, together.data[:2]) <= 1e-5, "the last preview is the picture"
 
 
 def test_a_drawing_can_be_abandoned() -> None:
@@ -157,7 +157,7 @@ def test_a_drawing_can_be_abandoned() -> None:
     first = next(frames)
     frames.close()  # type: ignore[attr-defined]
     assert first.done == 1 and asked == 1
-    assert furthest(system.generate("cat").tensor, small().generate("cat").tensor) == 0
+    assert furthest(system.generate("cat").data, small().generate("cat").data) == 0
 
 
 REFUSED = [
@@ -279,7 +279,7 @@ def test_numbers_of_numpy_and_torch_are_numbers() -> None:
             "interval": kind([0.25, 4.0]),
         }
         drawn = system.generate([np.int64(1), np.str_("cat")], seeds=kind([3, 4]), batch=kind(2), **theirs)
-        assert torch.equal(drawn.tensor, plain.tensor) and drawn.records == plain.records
+        assert torch.equal(drawn.data, plain.data) and drawn.records == plain.records
         assert json.loads(json.dumps(drawn.records)) == json.loads(json.dumps(plain.records))
 
 
@@ -301,7 +301,7 @@ def test_a_system_without_conditions_takes_no_prompt() -> None:
     system = small(Nothing())
     with pytest.raises(InputError, match="draws without a prompt, and got 'cat': leave the prompt out$"):
         system.stream("cat")
-    assert torch.equal(system.generate("").tensor, system.generate().tensor)
+    assert torch.equal(system.generate("").data, system.generate().data)
 
 
 def test_a_batch_fits_the_size_of_the_pictures() -> None:
@@ -346,7 +346,7 @@ def test_what_a_caller_has_set_in_torch_changes_no_picture(name: str, tmp_path: 
             assert now == before and torch.is_autocast_enabled("cpu") == (name == "autocast")
             assert torch.is_inference_mode_enabled() == (name == "inference mode") and frame.x.dtype == torch.float32
     for found in (drawn, inside.generate("cat", **asked)):
-        assert torch.equal(found.tensor, plain.tensor) and found.records == plain.records
+        assert torch.equal(found.data, plain.data) and found.records == plain.records
     assert not any(weight.is_inference() for weight in inside.denoiser.parameters())
 
 
@@ -428,7 +428,7 @@ def test_a_saved_system_is_the_same_system(tmp_path: Path) -> None:
     weights, found = system.denoiser.network.state_dict(), again.denoiser.network.state_dict()
     assert weights.keys() == found.keys() and all(torch.equal(weights[name], found[name]) for name in weights)
     drawn, redrawn = (one.generate("cat", seeds=range(3)) for one in (system, again))
-    assert torch.equal(drawn.tensor, redrawn.tensor) and drawn.records == redrawn.records
+    assert torch.equal(drawn.data, redrawn.data) and drawn.records == redrawn.records
     assert again.fingerprint() == system.fingerprint()
 
 
@@ -497,7 +497,7 @@ def test_saving_over_a_system_leaves_one(tmp_path: Path) -> None:
     folder = saved(small(seed=1), tmp_path)
     saved(small(seed=2), tmp_path)
     assert len(list(folder.iterdir())) == 2, "the weights of the first are gone"
-    assert torch.equal(reopen(folder).generate("cat").tensor, small(seed=2).generate("cat").tensor)
+    assert torch.equal(reopen(folder).generate("cat").data, small(seed=2).generate("cat").data)
 
 
 @pytest.mark.parametrize("broken", ["write_tensors", "write_json"])
@@ -512,7 +512,7 @@ def test_a_save_that_fails_leaves_the_old_system(broken: str, tmp_path: Path, mo
         patch.setattr(files, broken, fail)
         with pytest.raises(StorageError, match="no space"):
             saved(small(seed=2), tmp_path)
-    assert torch.equal(reopen(folder).generate("cat").tensor, old.generate("cat").tensor)
+    assert torch.equal(reopen(folder).generate("cat").data, old.generate("cat").data)
     saved(small(seed=3), tmp_path)
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"], (
         "nothing is left of the failure"
@@ -750,8 +750,8 @@ def test_precision_and_device_are_chosen_and_refused_by_name(tmp_path: Path) -> 
 
 
 def test_bfloat16_draws_nearly_the_same(tmp_path: Path) -> None:
-    exact = small().generate("cat", sampler=Ancestral(), seeds=range(4)).tensor
-    rough = small().to("cpu", "bfloat16").generate("cat", sampler=Ancestral(), seeds=range(4)).tensor
+    exact = small().generate("cat", sampler=Ancestral(), seeds=range(4)).data
+    rough = small().to("cpu", "bfloat16").generate("cat", sampler=Ancestral(), seeds=range(4)).data
     assert 0 < furthest(exact, rough) and float((exact - rough).abs().mean()) < 0.1
 
 
@@ -762,41 +762,41 @@ def test_a_negative_prompt_leads_away_from_what_it_says() -> None:
     system = small()
     plain = system.generate("cat", guidance=3)
     negative = system.generate("cat", guidance=3, negative="dog")
-    assert furthest(negative.tensor, plain.tensor) > 1e-3
+    assert furthest(negative.data, plain.data) > 1e-3
     assert negative.records[0]["negative"] == "dog" and "negative" not in plain.records[0]
     away_from_itself = system.generate("cat", guidance=3, negative="cat")
-    assert furthest(away_from_itself.tensor, system.generate("cat").tensor) < 1e-5
+    assert furthest(away_from_itself.data, system.generate("cat").data) < 1e-5
     with pytest.raises(InputError, match="there is no class 'cow' here"):
         system.stream("cat", guidance=3, negative="cow")
 
 
 def test_guidance_keeps_to_its_interval() -> None:
     system = small()
-    plain, guided = system.generate("cat", guidance=1).tensor, system.generate("cat", guidance=3).tensor
-    assert torch.equal(system.generate("cat", guidance=3, interval=(1e8, 1e9)).tensor, plain)
-    assert torch.equal(system.generate("cat", guidance=3, interval=(0.0, 1e9)).tensor, guided)
+    plain, guided = system.generate("cat", guidance=1).data, system.generate("cat", guidance=3).data
+    assert torch.equal(system.generate("cat", guidance=3, interval=(1e8, 1e9)).data, plain)
+    assert torch.equal(system.generate("cat", guidance=3, interval=(0.0, 1e9)).data, guided)
     some = system.generate("cat", guidance=3, interval=(0.5, 2.0))
-    assert furthest(some.tensor, plain) > 1e-4 and furthest(some.tensor, guided) > 1e-4
+    assert furthest(some.data, plain) > 1e-4 and furthest(some.data, guided) > 1e-4
     assert some.records[0]["interval"] == [0.5, 2.0]
 
 
 def test_below_one_guidance_is_off_for_another_tools_checkpoint_alone() -> None:
     """There, 0 means none, as the cards of distilled models say; of ours, it leads to pictures of no prompt."""
     system = small()
-    assert torch.equal(system.generate("cat", guidance=0).tensor, system.generate("dog", guidance=0).tensor)
+    assert torch.equal(system.generate("cat", guidance=0).data, system.generate("dog", guidance=0).data)
     presets = {"ddim": Preset(DDIM(), system.settings.spacing)}
     system.settings = dataclasses.replace(system.settings, presets=presets)
     plain = system.generate("cat", guidance=1)
     for guidance in (0, 0.0, 0.7):
         drawn = system.generate("cat", guidance=guidance)
-        assert torch.equal(drawn.tensor, plain.tensor) and drawn.records[0]["guidance"] == 1
+        assert torch.equal(drawn.data, plain.data) and drawn.records[0]["guidance"] == 1
     with pytest.raises(InputError, match="guidance must be a number from 0 up, not -1"):
         system.generate("cat", guidance=-1)
 
 
 def test_rescaling_takes_contrast_back() -> None:
     system = small()
-    guided, rescaled = (system.generate("cat", guidance=8, rescale=rescale).tensor for rescale in (0.0, 1.0))
+    guided, rescaled = (system.generate("cat", guidance=8, rescale=rescale).data for rescale in (0.0, 1.0))
     assert furthest(guided, rescaled) > 1e-3
 
 
@@ -831,7 +831,7 @@ def test_a_guide_of_ones_own_goes_around_the_denoiser() -> None:
             return "grey"
 
     drawn = small().generate("cat", guide=Grey())
-    assert drawn.tensor.abs().max() < 1e-6
+    assert drawn.data.abs().max() < 1e-6
     assert drawn.records[0]["guide"] == "grey"
 
 
@@ -860,7 +860,7 @@ def test_weights_may_lie_in_several_files(tmp_path: Path) -> None:
     assert all(len(tensors) == 1 or sum(t.nbytes for t in tensors.values()) <= 2000 for tensors in held)
     one, many = (System.load(tmp_path / name, "cpu", "float32") for name in ("one", "many"))
     assert one.fingerprint() == many.fingerprint() == own.fingerprint(), "the same system, however it is cut up"
-    assert torch.equal(one.generate("cat").tensor, many.generate("cat").tensor)
+    assert torch.equal(one.generate("cat").data, many.generate("cat").data)
     parts[1].unlink()
     with pytest.raises(FormatError, match="is not whole: .* is missing"):
         System.load(tmp_path / "many")
@@ -873,8 +873,8 @@ def test_a_system_in_latents_is_saved_with_its_codec(tmp_path: Path) -> None:
     own.save(tmp_path / "system")
     again = System.load(tmp_path / "system", "cpu", "float32")
     assert again.fingerprint() == own.fingerprint()
-    drawn = again.generate(seeds=[3]).tensor
-    assert drawn.shape == (1, 1, 4, 8) and torch.equal(drawn, own.generate(seeds=[3]).tensor)
+    drawn = again.generate(seeds=[3]).data
+    assert drawn.shape == (1, 1, 4, 8) and torch.equal(drawn, own.generate(seeds=[3]).data)
     with torch.no_grad():
         codec.network.get_parameter("decoder.enter.weight").add_(1)
     assert again.fingerprint() != own.fingerprint(), "the codec decides pictures too"

@@ -1,50 +1,105 @@
 """What a system drew, ready to look at, to keep and to repeat."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import PIL.Image
+import torch
 from torch import Tensor
 
-from sfumato.errors import NonFiniteError
-from sfumato.media.image import Image, to_image
+from sfumato.errors import InputError, NonFiniteError
+from sfumato.media import Image, Medium
+from sfumato.media.image import png, to_image
 from sfumato.media.protocol import Record
 from sfumato.parts import MEDIA
+from sfumato.wording import shortened
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+MOST_SHOWN = 64
+"""How many samples a notebook shows at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
-    """Pictures `tensor`, float32 [n, c, h, w] in [−1, 1], and for each a record that says how to repeat it."""
+    """Samples of one medium: `data` [n, *d], as the medium holds them (pictures float32 in [−1, 1]), and for each a
+    record that says how to repeat it.
 
-    tensor: Tensor
+    Indexing and slicing give samples, and `+` joins them. In a notebook they show themselves. Raises an `InputError`
+    unless there are as many records as data.
+    """
+
+    data: Tensor
+    medium: Medium
     records: tuple[Record, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.records) != len(self.data):
+            raise InputError(f"each sample wants a record: {len(self.data)} samples came with {len(self.records)}")
+
     def __len__(self) -> int:
-        return len(self.tensor)
+        return len(self.data)
 
-    def images(self) -> list[PIL.Image.Image]:
-        """The pictures, as Pillow's."""
-        return [to_image(picture) for picture in self.tensor]
+    def __getitem__(self, index: int | slice) -> "Samples":
+        """Some of the samples, or one; an `IndexError` beyond the last."""
+        own = index if isinstance(index, slice) else slice(place := range(len(self))[index], place + 1)
+        places = range(len(self))[own]
+        return Samples(self.data[list(places)], self.medium, tuple(self.records[i] for i in places))
 
-    def grid(self, columns: int | None = None, scale: int | None = None, gap: int = 2) -> PIL.Image.Image:
-        """All pictures on one sheet, row by row; small ones enlarged in whole steps unless `scale` says how much.
+    def __iter__(self) -> Iterator["Samples"]:
+        return (self[i] for i in range(len(self)))
 
-        Raises an `InputError` for a sheet of more than `MOST_PIXELS`, or of no such columns, scale or gap."""
-        return Image(self.tensor.shape[1]).preview(self.tensor, columns, scale, gap)
+    def __add__(self, other: "Samples") -> "Samples":
+        return Samples.concat([self, other])
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write each picture as `PROMPT-SEED.png` into `folder`, with its record inside; returns the paths.
+    @staticmethod
+    def concat(parts: Iterable["Samples"]) -> "Samples":
+        """Samples of one medium and shape, one after the other; an `InputError` for others, and for none."""
+        parts = list(parts)
+        if not parts or any(p.medium != parts[0].medium or p.data.shape[1:] != parts[0].data.shape[1:] for p in parts):
+            raise InputError("only samples of one medium and one shape can be joined, and at least one part of them")
+        records = tuple(record for part in parts for record in part.records)
+        return Samples(torch.cat([part.data for part in parts]), parts[0].medium, records)
 
-        Another picture of that name stays, and the new one is numbered; the same one is not written twice.
+    def images(self) -> "list[PIL.Image.Image]":
+        """The pictures, as Pillow's; an `InputError` for another medium, which `preview` shows."""
+        if not isinstance(self.medium, Image):
+            raise InputError(f"{self.medium.plural} are no pictures: preview() shows them, and save() writes them")
+        return [to_image(picture) for picture in self.data]
+
+    def preview(self, columns: int | None = None) -> "PIL.Image.Image":
+        """All samples on one picture, `columns` side by side: pictures on a sheet, sounds as spectrograms, texts as
+        pages."""
+        return self.medium.preview(self.data, columns)
+
+    def save(self, folder: str | Path, format: str | None = None) -> list[Path]:
+        """Write each sample as `PROMPT-SEED.png` into `folder`, in a format of the medium, its first if None, with its
+        record inside; returns the paths.
+
+        Another file of that name stays, and the new one is numbered; the same one is not written twice.
         """
-        medium = Image(self.tensor.shape[1])
-        if bool(self.tensor.isnan().any()):  # before the first is written
-            raise NonFiniteError(f"a {medium.noun} holds NaN: draw it in float32, or mend what gave it")
+        if self.data.is_floating_point() and bool(self.data.isnan().any()):  # before the first is written
+            raise NonFiniteError(f"a {self.medium.noun} holds NaN: draw it in float32, or mend what gave it")
         return [
-            medium.write(picture, record, Path(folder) / _stem(record))
-            for picture, record in zip(self.tensor, self.records, strict=True)
+            self.medium.write(datum, record, Path(folder) / _stem(record), format)
+            for datum, record in zip(self.data, self.records, strict=True)
         ]
+
+    # In a notebook ----------------------------------------------------------------------------------------------------
+
+    def _repr_png_(self) -> bytes:
+        """The first samples on one picture, as a PNG."""
+        return png(self[:MOST_SHOWN].preview(), {})
+
+    def _repr_html_(self) -> str:
+        """The first samples side by side, each as its medium shows it, above its prompt and seed."""
+        shown = self[:MOST_SHOWN]
+        figures = "".join(_figure(self.medium.html(x), r) for x, r in zip(shown.data, shown.records, strict=True))
+        more = f"<p>… and {rest:,} more</p>" if (rest := len(self) - len(shown)) else ""
+        return f'<div style="display:flex;flex-wrap:wrap;gap:8px;align-items:flex-start">{figures}</div>{more}'
 
 
 def read_record(path: Path) -> Record:
@@ -56,8 +111,14 @@ def read_record(path: Path) -> Record:
     return next(found, Image).read_record(path)
 
 
+def _figure(shown: str, record: Record) -> str:
+    """A sample's HTML above its prompt and seed, in which nothing of theirs is markup."""
+    words = [shortened(str(record[name])) for name in ("prompt", "seed") if record.get(name) is not None]
+    return f'<figure style="margin:0">{shown}<figcaption>{escape(" · ".join(words))}</figcaption></figure>'
+
+
 def _stem(record: Record) -> str:
-    """A picture's prompt and seed as the name of its file: names are counted in bytes."""
+    """A sample's prompt and seed as the name of its file: names are counted in bytes."""
     start = "-".join(_words(record.get("prompt"))).encode()[:100].decode(errors="ignore").rstrip("-")
     seed = "".join(_words(record.get("seed")))[:40] or "0"
     return f"{start}-{seed}" if start else seed

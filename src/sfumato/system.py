@@ -103,8 +103,7 @@ class System(Weighted):
             guide=guide,
             batch=batch,
         )
-        done = [frame.samples for frame in frames if frame.samples is not None]
-        return Samples(torch.cat([part.tensor for part in done]), tuple(r for part in done for r in part.records))
+        return Samples.concat(frame.samples for frame in frames if frame.samples is not None)
 
     def stream(
         self,
@@ -216,8 +215,9 @@ class System(Weighted):
                 assert watch.last is not None
                 samples = None
                 if move == chosen.steps:
-                    pictures = self.codec.decode(x).cpu()
-                    samples = Samples(pictures, tuple({"prompt": p, "seed": s, **record} for p, s in part))
+                    data = self.codec.decode(x).cpu()
+                    records = tuple({"prompt": p, "seed": s, **record} for p, s in part)
+                    samples = Samples(data, self.codec.medium, records)
                 yield Frame(nth * chosen.steps + move, total, x, watch.last.x0, samples)
 
     def _guided(

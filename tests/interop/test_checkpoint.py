@@ -72,7 +72,7 @@ def seeded(count: int) -> list[torch.Generator]:
 
 
 def ours(system: System, *args: Any, **more: Any) -> Tensor:
-    return system.generate(*args, seeds=[SEED], **more).tensor / 2 + 0.5
+    return system.generate(*args, seeds=[SEED], **more).data / 2 + 0.5
 
 
 def furthest(one: Tensor, other: Tensor) -> float:
@@ -246,7 +246,7 @@ def test_a_picture_depends_on_its_own_seed_alone(opened: Callable[[str], Opened]
     system = opened("xl").system
     many = system.generate(PROMPTS, seeds=[3, 7, 11], steps=3)
     alone = system.generate(PROMPTS[1], seeds=[7], steps=3)
-    assert float((many.tensor[4] - alone.tensor[0]).abs().max()) < 1e-5
+    assert float((many.data[4] - alone.data[0]).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("family", ["sd1", "xl", "dit", "ldm-vq"])
@@ -255,7 +255,7 @@ def test_an_opened_system_is_saved_as_ours(opened: Callable[[str], Opened], fami
     prompt = {"dit": "cat", "ldm-vq": None}.get(family, PROMPTS[0])
     again = System.load(system.save(tmp_path / "ours"), "cpu", "float32")
     for sampler in (None, "ddim"):
-        one, other = (each.generate(prompt, steps=3, sampler=sampler).tensor for each in (system, again))
+        one, other = (each.generate(prompt, steps=3, sampler=sampler).data for each in (system, again))
         assert torch.equal(one, other)
 
 
@@ -264,11 +264,11 @@ def test_weights_stay_in_their_files_until_they_are_drawn_with(opened: Callable[
     weight = next(weight for weight in system.denoiser.parameters() if weight.ndim == 4)
     before, where = system.fingerprint(), weight.data_ptr()
     assert weight.is_contiguous()
-    first = system.generate(PROMPTS[0], steps=3).tensor
+    first = system.generate(PROMPTS[0], steps=3).data
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert weight.data_ptr() != where
     assert system.fingerprint() == before
-    assert torch.equal(first, system.generate(PROMPTS[0], steps=3).tensor)
+    assert torch.equal(first, system.generate(PROMPTS[0], steps=3).data)
 
 
 def test_a_codec_stays_mapped_since_it_is_mostly_idle(opened: Callable[[str], Opened]) -> None:
@@ -296,7 +296,7 @@ def test_bfloat16_is_close(opened: Callable[[str], Opened]) -> None:
     system = load(opened("sd1").folder, "cpu", "bfloat16")
     assert next(system.denoiser.parameters()).dtype == torch.bfloat16
     assert system.denoiser.network.enter.weight.is_contiguous(memory_format=torch.channels_last)
-    one, other = (each.generate(PROMPTS[0], steps=3).tensor for each in (system, opened("sd1").system))
+    one, other = (each.generate(PROMPTS[0], steps=3).data for each in (system, opened("sd1").system))
     assert float((one - other).abs().mean()) < 0.05
 
 

@@ -57,7 +57,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def drawn(system: System, **more: Any) -> Tensor:
-    return system.generate("a cat", steps=3, **more).tensor
+    return system.generate("a cat", steps=3, **more).data
 
 
 def converted_at_once(folder: Path, precision: str) -> System:
@@ -254,7 +254,7 @@ def test_threads_that_draw_at_once_see_whole_weights_and_one_fingerprint(saved: 
 
     def draw() -> None:
         samples = system.generate("a cat", steps=3)
-        wanted.append((torch.equal(samples.tensor, expected), samples.records[0]["system"]))
+        wanted.append((torch.equal(samples.data, expected), samples.records[0]["system"]))
 
     threads = [threading.Thread(target=draw) for _ in range(4)]
     for thread in threads:

@@ -47,7 +47,7 @@ def opened(where: Path | str, config: Path | str | None = None) -> System:
 
 
 def drawn(system: System) -> Tensor:
-    return system.generate("a cat", steps=3).tensor
+    return system.generate("a cat", steps=3).data
 
 
 @pytest.mark.parametrize("single", [False, True])

@@ -67,7 +67,7 @@ def drawn(system: System, **more: Any) -> Tensor:
     if system.denoiser.network.concat:
         picture = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
         more["beside"] = system.codec.masked_condition(picture, torch.eye(16))  # pyright: ignore[reportAttributeAccessIssue]
-    return system.generate(["a cat", "the hat"], seeds=[3], steps=4, sampler="ddim", guidance=3.0, **more).tensor
+    return system.generate(["a cat", "the hat"], seeds=[3], steps=4, sampler="ddim", guidance=3.0, **more).data
 
 
 @pytest.mark.parametrize("family", MAKERS)
@@ -103,7 +103,7 @@ def test_a_file_draws_what_diffusers_draws_from_it(
         "a cat", num_inference_steps=4, guidance_scale=3.0, generator=generator, height=16, width=16, output_type="pt"
     ).images
     system = sfumato.load(path, "cpu", "float32", config=one.config)
-    found = system.generate("a cat", seeds=[3], steps=4, sampler=sampler, guidance=3.0).tensor / 2 + 0.5
+    found = system.generate("a cat", seeds=[3], steps=4, sampler=sampler, guidance=3.0).data / 2 + 0.5
     assert float((found - theirs).abs().max()) < 1e-4 and float(found.std()) > 0.02
 
 

@@ -67,7 +67,7 @@ def seeded(count: int = 1) -> list[torch.Generator]:
 
 
 def ours(system: System, *args: Any, **more: Any) -> Tensor:
-    return system.generate(*args, seeds=[SEED], **more).tensor / 2 + 0.5
+    return system.generate(*args, seeds=[SEED], **more).data / 2 + 0.5
 
 
 def theirs(pipe: Any, *args: Any, **more: Any) -> Tensor:

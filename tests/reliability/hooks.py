@@ -80,5 +80,5 @@ def drawn(system: str, out: str, seeds: list[int], options: dict[str, Any]) -> N
     import sfumato
 
     torch.set_num_threads(1)
-    torch.save(sfumato.load(system, "cpu", "float32").generate(seeds=seeds, **options).tensor, out)
+    torch.save(sfumato.load(system, "cpu", "float32").generate(seeds=seeds, **options).data, out)
     sys.exit(0)

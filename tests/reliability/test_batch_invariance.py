@@ -73,7 +73,7 @@ SAMPLERS = ("ddim", "ddim,eta=1", "dpm++")
 
 
 def draw(system: System, seeds: list[int], batch: int | None = None, **options: Any) -> Tensor:
-    return system.generate(seeds=seeds, batch=batch, **options).tensor
+    return system.generate(seeds=seeds, batch=batch, **options).data
 
 
 def furthest(one: Tensor, other: Tensor) -> float:

@@ -76,7 +76,7 @@ def test_a_folder_whose_name_is_no_unicode_is_gone_on_with(data: Path, tmp_path:
     begin(None, out, steps=4, resume=True)
     begin(data, tmp_path / "plain", steps=4)
     assert digest(newest(out)) == digest(newest(tmp_path / "plain"))
-    assert load(out).generate(seeds=[0], steps=1).tensor.isfinite().all()
+    assert load(out).generate(seeds=[0], steps=1).data.isfinite().all()
 
 
 @pytest.mark.parametrize(

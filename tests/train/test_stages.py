@@ -79,9 +79,9 @@ def test_one_command_fits_the_codec_and_then_the_denoiser(data: Path, tmp_path: 
     assert (out / "autoencoder" / "run.json").exists() and (out / "codec" / "codec.json").exists()
     latents = next(out.glob("latents-*.npy"))
     drawn = sfumato.load(out, "cpu", "float32").generate(["a red cat", None], seeds=[1])
-    assert drawn.tensor.shape == (2, 3, 16, 16)
-    assert (drawn.tensor - system.generate(["a red cat", None], seeds=[1]).tensor).abs().max() <= 1e-6
-    assert abs(float(system.codec.encode(drawn.tensor).std())) > 0 and latents.stat().st_size > 0
+    assert drawn.data.shape == (2, 3, 16, 16)
+    assert (drawn.data - system.generate(["a red cat", None], seeds=[1]).data).abs().max() <= 1e-6
+    assert abs(float(system.codec.encode(drawn.data).std())) > 0 and latents.stat().st_size > 0
     assert "'waves'" in str(json.loads((out / "system" / "system.json").read_text()))
 
 
@@ -92,9 +92,9 @@ def test_captions_may_be_learned_to_read(data: Path, tmp_path: Path) -> None:
     assert isinstance(system.conditioner, TokenIds) and isinstance(system.denoiser.network, WithText)
     assert not (tmp_path / "run" / "captions.safetensors").exists(), "there is nothing to encode once"
     again = sfumato.load(tmp_path / "run", "cpu", "float32")
-    one, other = (again.generate(prompt, seeds=[1]).tensor for prompt in ("a red cat", "a blue house"))
+    one, other = (again.generate(prompt, seeds=[1]).data for prompt in ("a red cat", "a blue house"))
     assert (one - other).abs().max() > 0
-    assert (one - system.generate("a red cat", seeds=[1]).tensor).abs().max() <= 1e-6
+    assert (one - system.generate("a red cat", seeds=[1]).data).abs().max() <= 1e-6
     assert again.unread("a red cat " * 40).startswith("red cat") or "cat" in again.unread("a red cat " * 40)
 
 

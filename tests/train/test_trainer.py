@@ -147,7 +147,7 @@ def test_bfloat16_trains_too(data: Path, tmp_path: Path) -> None:
 
 def test_pictures_without_classes_train_without_conditions(tmp_path: Path) -> None:
     system = begin(pictures_file(tmp_path / "plain.npz", labels=[]), tmp_path / "run", steps=2)
-    assert system.conditioner == Nothing() and system.generate(seeds=[1]).tensor.shape == (1, 1, 8, 8)
+    assert system.conditioner == Nothing() and system.generate(seeds=[1]).data.shape == (1, 1, 8, 8)
 
 
 def test_classes_can_be_left_aside(data: Path, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_the_system_returned_is_the_one_kept(data: Path, tmp_path: Path) -> None
     system = begin(data, tmp_path / "run", steps=3)
     kept = sfumato.load(tmp_path / "run", "cpu", "float32")
     assert system.fingerprint() == kept.fingerprint()
-    assert torch.equal(system.generate("1").tensor, kept.generate("1").tensor)
+    assert torch.equal(system.generate("1").data, kept.generate("1").data)
 
 
 # What is not finite ---------------------------------------------------------------------------------------------------

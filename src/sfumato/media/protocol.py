@@ -76,3 +76,7 @@ class Medium(Protocol):
     def preview(self, data: Tensor, columns: int | None = None) -> "Image":
         """All of the data [n, *d] on one picture, `columns` side by side; nearly square if None."""
         ...
+
+    def html(self, datum: Tensor) -> str:
+        """One datum as HTML for a notebook, complete in itself; nothing in it is markup of the datum's."""
+        ...

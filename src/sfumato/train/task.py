@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -115,9 +114,9 @@ class DenoiseTask:
                 return None
             if frame.samples is not None:
                 drawn.append(frame.samples)
-        samples = Samples(torch.cat([part.tensor for part in drawn]), drawn[0].records)
+        samples = Samples.concat(drawn)
         columns = seeds if self._classes() else 8 if prompts else None
-        return samples.grid(columns=columns), samples.records[0]
+        return samples.preview(columns), samples.records[0]
 
     def _shown(self) -> tuple[list[str], int]:
         """The prompts of a sheet, and how many pictures of each; no prompts where anything is drawn."""

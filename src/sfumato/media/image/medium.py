@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sfumato.arguments import listed, own
 from sfumato.errors import InputError, ShapeError, quoted
+from sfumato.media.html import picture_html
 from sfumato.media.image.decode import ENDINGS, decode
 from sfumato.media.image.png import png, read_png
 from sfumato.media.image.sheet import sheet, to_image
@@ -84,3 +85,9 @@ class Image:
         by `scale` if it is given."""
         height, width = data.shape[-2:]
         return sheet([to_image(one) for one in data], columns, scale or max(1, 64 // max(height, width)), gap)
+
+    def html(self, datum: Tensor) -> str:
+        """A picture as an `img`, small ones enlarged as on a sheet."""
+        height, width = datum.shape[-2:]
+        scale = max(1, 64 // max(height, width))
+        return picture_html(png(to_image(datum), {}), width * scale, height * scale)
