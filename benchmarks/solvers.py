@@ -30,7 +30,7 @@ from sfumato.core.schedule import VP, Schedule
 from sfumato.data import open_source, prepare
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.evaluate.distance import frechet
-from sfumato.evaluate.reading import Convolutions, Labels, agreement, convolutions
+from sfumato.evaluate.recognition import ClassIds, Convolutions, agreement, convolutions
 from sfumato.nn.unet import UNet
 from sfumato.parts import SAMPLERS
 from sfumato.sample import sample
@@ -196,7 +196,7 @@ def reader(folder: Path) -> tuple[Convolutions, Tensor]:
     return read, read.features(pixels(folder / "t10k-images-idx3-ubyte.gz")[0])
 
 
-def pixels(images: Path) -> tuple[Tensor, Labels]:
+def pixels(images: Path) -> tuple[Tensor, ClassIds]:
     """The real pictures, in [−1, 1], and their classes."""
     real = prepare(open_source(images))
     assert real.labels is not None

@@ -36,7 +36,7 @@ MEANING = {
     "reconstruction.penalty": "the weight of what latents cost: a divergence (`kl`), the distance to the codes (`vq`)",
     "reconstruction.perceptual": "the weight of the distance in the features of a network that sees",
     "reconstruction.features": "the file of that network (a MobileNet as `.npz`)",
-    "reconstruction.adversarial": "the weight of what a critic of patches, trained alongside, finds unreal",
+    "reconstruction.adversarial": "the weight of the generator loss, by a discriminator of patches trained alongside",
     "autoencoder.latent": "channels of the latents",
     "autoencoder.width": "channels at the first level",
     "autoencoder.multipliers": "one number a level, times `width`; each level after the first works at half the size",

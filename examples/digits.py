@@ -14,7 +14,7 @@ from PIL import Image
 
 from sfumato import load
 from sfumato.data import open_source, prepare
-from sfumato.evaluate.reading import agreement, support_vectors
+from sfumato.evaluate.recognition import agreement, support_vectors
 from sfumato.media.image import sheet, to_image
 from sfumato.system import System
 from sfumato.train import train

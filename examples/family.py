@@ -18,7 +18,7 @@ from sfumato.classifier import NoisyClassifier
 from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.noise import Noise
 from sfumato.data import open_source, prepare
-from sfumato.evaluate.reading import Labels, agreement, convolutions
+from sfumato.evaluate.recognition import ClassIds, agreement, convolutions
 from sfumato.likelihood import bits_by_bound
 from sfumato.media.image import sheet, to_image
 from sfumato.samples import Samples
@@ -109,7 +109,7 @@ def bound(run: Path, data: Path, count: int = 32, steps: int = 1000) -> str:
     )
 
 
-def pixels(images: Path) -> tuple[torch.Tensor, Labels]:
+def pixels(images: Path) -> tuple[torch.Tensor, ClassIds]:
     """The real pictures, in [−1, 1], and their classes."""
     real = prepare(open_source(images))
     assert real.labels is not None

@@ -12,7 +12,7 @@ import torch
 
 from sfumato import load
 from sfumato.data import open_source, prepare
-from sfumato.evaluate.reading import Labels, agreement, convolutions
+from sfumato.evaluate.recognition import ClassIds, agreement, convolutions
 from sfumato.media.image import sheet
 from sfumato.train import train
 from sfumato.train.monitor import Terminal
@@ -55,7 +55,7 @@ def main() -> None:
         print(f"  {agreement(read, drawn.data[100 * k : 100 * k + 100], asked[100 * k : 100 * k + 100]):4.0%}  {name}")
 
 
-def pixels(images: Path) -> tuple[torch.Tensor, Labels]:
+def pixels(images: Path) -> tuple[torch.Tensor, ClassIds]:
     """The real pictures, in [−1, 1], and their classes."""
     real = prepare(open_source(images))
     assert real.labels is not None

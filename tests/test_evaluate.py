@@ -10,10 +10,10 @@ from torch import Tensor
 from sfumato.data import open_source, prepare
 from sfumato.errors import InputError, ShapeError
 from sfumato.evaluate.distance import frechet
-from sfumato.evaluate.reading import Labels, agreement, convolutions, support_vectors
+from sfumato.evaluate.recognition import ClassIds, agreement, convolutions, support_vectors
 
 
-def bars(n: int, seed: int = 0) -> tuple[Tensor, Labels]:
+def bars(n: int, seed: int = 0) -> tuple[Tensor, ClassIds]:
     """n pictures of a bar that lies or stands, with noise, and which it is."""
     stream = torch.Generator().manual_seed(seed)
     pictures = torch.randn(n, 1, 8, 8, generator=stream) * 0.3

@@ -47,7 +47,9 @@ def small(
     conditioner = conditioner or Labels(CLASSES)
     torch.manual_seed(seed)
     levels = (1,) if attention else ()
-    network = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, attention=levels, scale_shift=True, **conditioner.doors)
+    network = UNet(
+        1, 1, width=8, multipliers=(1, 2), blocks=1, attention=levels, scale_shift=True, **conditioner.widths
+    )
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -198,7 +200,7 @@ REFUSED = [
 
 def test_a_size_that_does_not_fit_names_the_nearest_before_anything_is_drawn() -> None:
     system = small()
-    network = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, resample="residual", **system.conditioner.doors)
+    network = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, resample="residual", **system.conditioner.widths)
     system = System(
         Identity(Image(1)), system.conditioner, Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8), steps=4)
     )

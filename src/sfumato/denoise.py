@@ -46,7 +46,7 @@ class Denoiser(nn.Module):
         skip, out, scale, time = self.parameterization(level)
         weights = next(self.network.parameters())
         time = time.to(x_t.device, torch.float32).expand(len(x_t))
-        f = self.network((like(scale, x_t) * x_t).to(weights.dtype), time, **condition.open_doors())
+        f = self.network((like(scale, x_t) * x_t).to(weights.dtype), time, **condition.given())
         f, variance_fraction = f.to(x_t.dtype), None
         if f.shape[1] == 2 * x_t.shape[1]:
             f, second = f.chunk(2, dim=1)

@@ -17,7 +17,7 @@ from sfumato import files, machine, system_file
 from sfumato.arguments import listed, own, whole
 from sfumato.codec import Codec
 from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
-from sfumato.condition.reading import as_text
+from sfumato.condition.normalize import as_text
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import by_defaults, torch_defaults
 from sfumato.core.grid import Spacing, initial_std, levels
@@ -248,7 +248,7 @@ class System(Weighted):
         told = conditioner.negative(prompts) if negative and isinstance(conditioner, ClipText) else conditioner(prompts)
         if beside is not None:
             told = replace(told, concat=beside.expand(len(prompts), *beside.shape))
-        for name, value in told.open_doors().items():
+        for name, value in told.given().items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise NonFiniteError(
                     f"the conditioner gave {name} that are not finite for {quoted(list(prompts))}: its weights are"
@@ -275,9 +275,9 @@ class System(Weighted):
                 " by system.codec.masked_condition(picture, mask)"
             )
 
-    def unread(self, prompt: Prompt) -> str:
+    def truncated(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long to be read; "" if all of it is."""
-        return self.conditioner.cut(prompt) if isinstance(self.conditioner, Text | TokenIds | ClipText) else ""
+        return self.conditioner.truncated(prompt) if isinstance(self.conditioner, Text | TokenIds | ClipText) else ""
 
     def check(self, chosen: Settings, prompted: bool) -> None:
         """Raise an `InputError` for settings that this system cannot draw with; one for a size says which near by

@@ -229,8 +229,8 @@ def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     _check_reader(said.conditioner)
     expected = {
         "in_channels": codec.channels,
-        "vector": said.conditioner.doors.get("vector", 0),
-        "context": said.conditioner.doors.get("context", 0),
+        "vector": said.conditioner.widths.get("vector", 0),
+        "context": said.conditioner.widths.get("context", 0),
     }
     _check_codec(said, codec)
     if not 0 <= said.conditioner.dropout <= 1:

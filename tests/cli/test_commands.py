@@ -317,7 +317,7 @@ def test_inspect_says_what_is_wrong_with_a_system(change: dict[str, Any], sfumat
 def test_what_is_not_read_of_a_prompt_is_shown_as_it_is(
     end: str, sfumato: Sfumato, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(System, "unread", lambda *_: end)
+    monkeypatch.setattr(System, "truncated", lambda *_: end)
     said = sfumato("generate", "cat", "-m", run, *PLACE)
     assert said.code == 0 and f"the prompt is too long; of it, this is not read: {end}\n" in said.err
 

@@ -27,7 +27,7 @@ from sfumato.parts import CONDITIONERS
 from sfumato.store import Weights
 
 PROMPTS = ["A cat's hat!", "", "the cat in the hat, " * 3, "🐱 猫"]
-WAVES = 8
+FREQUENCY_WIDTH = 8
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def unet(vector: int) -> Any:
     """A network that is told sizes."""
     sizes: Any = {"block_out_channels": (8, 8), "norm_num_groups": 4, "cross_attention_dim": 8, "layers_per_block": 1}
     down, up = ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D")
-    told: Any = {"addition_embed_type": "text_time", "addition_time_embed_dim": WAVES}
+    told: Any = {"addition_embed_type": "text_time", "addition_time_embed_dim": FREQUENCY_WIDTH}
     return stirred(
         UNet2DConditionModel(
             down_block_types=down,
@@ -96,7 +96,7 @@ def sdxl(folder: Path, zeros: bool = True) -> Any:
         text_encoder_2=text_model(10, width=24, act="gelu", seed=1),
         tokenizer=tokenizer(folder / "vocabulary"),
         tokenizer_2=tokenizer(folder / "vocabulary_2", "!"),
-        unet=unet(10 + 6 * WAVES),
+        unet=unet(10 + 6 * FREQUENCY_WIDTH),
         scheduler=EulerDiscreteScheduler(steps_offset=1),  # pyright: ignore
         force_zeros_for_empty_prompt=zeros,
         add_watermarker=False,
@@ -112,7 +112,7 @@ def refiner(folder: Path) -> Any:
         text_encoder_2=text_model(10, width=24, act="gelu", seed=1),
         tokenizer=None,  # pyright: ignore
         tokenizer_2=tokenizer(folder / "vocabulary_2", "!"),
-        unet=unet(10 + 5 * WAVES),
+        unet=unet(10 + 5 * FREQUENCY_WIDTH),
         scheduler=EulerDiscreteScheduler(steps_offset=1),  # pyright: ignore
         requires_aesthetics_score=True,
         force_zeros_for_empty_prompt=False,
@@ -139,7 +139,7 @@ def gap(ours: Tensor | None, theirs: Tensor) -> float:
 def test_stable_diffusion_is_told_what_diffusers_tells_it(act: str, pad: str, tmp_path: Path) -> None:
     pipeline = sd(tmp_path, act, pad)
     ours = ClipText.open(str(tmp_path / "model"))
-    assert (ours.family, ours.doors, ours.zeros) == ("sd", {"context": 16}, False)
+    assert (ours.family, ours.widths, ours.zeros) == ("sd", {"context": 16}, False)
     for negative in (None, "the hat"):
         prompts, away = encoded(pipeline, negative)
         told = ours(PROMPTS)
@@ -151,8 +151,12 @@ def test_stable_diffusion_is_told_what_diffusers_tells_it(act: str, pad: str, tm
 @pytest.mark.parametrize("zeros", [True, False])
 def test_sdxl_is_told_what_diffusers_tells_it(zeros: bool, tmp_path: Path) -> None:
     pipeline = sdxl(tmp_path, zeros)
-    ours = ClipText.open(str(tmp_path / "model"), WAVES)
-    assert (ours.family, ours.doors, ours.zeros) == ("sdxl", {"vector": 10 + 6 * WAVES, "context": 40}, zeros)
+    ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH)
+    assert (ours.family, ours.widths, ours.zeros) == (
+        "sdxl",
+        {"vector": 10 + 6 * FREQUENCY_WIDTH, "context": 40},
+        zeros,
+    )
     numbers = pipeline._get_add_time_ids((768, 1024), (0, 32), (768, 1024), torch.float32, 10)
     ours = replace(ours, crop=(0, 32)).sized((1024, 768))
     for negative in (None, "", "the hat"):
@@ -166,8 +170,12 @@ def test_sdxl_is_told_what_diffusers_tells_it(zeros: bool, tmp_path: Path) -> No
 
 def test_the_refiner_is_told_what_diffusers_tells_it(tmp_path: Path) -> None:
     pipeline = refiner(tmp_path)
-    ours = ClipText.open(str(tmp_path / "model"), WAVES).sized((640, 512))
-    assert (ours.family, ours.doors, ours.zeros) == ("sdxl-refiner", {"vector": 10 + 5 * WAVES, "context": 24}, False)
+    ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH).sized((640, 512))
+    assert (ours.family, ours.widths, ours.zeros) == (
+        "sdxl-refiner",
+        {"vector": 10 + 5 * FREQUENCY_WIDTH, "context": 24},
+        False,
+    )
     size, corner = (512, 640), (0, 0)
     numbers, away_numbers = pipeline._get_add_time_ids(
         size, corner, size, 6.0, 2.5, size, corner, size, torch.float32, 10
@@ -180,16 +188,16 @@ def test_the_refiner_is_told_what_diffusers_tells_it(tmp_path: Path) -> None:
 
 
 def differs(one: Condition, other: Condition) -> bool:
-    return any(not torch.equal(value, other.open_doors()[door]) for door, value in one.open_doors().items())
+    return any(not torch.equal(value, other.given()[door]) for door, value in one.given().items())
 
 
 def test_it_is_data(tmp_path: Path) -> None:
     sdxl(tmp_path)
-    ours = ClipText.open(str(tmp_path / "model"), WAVES)
+    ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH)
     data = CONDITIONERS.dump(ours)
     again = CONDITIONERS.load(data)
     assert again == ours and isinstance(again, ClipText) and data["kind"] == "clip"
-    assert again.doors == ours.doors and "towers" not in vars(again._encoders), "sizes are known without the weights"
+    assert again.widths == ours.widths and "towers" not in vars(again._encoders), "sizes are known without the weights"
     assert not differs(again(PROMPTS), ours(PROMPTS))
     assert again.fingerprint() == ours.fingerprint() == ClipText(ours.name, "sdxl", 40, 10).fingerprint()
     assert differs(again.sized((64, 64))(PROMPTS), ours(PROMPTS))
@@ -201,22 +209,22 @@ def test_opening_checks_all_shapes_and_reads_nothing(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Weights, "__getitem__", lambda *_: pytest.fail("a weight is read"))
         patch.setattr(clip_tokenizer, "_backend", lambda *_: pytest.fail("a tokenizer is built"))
-        ours = ClipText.open(str(tmp_path / "model"), WAVES, pinned=False)
-        assert ours.doors == {"vector": 10 + 6 * WAVES, "context": 40}
-    assert ours.towers[0].words.device.type == "cpu" and ours.cut("the cat") == ""
+        ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH, pinned=False)
+        assert ours.widths == {"vector": 10 + 6 * FREQUENCY_WIDTH, "context": 40}
+    assert ours.towers[0].words.device.type == "cpu" and ours.truncated("the cat") == ""
     path = tmp_path / "model" / "text_encoder" / "model.safetensors"
     weights = load_file(path)
     name = next(name for name in weights if name.endswith("final_layer_norm.bias"))
     save_file({**weights, name: torch.zeros(3)}, path)
     with pytest.raises(FormatError, match=r"final_layer_norm.bias' should give a weight of \[16\].* gives \[3\]"):
-        ClipText.open(str(tmp_path / "model"), WAVES, pinned=False)
+        ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH, pinned=False)
 
 
 def test_what_is_cut_is_said_and_prompts_are_read_as_they_are(tmp_path: Path) -> None:
     sd(tmp_path)
     ours = ClipText.open(str(tmp_path / "model"))
-    assert ours.cut("the cat") == "" and ours.cut("the " * (LENGTH - 2) + "cat 🐱") == "cat 🐱"
-    assert ours.read("a  🐱") == "a  🐱" and ours.read("\ud800") == "\ufffd"
+    assert ours.truncated("the cat") == "" and ours.truncated("the " * (LENGTH - 2) + "cat 🐱") == "cat 🐱"
+    assert ours.normalize("a  🐱") == "a  🐱" and ours.normalize("\ud800") == "\ufffd"
     assert differs(ours(["🐱"]), ours(["cat face"]))
     with pytest.raises(InputError, match="in words, not by 3"):
         ours([3])
@@ -224,7 +232,7 @@ def test_what_is_cut_is_said_and_prompts_are_read_as_they_are(tmp_path: Path) ->
 
 def test_each_text_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sdxl(tmp_path)
-    ours = ClipText.open(str(tmp_path / "model"), WAVES)
+    ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH)
     wanted, seen = ours(PROMPTS), []
     monkeypatch.setattr(ClipText, "_encoded", lambda _, texts: seen.extend(texts))
     assert not differs(ours(PROMPTS), wanted) and not differs(ours.sized((64, 64)).sized(ours.size)(PROMPTS), wanted)
@@ -236,12 +244,14 @@ def test_each_text_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert told.context is not None and alone.context is not None and wanted.context is not None
     assert gap(told.context[-1], alone.context[0]) < 1e-5 and gap(told.context[: len(PROMPTS)], wanted.context) < 1e-5
     assert len(ours._encoders.recent) == clip.RECENT, "and no more are remembered"
-    assert not differs(ours(PROMPTS), ClipText.open(ours.name, WAVES)(PROMPTS)), "what was forgotten is encoded anew"
+    assert not differs(ours(PROMPTS), ClipText.open(ours.name, FREQUENCY_WIDTH)(PROMPTS)), (
+        "what was forgotten is encoded anew"
+    )
 
 
 def test_bfloat16_is_near(tmp_path: Path) -> None:
     sdxl(tmp_path)
-    ours = ClipText.open(str(tmp_path / "model"), WAVES)
+    ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH)
     exact = ours(PROMPTS)
     near = ours.to("cpu", torch.bfloat16)(PROMPTS)
     assert ours.towers[0].words.dtype == torch.bfloat16
@@ -310,7 +320,7 @@ def test_a_tokenizer_with_more_pieces_than_the_encoder_is_refused(tmp_path: Path
     [
         ({"family": "sd4"}, "family must be one of sd, sdxl, sdxl-refiner"),
         ({"sha256": ("0", "1")}, "sd has 1 text encoders"),
-        ({"waves": 7}, "waves must be even"),
+        ({"frequency_width": 7}, "frequency_width must be even"),
         ({"size": (0, 8)}, "a size of 1 or more"),
     ],
 )

@@ -110,7 +110,7 @@ def test_sizes(pair: Pair) -> None:
 
 def test_what_is_cut_is_said(tmp_path: Path) -> None:
     ours = ClipTokenizer(legacy(tmp_path / "tokenizer"))
-    assert ours.cut("the  Cat in the hat", 7) == "" and ours.cut("the  Cat in the hat", 5) == "the hat"
+    assert ours.truncated("the  Cat in the hat", 7) == "" and ours.truncated("the  Cat in the hat", 5) == "the hat"
     assert ours.ids("the cat in the hat", 5)[-1] == pieces()[END]
 
 

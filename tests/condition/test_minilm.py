@@ -27,7 +27,7 @@ PROMPTS = [
 
 def test_its_doors_are_known_without_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "folder", lambda: pytest.fail("nothing should be read"))
-    assert Text(MiniLM()).doors == {"vector": 384, "context": 384}
+    assert Text(MiniLM()).widths == {"vector": 384, "context": 384}
     assert MiniLM() == MiniLM() and Text() == Text(MiniLM()) and "53aa5117" in Text().fingerprint()
 
 

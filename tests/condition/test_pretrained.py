@@ -87,7 +87,7 @@ def test_a_pooler_that_was_not_saved_is_not_made_up(tmp_path: Path) -> None:
 def test_sizes_are_known_without_the_weights_and_other_weights_are_refused(tmp_path: Path) -> None:
     opened = Pretrained.open(str(saved(t5(), tmp_path)))
     again = Pretrained(opened.name, 12, 12, 24, opened.sha256, opened.tokenizer_sha256)
-    assert again == opened and Text(again, 8).doors == {"vector": 12, "context": 12}
+    assert again == opened and Text(again, 8).widths == {"vector": 12, "context": 12}
     one, other = Text(opened, 8)(PROMPTS).context, Text(again, 8)(PROMPTS).context
     assert one is not None and other is not None and torch.equal(one, other)
 

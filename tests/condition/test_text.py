@@ -15,7 +15,7 @@ PROMPTS = ["a cat", None, "a red house in a hat", "", "a cat"]
 
 def test_it_is_a_conditioner_and_its_encoder_one() -> None:
     assert isinstance(TEXT, Conditioner) and isinstance(TEXT.encoder, TextEncoder)
-    assert TEXT.doors == {"vector": 6, "context": 6} and TEXT.dropout == 0.1
+    assert TEXT.widths == {"vector": 6, "context": 6} and TEXT.dropout == 0.1
 
 
 def test_tokens_are_padded_with_zeros_that_do_not_count() -> None:
@@ -56,7 +56,7 @@ def test_none_is_the_empty_text() -> None:
 def test_emoji_are_told_by_name() -> None:
     named, drawn = TEXT(["a cat face in a hat"]), TEXT(["a 🐱 in a hat"])
     assert named.context is not None and drawn.context is not None and torch.equal(named.context, drawn.context)
-    assert TEXT.read("a 🐱 in a hat") == "a cat face in a hat"
+    assert TEXT.normalize("a 🐱 in a hat") == "a cat face in a hat"
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_emoji_are_told_by_name() -> None:
 )
 def test_what_is_cut_is_said(length: int, prompt: str | None, lost: str) -> None:
     text = Text(Waves(), length)
-    assert text.cut(prompt) == lost
-    kept = text.read(prompt).removesuffix(lost)
+    assert text.truncated(prompt) == lost
+    kept = text.normalize(prompt).removesuffix(lost)
     whole, short = text([prompt]).context, text([kept]).context
     assert whole is not None and short is not None and whole.shape[1] <= length
     assert torch.equal(whole, short), "what is said to be lost makes no difference"
@@ -84,7 +84,7 @@ def test_what_is_cut_is_said(length: int, prompt: str | None, lost: str) -> None
 
 def test_ten_thousand_characters_are_no_problem() -> None:
     long = "a cat in a hat " * 700
-    assert len(TEXT.cut(long)) == len(long.strip()) - len(("a cat in a hat " * 6).strip()) - 1
+    assert len(TEXT.truncated(long)) == len(long.strip()) - len(("a cat in a hat " * 6).strip()) - 1
     for prompt in (long, "x" * 10_000, "🐱" * 10_000, "猫" * 10_000, "\x00" * 10_000):
         tokens = TEXT([prompt]).context
         assert tokens is not None and tokens.shape[1] <= 32 and tokens.isfinite().all()

@@ -41,16 +41,16 @@ def test_any_text_comes_back(text: str) -> None:
 
 def test_it_is_a_conditioner_of_numbers_and_a_mask() -> None:
     ids = TokenIds(FITTED, length=6)
-    assert isinstance(ids, Conditioner) and ids.doors == {"context": 1} and ids.dropout == 0.1
+    assert isinstance(ids, Conditioner) and ids.widths == {"context": 1} and ids.dropout == 0.1
     told = ids(["a cat in a house in a house", None, "", "CAT"])
     assert told.context is not None and told.mask is not None and told.vector is None
     assert told.context.shape == (4, 6, 1) and told.mask.sum(1).tolist() == [6, 2, 2, 3]
     assert (told.context[~told.mask] == 0).all()
-    assert ids.cut("a cat in a house in a house") and not ids.cut("a cat")
-    kept = "a cat in a house in a house".removesuffix(ids.cut("a cat in a house in a house"))
+    assert ids.truncated("a cat in a house in a house") and not ids.truncated("a cat")
+    kept = "a cat in a house in a house".removesuffix(ids.truncated("a cat in a house in a house"))
     again = ids([kept]).context
     assert again is not None and torch.equal(told.context[:1], again)
-    assert ids.read("🐱") == "cat face" and "vocab" not in repr(ids)
+    assert ids.normalize("🐱") == "cat face" and "vocab" not in repr(ids)
 
 
 def test_a_network_reads_them() -> None:
@@ -58,7 +58,7 @@ def test_a_network_reads_them() -> None:
     unet = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, attention=(1,), context=8)
     network = WithText(unet, TextTransformer(ids.vocabulary, 8, 1, 2, 8))
     told = ids(["a cat", ""])
-    assert network(torch.randn(2, 1, 8, 8), torch.zeros(2), **told.open_doors()).shape == (2, 1, 8, 8)
+    assert network(torch.randn(2, 1, 8, 8), torch.zeros(2), **told.given()).shape == (2, 1, 8, 8)
 
 
 def test_what_cannot_be_is_refused() -> None:

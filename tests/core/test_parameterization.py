@@ -283,7 +283,7 @@ def test_conditions_are_joined_door_by_door() -> None:
     assert both.context is None and both.concat is None
     halved = both.map(lambda door: door[:1])
     assert halved.vector is not None and torch.equal(halved.vector, torch.zeros(1, 2))
-    assert both.to("cpu").open_doors().keys() == {"vector", "mask"}
+    assert both.to("cpu").given().keys() == {"vector", "mask"}
 
 
 def test_conditions_with_different_doors_cannot_be_joined() -> None:

@@ -344,7 +344,7 @@ def test_sizes_that_do_not_fit_name_the_nearest(opened: Callable[[str], Opened])
 
 def test_a_prompt_that_is_too_long_says_what_is_cut(opened: Callable[[str], Opened]) -> None:
     system = opened("sd1").system
-    assert system.unread("cat " * 75) == "" and system.unread("cat " * 75 + "in the hat").strip() == "in the hat"
+    assert system.truncated("cat " * 75) == "" and system.truncated("cat " * 75 + "in the hat").strip() == "in the hat"
 
 
 def test_an_unknown_class_is_an_error(opened: Callable[[str], Opened]) -> None:

@@ -78,7 +78,7 @@ MOST_PLACES = 30
 def read(place: Path) -> None:
     words = ClipTokenizer(place)
     words.ids("a cat", 8)
-    words.cut("a cat in a hat", 4)
+    words.truncated("a cat in a hat", 4)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import torch
 
-from sfumato.loss.reconstruction import absolute, critic_loss, edges, tones
+from sfumato.loss.reconstruction import absolute, discriminator_loss, edges, tones
 
 
 def test_a_picture_is_at_no_distance_from_itself() -> None:
@@ -32,8 +32,8 @@ def test_tones_see_a_shift_and_no_stripes() -> None:
     assert tones(x, x + stripes).abs().max() <= 1e-6
 
 
-def test_a_critic_loses_nothing_when_it_is_sure_and_right() -> None:
+def test_a_discriminator_loses_nothing_when_it_is_sure_and_right() -> None:
     real, made = torch.full((2, 1, 3, 3), 1.5), torch.full((2, 1, 3, 3), -1.0)
-    assert critic_loss(real, made).tolist() == [0, 0]
-    assert critic_loss(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)).tolist() == [2]
-    assert critic_loss(made[:1], real[:1]).tolist() == [4.5]
+    assert discriminator_loss(real, made).tolist() == [0, 0]
+    assert discriminator_loss(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)).tolist() == [2]
+    assert discriminator_loss(made[:1], real[:1]).tolist() == [4.5]

@@ -109,13 +109,13 @@ def test_codes_are_decoded_by_what_noisy_latents_are_nearest_to() -> None:
 def test_what_decides_the_latents_is_known(make: Any) -> None:
     network, x = make(), torch.randn(2, 3, 8, 8)
     awake(network)
-    z, way_in = network.encode(x), network.way_in()
+    z, encoder_parameters = network.encode(x), network.encoder_parameters()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if name not in way_in:
+            if name not in encoder_parameters:
                 parameter.add_(1.0)
         assert torch.equal(network.encode(x), z)
-        for parameter in way_in.values():
+        for parameter in encoder_parameters.values():
             before = parameter.clone()
             parameter.add_(torch.randn_like(parameter))
             assert not torch.equal(network.encode(x), z)

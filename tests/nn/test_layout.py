@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate, one_hot, silu
 from sfumato.errors import InputError, ShapeError
 from sfumato.nn.dit import DiT
 from sfumato.nn.embedding import sinusoidal
-from sfumato.nn.layout import WAVES, Layout, WithLayout
+from sfumato.nn.layout import GATE_WIDTH, Layout, WithLayout
 from sfumato.nn.text import TextTransformer, WithText
 from sfumato.nn.unet import UNet
 
@@ -38,8 +38,8 @@ def test_it_is_its_formula_in_any_size() -> None:
         h = silu(layout.inner.weight @ h + layout.inner.bias)
         wanted = (layout.leave.weight @ h + layout.leave.bias).reshape(2, 4, 4)
         assert (found[row] - wanted).abs().max() < 1e-5
-        waves = sinusoidal(1000 * TIME[row, None], WAVES)[0]
-        assert (gate[row, :, 0, 0] - layout.gate.weight @ waves - layout.gate.bias).abs().max() < 1e-5
+        sinusoids = sinusoidal(1000 * TIME[row, None], GATE_WIDTH)[0]
+        assert (gate[row, :, 0, 0] - layout.gate.weight @ sinusoids - layout.gate.bias).abs().max() < 1e-5
     wide, _ = layout(vector, TIME, 6, 8)
     assert (wide - interpolate(found, (6, 8), mode="bilinear")).abs().max() < 1e-6
 

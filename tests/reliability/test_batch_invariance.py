@@ -49,7 +49,7 @@ def system(network: Any, codec: Any, conditioner: Any, schedule: Any, parameteri
 # Not of eps: at the first level its x_0 is what the network says over alpha, and so 150 times the rounding of that.
 SYSTEMS = {
     "classes": lambda: system(
-        unet(**CLASSES.doors), Identity(Image(1)), CLASSES, Cosine(), X0Prediction(), steps=4, guidance=2.0
+        unet(**CLASSES.widths), Identity(Image(1)), CLASSES, Cosine(), X0Prediction(), steps=4, guidance=2.0
     ),
     "anything": lambda: system(unet(3), Identity(Image(3)), Nothing(), Linear(), VPrediction(), steps=4),
     "transformer": lambda: system(

@@ -61,8 +61,8 @@ def test_the_loss_is_the_sum_of_what_the_recipe_weighs() -> None:
     assert own.shape == (2, 4, 4)
 
 
-def test_a_critic_and_what_it_judges_learn_against_each_other_in_one_pass() -> None:
-    """The autoencoder wants its pictures to score high; the critic wants them low. Neither's loss moves the other."""
+def test_a_discriminator_and_what_it_judges_learn_against_each_other_in_one_pass() -> None:
+    """The autoencoder wants its pictures to score high; the discriminator, low. Neither's loss moves the other."""
     own = work(edges=0.0, tones=0.0, penalty=0.0, adversarial=0.5)
     network = own.model.network
     x, outputs = asked(own)
@@ -71,16 +71,16 @@ def test_a_critic_and_what_it_judges_learn_against_each_other_in_one_pass() -> N
 
     network.zero_grad()
     made, _ = network.autoencoder(x, _noise(own))
-    (absolute(made, x) - 0.5 * network.critic(made).flatten(1).mean(1)).sum().backward()
+    (absolute(made, x) - 0.5 * network.discriminator(made).flatten(1).mean(1)).sum().backward()
     wanted = {name: p.grad.clone() for name, p in network.autoencoder.named_parameters() if p.grad is not None}
     network.zero_grad()
     with torch.no_grad():
         made, _ = network.autoencoder(x, _noise(own))
-    judged = (1 - network.critic(x)).relu() + (1 + network.critic(made)).relu()
+    judged = (1 - network.discriminator(x)).relu() + (1 + network.discriminator(made)).relu()
     judged.flatten(1).mean(1).sum().backward()
-    learned = {name: p.grad.clone() for name, p in network.critic.named_parameters() if p.grad is not None}
+    learned = {name: p.grad.clone() for name, p in network.discriminator.named_parameters() if p.grad is not None}
 
-    for part, gradients in (("autoencoder", wanted), ("critic", learned)):
+    for part, gradients in (("autoencoder", wanted), ("discriminator", learned)):
         assert gradients
         for name, gradient in gradients.items():
             assert (found[f"{part}.{name}"] - gradient).abs().max() <= 1e-5, (part, name)
@@ -99,7 +99,7 @@ def test_latents_are_brought_to_zero_mean_and_unit_variance() -> None:
 
 
 @pytest.mark.parametrize("network", ["kl", "vq"])
-def test_a_run_with_a_critic_is_resumed_to_the_same_bytes(network: str, tmp_path: Path) -> None:
+def test_a_run_with_a_discriminator_is_resumed_to_the_same_bytes(network: str, tmp_path: Path) -> None:
     data = pictures_file(tmp_path / "data.npz", labels=[])
     settings = [*SETTINGS, f"network.kind={network}", "reconstruction.adversarial=0.1"]
     options: dict[str, Any] = {"recipe": "autoencoder", "settings": settings, "device": "cpu", "precision": "float32"}
@@ -107,11 +107,11 @@ def test_a_run_with_a_critic_is_resumed_to_the_same_bytes(network: str, tmp_path
     train(data, out=tmp_path / "halved", steps=2, **options)
     train(data, out=tmp_path / "halved", steps=4, resume=True, device="cpu", precision="float32")
     whole, halved = (tensors(newest(tmp_path / name)) for name in ("whole", "halved"))
-    assert any("critic" in name for name in whole)
+    assert any("discriminator" in name for name in whole)
     assert whole.keys() == halved.keys() and all(torch.equal(whole[name], halved[name]) for name in whole)
     codec, about = system_file.read_codec(tmp_path / "whole" / "codec")
     assert isinstance(codec, Latent) and about["steps"] == 4 and "psnr of pictures trained on" in about
-    assert not any("critic" in name for name in codec.state_dict()), "it is kept for resuming alone"
+    assert not any("discriminator" in name for name in codec.state_dict()), "it is kept for resuming alone"
 
 
 def test_grey_pictures_are_not_compared_in_the_features_of_coloured_ones(tmp_path: Path) -> None:

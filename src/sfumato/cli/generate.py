@@ -102,7 +102,7 @@ def generate(
     )
     kind = str(next(system.denoiser.parameters()).dtype).removeprefix("torch.")
     for name, text in (("prompt", prompt), ("negative prompt", negative)):
-        if lost := system.unread(text):
+        if lost := system.truncated(text):
             _note(f"note: the {name} is too long; of it, this is not read: {shortened(lost)}")
     _note(f"{model}: {system.fingerprint()} on {system.device.type} in {kind}")
     console = Console(stderr=True)

@@ -44,7 +44,7 @@ class Latent(nn.Module):
     def check_like(self, other: "Latent") -> None:
         """Raise an `InputError` unless `other`, of the same shape, gives every picture the same latents, so that it may
         decode these; weights that were rounded to bfloat16 are as good as those that they were rounded from."""
-        ours, theirs = self.network.way_in(), other.network.way_in()
+        ours, theirs = self.network.encoder_parameters(), other.network.encoder_parameters()
         same = ours.keys() == theirs.keys() and (self.shift, self.scale) == (other.shift, other.scale)
         if not same or not all(_equal(ours[name], theirs[name]) for name in ours):
             raise InputError("the two codecs have other latents: only one that was trained on from the first will do")

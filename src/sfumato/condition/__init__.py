@@ -1,6 +1,6 @@
 """Conditioners: from a prompt, as a person gives it, to a `Condition`, as a network takes it."""
 
-from sfumato.condition.cache import Remembered, captions_size
+from sfumato.condition.cached import CachedText, captions_size
 from sfumato.condition.clip import ClipText
 from sfumato.condition.encoder import TextEncoder
 from sfumato.condition.label import Conditioner, Labels, Nothing, Prompt
@@ -10,6 +10,7 @@ from sfumato.condition.text import Text
 from sfumato.condition.token_ids import TokenIds, fit_tokenizer
 
 __all__ = [
+    "CachedText",
     "ClipText",
     "Conditioner",
     "Labels",
@@ -17,7 +18,6 @@ __all__ = [
     "Nothing",
     "Pretrained",
     "Prompt",
-    "Remembered",
     "Text",
     "TextEncoder",
     "TokenIds",

@@ -14,7 +14,7 @@ from sfumato.condition import clip_file
 from sfumato.condition.clip_source import TOWERS, Encoders, Family, Folders, Source, family_in, found_folder
 from sfumato.condition.clip_tokenizer import ClipTokenizer
 from sfumato.condition.label import Prompt
-from sfumato.condition.reading import as_text
+from sfumato.condition.normalize import as_text
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import FormatError, InputError, quoted
@@ -38,7 +38,7 @@ class ClipText:
     - `sd` (Stable Diffusion 1 and 2, arXiv:2112.10752, section 3.3): the last states [b, 77, width] of one encoder;
     - `sdxl` (arXiv:2307.01952, sections 2.1 and 2.2): through `context` the states of two encoders before their last
       layer, side by side; through `vector` the second's vector of the whole text [b, pooled], then the height and width
-      of the picture, its `crop` (top, left), and height and width again, in pixels, each as sinusoids of `waves`;
+      of the picture, its `crop` (top, left), and height and width again, each as `frequency_width` sinusoids;
     - `sdxl-refiner`: the second encoder alone, and in place of the last two an aesthetic `score`.
 
     The empty prompt is the encoding of ""; where `zeros`, None is told by states and a vector of the text that are all
@@ -56,7 +56,7 @@ class ClipText:
     crop: tuple[int, int] = (0, 0)
     score: float = 6.0
     negative_score: float = 2.5
-    waves: int = 256
+    frequency_width: int = 256
     sha256: tuple[str, ...] = ()
     tokenizer_sha256: tuple[str, ...] = ()
     dropout: float = 0.1
@@ -69,8 +69,8 @@ class ClipText:
         for hashes in (self.sha256, self.tokenizer_sha256):
             if len(hashes) not in (0, len(TOWERS[self.family])):
                 raise InputError(f"{self.family} has {len(TOWERS[self.family])} text encoders, and {hashes} are said")
-        if self.waves < 2 or self.waves % 2:
-            raise InputError(f"waves must be even and 2 or more, not {self.waves}")
+        if self.frequency_width < 2 or self.frequency_width % 2:
+            raise InputError(f"frequency_width must be even and 2 or more, not {self.frequency_width}")
         if min(self.size) < 1 or min(self.crop) < 0:
             raise InputError(
                 f"a picture has a size of 1 or more and is cropped by 0 or more, not {self.size, self.crop}"
@@ -78,7 +78,7 @@ class ClipText:
 
     @classmethod
     @torch_defaults()
-    def open(cls, name: str, waves: int = 256, pinned: bool = True, config: str = "") -> "ClipText":
+    def open(cls, name: str, frequency_width: int = 256, pinned: bool = True, config: str = "") -> "ClipText":
         """The text encoders in a folder, repository or file, with sizes and, if `pinned`, hashes as they are found.
 
         Raises `DataError` where it is not to be had, and `FormatError` where there are no such encoders in it.
@@ -95,7 +95,7 @@ class ClipText:
             width=sum(tower.width for tower in towers),
             pooled=0 if family == "sd" else towers[-1].pooled,
             zeros=zeros,
-            waves=waves,
+            frequency_width=frequency_width,
         )
         return found.pinned() if pinned else found
 
@@ -120,11 +120,11 @@ class ClipText:
         return self._encoders.tokenizers
 
     @property
-    def doors(self) -> dict[str, int]:
+    def widths(self) -> dict[str, int]:
         if self.family == "sd":
             return {"context": self.width}
         numbers = len(self._numbers(self.score))
-        return {"vector": self.pooled + numbers * self.waves, "context": self.width}
+        return {"vector": self.pooled + numbers * self.frequency_width, "context": self.width}
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
         return self._told(prompts, self.score)
@@ -137,13 +137,13 @@ class ClipText:
         """The same conditioner for pictures of another size (width, height)."""
         return self._but(size=size)
 
-    def read(self, prompt: Prompt) -> str:
+    def normalize(self, prompt: Prompt) -> str:
         """The prompt as it is taken apart: as it is."""
         return as_text(prompt)
 
-    def cut(self, prompt: Prompt) -> str:
+    def truncated(self, prompt: Prompt) -> str:
         """The end of the prompt that is lost, because no more than 77 tokens are read; "" if nothing is."""
-        return self.tokenizers[0].cut(self.read(prompt), min(one.length for one in self.tokenizers))
+        return self.tokenizers[0].truncated(self.normalize(prompt), min(one.length for one in self.tokenizers))
 
     def fingerprint(self) -> str:
         """A line that changes whenever what is told of a text may."""
@@ -159,7 +159,7 @@ class ClipText:
         return self
 
     def _told(self, prompts: Sequence[Prompt], score: float) -> Condition:
-        texts = [self.read(prompt) for prompt in prompts]
+        texts = [self.normalize(prompt) for prompt in prompts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}  # each text is encoded once
         states, pooled = self._remembered(list(places))
         rows = torch.tensor([places[text] for text in texts], device=states.device)
@@ -170,8 +170,8 @@ class ClipText:
         if self.family == "sd":
             return Condition(context=states)
         numbers = torch.tensor(self._numbers(score), device=states.device, dtype=torch.float32)
-        waves = sinusoidal(numbers, self.waves, cosine_first=True, frequency_shift=0.0).flatten()
-        return Condition(torch.cat([pooled, waves.expand(len(rows), -1)], dim=1), states)
+        sinusoids = sinusoidal(numbers, self.frequency_width, cosine_first=True, frequency_shift=0.0).flatten()
+        return Condition(torch.cat([pooled, sinusoids.expand(len(rows), -1)], dim=1), states)
 
     def _numbers(self, score: float) -> tuple[float, ...]:
         """What SDXL is told of the picture in numbers."""

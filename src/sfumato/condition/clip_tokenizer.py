@@ -71,9 +71,9 @@ class ClipTokenizer:
         ids = self._tokenizer.ids(self._spelled(text), length)
         return ids + [self.pad] * (length - len(ids))
 
-    def cut(self, text: str, length: int) -> str:
+    def truncated(self, text: str, length: int) -> str:
         """The end of the text that `ids` leaves out; "" if nothing is."""
-        return self._tokenizer.cut(self._spelled(text), length)
+        return self._tokenizer.truncated(self._spelled(text), length)
 
     def _spelled(self, text: str) -> str:
         """The text with each piece that stands for several vectors followed by the others, as diffusers' pipelines do:

@@ -24,7 +24,7 @@ class Conditioner(Protocol):
     @property
     def dropout(self) -> float: ...
     @property
-    def doors(self) -> dict[str, int]: ...
+    def widths(self) -> dict[str, int]: ...
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition: ...
 
@@ -36,7 +36,7 @@ class Nothing:
     dropout = 0.0
 
     @property
-    def doors(self) -> dict[str, int]:
+    def widths(self) -> dict[str, int]:
         return {}
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
@@ -54,7 +54,7 @@ class Labels:
     dropout: float = 0.1
 
     @property
-    def doors(self) -> dict[str, int]:
+    def widths(self) -> dict[str, int]:
         return {"vector": len(self.classes)}
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:

@@ -8,7 +8,7 @@ import torch
 from sfumato.condition.encoder import TextEncoder
 from sfumato.condition.label import Prompt
 from sfumato.condition.minilm import MiniLM
-from sfumato.condition.reading import read
+from sfumato.condition.normalize import normalize
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError
@@ -22,7 +22,7 @@ class Text:
 
     The vector of the whole text, scaled to a mean square of 1, the size that networks expect, goes through the door
     `vector`, those of its tokens, at most `length`, through `context`. The empty prompt is the encoding of "". A prompt
-    is read as `read` gives it, and ends where `cut` begins.
+    is read as `normalize` gives it, and ends where `truncated` begins.
     """
 
     encoder: TextEncoder = MiniLM()
@@ -36,12 +36,12 @@ class Text:
             )
 
     @property
-    def doors(self) -> dict[str, int]:
+    def widths(self) -> dict[str, int]:
         return {"vector": self.encoder.pooled, "context": self.encoder.width}
 
     @torch_defaults()
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
-        texts = [self.read(prompt) for prompt in prompts]
+        texts = [self.normalize(prompt) for prompt in prompts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}  # each text is encoded once
         encoded = self.encoder([self.encoder.tokenizer.ids(text, self.length) for text in places])
         assert encoded.vector is not None
@@ -50,16 +50,16 @@ class Text:
         rows = torch.tensor([places[text] for text in texts])
         return encoded.map(lambda value: value[rows.to(value.device)])
 
-    def read(self, prompt: Prompt) -> str:
+    def normalize(self, prompt: Prompt) -> str:
         """The prompt as the encoder sees it: emoji by their names, single spaces."""
-        return read(prompt)
+        return normalize(prompt)
 
-    def cut(self, prompt: Prompt) -> str:
+    def truncated(self, prompt: Prompt) -> str:
         """The end of the prompt that is lost, because only `length` tokens are read; "" if nothing is."""
-        return self.encoder.tokenizer.cut(self.read(prompt), self.length)
+        return self.encoder.tokenizer.truncated(self.normalize(prompt), self.length)
 
     def fingerprint(self) -> str:
-        """A line that changes whenever the vectors for a text, as `read`, may."""
+        """A line that changes whenever the vectors for a text, as `normalize`, may."""
         return f"{self.encoder.fingerprint()} length {self.length} scaled"
 
     def to(self, device: torch.device | str) -> "Text":

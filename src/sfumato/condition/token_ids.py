@@ -10,7 +10,7 @@ import torch
 
 from sfumato.condition.encoder import padded
 from sfumato.condition.label import Prompt
-from sfumato.condition.reading import read
+from sfumato.condition.normalize import normalize
 from sfumato.condition.text import SHORTEST
 from sfumato.condition.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
@@ -38,7 +38,7 @@ class TokenIds:
             raise InputError(f"length must be at least {SHORTEST}, not {self.length}")
 
     @property
-    def doors(self) -> dict[str, int]:
+    def widths(self) -> dict[str, int]:
         return {"context": 1}
 
     @property
@@ -47,17 +47,17 @@ class TokenIds:
         return self._tokenizer.vocabulary
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
-        rows = [self._tokenizer.ids(self.read(prompt), self.length) for prompt in prompts]
+        rows = [self._tokenizer.ids(self.normalize(prompt), self.length) for prompt in prompts]
         ids, mask = padded([torch.tensor(row) for row in rows])
         return Condition(context=ids[..., None], mask=mask)
 
-    def read(self, prompt: Prompt) -> str:
+    def normalize(self, prompt: Prompt) -> str:
         """The prompt as it is taken apart: emoji by their names, single spaces."""
-        return read(prompt)
+        return normalize(prompt)
 
-    def cut(self, prompt: Prompt) -> str:
+    def truncated(self, prompt: Prompt) -> str:
         """The end of the prompt that is lost, because only `length` tokens are read; "" if nothing is."""
-        return self._tokenizer.cut(self.read(prompt), self.length)
+        return self._tokenizer.truncated(self.normalize(prompt), self.length)
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -98,7 +98,7 @@ def fit_tokenizer(captions: Iterable[str], vocabulary: int = 4096) -> str:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator((read(caption) for caption in captions), trainer)
+    backend.train_from_iterator((normalize(caption) for caption in captions), trainer)
     marks = [(mark, MARKS.index(mark)) for mark in (START, END)]
     backend.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=marks)
     return backend.to_str()

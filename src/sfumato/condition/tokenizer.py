@@ -51,7 +51,7 @@ class Tokenizer:
         pieces.truncate(self._room(length))
         return self._backend.post_process(pieces).ids
 
-    def cut(self, text: str, length: int) -> str:
+    def truncated(self, text: str, length: int) -> str:
         """The end of the text that `ids` leaves out; "" if nothing is."""
         pieces = self._pieces(text)
         room = self._room(length)

@@ -24,14 +24,14 @@ class Condition:
     mask: Tensor | None = None
     concat: Tensor | None = None
 
-    def open_doors(self) -> dict[str, Tensor]:
+    def given(self) -> dict[str, Tensor]:
         """What is given, by name."""
         doors = {door.name: getattr(self, door.name) for door in fields(self)}
         return {name: value for name, value in doors.items() if value is not None}
 
     def map(self, f: Callable[[Tensor], Tensor]) -> "Condition":
         """The condition with `f` applied behind each open door."""
-        return Condition(**{name: f(value) for name, value in self.open_doors().items()})
+        return Condition(**{name: f(value) for name, value in self.given().items()})
 
     def to(self, device: torch.device | str) -> "Condition":
         return self.map(lambda value: value.to(device))
@@ -45,7 +45,7 @@ class Condition:
         """The conditions of several batches as those of one; the same doors must be open in each. Shorter sequences of
         tokens are filled up with some that the mask leaves out."""
         longest = max(0 if one.context is None else one.context.shape[1] for one in conditions)
-        parts = [condition._filled(longest).open_doors() for condition in conditions]
+        parts = [condition._filled(longest).given() for condition in conditions]
         if any(part.keys() != parts[0].keys() for part in parts):
             raise InputError(f"conditions with different doors cannot be joined: {[sorted(part) for part in parts]}")
         return Condition(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})

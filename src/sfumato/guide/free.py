@@ -81,7 +81,7 @@ class ClassifierFree(Guide):
 
 def _for_each(b: int, name: str, condition: Condition) -> Condition:
     """The condition of each of b samples, where one may stand for all."""
-    for door, value in condition.open_doors().items():
+    for door, value in condition.given().items():
         if len(value) not in (1, b):
             raise ShapeError(f"{name} gives {len(value)} {door} to {b} samples: give each one, or one to all")
     return condition.map(lambda value: value.expand(b, *value.shape[1:]))
@@ -89,7 +89,7 @@ def _for_each(b: int, name: str, condition: Condition) -> Condition:
 
 def _check_alike(asked: Condition, null: Condition) -> None:
     """Raise where the two cannot be asked in one call."""
-    doors, empty = asked.open_doors(), null.open_doors()
+    doors, empty = asked.given(), null.given()
     if doors.keys() != empty.keys():
         said, wanted = (", ".join(sorted(names)) or "none" for names in (doors, empty))
         raise InputError(

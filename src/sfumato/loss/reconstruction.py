@@ -20,7 +20,7 @@ def tones(one: Tensor, other: Tensor) -> Tensor:
     return avg_pool2d(one - other, 8, ceil_mode=True).abs().flatten(1).mean(1)
 
 
-def critic_loss(real: Tensor, made: Tensor) -> Tensor:
-    """`max(0, 1 − D(x)) + max(0, 1 + D(y))`, the mean over patches: [b]. What a critic wants small (hinge loss,
+def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:
+    """`max(0, 1 − D(x)) + max(0, 1 + D(y))`, the mean over patches: [b]. What a discriminator wants small (hinge loss,
     arXiv:1705.02894, eq. 3)."""
     return ((1 - real).relu() + (1 + made).relu()).flatten(1).mean(1)

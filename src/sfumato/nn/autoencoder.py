@@ -37,7 +37,7 @@ class Autoencoder(nn.Module):
     where a layer of its own leads to the latents; None means as many as these.
     """
 
-    INWARD: tuple[str, ...]
+    ENCODER_MODULES: tuple[str, ...]
     """The modules on the way from pictures to latents."""
 
     def __init__(
@@ -93,9 +93,9 @@ class Autoencoder(nn.Module):
         """
         raise NotImplementedError
 
-    def way_in(self) -> dict[str, nn.Parameter]:
+    def encoder_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that decide what the latents of a picture are."""
-        return {name: own for name, own in self.named_parameters() if name.partition(".")[0] in self.INWARD}
+        return {name: own for name, own in self.named_parameters() if name.partition(".")[0] in self.ENCODER_MODULES}
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `ShapeError` unless the levels divide the size; it says which size near by they do."""
@@ -133,7 +133,7 @@ class KLAutoencoder(Autoencoder):
     `quant`, the second if `post_quant`. Stable Diffusion 3 has neither.
     """
 
-    INWARD = ("encoder", "to_moments")
+    ENCODER_MODULES = ("encoder", "to_moments")
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class VQAutoencoder(Autoencoder):
     before it is rounded: the decoder rounds (arXiv:2112.10752, section 3.1).
     """
 
-    INWARD = ("encoder", "to_codes")
+    ENCODER_MODULES = ("encoder", "to_codes")
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sfumato.nn.dit_nd import DiTND
-from sfumato.nn.embedding import scaled_waves, sinusoidal
+from sfumato.nn.embedding import scaled_sinusoids, sinusoidal
 
 
 class DiT(DiTND):
@@ -59,6 +59,6 @@ def positions(
         rows = sinusoidal(torch.arange(height, device=device), channels // 2)
         columns = sinusoidal(torch.arange(width, device=device), channels - channels // 2)
     else:
-        rows, columns = (scaled_waves(side, channels // 4, base_size).to(device) for side in (height, width))
+        rows, columns = (scaled_sinusoids(side, channels // 4, base_size).to(device) for side in (height, width))
     grid = rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)
     return torch.cat(grid if base_size is None else grid[::-1], dim=-1).flatten(0, 1)

@@ -8,13 +8,13 @@ from torch.nn.functional import silu
 
 from sfumato.errors import InputError, quoted
 from sfumato.nn.blocks import shuffled, unshuffled, zero
-from sfumato.nn.doors import check_doors
+from sfumato.nn.conditioning import check_conditioning
 from sfumato.nn.embedding import TimeEmbedding
 from sfumato.nn.modulated import Block, modulated, plain_norm, six
 from sfumato.nn.size import check_sides
 
 _LARGEST = {"in_channels": 4096, "out_channels": 4096, "width": 8192, "depth": 128, "head_width": 8192, "patch": 64}
-WAVES = 256
+FREQUENCY_WIDTH = 256
 """Sines and cosines that time is first written in, as in the code released with DiT."""
 
 
@@ -62,7 +62,7 @@ class DiTND(nn.Module):
         self.frequency_shift = frequency_shift
         self._check()
 
-        self.time = TimeEmbedding(WAVES, width, time_scale, frequency_shift=frequency_shift)
+        self.time = TimeEmbedding(FREQUENCY_WIDTH, width, time_scale, frequency_shift=frequency_shift)
         self.project = nn.Linear(vector + null, width, bias=False) if vector else None
         shared = modulation == "shared"
         self.modulate = zero(nn.Linear(width, 6 * width)) if shared else None
@@ -87,7 +87,7 @@ class DiTND(nn.Module):
     ) -> Tensor:
         """x [b, in_channels, *d], time [b]; the doors as `Condition` has them. An open door needs its tensor."""
         self.check_size(*x.shape[2:])
-        check_doors((self.vector, self.context, self.concat), vector, context, concat)
+        check_conditioning((self.vector, self.context, self.concat), vector, context, concat)
         embedding = self.time(time)
         if self.project is not None and vector is not None:
             if self.null:
@@ -146,7 +146,9 @@ class DiTND(nn.Module):
                 f"base_size must be from 1 to {2**16:,} and goes with a width that is a multiple of {2 * self.dims},"
                 f" not {self.base_size:,} and {self.width}"
             )
-        if not 0 <= self.frequency_shift < WAVES // 2:
-            raise InputError(f"frequency_shift must be from 0 to below {WAVES // 2}, not {self.frequency_shift}")
+        if not 0 <= self.frequency_shift < FREQUENCY_WIDTH // 2:
+            raise InputError(
+                f"frequency_shift must be from 0 to below {FREQUENCY_WIDTH // 2}, not {self.frequency_shift}"
+            )
         if not 0 < self.mlp_eps < 1:
             raise InputError(f"mlp_eps must be above 0 and below 1, not {self.mlp_eps}")

@@ -19,11 +19,11 @@ def sinusoidal(
     i = torch.arange(half, dtype=torch.float32, device=t.device)
     steps = half - frequency_shift if half > frequency_shift else 1
     angle = t.float()[:, None] * torch.exp(-math.log(longest) * i / steps)
-    waves = [angle.cos(), angle.sin()] if cosine_first else [angle.sin(), angle.cos()]
-    return nn.functional.pad(torch.cat(waves, dim=1), (0, width % 2))
+    sinusoids = [angle.cos(), angle.sin()] if cosine_first else [angle.sin(), angle.cos()]
+    return nn.functional.pad(torch.cat(sinusoids, dim=1), (0, width % 2))
 
 
-def scaled_waves(side: int, number: int, base_size: int) -> Tensor:
+def scaled_sinusoids(side: int, number: int, base_size: int) -> Tensor:
     """Sines and cosines of `side` places between 0 and base_size: float32 [side, 2·number], computed in float64 on the
     CPU, since not all devices have it."""
     place = torch.arange(side, dtype=torch.float64, device="cpu") * (base_size / side)
@@ -58,7 +58,7 @@ class TimeEmbedding(Perceptron):
         self.cosine_first, self.frequency_shift = cosine_first, frequency_shift
 
     def forward(self, t: Tensor) -> Tensor:
-        waves = sinusoidal(
+        sinusoids = sinusoidal(
             self.scale * t.float(), self.width, cosine_first=self.cosine_first, frequency_shift=self.frequency_shift
         )
-        return super().forward(waves.to(self.enter.weight.dtype))
+        return super().forward(sinusoids.to(self.enter.weight.dtype))

@@ -10,7 +10,7 @@ from sfumato.errors import InputError
 from sfumato.nn.blocks import zero
 from sfumato.nn.embedding import sinusoidal
 
-WAVES = 64
+GATE_WIDTH = 64
 """Sines and cosines that time is written in for the gate."""
 
 
@@ -32,14 +32,14 @@ class Layout(nn.Module):
         self.vector, self.channels, self.side, self.width, self.time_scale = vector, channels, side, width, time_scale
         self.enter, self.inner = nn.Linear(vector, width), nn.Linear(width, width)
         self.leave = zero(nn.Linear(width, channels * side**2))
-        self.gate = zero(nn.Linear(WAVES, channels))
+        self.gate = zero(nn.Linear(GATE_WIDTH, channels))
         nn.init.ones_(self.gate.bias)
 
     def forward(self, vector: Tensor, time: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         drawn = self.draw(vector)
         if (height, width) != (self.side, self.side):
             drawn = interpolate(drawn, size=(height, width), mode="bilinear")
-        gate = self.gate(sinusoidal(self.time_scale * time, WAVES).to(drawn.dtype))
+        gate = self.gate(sinusoidal(self.time_scale * time, GATE_WIDTH).to(drawn.dtype))
         return drawn, gate[:, :, None, None]
 
     def draw(self, vector: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sfumato.errors import InputError, quoted
 from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import CONVOLUTIONS, Down, Padding, Residual, Up, norm, shuffled, unshuffled, zero
-from sfumato.nn.doors import check_doors
+from sfumato.nn.conditioning import check_conditioning
 from sfumato.nn.embedding import Perceptron, TimeEmbedding
 from sfumato.nn.size import check_sides
 from sfumato.nn.transformer import Projection, SpatialTransformer
@@ -111,7 +111,7 @@ class UNetND(nn.Module):
     ) -> Tensor:
         """x [b, in_channels, *d], time [b]; the doors as `Condition` has them. An open door needs its tensor."""
         self.check_size(*x.shape[2:])
-        check_doors((self.vector, self.context, self.concat), vector, context, concat)
+        check_conditioning((self.vector, self.context, self.concat), vector, context, concat)
         embedding = self.time(time)
         if self.project is not None and vector is not None:
             embedding = embedding + self.project(vector.to(embedding.dtype))

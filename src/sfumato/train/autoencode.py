@@ -13,10 +13,10 @@ from sfumato.codec import Latent
 from sfumato.condition import Conditioner, Nothing
 from sfumato.core.condition import Condition
 from sfumato.loss.perceptual import perceptual
-from sfumato.loss.reconstruction import absolute, critic_loss, edges, tones
+from sfumato.loss.reconstruction import absolute, discriminator_loss, edges, tones
 from sfumato.media.image import sheet, to_image
 from sfumato.nn.autoencoder import Autoencoder
-from sfumato.nn.critic import Critic
+from sfumato.nn.discriminator import PatchDiscriminator
 from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import CODECS
 from sfumato.train.feed import Feed
@@ -29,30 +29,30 @@ SHOWN, COLUMNS = 32, 8
 
 
 class Outputs(NamedTuple):
-    """Pictures as they came out; what their latents cost [b]; and where a critic looks on, what it loses [b], and how
-    unreal it finds them [b]."""
+    """Pictures as they came out; what their latents cost [b]; and beside a discriminator, its loss and the
+    generator's, [b] each."""
 
     pictures: Tensor
     penalty: Tensor
-    criticism: Tensor | None = None
-    unreal: Tensor | None = None
+    discriminator_loss: Tensor | None = None
+    generator_loss: Tensor | None = None
 
 
 class AdversarialAutoencoder(nn.Module):
-    """What is in training: an autoencoder, and perhaps the critic that it learns from."""
+    """What is in training: an autoencoder, and perhaps the discriminator that it learns from."""
 
-    def __init__(self, autoencoder: Autoencoder, critic: Critic | None) -> None:
+    def __init__(self, autoencoder: Autoencoder, discriminator: PatchDiscriminator | None) -> None:
         super().__init__()
-        self.autoencoder, self.critic = autoencoder, critic
+        self.autoencoder, self.discriminator = autoencoder, discriminator
 
     def forward(self, pictures: Tensor, noise: Tensor, level: Tensor | None = None) -> Outputs:
         made, penalty = self.autoencoder(pictures, noise, level)
-        if self.critic is None:
+        if self.discriminator is None:
             return Outputs(made, penalty)
-        # both sides of the game in one pass: the critic's loss does not reach the autoencoder, nor the other way round
-        criticism = critic_loss(self.critic(pictures), self.critic(made.detach()))
-        held = {name: value.detach() for name, value in self.critic.named_parameters()}
-        return Outputs(made, penalty, criticism, -functional_call(self.critic, held, (made,)).flatten(1).mean(1))
+        # both sides of the game in one pass: neither's loss reaches the other's weights
+        judged = discriminator_loss(self.discriminator(pictures), self.discriminator(made.detach()))
+        held = {name: value.detach() for name, value in self.discriminator.named_parameters()}
+        return Outputs(made, penalty, judged, -functional_call(self.discriminator, held, (made,)).flatten(1).mean(1))
 
 
 class Model(nn.Module):
@@ -88,10 +88,10 @@ class AutoencodeTask:
         self.recipe, self.feed, self.perceptual_network, self.given = recipe, feed, perceptual_network, given
         if given is not None:
             network.load_state_dict(given.network.state_dict())
-            for parameter in network.way_in().values():
+            for parameter in network.encoder_parameters().values():
                 parameter.requires_grad_(False)
-        critic = Critic(network.in_channels) if recipe.reconstruction.adversarial else None
-        self.model = Model(AdversarialAutoencoder(network, critic))
+        discriminator = PatchDiscriminator(network.in_channels) if recipe.reconstruction.adversarial else None
+        self.model = Model(AdversarialAutoencoder(network, discriminator))
         height, width = feed.pictures.stored.shape[2:]
         self.shape = Latent(network).shape((width, height))
 
@@ -107,8 +107,8 @@ class AutoencodeTask:
         total = total + own.edges * edges(made, x_0) + own.tones * tones(made, x_0)
         if self.perceptual_network is not None:
             total = total + own.perceptual * perceptual(made, x_0, self.perceptual_network.to(made.device))
-        if outputs.criticism is not None:
-            total = total + outputs.criticism.float() + own.adversarial * outputs.unreal.float()
+        if outputs.discriminator_loss is not None:
+            total = total + outputs.discriminator_loss.float() + own.adversarial * outputs.generator_loss.float()
         return total
 
     def artefact(self, network: nn.Module) -> "FittedCodec":

@@ -51,7 +51,7 @@ def _network(recipe: Recipe, codec: Codec, conditioner: Conditioner) -> nn.Modul
     """The network, and around it what draws a layout, if one is wanted, and what reads, if that is learned."""
     own = recipe.condition
     reads = isinstance(conditioner, TokenIds)
-    doors = {"vector": own.width, "context": own.width} if reads else conditioner.doors
+    doors = {"vector": own.width, "context": own.width} if reads else conditioner.widths
     channels = codec.channels * (2 if recipe.variance == "learned" else 1)
     laid_out = own.layout > 0 and "vector" in doors
     given = {"in_channels": codec.channels, "out_channels": channels, **doors}
@@ -70,7 +70,7 @@ def _system(recipe: Recipe, pictures: Dataset, codec: Codec, conditioner: Condit
     own = recipe.settings
     settings = Settings((width, height), own.sampler, own.spacing, own.steps, own.guidance, own.interval, own.rescale)
     system = System(codec, conditioner, Denoiser(network, recipe.schedule, recipe.parameterization), settings)
-    system.check(settings, prompted=bool(conditioner.doors))
+    system.check(settings, prompted=bool(conditioner.widths))
     return system
 
 

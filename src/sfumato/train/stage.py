@@ -11,7 +11,7 @@ import torch
 
 from sfumato import files, system_file
 from sfumato.codec import Codec, Identity, Latent
-from sfumato.condition import Conditioner, Labels, Remembered, Text, TokenIds, captions_size
+from sfumato.condition import CachedText, Conditioner, Labels, Text, TokenIds, captions_size
 from sfumato.data.dataset import Dataset
 from sfumato.errors import InputError
 from sfumato.library import load_codec, open_codec
@@ -71,7 +71,7 @@ def work(
             given = _given(network, recipe.codec.path, place, begin)
         return AutoencodeTask(recipe, network, _feed(recipe, pictures, None), _perceptual_network(recipe), given)
     conditioner = build_conditioner(recipe.condition, pictures, _tokenizer(place.folder))
-    prompts = None if not conditioner.doors else "labels" if isinstance(conditioner, Labels) else "text"
+    prompts = None if not conditioner.widths else "labels" if isinstance(conditioner, Labels) else "text"
     feed: Feed
     feed = plain = _feed(recipe, pictures, prompts)
     answering: Conditioner = conditioner
@@ -148,11 +148,11 @@ def _feed(recipe: Recipe, pictures: Dataset, prompts: str | None) -> PictureFeed
     return PictureFeed(pictures, own.flip, own.background, own.backgrounds, prompts)
 
 
-def _remembered(conditioner: Text, feed: PictureFeed, place: Place, monitor: Monitor) -> Remembered:
+def _remembered(conditioner: Text, feed: PictureFeed, place: Place, monitor: Monitor) -> CachedText:
     progress = partial(monitor.preparing, what="reading captions")
     if place.device.type == "cpu":
-        return Remembered(conditioner, feed.said(), place.folder / CAPTIONS, progress)
-    remembered = Remembered(conditioner.to(place.device), feed.said(), place.folder / CAPTIONS, progress)
+        return CachedText(conditioner, feed.said(), place.folder / CAPTIONS, progress)
+    remembered = CachedText(conditioner.to(place.device), feed.said(), place.folder / CAPTIONS, progress)
     conditioner.to("cpu")  # it is not wanted again before pictures are drawn
     return remembered
 

@@ -155,8 +155,8 @@ def _conditioner(checkpoint: Checkpoint, network: UNet | DiT) -> Conditioner:
     if {"text_encoder", "text_encoder_2"} & checkpoint.components.keys():
         config = checkpoint.component("unet", "transformer").config
         where = checkpoint.where if folder.is_name(checkpoint.where) else str(checkpoint.folder)
-        waves = config.get("addition_time_embed_dim") or 256
-        return ClipText.open(where, waves=waves, pinned=False, config=checkpoint.config)
+        frequency_width = config.get("addition_time_embed_dim") or 256
+        return ClipText.open(where, frequency_width=frequency_width, pinned=False, config=checkpoint.config)
     if not network.vector:
         return Nothing()
     classes = dit.classes(checkpoint.said, network.vector, checkpoint.where)
@@ -165,7 +165,7 @@ def _conditioner(checkpoint: Checkpoint, network: UNet | DiT) -> Conditioner:
 
 def _check_fit(checkpoint: Checkpoint, network: UNet | DiT, codec: Codec, conditioner: Conditioner) -> None:
     """Raise a `FormatError` unless the components are of one system."""
-    wanted = {"in_channels": codec.channels, "context": 0, "vector": 0} | conditioner.doors
+    wanted = {"in_channels": codec.channels, "context": 0, "vector": 0} | conditioner.widths
     for name, width in wanted.items():
         if (found := getattr(network, name)) != width:
             raise FormatError(

@@ -163,8 +163,8 @@ def _network(system: System) -> tuple[dict[str, Part], dict[str, Any], list[str]
         ):
             raise InputError(f"LDMPipeline of diffusers draws squares, and this system draws {system.settings.size}")
         side = size[0] if size[0] == size[1] else size
-        waves = conditioner.waves if isinstance(conditioner, ClipText) else 256
-        config = unet.write_config(network, side, waves)
+        frequency_width = conditioner.frequency_width if isinstance(conditioner, ClipText) else 256
+        config = unet.write_config(network, side, frequency_width)
         return {"unet": Part("diffusers", config["_class_name"], config, network, unet.entries(network))}, {}, []
     assert isinstance(network, DiT) and isinstance(conditioner, Labels)
     config, notes = dit.write_config(network), []

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sfumato.nn.dit_nd import DiTND
-from sfumato.nn.embedding import scaled_waves, sinusoidal
+from sfumato.nn.embedding import scaled_sinusoids, sinusoidal
 
 
 class DiT1D(DiTND):
@@ -22,4 +22,4 @@ class DiT1D(DiTND):
     def positions(self, size: tuple[int, ...], device: torch.device) -> Tensor:
         if self.base_size is None:
             return sinusoidal(torch.arange(size[0], device=device), self.width)
-        return scaled_waves(size[0], self.width // 2, self.base_size).to(device)
+        return scaled_sinusoids(size[0], self.width // 2, self.base_size).to(device)

@@ -7,7 +7,7 @@ from sfumato.errors import FormatError, InputError, quoted
 from sfumato.interop.options import Options, class_name, options, refused
 from sfumato.keys import Entry, joined, layer, repeated, reshaped, transposed
 from sfumato.nn.dit import DiT
-from sfumato.nn.dit_nd import WAVES
+from sfumato.nn.dit_nd import FREQUENCY_WIDTH
 
 KNOWN = ("DiTTransformer2DModel", "Transformer2DModel")
 """The second is what DiT's own checkpoints were written as, in which the first was one kind among others."""
@@ -165,13 +165,13 @@ def _block(ours: str, theirs: str) -> list[Entry]:
 
 
 def _cosines_first(ours: str, theirs: str) -> Entry:
-    """The layer over waves of time: ours has the sines first, theirs the cosines."""
+    """The layer over the sinusoids of time: ours has the sines first, theirs the cosines."""
     return Entry(
         ours,
         (theirs,),
         # torch's own roll of tensors without numbers imports its compiler first, which takes a second
-        lambda tensors: tensors[0] if tensors[0].is_meta else tensors[0].roll(WAVES // 2, dims=1),
-        lambda tensor: [tensor.roll(WAVES // 2, dims=1)],
+        lambda tensors: tensors[0] if tensors[0].is_meta else tensors[0].roll(FREQUENCY_WIDTH // 2, dims=1),
+        lambda tensor: [tensor.roll(FREQUENCY_WIDTH // 2, dims=1)],
     )
 
 

@@ -18,7 +18,7 @@ _JOINER = "\u200d"
 _EMOJI = re.compile(f"[{_PICTURES}{_SELECTORS}][{_PICTURES}{_SELECTORS}{_JOINER}]*")
 
 
-def read(prompt: Prompt) -> str:
+def normalize(prompt: Prompt) -> str:
     """The prompt with each emoji by its name and single spaces: "I ♥ 🐱" → "I black heart suit cat face".
 
     Few encoders know emoji, and those that do not take them all for the same unknown word. Names are those of Unicode,

@@ -5,7 +5,7 @@ from torch import Tensor
 from sfumato.errors import InputError
 
 
-def check_doors(
+def check_conditioning(
     built: tuple[int, int, int], vector: Tensor | None, context: Tensor | None, concat: Tensor | None
 ) -> None:
     """Raise an `InputError` unless what is told is as wide as the network was `built` for: vector [b, built[0]],

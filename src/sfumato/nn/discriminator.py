@@ -1,11 +1,11 @@
-"""A critic of patches: which parts of a picture look real?"""
+"""The discriminator of an autoencoder's training, over patches."""
 
 from torch import Tensor, nn
 
 from sfumato.nn.blocks import norm
 
 
-class Critic(nn.Module):
+class PatchDiscriminator(nn.Module):
     """Pictures [b, channels, h, w] → a score for each patch, [b, 1, h', w'], high where it looks real.
 
     Convolutions alone, each of the first `depth` halving the size, so that a score sees a patch and not the whole

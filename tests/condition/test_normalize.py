@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfumato.condition.reading import read
+from sfumato.condition.normalize import normalize
 from sfumato.errors import InputError
 
 
@@ -30,23 +30,23 @@ from sfumato.errors import InputError
     ],
 )
 def test_emoji_are_read_by_their_names(prompt: str | None, text: str) -> None:
-    assert read(prompt) == text
+    assert normalize(prompt) == text
 
 
 def test_reading_again_changes_nothing() -> None:
-    once = read("a 👩🏽‍🚀 on the 🌕,  waving 👋🏿")
-    assert once == read(once) == once.encode("ascii").decode()
+    once = normalize("a 👩🏽‍🚀 on the 🌕,  waving 👋🏿")
+    assert once == normalize(once) == once.encode("ascii").decode()
 
 
 def test_an_emoji_that_has_no_name_yet_stays() -> None:
-    assert read("a \U0001faff b") == "a \U0001faff b"
+    assert normalize("a \U0001faff b") == "a \U0001faff b"
 
 
 @pytest.mark.parametrize("prompt", [3, True, 2.5, b"cat", ["cat"]])
 def test_what_is_no_text_is_refused(prompt: object) -> None:
     with pytest.raises(InputError, match="told what to draw in words, not by"):
-        read(prompt)  # pyright: ignore[reportArgumentType]
+        normalize(prompt)  # pyright: ignore[reportArgumentType]
 
 
 def test_long_prompts_are_read_whole() -> None:
-    assert len(read("🐱" * 10_000).split()) == 20_000
+    assert len(normalize("🐱" * 10_000).split()) == 20_000

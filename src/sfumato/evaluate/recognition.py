@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from sfumato.errors import InputError
 from sfumato.nn.blocks import norm
 
-Labels = npt.NDArray[np.int64]
-Reader = Callable[[Tensor], Labels]
+ClassIds = npt.NDArray[np.int64]
+Recognizer = Callable[[Tensor], ClassIds]
 """Pictures [n, c, h, w] in [−1, 1] → the class of each, [n]."""
 
 
-def agreement(read: Reader, pictures: Tensor, asked: Labels) -> float:
+def agreement(read: Recognizer, pictures: Tensor, asked: ClassIds) -> float:
     """The share of pictures that are read as what was asked for."""
     return float((read(pictures) == asked).mean())
 
 
-def support_vectors(pictures: Tensor, labels: Labels) -> Reader:
+def support_vectors(pictures: Tensor, labels: ClassIds) -> Recognizer:
     """A support-vector classifier on the pixels (scikit-learn's, radial kernel): exact enough for small pictures."""
     try:
         from sklearn.svm import SVC
@@ -37,7 +37,7 @@ class Convolutions:
 
     network: nn.Sequential
 
-    def __call__(self, pictures: Tensor) -> Labels:
+    def __call__(self, pictures: Tensor) -> ClassIds:
         """Pictures [n, c, h, w] → the class of each, [n]."""
         return self._through(self.network, pictures).argmax(1).numpy()
 
@@ -50,7 +50,9 @@ class Convolutions:
         return torch.cat([network(part) for part in pictures.split(500)])
 
 
-def convolutions(pictures: Tensor, labels: Labels, *, epochs: int = 4, batch: int = 128, seed: int = 0) -> Convolutions:
+def convolutions(
+    pictures: Tensor, labels: ClassIds, *, epochs: int = 4, batch: int = 128, seed: int = 0
+) -> Convolutions:
     """A small convolutional network, fitted by AdamW in two minutes or so for 60,000 small pictures.
 
     Sides should be multiples of 4.

@@ -9,7 +9,7 @@ import torch
 from small_encoder import Waves
 
 from sfumato import files
-from sfumato.condition import Conditioner, Remembered, Text, captions_size
+from sfumato.condition import CachedText, Conditioner, Text, captions_size
 from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, NonFiniteError
 
@@ -26,9 +26,9 @@ class Counting(Waves):
         return super().__call__(ids)
 
 
-def remembered(folder: Path, captions: Sequence[str | None] = CAPTIONS, text: Text = Text(Counting())) -> Remembered:
+def remembered(folder: Path, captions: Sequence[str | None] = CAPTIONS, text: Text = Text(Counting())) -> CachedText:
     ASKED.clear()
-    return Remembered(text, captions, folder / "captions.safetensors")
+    return CachedText(text, captions, folder / "captions.safetensors")
 
 
 def alike(one: Condition, other: Condition, within: float) -> bool:
@@ -39,7 +39,7 @@ def alike(one: Condition, other: Condition, within: float) -> bool:
 
 def test_it_answers_as_the_conditioner_does(tmp_path: Path) -> None:
     text, kept = Text(Waves()), remembered(tmp_path)
-    assert isinstance(kept, Conditioner) and kept.doors == text.doors and kept.dropout == text.dropout
+    assert isinstance(kept, Conditioner) and kept.widths == text.widths and kept.dropout == text.dropout
     assert sum(ASKED) == 5, "the empty text and four that differ"
     ASKED.clear()
     for prompts in (CAPTIONS, ["a cat"], ["", None], ["a dog in a red hat", "a cat"]):
@@ -82,7 +82,7 @@ def test_many_are_encoded_in_batches_of_like_length_and_progress_is_told(tmp_pat
     captions = [" ".join(["cat"] * (1 + i % 7) + ["red"] * (i // 7 % 20)) for i in range(140)]
     ASKED.clear()
     told: list[tuple[int, int]] = []
-    kept = Remembered(Text(Counting()), captions, tmp_path / "c.safetensors", lambda done, of: told.append((done, of)))
+    kept = CachedText(Text(Counting()), captions, tmp_path / "c.safetensors", lambda done, of: told.append((done, of)))
     assert told == [(64, 141), (128, 141), (141, 141)] and ASKED == [64, 64, 13]
     assert alike(kept(captions), Text(Waves())(captions), 2**-11)
 
@@ -91,7 +91,7 @@ def test_many_are_encoded_in_batches_of_like_length_and_progress_is_told(tmp_pat
 def test_the_room_that_captions_take_is_known_before(n: int, tmp_path: Path) -> None:
     captions = [f"{'cat ' * (i % 7)}{'red ' * (i // 7 % 20)}house {i}" for i in range(n)]
     text = Text(Waves(width=64))
-    Remembered(text, captions, tmp_path / "c.safetensors")
+    CachedText(text, captions, tmp_path / "c.safetensors")
     taken = (tmp_path / "c.safetensors").stat().st_size
     assert captions_size(text, captions) == pytest.approx(taken, abs=1024, rel=0.02)
 

@@ -20,7 +20,7 @@ TAKEN_APART = 1000
 KIND = "captions"
 
 
-class Remembered:
+class CachedText:
     """A conditioner that answers for `captions` from the file `path`, and for other prompts as `conditioner` does.
 
     Each distinct caption, and the empty one, is encoded once, those of like length together; `progress(done, of)` is
@@ -56,11 +56,11 @@ class Remembered:
         return self.conditioner.dropout
 
     @property
-    def doors(self) -> dict[str, int]:
-        return self.conditioner.doors
+    def widths(self) -> dict[str, int]:
+        return self.conditioner.widths
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
-        texts = [self.conditioner.read(prompt) for prompt in prompts]
+        texts = [self.conditioner.normalize(prompt) for prompt in prompts]
         others = list(dict.fromkeys(text for text in texts if text not in self._places))
         if not others:
             return self._kept(texts)
@@ -81,17 +81,17 @@ class Remembered:
 
 
 def captions_size(conditioner: Text, captions: Iterable[Prompt]) -> int:
-    """The bytes that `Remembered` takes to keep these captions; from a thousand of them, if there are more."""
+    """The bytes that `CachedText` takes to keep these captions; from a thousand of them, if there are more."""
     texts = _texts(conditioner, captions)
     some = texts[:: -(-len(texts) // TAKEN_APART)]
     tokens = sum(len(conditioner.encoder.tokenizer.ids(text, conditioner.length)) for text in some) / len(some)
-    widths = conditioner.doors
+    widths = conditioner.widths
     return round(len(texts) * (4 * widths["vector"] + 2 * tokens * widths["context"] + 8))
 
 
 def _texts(conditioner: Text, captions: Iterable[Prompt]) -> list[str]:
     """Each distinct text, as it is read, and the empty one."""
-    return sorted({"", *(conditioner.read(caption) for caption in captions)})
+    return sorted({"", *(conditioner.normalize(caption) for caption in captions)})
 
 
 def _encoded(conditioner: Text, texts: Sequence[str], progress: Callable[[int, int], None]) -> dict[str, Tensor]:
@@ -99,8 +99,8 @@ def _encoded(conditioner: Text, texts: Sequence[str], progress: Callable[[int, i
     tokenizer = conditioner.encoder.tokenizer
     lengths = torch.tensor([len(tokenizer.ids(text, conditioner.length)) for text in texts])
     ends = lengths.cumsum(0)
-    vectors = torch.empty(len(texts), conditioner.doors["vector"], dtype=torch.float32)
-    tokens = torch.empty(int(ends[-1]), conditioner.doors["context"], dtype=torch.float16)
+    vectors = torch.empty(len(texts), conditioner.widths["vector"], dtype=torch.float32)
+    tokens = torch.empty(int(ends[-1]), conditioner.widths["context"], dtype=torch.float16)
     order: list[int] = lengths.argsort(stable=True).tolist()
     for first in range(0, len(texts), BATCH):
         places = order[first : first + BATCH]
