@@ -1,0 +1,94 @@
+"""The examples of how to extend: each is what it says, and each is known to Sfumato by its one line."""
+
+import importlib.util
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from sfumato.core.grid import LogSNRSpacing, UniformSpacing, levels
+from sfumato.core.level import Level
+from sfumato.core.noise import Noise
+from sfumato.core.schedule import VP, Flow
+from sfumato.errors import InputError, ShapeError
+from sfumato.oracle import GaussianDenoiser
+from sfumato.sample import sample
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "extend"
+
+
+def example(name: str) -> Any:
+    """The module of an example."""
+    spec = importlib.util.spec_from_file_location(f"extend_{name}", EXAMPLES / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_sampler_is_of_second_order() -> None:
+    midpoint, oracle = example("sampler").Midpoint(), GaussianDenoiser(VP(), torch.tensor([0.6]), torch.tensor(0.5))
+
+    def miss(steps: int) -> float:
+        grid = levels(oracle.schedule, LogSNRSpacing(), steps)[:-1]
+        first, last = grid[0], grid[-1]
+        start = torch.tensor([[-1.0], [0.5], [2.0]], dtype=torch.float64)
+        *_, end = sample(oracle, midpoint, start, grid, noise=Noise([0, 1, 2]))
+        std_first, std_last = ((level.alpha**2 * 0.25 + level.sigma**2).sqrt() for level in (first, last))
+        exact = last.alpha * 0.6 + (start - first.alpha * 0.6) * std_last / std_first
+        return float((end - exact).abs().max())
+
+    assert math.log2(miss(40) / miss(80)) == pytest.approx(2, abs=0.15)
+
+
+def test_the_sampler_starts_from_pure_noise_and_ends_on_clean_data() -> None:
+    oracle = GaussianDenoiser(Flow(), torch.tensor([0.6]), torch.tensor(0.5))
+    spacing = levels(Flow(), UniformSpacing(), 4)
+    *_, end = sample(oracle, example("sampler").Midpoint(), torch.zeros(1, 1), spacing, noise=Noise([0]))
+    assert end.item() == pytest.approx(0.6, abs=0.01)
+
+
+def test_the_schedule_is_a_circle_and_its_inverse_is_one() -> None:
+    schedule = example("schedule").Trigonometric()
+    t = torch.linspace(0.01, 1, 9, dtype=torch.float64)
+    level = schedule(t)
+    assert torch.allclose(level.alpha**2 + level.sigma**2, torch.ones(9, dtype=torch.float64))
+    assert torch.allclose(schedule.inverse(level.logsnr), t)
+    assert level.alpha[-1] == 0 and schedule(torch.zeros(1)).sigma == 0
+    with pytest.raises(InputError, match=r"time must lie in \[0, 1\]"):
+        schedule(torch.tensor([1.5]))
+
+
+def test_the_guide_pulls_the_mean_of_every_sample() -> None:
+    oracle = GaussianDenoiser(VP(), torch.tensor([0.2, 0.4]), torch.tensor(0.5))
+    guide = example("guide").Brightness(oracle, mean=0.9, share=0.5)
+    x, level = torch.zeros(3, 2), Level(*(torch.tensor([value], dtype=torch.float64) for value in (0.5, 0.6, 0.8)))
+    before, after = oracle(x, level).x0.mean(1), guide(x, level).x0.mean(1)
+    assert torch.allclose(after, before + 0.5 * (0.9 - before))
+
+
+def test_the_codec_loses_nothing_and_keeps_lengths() -> None:
+    codec = example("codec").Haar()
+    data = torch.rand(2, 3, 6, 4) * 2 - 1
+    samples = codec.encode(data)
+    assert tuple(samples.shape[1:]) == codec.shape((4, 6)) == (12, 3, 2)
+    assert torch.allclose(codec.decode(samples), data, atol=1e-6)
+    assert torch.allclose(samples.square().sum((1, 2, 3)), data.square().sum((1, 2, 3)))
+    assert codec.encode(torch.ones(1, 3, 2, 2)).max() == codec.limit
+    with pytest.raises(ShapeError, match="even sides, not 5×4"):
+        codec.shape((5, 4))
+
+
+def test_the_command_shows_the_levels() -> None:
+    app = typer.Typer()
+    app.command()(example("command").levels)
+    result = CliRunner().invoke(app, ["flow", "--spacing", "uniform", "--steps", "2"])
+    assert result.output.splitlines() == [
+        "t = 1      0.0000·x_0 + 1.0000·eps",
+        "t = 0.001  0.9990·x_0 + 0.0010·eps",
+        "t = 0      1.0000·x_0 + 0.0000·eps",
+    ]
