@@ -18,7 +18,8 @@ from diffusers.utils import logging
 from rich.progress import track
 from torch import Tensor
 
-from sfumato.interop.diffusers.open import THEIRS, load
+from sfumato.interop.diffusers.open import load
+from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop"))
 
@@ -34,7 +35,7 @@ FAMILIES: dict[str, Callable[[Path], Any]] = {
     "latent diffusion (KL)": lambda folder: pipelines.latent_unconditional("kl"),
     "DiT (classes)": lambda folder: pipelines.dit(),
 }
-SAMPLERS = [kind for kind in THEIRS if kind != "lcm"]
+SAMPLERS = [kind for kind in CLASS_OF_SAMPLER if kind != "lcm"]
 STEPS = 10
 PROMPTS = ["a cat", "the cat in a hat"]
 
@@ -68,7 +69,7 @@ def differences(make: Callable[[Path], Any], place: Path) -> dict[str, float]:
     found = {}
     for sampler in SAMPLERS:
         more = {"skip_prk_steps": True} if sampler == "plms" else {}
-        scheduler = getattr(diffusers, THEIRS[sampler]).from_config(pipe.scheduler.config, **more)
+        scheduler = getattr(diffusers, CLASS_OF_SAMPLER[sampler]).from_config(pipe.scheduler.config, **more)
         if type(pipe).__name__.startswith("StableDiffusion"):
             theirs, prompts, guidance = draw(type(pipe)(**{**pipe.components, "scheduler": scheduler})), PROMPTS, 4.0
         else:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sfumato.codec import Latent
 from sfumato.errors import FormatError, InputError, ShapeError
-from sfumato.interop.diffusers.open import THEIRS, load
+from sfumato.interop.diffusers.open import load
+from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER
 from sfumato.system import System
 
 diffusers = pytest.importorskip("diffusers")
@@ -90,11 +91,11 @@ def with_scheduler(pipe: Any, name: str | None) -> Any:
     return type(pipe).from_pipe(pipe, scheduler=scheduler)
 
 
-@pytest.mark.parametrize("sampler", [kind for kind in THEIRS if kind != "lcm"])
+@pytest.mark.parametrize("sampler", [kind for kind in CLASS_OF_SAMPLER if kind != "lcm"])
 @pytest.mark.parametrize("family", TEXT)
 def test_prompts_draw_the_same_with_every_sampler(opened: Callable[[str], Opened], family: str, sampler: str) -> None:
     one = opened(family)
-    pipe = with_scheduler(one.pipe, THEIRS[sampler])
+    pipe = with_scheduler(one.pipe, CLASS_OF_SAMPLER[sampler])
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe(
         PROMPTS, num_inference_steps=6, guidance_scale=4.0, generator=seeded(2), height=16, width=16, output_type="pt"
@@ -131,14 +132,14 @@ def test_prompts_draw_the_same_in_every_size(
     assert furthest(found, theirs) <= BOUND
 
 
-@pytest.mark.parametrize("sampler", [kind for kind in THEIRS if kind != "lcm"])
+@pytest.mark.parametrize("sampler", [kind for kind in CLASS_OF_SAMPLER if kind != "lcm"])
 @pytest.mark.parametrize("family", ["ddpm", "ldm-vq", "ldm-kl", "dit"])
 def test_what_has_no_prompt_is_drawn_the_same_with_every_sampler(
     opened: Callable[[str], Opened], family: str, sampler: str
 ) -> None:
     one = opened(family)
     more = {"skip_prk_steps": True} if sampler == "plms" else {}
-    scheduler = getattr(diffusers, THEIRS[sampler]).from_config(one.pipe.scheduler.config, **more)
+    scheduler = getattr(diffusers, CLASS_OF_SAMPLER[sampler]).from_config(one.pipe.scheduler.config, **more)
     theirs = pipelines.by_hand(one.pipe, scheduler, 6, SEED)
     found = ours(one.system, 1 if family == "dit" else None, sampler=sampler, steps=6, guidance=1.0)
     assert furthest(found, theirs) <= BOUND

@@ -22,9 +22,10 @@ from sfumato.core.schedule import EDM, VP, Linear, ScaledLinear, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.diffusers.schedulers.options import DEFAULTS
-from sfumato.interop.diffusers.schedulers.read import UNBOUNDED, Drawing, read
-from sfumato.interop.diffusers.schedulers.write import write
+from sfumato.interop.diffusers.schedulers.config import read_scheduler, write_scheduler
+from sfumato.interop.diffusers.schedulers.groups import UNBOUNDED
+from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
+from sfumato.interop.diffusers.schedulers.table import SCHEDULERS
 from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import DDIM, Ancestral, DPMSolver, Euler, Heun, sample
@@ -48,7 +49,7 @@ ZERO = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
 class Network(nn.Module):
     """The exact answer for a mixture of Gaussians, at the noise that the told time stands for."""
 
-    def __init__(self, drawing: Drawing, says: str, twice: bool = False) -> None:
+    def __init__(self, drawing: Scheduler, says: str, twice: bool = False) -> None:
         super().__init__()
         self.drawing, self.says, self.twice = drawing, says, twice
         self.weight = nn.Parameter(torch.zeros(()))
@@ -96,7 +97,7 @@ def theirs(config: dict[str, Any], network: Network, steps: int) -> Tensor:
     return x
 
 
-def ours(drawing: Drawing, network: Network, steps: int) -> Tensor:
+def ours(drawing: Scheduler, network: Network, steps: int) -> Tensor:
     noise = Noise(SEEDS)
     path = levels(drawing.schedule, drawing.spacing, steps)
     x = noise(2, 1, 1) * initial_std(drawing.spacing, path[0])
@@ -105,7 +106,7 @@ def ours(drawing: Drawing, network: Network, steps: int) -> Tensor:
     return x / path[-1].alpha.float() if config_of(drawing) == "EulerDiscreteScheduler" else x
 
 
-def config_of(drawing: Drawing) -> str:
+def config_of(drawing: Scheduler) -> str:
     """Theirs end in x/alpha."""
     return "EulerDiscreteScheduler" if isinstance(drawing.sampler, Euler) else ""
 
@@ -220,7 +221,7 @@ def walks() -> list[Any]:
     found = []
     for config in CASES:
         name = config["_class_name"]
-        longer = name not in seen or "solver_order" in DEFAULTS[name]
+        longer = name not in seen or "solver_order" in SCHEDULERS[name].options
         seen.add(name)
         found += [pytest.param(config, steps, id=f"{spelled(config)}-{steps}") for steps in (10, 20)[: 1 + longer]]
     return found
@@ -228,7 +229,7 @@ def walks() -> list[Any]:
 
 @pytest.mark.parametrize(("config", "steps"), walks())
 def test_the_same_seeds_give_the_same_pictures(config: dict[str, Any], steps: int) -> None:
-    drawing = read(config, exact=True)
+    drawing = read_scheduler(config, exact=True)
     network = Network(drawing, says(config), config.get("variance_type") == "learned_range")
     found, wanted = ours(drawing, network, steps), theirs(config, network, steps)
     assert wanted.isfinite().all()
@@ -236,14 +237,15 @@ def test_the_same_seeds_give_the_same_pictures(config: dict[str, Any], steps: in
 
 
 def test_every_class_is_among_those_that_are_walked() -> None:
-    assert {config["_class_name"] for config in CASES} == DEFAULTS.keys()
+    assert {config["_class_name"] for config in CASES} == SCHEDULERS.keys()
 
 
-@pytest.mark.parametrize("name", DEFAULTS)
+@pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_defaults_are_theirs(name: str) -> None:
     parameters = inspect.signature(getattr(diffusers, name).__init__).parameters
-    assert DEFAULTS[name] == {key: parameters[key].default for key in DEFAULTS[name]}
-    assert parameters.keys() - DEFAULTS[name].keys() <= {"self", "use_dynamic_shifting", "time_shift_type"}
+    options = SCHEDULERS[name].options
+    assert {key: option.default for key, option in options.items()} == {key: parameters[key].default for key in options}
+    assert parameters.keys() - options.keys() <= {"self", "use_dynamic_shifting", "time_shift_type"}
 
 
 # Where theirs are at odds with their papers, ours are not ------------------------------------------------------------
@@ -265,7 +267,7 @@ AT_ODDS = {
 
 @pytest.mark.parametrize("config", AT_ODDS.values(), ids=list(AT_ODDS))
 def test_where_theirs_are_at_odds(config: dict[str, Any]) -> None:
-    drawing = read(config)
+    drawing = read_scheduler(config)
     network = Network(drawing, says(config))
     found, wanted = ours(drawing, network, 20), theirs(config, network, 20)
     assert found.isfinite().all()
@@ -279,7 +281,7 @@ def test_where_theirs_are_at_odds(config: dict[str, Any]) -> None:
     ("config", "said"),
     [
         ({}, "None, which is not done here; known: DDIMScheduler, "),
-        (of("KDPM2Discrete"), "'KDPM2DiscreteScheduler', which is not done here; did you mean"),
+        (of("KDPM2Discrete"), "'KDPM2DiscreteScheduler', which is not done here; the nearest is HeunDiscreteScheduler"),
         (of("DEISMultistep"), "'DEISMultistepScheduler', which is not done here"),
         (of("DDIM", clip_samples=True), "there is no option 'clip_samples' of schedulers; did you mean 'clip_sample'"),
         (of("DDIM", beta_schedule="exp"), "beta_schedule of a DDIMScheduler can be 'linear', 'scaled_linear', "),
@@ -312,7 +314,7 @@ def test_where_theirs_are_at_odds(config: dict[str, Any]) -> None:
 )
 def test_what_is_not_done_is_refused_by_name(config: dict[str, Any], said: str) -> None:
     with pytest.raises(FormatError, match=said):
-        read(config)
+        read_scheduler(config)
 
 
 @pytest.mark.parametrize(
@@ -320,14 +322,14 @@ def test_what_is_not_done_is_refused_by_name(config: dict[str, Any], said: str) 
 )
 def test_old_options_and_those_that_are_null_say_nothing(more: dict[str, Any]) -> None:
     config = {"_class_name": "DDIMScheduler", "clip_sample": False}
-    assert read({**config, **more}, "x") == read(config, "x")
-    assert read({**config, "clip_sample": None}, "x") == read(config, "x")  # to them null is false
+    assert read_scheduler({**config, **more}, "x") == read_scheduler(config, "x")
+    assert read_scheduler({**config, "clip_sample": None}, "x") == read_scheduler(config, "x")  # to them null is false
 
 
 def test_options_of_other_classes_are_passed_over() -> None:
     """Stable Diffusion's own file says whether PNDM clips, which it never does."""
     config = of("PNDM", SD, skip_prk_steps=True, clip_sample=True, _diffusers_version="0.6.0")
-    assert read(config) == read(of("PNDM", SD, skip_prk_steps=True))
+    assert read_scheduler(config) == read_scheduler(of("PNDM", SD, skip_prk_steps=True))
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -335,9 +337,9 @@ def test_options_of_other_classes_are_passed_over() -> None:
 
 @pytest.mark.parametrize("config", [config for config in CASES if "lambda_min_clipped" not in config], ids=spelled)
 def test_what_is_read_is_written_and_diffusers_takes_it(config: dict[str, Any]) -> None:
-    drawing = replace(read(config), steps=10)
-    written = json.loads(json.dumps(write(drawing)))
-    again = read(written)
+    drawing = replace(read_scheduler(config), steps=10)
+    written = json.loads(json.dumps(write_scheduler(drawing)))
+    again = read_scheduler(written)
     assert replace(again, steps=10, spacing=drawing.spacing) == drawing
     assert initial_std(again.spacing, (first := levels(drawing.schedule, again.spacing, 10)[0])) == initial_std(
         drawing.spacing, first
@@ -350,39 +352,48 @@ def test_what_is_read_is_written_and_diffusers_takes_it(config: dict[str, Any]) 
 
 @pytest.mark.parametrize("config", CASES[::3], ids=spelled)
 def test_the_parts_survive_json(config: dict[str, Any]) -> None:
-    drawing = read(config)
+    drawing = read_scheduler(config)
     parts: Any = ((SCHEDULES, drawing.schedule), (SPACINGS, drawing.spacing), (SAMPLERS, drawing.sampler))
     for kinds, part in parts:
         assert kinds.load(json.loads(json.dumps(kinds.dump(part)))) == part
 
 
 def test_plain_spacings_are_written_too() -> None:
-    assert write(Drawing(Linear(), EpsPrediction(), DDIM(), TrailingSpacing(), 50))["timestep_spacing"] == "trailing"
-    assert write(Drawing(Linear(), EpsPrediction(), Ancestral(), LeadingSpacing(), 50))["timestep_spacing"] == "leading"
+    assert (
+        write_scheduler(Scheduler(Linear(), EpsPrediction(), DDIM(), TrailingSpacing(), 50))["timestep_spacing"]
+        == "trailing"
+    )
+    assert (
+        write_scheduler(Scheduler(Linear(), EpsPrediction(), Ancestral(), LeadingSpacing(), 50))["timestep_spacing"]
+        == "leading"
+    )
 
 
 @pytest.mark.parametrize(
     ("drawing", "said"),
     [
-        (Drawing(VP(), EpsPrediction(), DDIM(), TrailingSpacing()), "no schedule like VP"),
-        (Drawing(EDM(), EpsPrediction(), Heun(), KarrasSpacing()), "no Heun.* on this schedule: take Euler, DPMSolver"),
+        (Scheduler(VP(), EpsPrediction(), DDIM(), TrailingSpacing()), "no schedule like VP"),
         (
-            Drawing(Linear(), ScorePrediction(), DDIM(), TrailingSpacing()),
+            Scheduler(EDM(), EpsPrediction(), Heun(), KarrasSpacing()),
+            "no Heun.* on this schedule: take Euler, DPMSolver",
+        ),
+        (
+            Scheduler(Linear(), ScorePrediction(), DDIM(), TrailingSpacing()),
             "networks that predict eps, x0 or v, not Score",
         ),
         (
-            Drawing(Linear(), EpsPrediction(), DDIM(eta=0.5), TrailingSpacing()),
+            Scheduler(Linear(), EpsPrediction(), DDIM(eta=0.5), TrailingSpacing()),
             "no sampler DDIM\\(eta=0.5\\) with this",
         ),
-        (Drawing(Linear(), EpsPrediction(), DDIM(), QuadraticSpacing()), "no spacing like Quadratic"),
+        (Scheduler(Linear(), EpsPrediction(), DDIM(), QuadraticSpacing()), "no spacing like Quadratic"),
         (
-            Drawing(Linear(), EpsPrediction(), Euler(), TrailingSpacing(), thresholding=Thresholding(1.0)),
+            Scheduler(Linear(), EpsPrediction(), Euler(), TrailingSpacing(), thresholding=Thresholding(1.0)),
             "no thresholding Thresholding.*with this sampler",
         ),
-        (Drawing(Linear(), EpsPrediction(), DPMSolver(eta=0.5), TrailingSpacing()), "no sampler DPMSolver"),
-        (Drawing(Linear(), EpsPrediction(), DPMSolver(), LeadingSpacing()), "cannot visit the levels of Leading"),
+        (Scheduler(Linear(), EpsPrediction(), DPMSolver(eta=0.5), TrailingSpacing()), "no sampler DPMSolver"),
+        (Scheduler(Linear(), EpsPrediction(), DPMSolver(), LeadingSpacing()), "cannot visit the levels of Leading"),
         (
-            Drawing(
+            Scheduler(
                 ScaledLinear(),
                 EpsPrediction(),
                 DDIM(),
@@ -390,18 +401,18 @@ def test_plain_spacings_are_written_too() -> None:
             ),
             "cannot visit",
         ),
-        (Drawing(ZeroTerminal(Linear()), EpsPrediction(), Euler(), TrailingSpacing()), "no schedule ZeroTerminal"),
+        (Scheduler(ZeroTerminal(Linear()), EpsPrediction(), Euler(), TrailingSpacing()), "no schedule ZeroTerminal"),
         (
-            Drawing(FlowSchedule(), FlowPrediction("sigma", 1000.0), Euler(), TrailingSpacing()),
+            Scheduler(FlowSchedule(), FlowPrediction("sigma", 1000.0), Euler(), TrailingSpacing()),
             "cannot visit the levels of Trailing",
         ),
         (
-            Drawing(FlowSchedule(), FlowPrediction(), Euler(), KarrasSpacing()),
+            Scheduler(FlowSchedule(), FlowPrediction(), Euler(), KarrasSpacing()),
             "no parameterization Flow.*time_input='t'",
         ),
     ],
     ids=repr,
 )
-def test_what_has_no_equal_there_is_named(drawing: Drawing, said: str) -> None:
+def test_what_has_no_equal_there_is_named(drawing: Scheduler, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        write(drawing)
+        write_scheduler(drawing)

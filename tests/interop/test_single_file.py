@@ -18,7 +18,7 @@ from sfumato.core.parameterization import EpsPrediction, VPrediction
 from sfumato.errors import DataError, FormatError, InputError
 from sfumato.interop.diffusers.folder import Checkpoint
 from sfumato.interop.diffusers.networks import autoencoder, unet
-from sfumato.interop.diffusers.schedulers import read as scheduler
+from sfumato.interop.diffusers.schedulers.config import read_scheduler
 from sfumato.interop.single_file import open as single_file
 from sfumato.keys import Entry, renamed
 from sfumato.system import System
@@ -196,7 +196,7 @@ def test_what_was_published_is_known_by_its_widths(family: str, tmp_path: Path) 
 
 def parameterization(found: Checkpoint) -> object:
     component = found.component("scheduler")
-    return scheduler.read({"_class_name": component.kind, **component.config}).parameterization
+    return read_scheduler({"_class_name": component.kind, **component.config}).parameterization
 
 
 def test_what_the_network_gives_is_told_said_or_guessed(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from sfumato.errors import FormatError, nearest, quoted
 from sfumato.interop.diffusers import folder
 from sfumato.interop.diffusers.folder import Checkpoint, Component
 from sfumato.interop.diffusers.networks import autoencoder, dit, unet
-from sfumato.interop.diffusers.schedulers import read as scheduler
+from sfumato.interop.diffusers.schedulers.config import read_scheduler
+from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
+from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER
 from sfumato.keys import Entry, check, read
 from sfumato.lazy import Read
 from sfumato.media import Image
@@ -36,20 +38,6 @@ NETWORKS: dict[str, Any] = {
     "Transformer2DModel": dit,
 }
 """Which module reads the network of each class."""
-THEIRS = {
-    "ddpm": "DDPMScheduler",
-    "ddim": "DDIMScheduler",
-    "plms": "PNDMScheduler",
-    "lms": "LMSDiscreteScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-ancestral": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "dpm++": "DPMSolverMultistepScheduler",
-    "dpm++pairs": "DPMSolverSinglestepScheduler",
-    "unipc": "UniPCMultistepScheduler",
-    "lcm": "LCMScheduler",
-}
-"""The scheduler there that each of our samplers is."""
 GUIDANCE = {"sd": 7.5, "sdxl": 5.0, "sdxl-refiner": 5.0}
 CLASS_GUIDANCE = 4.0
 """What diffusers' pipelines guide by, unless told."""
@@ -103,7 +91,7 @@ def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | N
     return system
 
 
-def plan(checkpoint: Checkpoint) -> tuple[scheduler.Drawing, Settings]:
+def plan(checkpoint: Checkpoint) -> tuple[Scheduler, Settings]:
     """How the checkpoint is drawn from there, and what `opened` would draw with here; by its configurations alone."""
     drawing = _drawing(checkpoint)
     with torch.device("meta"):
@@ -179,7 +167,7 @@ def _check_fit(checkpoint: Checkpoint, network: UNet | DiT, codec: Codec, condit
         )
 
 
-def _drawing(checkpoint: Checkpoint, kind: str | None = None) -> scheduler.Drawing:
+def _drawing(checkpoint: Checkpoint, kind: str | None = None) -> Scheduler:
     """How the checkpoint is drawn from there, by its own scheduler or one of another class."""
     component = checkpoint.component("scheduler")
     config = {**component.config, "_class_name": kind or component.kind}
@@ -187,10 +175,10 @@ def _drawing(checkpoint: Checkpoint, kind: str | None = None) -> scheduler.Drawi
         config["skip_prk_steps"] = True  # without its costly start it is PLMS, as every Stable Diffusion has it
     if checkpoint.pipeline.startswith("StableDiffusion") and "XL" not in checkpoint.pipeline:
         config |= {"clip_sample": False, "steps_offset": 1}  # which their pipelines put into older configurations
-    return scheduler.read(config, _name(component))
+    return read_scheduler(config, _name(component))
 
 
-def _settings(checkpoint: Checkpoint, drawing: scheduler.Drawing, codec: Codec, conditioner: Conditioner) -> Settings:
+def _settings(checkpoint: Checkpoint, drawing: Scheduler, codec: Codec, conditioner: Conditioner) -> Settings:
     component = checkpoint.component("unet", "transformer")
     side = unet.sample_size(component.config, _name(component)) or 64
     height, width = (side, side) if isinstance(side, int) else side
@@ -224,7 +212,7 @@ def _settings(checkpoint: Checkpoint, drawing: scheduler.Drawing, codec: Codec, 
 def _presets(checkpoint: Checkpoint) -> dict[str, Preset]:
     """What diffusers' schedulers do with this checkpoint, by the kind of our sampler."""
     found = {}
-    for kind, name in THEIRS.items():
+    for kind, name in CLASS_OF_SAMPLER.items():
         try:
             drawing = _drawing(checkpoint, name)
         except FormatError:

@@ -8,9 +8,9 @@ from typing import Any
 from sfumato.core.grid import levels
 from sfumato.core.schedule import EDM, Table
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.diffusers.open import THEIRS
-from sfumato.interop.diffusers.schedulers.read import Drawing, read
-from sfumato.interop.diffusers.schedulers.write import write
+from sfumato.interop.diffusers.schedulers.config import read_scheduler, write_scheduler
+from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
+from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER, SCHEDULERS
 from sfumato.parts import SAMPLERS
 from sfumato.sample import DDIM, PLMS, Ancestral, DPMSolver, DPMSolverPairs, Sampler, UniPC
 from sfumato.settings import Thresholding
@@ -22,9 +22,6 @@ PIXELS = (Ancestral, DDIM)
 STILL = (DDIM, PLMS, DPMSolver, DPMSolverPairs, UniPC)
 """Samplers that need neither noise on the way nor another start than noise of unit variance: those pipelines that read
 no prompts give them neither, but for DDPM's."""
-
-
-STRIDING = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler")
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def nearest(system: System, pipeline: str) -> Found:
     if not fits:
         raise InputError(f"{pipeline} of diffusers walks no schedule like {denoiser.schedule}")
     thresholding = settings.thresholding or Thresholding(system.codec.limit)
-    own = Drawing(
+    own = Scheduler(
         denoiser.schedule, denoiser.parameterization, settings.sampler, settings.spacing, settings.steps, thresholding
     )
     problem: Exception | None = None
@@ -66,7 +63,7 @@ def _learns(system: System) -> bool:
     return getattr(system.denoiser.network, "out_channels", 0) == 2 * system.codec.channels
 
 
-def _candidates(own: Drawing, system: System, learned: bool) -> Iterator[Drawing]:
+def _candidates(own: Scheduler, system: System, learned: bool) -> Iterator[Scheduler]:
     """Ways to draw, the nearest first."""
     last: Sampler[Any] = Ancestral("learned") if learned else DDIM()
     for sampler in dict.fromkeys((own.sampler, last, DDIM())):
@@ -75,10 +72,10 @@ def _candidates(own: Drawing, system: System, learned: bool) -> Iterator[Drawing
         ways = [same]
         if (preset := system.settings.presets.get(kind)) is not None:
             ways.append(replace(same, spacing=preset.spacing, thresholding=preset.thresholding or own.thresholding))
-        elif kind in THEIRS:
+        elif kind in CLASS_OF_SAMPLER:
             times = "leading" if kind == "ddpm" else "trailing"  # the one that it has without a mistake
-            options = {"_class_name": THEIRS[kind], "timestep_spacing": times}
-            ways.append(replace(same, spacing=read(options).spacing))
+            options = {"_class_name": CLASS_OF_SAMPLER[kind], "timestep_spacing": times}
+            ways.append(replace(same, spacing=read_scheduler(options).spacing))
         for way, other in product(ways, (False, True)):
             keep = way.thresholding.keep_eps != other
             yield replace(way, thresholding=replace(way.thresholding, keep_eps=keep))
@@ -96,9 +93,9 @@ def _check_sampler(sampler: Sampler[Any], pipeline: str, learned: bool) -> None:
         raise InputError(f"{pipeline} needs a network that gives a variance to draw by it, and one that gives none")
 
 
-def _written(drawing: Drawing, pipeline: str) -> dict[str, Any]:
+def _written(drawing: Scheduler, pipeline: str) -> dict[str, Any]:
     """The scheduler's configuration, such that the pipeline leaves it as it is."""
-    config = write(drawing)
+    config = write_scheduler(drawing)
     if config.get("timestep_spacing") == "linspace" and (uneven := _limping(config, drawing)):
         raise InputError(uneven)
     if isinstance(drawing.sampler, Ancestral) and drawing.sampler.variance != "small" and _last_time(drawing) > 0:
@@ -106,15 +103,15 @@ def _written(drawing: Drawing, pipeline: str) -> dict[str, Any]:
     if not pipeline.startswith(TEXT) or "XL" in pipeline:
         return config
     later = config | {"steps_offset": 1}  # Stable Diffusion's own sets both, whatever is said
-    if config.get("clip_sample") or read(later).spacing != read(config).spacing:
+    if config.get("clip_sample") or read_scheduler(later).spacing != read_scheduler(config).spacing:
         raise InputError(f"{pipeline} begins its times at 1 and does not clip, whatever its scheduler says")
     return later
 
 
-def _limping(config: dict[str, Any], drawing: Drawing) -> str:
+def _limping(config: dict[str, Any], drawing: Scheduler) -> str:
     """What to know of a scheduler that takes strides of T/steps, rounded down, where its own times are not so far
     apart; "" of any other."""
-    if config["_class_name"] not in STRIDING or drawing.schedule.T is None:
+    if not SCHEDULERS[config["_class_name"]].strides or drawing.schedule.T is None:
         return ""
     stride = drawing.schedule.T // drawing.steps
     times = [float(level.t) for level in levels(drawing.schedule, drawing.spacing, drawing.steps)[:-1]]
@@ -126,11 +123,11 @@ def _limping(config: dict[str, Any], drawing: Drawing) -> str:
     )
 
 
-def _last_time(drawing: Drawing) -> float:
+def _last_time(drawing: Scheduler) -> float:
     return float(levels(drawing.schedule, drawing.spacing, drawing.steps)[-2].t)
 
 
-def _difference(own: Drawing, other: Drawing) -> str:
+def _difference(own: Scheduler, other: Scheduler) -> str:
     """What another way of drawing changes, in words."""
     if own == other:
         return ""
