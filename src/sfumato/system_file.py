@@ -248,7 +248,7 @@ def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     if isinstance(network, WithText) and isinstance(reader := said.conditioner, TokenIds):
         if reader.vocabulary > network.text.vocabulary or reader.length > network.text.length:
             raise InputError(
-                f"the conditioner tells up to {reader.length} of {reader.vocabulary:,} pieces, and the network reads"
+                f"the conditioner tells up to {reader.length} of {reader.vocabulary:,} tokens, and the network reads"
                 f" {network.text.length} of {network.text.vocabulary:,}"
             )
 

@@ -1,4 +1,4 @@
-"""Small models in the layout of diffusers, with weights far from their start, and a vocabulary of a few pieces."""
+"""Small models in the layout of diffusers, with weights far from their start, and a vocabulary of a few tokens."""
 
 import json
 from pathlib import Path
@@ -14,10 +14,10 @@ MERGES = ["t h", "th e</w>", "c a", "ca t</w>", "' s</w>", "h a", "ha t</w>", "!
 LENGTH = 16
 
 
-def pieces(merges: list[str] = MERGES) -> dict[str, int]:
-    """The numbers of all pieces, in the order of CLIP: bytes, bytes that end a word, what is joined, the marks."""
+def vocabulary(merges: list[str] = MERGES) -> dict[str, int]:
+    """The numbers of all tokens, in the order of CLIP: bytes, bytes that end a word, what is joined, special tokens."""
     ends = [f"{letter}</w>" for letter in LETTERS]
-    return {piece: i for i, piece in enumerate([*LETTERS, *ends, *("".join(m.split()) for m in merges), START, END])}
+    return {token: i for i, token in enumerate([*LETTERS, *ends, *("".join(m.split()) for m in merges), START, END])}
 
 
 def mark(content: str, normalized: bool = True) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def tokenizer_folder(folder: Path, pad: str = END, merges: list[str] = MERGES, l
         name: {k: v for k, v in value.items() if k != "__type"} if isinstance(value, dict) else value
         for name, value in special.items()
     }
-    (folder / "vocab.json").write_text(json.dumps(pieces(merges)), encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps(vocabulary(merges)), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
@@ -44,7 +44,7 @@ def tokenizer_folder(folder: Path, pad: str = END, merges: list[str] = MERGES, l
 
 def text_model(projection: int = 0, width: int = 16, act: str = "quick_gelu", end: int = 2, seed: int = 0) -> Any:
     """A text encoder of transformers; `end` 2 is what the configurations of Stable Diffusion say."""
-    numbers = pieces()
+    numbers = vocabulary()
     sizes: Any = {"hidden_size": width, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2}
     marks: Any = {"bos_token_id": numbers[START], "eos_token_id": end, "pad_token_id": 1}
     config = CLIPTextConfig(

@@ -16,12 +16,12 @@ WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "dog", "face", "in", "h
 
 
 def backend(begin: str = "[CLS]", end: str = "[SEP]") -> Backend:
-    """Words, some of them with an ending, between two marks."""
+    """Words, some of them with an ending, between two special tokens."""
     tokenizer: Any = Backend(models.WordPiece({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    marks = [(mark, WORDS.index(mark)) for mark in (begin, end)]
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin} $A {end}", special_tokens=marks)
+    special = [(token, WORDS.index(token)) for token in (begin, end)]
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin} $A {end}", special_tokens=special)
     return tokenizer
 
 

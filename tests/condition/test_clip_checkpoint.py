@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_clip import END, LENGTH, pieces, text_model
+from small_clip import END, LENGTH, text_model, vocabulary
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from sfumato import files
@@ -14,11 +14,11 @@ from sfumato.condition.clip_checkpoint import entries, read_config, read_tower, 
 from sfumato.errors import FormatError
 from sfumato.keys import emptied
 
-LAST = pieces()[END]
+LAST = vocabulary()[END]
 
 
 def ids() -> torch.Tensor:
-    """Texts with one end mark or several, the first of them not in the same place."""
+    """Texts with one end token or several, the first of them not in the same place."""
     numbers = torch.randint(0, LAST - 1, (3, LENGTH), generator=torch.Generator().manual_seed(1))
     numbers[0, 5:], numbers[1, -1], numbers[2, 3] = LAST, LAST, LAST
     return numbers

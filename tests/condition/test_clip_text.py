@@ -306,7 +306,7 @@ def test_what_is_no_stable_diffusion_is_refused(tmp_path: Path, monkeypatch: pyt
         ClipText.open("nobody/nothing")
 
 
-def test_a_tokenizer_with_more_pieces_than_the_encoder_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_with_more_tokens_than_the_encoder_is_refused(tmp_path: Path) -> None:
     sd(tmp_path)
     (tmp_path / "model" / "tokenizer").rename(tmp_path / "before")
     merges = [f"{one} {other}" for one in "abcd" for other in "efgh"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_clip import END, LENGTH, MERGES, START, mark, pieces, tokenizer_folder
+from small_clip import END, LENGTH, MERGES, START, mark, tokenizer_folder, vocabulary
 from transformers import CLIPTokenizer
 
 from sfumato.condition.clip_tokenizer import ClipTokenizer
@@ -49,10 +49,10 @@ def whole(folder: Path) -> Path:
 
 
 def decoder(folder: Path) -> Path:
-    """What transformers 4 saves, with a piece that was learned later."""
+    """What transformers 4 saves, with a token that was learned later."""
     tokenizer_folder(folder)
     config = json.loads((folder / "tokenizer_config.json").read_text())
-    numbers = pieces()
+    numbers = vocabulary()
     tokens = {numbers[START]: {**mark(START), "special": True}, numbers[END]: {**mark(END, False), "special": True}}
     tokens[len(numbers)] = {**mark("<toy>"), "special": False}
     for token in tokens.values():
@@ -63,9 +63,9 @@ def decoder(folder: Path) -> Path:
 
 
 def added(folder: Path) -> Path:
-    """What transformers 3 saved, with a piece that was learned later."""
+    """What transformers 3 saved, with a token that was learned later."""
     second(folder)
-    (folder / "added_tokens.json").write_text(json.dumps({"<toy>": len(pieces())}))
+    (folder / "added_tokens.json").write_text(json.dumps({"<toy>": len(vocabulary())}))
     return folder
 
 
@@ -111,7 +111,7 @@ def test_sizes(pair: Pair) -> None:
 def test_what_is_cut_is_said(tmp_path: Path) -> None:
     ours = ClipTokenizer(legacy(tmp_path / "tokenizer"))
     assert ours.truncated("the  Cat in the hat", 7) == "" and ours.truncated("the  Cat in the hat", 5) == "the hat"
-    assert ours.ids("the cat in the hat", 5)[-1] == pieces()[END]
+    assert ours.ids("the cat in the hat", 5)[-1] == vocabulary()[END]
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +146,9 @@ def test_transformers_is_not_imported(tmp_path: Path) -> None:
     ("file", "content", "text"),
     [
         ("merges.txt", None, "holds no tokenizer: it should have vocab.json and merges.txt, or tokenizer.json"),
-        ("merges.txt", "#version: 0.2\nt h e\n", "join pairs of pieces, and does not"),
-        ("merges.txt", "#version: 0.2\nq zz\n", "join pairs of pieces, and does not"),
-        ("vocab.json", '{"a": "b"}', "map pieces to whole numbers"),
+        ("merges.txt", "#version: 0.2\nt h e\n", "join pairs of tokens, and does not"),
+        ("merges.txt", "#version: 0.2\nq zz\n", "join pairs of tokens, and does not"),
+        ("vocab.json", '{"a": "b"}', "map tokens to whole numbers"),
         ("vocab.json", "[1]", "should hold a JSON object"),
         (
             "tokenizer_config.json",
@@ -156,11 +156,11 @@ def test_transformers_is_not_imported(tmp_path: Path) -> None:
             "names a 'T5Tokenizer'; known .* CLIPTokenizer",
         ),
         ("tokenizer_config.json", '{"model_max_length": 2}', "model_max_length should be 3 or more, not 2"),
-        ("tokenizer_config.json", '{"added_tokens_decoder": [1]}', "adds pieces without their numbers"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": [1]}', "adds tokens without their numbers"),
         ("tokenizer_config.json", '{"model_max_length": NaN}', "model_max_length should be 3 or more, not nan"),
-        ("added_tokens.json", '{"<toy>": [1]}', "adds pieces without their numbers"),
+        ("added_tokens.json", '{"<toy>": [1]}', "adds tokens without their numbers"),
         ("vocab.json", '{"\\ud83d": 1}', "half of a surrogate pair"),
-        ("special_tokens_map.json", '{"pad_token": 3}', "names a piece 3, which is no text"),
+        ("special_tokens_map.json", '{"pad_token": 3}', "names a token 3, which is no text"),
         ("tokenizer.json", '{"model": {"type": "WordPiece"}}', "no tokenizer of CLIP: its words should end in </w>"),
         ("tokenizer.json", '{"added_tokens": 1.5}', "added_tokens should be a list, not 1.5|no tokenizer of CLIP"),
     ],
@@ -178,4 +178,4 @@ def test_folders_that_hold_no_such_tokenizer_are_refused(
 
 
 def test_small_and_real_vocabularies_are_laid_out_alike() -> None:
-    assert pieces()["!"] == 0 and pieces()["!</w>"] == 256 and len(pieces()) == 512 + len(MERGES) + 2
+    assert vocabulary()["!"] == 0 and vocabulary()["!</w>"] == 256 and len(vocabulary()) == 512 + len(MERGES) + 2

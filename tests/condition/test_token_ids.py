@@ -21,7 +21,7 @@ FITTED = fit_tokenizer(CAPTIONS, 300)
 def test_fitting_is_repeatable_and_the_marks_come_first() -> None:
     assert fit_tokenizer(iter(CAPTIONS), 300) == FITTED
     vocabulary = json.loads(FITTED)["model"]["vocab"]
-    assert [vocabulary[mark] for mark in ("<pad>", "<start>", "<end>")] == [0, 1, 2]
+    assert [vocabulary[token] for token in ("<pad>", "<start>", "<end>")] == [0, 1, 2]
     assert 270 < TokenIds(FITTED).vocabulary == len(vocabulary) <= 300
     assert "Ġcat" in vocabulary, "what is seen often is one piece"
 
@@ -31,7 +31,7 @@ def test_the_first_piece_is_the_pair_seen_most_often() -> None:
     assert merges == [["x", "y"]]
 
 
-@pytest.mark.parametrize("text", ["a cat in a hat", "quite other words: 12 € & кошка 猫", ""])
+@pytest.token.parametrize("text", ["a cat in a hat", "quite other words: 12 € & кошка 猫", ""])
 def test_any_text_comes_back(text: str) -> None:
     ids = TokenIds(FITTED, length=64)([text]).context
     assert ids is not None and ids.dtype == torch.int64 and ids.shape == (1, ids.shape[1], 1)
@@ -62,7 +62,7 @@ def test_a_network_reads_them() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(InputError, match="must hold 259 pieces at least, all bytes and the marks, not 258"):
+    with pytest.raises(InputError, match="must hold 259 tokens at least, all bytes and the special tokens, not 258"):
         fit_tokenizer(CAPTIONS, 258)
     with pytest.raises(InputError, match="length must be at least 4, not 3"):
         TokenIds(FITTED, length=3)
@@ -74,7 +74,7 @@ BOMB = {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"Str
 ENDLESS = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
 
 
-@pytest.mark.parametrize(
+@pytest.token.parametrize(
     ("change", "text"),
     [
         ({"normalizer": BOMB}, "by other rules than those of Sfumato"),
@@ -93,7 +93,7 @@ def test_a_tokenizer_of_another_make_is_refused_before_it_reads_a_text(change: d
     assert len(str(caught.value)) < 400
 
 
-def test_pieces_numbered_beyond_all_count_as_so_many() -> None:
+def test_tokens_numbered_beyond_all_count_as_so_many() -> None:
     said = json.loads(FITTED)
     said["model"]["vocab"]["a"] = 4_000_000_000
     assert TokenIds(json.dumps(said)).vocabulary == 4_000_000_001
@@ -101,6 +101,6 @@ def test_pieces_numbered_beyond_all_count_as_so_many() -> None:
 
 def test_the_largest_vocabulary_of_a_recipe_can_be_read_back() -> None:
     """As its tokenizer.json spells it: each token with its number, each merge of two."""
-    pieces = {f"t{i}": i for i in range(MOST_TOKENS)}
-    model = {"vocab": pieces, "merges": [["a", "b"]] * MOST_TOKENS}
-    assert files.parse_json(json.dumps({"model": model}).encode(), "tokenizer.json")["model"]["vocab"] == pieces
+    tokens = {f"t{i}": i for i in range(MOST_TOKENS)}
+    model = {"vocab": tokens, "merges": [["a", "b"]] * MOST_TOKENS}
+    assert files.parse_json(json.dumps({"model": model}).encode(), "tokenizer.json")["model"]["vocab"] == tokens

@@ -303,7 +303,7 @@ REFUSED: dict[str, tuple[Callable[[], System], str]] = {
         lambda: made(pixels(vector=3), None, Labels(("a", "b", "c"))),
         "no pipeline with a UNet told by Labels",
     ),
-    "pieces": (lambda: made(pixels(context=8), None, TokenIds("", 9, 8)), "a UNet told by TokenIds, in pixels"),
+    "tokens": (lambda: made(pixels(context=8), None, TokenIds("", 9, 8)), "a UNet told by TokenIds, in pixels"),
     "flow": (lambda: made(pixels(), schedule=Flow()), "DDPMPipeline of diffusers walks no schedule like Flow"),
     "score": (lambda: made(pixels(), parameterization=ScorePrediction()), "predict eps, x0 or v, not Score"),
     "shared": (

@@ -61,7 +61,7 @@ IDLE = (
 WHOLE_CLIP = ("logit_scale", "vision_model.", "visual_projection.")
 """What else is in a file of CLIP's both halves."""
 HIGHEST = 2
-"""The number of the end mark in old configurations, which was wrong: the place of the highest number is meant."""
+"""The number of the end token in old configurations, which was wrong: the place of the highest number is meant."""
 
 
 def read_config(config: Mapping[str, Any], name: str) -> ClipTower:

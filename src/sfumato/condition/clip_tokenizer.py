@@ -18,23 +18,23 @@ FILES = (CONFIG, MAP, ADDED, VOCABULARY, MERGES, WHOLE)
 """All files that ids may depend on."""
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-MARKS = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
-"""The marks of CLIP's own vocabulary, by the part that they play; a configuration may name others."""
+SPECIAL_TOKENS = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+"""The special tokens of CLIP's own vocabulary, by their role; a configuration may name others."""
 CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast")
 ENDING = "</w>"
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-"""A mark, an English ending, letters, one digit, or a run of other signs."""
+"""A special token, an English ending, letters, one digit, or a run of other signs."""
 MOST_MERGES = 16 * 2**20
 
 
 class ClipTokenizer:
-    """Texts → the whole numbers of their pieces, always `length`: a start mark, the pieces, an end mark, and padding.
+    """Texts → the whole numbers of their tokens, always `length`: a start token, the tokens, an end token, and padding.
 
     Small letters, single spaces, and byte-pair encoding of each word with a sign for its end (CLIP, arXiv:2103.00020,
-    section 2.4), by the same rules as the tokenizer of that name in transformers: marks that are written out in a text
-    count as marks, and so does the piece for padding: `pad`, or the folder's own.
+    section 2.4), by the same rules as the tokenizer of that name in transformers: special tokens that are written out
+    in a text count as such, and so does the token for padding: `pad`, or the folder's own.
 
-    Raises `FormatError` for a folder that holds no such tokenizer; what is wrong with its pieces is seen when they are
+    Raises `FormatError` for a folder that holds no such tokenizer; what is wrong with its tokens is seen when they are
     first needed, since reading them takes longer than opening all weights does.
     """
 
@@ -48,9 +48,9 @@ class ClipTokenizer:
         if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest >= 3:
             raise FormatError(f"{folder / CONFIG}: model_max_length should be 3 or more, not {quoted(longest)}")
         self.length = int(min(longest, 2**14))
-        """The most that is read, marks and all, as the folder has it."""
-        self._config, self._filler = config, pad
-        if not _holds_pieces(folder):
+        """The most that is read, special tokens and all, as the folder has it."""
+        self._config, self._pad_token = config, pad
+        if not _holds_vocabulary(folder):
             raise FormatError(
                 f"{folder} holds no tokenizer: it should have {VOCABULARY} and {MERGES}, or {WHOLE}; copy them from the"
                 " model's repository"
@@ -58,16 +58,16 @@ class ClipTokenizer:
 
     @cached_property
     def vocabulary(self) -> int:
-        """How many pieces it knows."""
+        """How many tokens it knows."""
         return max(self._backend.get_vocab().values()) + 1
 
     @cached_property
     def pad(self) -> int:
-        """The piece that fills up."""
+        """The number of the token that pads."""
         return self._backend.token_to_id(self._added[0]["pad_token"])
 
     def ids(self, text: str, length: int) -> list[int]:
-        """The text as `length` numbers; what is beyond is left out, but for the end mark."""
+        """The text as `length` numbers; what is beyond is left out, but for the end token."""
         ids = self._tokenizer.ids(self._spelled(text), length)
         return ids + [self.pad] * (length - len(ids))
 
@@ -76,22 +76,22 @@ class ClipTokenizer:
         return self._tokenizer.truncated(self._spelled(text), length)
 
     def _spelled(self, text: str) -> str:
-        """The text with each piece that stands for several vectors followed by the others, as diffusers' pipelines do:
+        """The text with each token that stands for several vectors followed by the others, as diffusers' pipelines do:
         "<cat>" is "<cat> <cat>_1" where both were added (textual inversion, arXiv:2208.01618)."""
         if self._several:
-            for piece in dict.fromkeys(self._tokenizer.pieces(text)):
-                text = text.replace(piece, self._several.get(piece, piece))
+            for token in dict.fromkeys(self._tokenizer.tokens(text)):
+                text = text.replace(token, self._several.get(token, token))
         return text
 
     @cached_property
     def _several(self) -> dict[str, str]:
-        """Of each added piece that has others, what it stands for."""
+        """Of each added token that has others, what it stands for."""
         added = {token.content for token in self._backend.get_added_tokens_decoder().values()}
         found: dict[str, str] = {}
-        for piece in added:
-            others = list(takewhile(added.__contains__, (f"{piece}_{nth}" for nth in count(1))))
+        for token in added:
+            others = list(takewhile(added.__contains__, (f"{token}_{nth}" for nth in count(1))))
             if others:
-                found[piece] = " ".join([piece, *others])
+                found[token] = " ".join([token, *others])
         return found
 
     @cached_property
@@ -105,15 +105,15 @@ class ClipTokenizer:
 
     @cached_property
     def _added(self) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return _added(self.folder, self._config, self._filler)
+        return _added(self.folder, self._config, self._pad_token)
 
 
 def _json(path: Path) -> dict[str, Any]:
     return files.read_json(path) if path.is_file() else {}
 
 
-def _pieces(folder: Path) -> tuple[Any, Any]:
-    """The numbers of all pieces, and which pairs are joined, first those that are joined first."""
+def _vocabulary(folder: Path) -> tuple[Any, Any]:
+    """The numbers of all tokens, and which pairs are joined, first those that are joined first."""
     if (folder / WHOLE).is_file():
         model = files.read_json(folder / WHOLE).get("model")
         if not isinstance(model, dict) or model.get("end_of_word_suffix") != ENDING:
@@ -122,7 +122,7 @@ def _pieces(folder: Path) -> tuple[Any, Any]:
     return files.read_json(folder / VOCABULARY), _lines(folder / MERGES)
 
 
-def _holds_pieces(folder: Path) -> bool:
+def _holds_vocabulary(folder: Path) -> bool:
     return (folder / WHOLE).is_file() or all((folder / name).is_file() for name in (VOCABULARY, MERGES))
 
 
@@ -139,56 +139,56 @@ def _lines(path: Path) -> list[str]:
 
 
 def _added(folder: Path, config: Mapping[str, Any], pad: str | None) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """The mark for each part that one plays, and what is said of pieces that are found in a text before it is taken
+    """The special token of each role, and what is said of tokens that are found in a text before it is taken
     apart, in the order in which they are added.
 
-    What a tokenizer_config.json says of added pieces counts alone; without it, older files beside it do.
+    What a tokenizer_config.json says of added tokens counts alone; without it, older files beside it do.
     """
-    said = MARKS | _marks(config)
+    said = SPECIAL_TOKENS | _special(config)
     if "added_tokens_decoder" in config:
         decoder = _numbered(config["added_tokens_decoder"], folder)
     else:
-        older = _marks(_json(folder / MAP))
+        older = _special(_json(folder / MAP))
         said |= {
             part: {**value, "special": True} if isinstance(value, dict) else value for part, value in older.items()
         }
         named = {_content(value, folder) for value in said.values()}
         new = _json(folder / ADDED).items()
         decoder = _numbered(
-            {str(number): {"content": piece, "special": piece in named} for piece, number in new}, folder
+            {str(number): {"content": token, "special": token in named} for token, number in new}, folder
         )
         whole = _json(folder / WHOLE).get("added_tokens") or []
         if not isinstance(whole, list):
             raise FormatError(f"{folder / WHOLE}: added_tokens should be a list, not {quoted(whole)}; copy it again")
         decoder |= _numbered({str(_part(token, "id")): token for token in whole}, folder)
     said |= {"pad_token": pad} if pad else {}
-    marks = {part: _content(value, folder) for part, value in said.items()}
+    special_tokens = {part: _content(value, folder) for part, value in said.items()}
     known = {_content(token, folder) for token in decoder.values()}
     in_order = [decoder[number] for number in sorted(decoder)]
-    tokens = [*in_order, *(value for part, value in said.items() if marks[part] not in known)]
-    return marks, [_flags(token, _content(token, folder), marks) for token in tokens]
+    tokens = [*in_order, *(value for part, value in said.items() if special_tokens[part] not in known)]
+    return special_tokens, [_flags(token, _content(token, folder), special_tokens) for token in tokens]
 
 
-def _flags(token: Any, content: str, marks: Mapping[str, str]) -> dict[str, Any]:
-    """A piece as the library takes it; one that is given as a text alone is a mark."""
+def _flags(token: Any, content: str, special_tokens: Mapping[str, str]) -> dict[str, Any]:
+    """A token as the library takes it; one that is given as a text alone is a special one."""
     said = token if isinstance(token, dict) else {"special": True}
     special = bool(said.get("special", False))
     return {
         "content": content,
         "normalized": bool(said.get("normalized", not special)),
-        "special": special or content in marks.values(),
+        "special": special or content in special_tokens.values(),
         **{flag: bool(said.get(flag, False)) for flag in ("single_word", "lstrip", "rstrip")},
     }
 
 
-def _marks(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {part: said[part] for part in MARKS if said.get(part) is not None}
+def _special(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: said[part] for part in SPECIAL_TOKENS if said.get(part) is not None}
 
 
 def _numbered(tokens: Any, folder: Path) -> dict[int, Any]:
     """Pieces by their numbers."""
     if not isinstance(tokens, dict) or not all(str(number).isdecimal() for number in tokens):
-        raise FormatError(f"the tokenizer in {folder} adds pieces without their numbers; copy it again")
+        raise FormatError(f"the tokenizer in {folder} adds tokens without their numbers; copy it again")
     return {int(number): token for number, token in tokens.items()}
 
 
@@ -197,26 +197,26 @@ def _part(token: Any, name: str) -> Any:
 
 
 def _content(token: Any, folder: Path) -> str:
-    """The text of a piece that is given as a text or as a table."""
+    """The text of a token that is given as a text or as a table."""
     content = token if isinstance(token, str) else _part(token, "content")
     if not isinstance(content, str) or not content:
-        raise FormatError(f"the tokenizer in {folder} names a piece {quoted(token)}, which is no text; copy it again")
+        raise FormatError(f"the tokenizer in {folder} names a token {quoted(token)}, which is no text; copy it again")
     return content
 
 
-def _backend(folder: Path, marks: Mapping[str, str], added: list[dict[str, Any]]) -> Any:
+def _backend(folder: Path, special_tokens: Mapping[str, str], added: list[dict[str, Any]]) -> Any:
     """The tokenizer as the library has it. Pieces that are new get the numbers after the vocabulary's."""
     from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    pieces, merges = _pieces(folder)
+    vocabulary, merges = _vocabulary(folder)
     try:
         pairs = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in merges]
         backend: Any = Tokenizer(
-            models.BPE(pieces, pairs, end_of_word_suffix=ENDING, unk_token=marks["unk_token"])  # pyright: ignore
+            models.BPE(vocabulary, pairs, end_of_word_suffix=ENDING, unk_token=special_tokens["unk_token"])  # pyright: ignore
         )
     except Exception as error:  # the library raises no narrower kind
         raise FormatError(
-            f"the tokenizer in {folder} should map pieces to whole numbers and join pairs of pieces, and does not:"
+            f"the tokenizer in {folder} should map tokens to whole numbers and join pairs of tokens, and does not:"
             f" {shortened(str(error), 160)}; copy it again"
         ) from error
     spaces = normalizers.Replace(Regex(r"\s+"), " ")
@@ -224,6 +224,8 @@ def _backend(folder: Path, marks: Mapping[str, str], added: list[dict[str, Any]]
     words = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
     backend.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     backend.add_tokens([AddedToken(**token) for token in added])
-    start, end = ((marks[part], backend.token_to_id(marks[part])) for part in ("bos_token", "eos_token"))
+    start, end = (
+        (special_tokens[part], backend.token_to_id(special_tokens[part])) for part in ("bos_token", "eos_token")
+    )
     backend.post_processor = processors.RobertaProcessing(end, start, trim_offsets=False, add_prefix_space=False)
     return backend

@@ -13,7 +13,7 @@ LAYERS = {
     "narrow": "mlp.c_proj",
 }
 PAD = "!"
-"""The piece of number 0, which open_clip fills texts up with."""
+"""The token of number 0, which open_clip fills texts up with."""
 
 
 def entries(tower: ClipTower, prefix: str) -> list[Entry]:

@@ -17,13 +17,13 @@ from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, InputError
 from sfumato.files import parse_json
 
-PAD, START, END = MARKS = ("<pad>", "<start>", "<end>")
+PAD, START, END = SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
 BYTES = 256
 
 
 @dataclass(frozen=True)
 class TokenIds:
-    """A text as the whole numbers of its pieces [b, k, 1] through the door `context`, for `WithText` to read.
+    """A text as the whole numbers of its tokens [b, k, 1] through the door `context`, for `WithText` to read.
 
     `tokenizer` is the text of a tokenizer.json that `fit_tokenizer` gave; at most `length` tokens are read. One of
     another make is a `FormatError`: its rules could take a text apart for ever.
@@ -72,33 +72,35 @@ class TokenIds:
 
 
 def _rules(tokenizer: Tokenizer) -> dict[str, Any]:
-    """All that a tokenizer does with a text, but for its pieces and which of them are joined."""
+    """All that a tokenizer does with a text, but for its tokens and which of them are joined."""
     said = json.loads(tokenizer.to_str())
     return {**said, "model": {key: value for key, value in said["model"].items() if key not in ("vocab", "merges")}}
 
 
 def fit_tokenizer(captions: Iterable[str], vocabulary: int = 4096) -> str:
-    """A tokenizer of at most `vocabulary` pieces for texts like these, as the text of its tokenizer.json.
+    """A tokenizer of at most `vocabulary` tokens for texts like these, as the text of its tokenizer.json.
 
     Byte-pair encoding (arXiv:1508.07909, section 3.2): beginning with single bytes, so that any text can be written,
-    the pair that is seen most often becomes a new piece until there are enough. Capitals are read as small letters.
+    the pair that is seen most often becomes a new token until there are enough. Capitals are read as small letters.
     """
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-    if vocabulary < (least := BYTES + len(MARKS)):
-        raise InputError(f"a vocabulary must hold {least} pieces at least, all bytes and the marks, not {vocabulary}")
+    if vocabulary < (least := BYTES + len(SPECIAL_TOKENS)):
+        raise InputError(
+            f"a vocabulary must hold {least} tokens at least, all bytes and the special tokens, not {vocabulary}"
+        )
     backend: Any = Backend(models.BPE())
     backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=list(MARKS),
+        special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     backend.train_from_iterator((normalize(caption) for caption in captions), trainer)
-    marks = [(mark, MARKS.index(mark)) for mark in (START, END)]
-    backend.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=marks)
+    special = [(token, SPECIAL_TOKENS.index(token)) for token in (START, END)]
+    backend.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=special)
     return backend.to_str()

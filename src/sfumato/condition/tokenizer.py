@@ -1,4 +1,4 @@
-"""Texts as the whole numbers that stand for their pieces."""
+"""Texts as the numbers of their tokens."""
 
 import contextlib
 from collections.abc import Iterator
@@ -34,11 +34,11 @@ class Tokenizer:
             self._backend = Backend.from_str(data) if isinstance(data, str) else data
         self._backend.no_truncation()
         self._backend.no_padding()
-        self._marks = self._backend.num_special_tokens_to_add(False)
+        self._special = self._backend.num_special_tokens_to_add(False)
 
     @property
     def vocabulary(self) -> int:
-        """One more than the highest number of a piece: how many vectors a table of them needs."""
+        """One more than the highest number of a token: how many vectors a table of them needs."""
         return max(self._backend.get_vocab().values(), default=-1) + 1
 
     def to_str(self) -> str:
@@ -46,24 +46,24 @@ class Tokenizer:
         return self._backend.to_str()
 
     def ids(self, text: str, length: int) -> list[int]:
-        """The text's pieces, at most `length` with the marks that the tokenizer puts around them."""
-        pieces = self._pieces(text)
-        pieces.truncate(self._room(length))
-        return self._backend.post_process(pieces).ids
+        """The text's tokens, at most `length` with the special tokens around them."""
+        encoding = self._encoding(text)
+        encoding.truncate(self._room(length))
+        return self._backend.post_process(encoding).ids
 
     def truncated(self, text: str, length: int) -> str:
         """The end of the text that `ids` leaves out; "" if nothing is."""
-        pieces = self._pieces(text)
+        encoding = self._encoding(text)
         room = self._room(length)
-        return text[pieces.offsets[room - 1][1] :].strip() if len(pieces) > room else ""
+        return text[encoding.offsets[room - 1][1] :].strip() if len(encoding) > room else ""
 
-    def pieces(self, text: str) -> list[str]:
-        """The text's pieces by their names."""
-        return self._pieces(text).tokens
+    def tokens(self, text: str) -> list[str]:
+        """The text's tokens by their names."""
+        return self._encoding(text).tokens
 
-    def _pieces(self, text: str) -> "Encoding":
+    def _encoding(self, text: str) -> "Encoding":
         with _able("this tokenizer cannot take the text apart; take another one"):
             return self._backend.encode(text, add_special_tokens=False)
 
     def _room(self, length: int) -> int:
-        return max(length - self._marks, 1)
+        return max(length - self._special, 1)

@@ -12,13 +12,13 @@ WIDEST = 2**15
 
 
 class ClipTower(nn.Module):
-    """Whole numbers that stand for pieces of texts [b, k], below `vocabulary` → a vector for each [b, k, width], and
-    one for the whole text.
+    """Token ids [b, k], below `vocabulary` → a vector for each [b, k, width], and one for the
+    whole text.
 
-    The sum of a learned vector of the piece and one of its place goes through `layers` of attention to what came
+    The sum of a learned vector of the token and one of its place goes through `layers` of attention to what came
     before, `x + attention(norm(x))`, `x + mlp(norm(x))`, with a norm at the end; the whole text is the state at its end
-    mark, times a matrix if there is a `projection` (CLIP, arXiv:2103.00020, section 2.4). `end` is the number of that
-    mark; None takes the place of the highest number, which is the end mark of CLIP's own vocabulary.
+    token, times a matrix if there is a `projection` (CLIP, arXiv:2103.00020, section 2.4). `end` is the number of that
+    token; None takes the place of the highest number, which is the end token of CLIP's own vocabulary.
     """
 
     def __init__(

@@ -12,9 +12,9 @@ LARGEST = {"vocabulary": 2**20, "width": 8192, "layers": 64, "heads": 256, "leng
 
 
 class TextTransformer(nn.Module):
-    """Whole numbers that stand for pieces of texts [b, k], below `vocabulary` → a vector for each [b, k, width].
+    """Token ids [b, k], below `vocabulary` → a vector for each [b, k, width].
 
-    The sum of a learned vector of the piece and one of its place goes through `layers` of attention, both ways, and a
+    The sum of a learned vector of the token and one of its place goes through `layers` of attention, both ways, and a
     perceptron of 4·width: `x + attention(norm(x))`, `x + mlp(norm(x))`, and a norm at the end (GLIDE's text encoder,
     arXiv:2112.10741, section 3.1; norms before each sum, arXiv:2002.04745).
     """

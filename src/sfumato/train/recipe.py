@@ -98,7 +98,7 @@ def _encoder(data: Any) -> TextEncoder:
 class ConditionRecipe(RecipeTable):
     """What the network is told. "auto" is labels where the data has classes; `dropout` of samples are told nothing.
     "text" is captions, read by `encoder`, of which `length` tokens count; "learned" is captions that a transformer of
-    `layers` layers learns to read with the network, in up to `vocabulary` pieces that are fitted to them. With a
+    `layers` layers learns to read with the network, in up to `vocabulary` tokens that are fitted to them. With a
     `layout`, so many places a side, the network is shown what dense layers draw of its vector (`nn/layout.py`)."""
 
     kind: Literal["auto", "labels", "nothing", "text", "learned"] = "auto"

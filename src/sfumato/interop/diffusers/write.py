@@ -242,7 +242,7 @@ def _texts(conditioner: ClipText) -> dict[str, Part]:
     for name, tower, tokenizer in encoders:
         if ClipTokenizer(tokenizer.folder).pad != tokenizer.pad:
             raise InputError(
-                f"texts are filled up by another piece than the tokenizer in {tokenizer.folder} says, which is what"
+                f"texts are filled up by another token than the tokenizer in {tokenizer.folder} says, which is what"
                 " would be copied: open the system with a folder of diffusers for its configuration"
             )
         config = clip.write_config(tower)
