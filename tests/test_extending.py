@@ -14,7 +14,8 @@ from sfumato.core.grid import LogSNRSpacing, UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import VP, Flow
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import DataError, FormatError, InputError, ShapeError
+from sfumato.media import Medium
 from sfumato.oracle import GaussianDenoiser
 from sfumato.sample import sample
 
@@ -92,3 +93,26 @@ def test_the_command_shows_the_levels() -> None:
         "t = 0.001  0.9990·x_0 + 0.0010·eps",
         "t = 0      1.0000·x_0 + 0.0000·eps",
     ]
+
+
+def test_the_medium_writes_what_it_reads(tmp_path: Path) -> None:
+    curve = example("medium").Curve(channels=2)
+    assert isinstance(curve, Medium) and curve.shape(curve.parse_size("5")) == (2, 5)
+    datum, record = torch.randn(2, 5), {"prompt": "a cold day, snow", "seed": 3}
+    path = curve.write(datum, record, tmp_path / "day")
+    assert path.name == "day.csv" and curve.read_record(path) == record
+    assert curve.write(datum, record, tmp_path / "day") == path
+    assert curve.write(datum + 1, record, tmp_path / "day").name == "day_2.csv"
+    assert torch.allclose(curve.floats(torch.tensor(curve.decode(path.read_bytes(), "day"))), datum)
+    assert curve.decode(path.read_bytes(), "day", (3,)).shape == (2, 3)
+    assert curve.preview(torch.stack([datum, datum])).size == (2 * (5 + 2) + 2, 64 + 4)
+
+
+@pytest.mark.parametrize(("data", "said"), [(b"1,a", "no table of numbers"), (b"1\n2", r"4 rows of 2 finite numbers")])
+def test_the_medium_refuses_files_of_another_form(data: bytes, said: str, tmp_path: Path) -> None:
+    curve = example("medium").Curve(channels=2)
+    with pytest.raises(DataError, match=said):
+        curve.decode(data, "a.csv", (4,))
+    (tmp_path / "a.csv").write_bytes(data)
+    with pytest.raises(FormatError, match="carries no record"):
+        curve.read_record(tmp_path / "a.csv")
