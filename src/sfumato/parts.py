@@ -21,7 +21,7 @@ from sfumato.condition import ClipText, Conditioner, Labels, MiniLM, Nothing, Pr
 from sfumato.core import discrete, grid, parameterization, schedule
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Loss, Times, Weight
-from sfumato.media import Image, Medium
+from sfumato.media import Audio, Image, Medium
 from sfumato.nn.audio.dit import DiT1D
 from sfumato.nn.audio.unet import UNet1D
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
@@ -271,7 +271,7 @@ NETWORKS = Kinds[Any](
 LAYOUTS = Kinds[Layout]("layout", {"dense": Layout})
 TEXT_NETWORKS = Kinds[TextTransformer]("text network", {"transformer": TextTransformer})
 AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder})
-MEDIA = Kinds[Medium]("medium", {"image": Image})
+MEDIA = Kinds[Medium]("medium", {"image": Image, "audio": Audio})
 CODECS = Kinds[Codec]("codec", {"identity": Identity, "latent": Latent})
 TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
 CONDITIONERS = Kinds[Conditioner](

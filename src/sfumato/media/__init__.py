@@ -3,7 +3,8 @@
 To add one, write its class in a module of this package and name it in `parts.MEDIA`.
 """
 
+from sfumato.media.audio import Audio
 from sfumato.media.image import Image
 from sfumato.media.protocol import Medium, Record, Size
 
-__all__ = ["Image", "Medium", "Record", "Size"]
+__all__ = ["Audio", "Image", "Medium", "Record", "Size"]
