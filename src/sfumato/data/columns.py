@@ -3,13 +3,12 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sfumato.data.captions import CAPTION_KEYS, first_given, note_bare, stripped
 from sfumato.data.table import MAX_CLASSES
-from sfumato.errors import DataError, InputError
+from sfumato.errors import DataError
 from sfumato.wording import brief, count, few, printable
 
 if TYPE_CHECKING:
@@ -164,16 +163,6 @@ def encoded(cell: Any, name: str) -> bytes:
     if not isinstance(data, bytes):
         raise DataError(f"{name}: expected a picture's bytes, came null; fill the row or take it out")
     return data
-
-
-def import_extra(package: str, extra: str, where: str) -> Any:
-    """The package that reads `where`. Raises InputError, saying what to install, if it is absent."""
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise InputError(
-            f"{where}: expected {package}, which is not installed: pip install sfumato[{extra}]"
-        ) from error
 
 
 def class_names(schema: "Schema", label: str) -> tuple[str, ...]:

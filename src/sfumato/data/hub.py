@@ -3,10 +3,11 @@
 import re
 from typing import Any
 
-from sfumato.data.columns import cells, choose_columns, encoded, import_extra, interpret_columns
+from sfumato.data.columns import cells, choose_columns, encoded, interpret_columns
 from sfumato.data.folder import read_file
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.errors import DataError, InputError, nearest, quoted
+from sfumato.extras import import_extra
 from sfumato.wording import QUOTED, brief, few, shortened
 
 HUB_PREFIX = "hub:"

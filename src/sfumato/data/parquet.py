@@ -18,13 +18,13 @@ from sfumato.data.columns import (
     choose_columns,
     class_names,
     encoded,
-    import_extra,
     interpret_columns,
     kind_of,
 )
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.data.tree import visible
 from sfumato.errors import DataError, InputError
+from sfumato.extras import import_extra
 from sfumato.media.image.decode import ENDINGS, POINTER, is_pointer
 from sfumato.wording import QUOTED, amount, brief, count, few, printable, shortened
 
