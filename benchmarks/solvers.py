@@ -171,7 +171,7 @@ def steps_for(text: str, budget: int) -> int:
     """The most steps whose evaluations stay within a budget; 0 where the solver wants more of them."""
     sampler = SAMPLERS.parse(text)
     steps = (budget + 1) // 2 if text.startswith(("heun", "dpm++2s")) else budget  # the last of them evaluates once
-    return steps if steps >= getattr(sampler, "least", 1) else 0
+    return steps if steps >= getattr(sampler, "min_steps", 1) else 0
 
 
 def measure(system: System, text: str, steps: int, count: int, read: Convolutions, truth: Tensor) -> dict[str, float]:

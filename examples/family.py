@@ -19,7 +19,7 @@ from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.noise import Noise
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.recognition import ClassIds, agreement, convolutions
-from sfumato.likelihood import bits_by_bound
+from sfumato.likelihood import bits_by_vlb
 from sfumato.media.image import sheet, to_image
 from sfumato.samples import Samples
 from sfumato.train import train
@@ -101,7 +101,7 @@ def bound(run: Path, data: Path, count: int = 32, steps: int = 1000) -> str:
     x_0 = pixels(data / "t10k-images-idx3-ubyte.gz")[0][:count].to(system.device)
     path = levels(system.denoiser.schedule, UniformSpacing(), steps)
     condition = system.conditioner([None] * count).to(system.device)
-    found = bits_by_bound(system.denoiser, x_0, path, Noise(range(count)), "learned", condition)
+    found = bits_by_vlb(system.denoiser, x_0, path, Noise(range(count)), "learned", condition)
     prior, chain, decoder = (float(part.mean()) for part in (found.prior, found.steps.sum(0), found.decoder))
     return (
         f"{found.mean:.3f} ± {found.standard_error:.3f} bits a dimension over {count} test pictures, {steps} steps:"

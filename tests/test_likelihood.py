@@ -20,7 +20,7 @@ from sfumato.core.process import marginal, posterior_variance, posterior_weights
 from sfumato.core.schedule import EDM, VE, VP, Cosine, Flow, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import InputError, NonFiniteError, ShapeError
-from sfumato.likelihood import MOST_EXACT, MOST_NOISE, Bits, bits_by_bound, bits_by_ode
+from sfumato.likelihood import MOST_EXACT, MOST_NOISE, Bits, bits_by_ode, bits_by_vlb
 from sfumato.loss.variational import VLB, chain_term, decoder_term, density_term, prior_term, step_term
 from sfumato.oracle import GaussianDenoiser, MixtureDenoiser
 
@@ -258,7 +258,7 @@ def expected(grid: list[Level], variance: Variance) -> Expected:
 def measured(denoiser: DenoiserLike, grid: list[Level], variance: Variance) -> tuple[Any, Tensor]:
     """The bound of 16 samples of 512 elements, and the true bits of each."""
     x = STD * draws(16, 1, 512)
-    found = bits_by_bound(denoiser, x, grid, Noise(range(16)), variance, data="continuous")
+    found = bits_by_vlb(denoiser, x, grid, Noise(range(16)), variance, data="continuous")
     return found, -log_normal(x, 0.0, STD).flatten(1).mean(1) / LN2
 
 
@@ -345,15 +345,15 @@ def test_clipped_the_bound_is_that_of_published_figures(variance: Variance) -> N
             return Estimate(x_t, level, x_0 + miss)
 
     path = levels(Linear(), UniformSpacing(), 1000)[-3:]
-    found, plain = (bits_by_bound(Errs(), x_0, path, Noise(range(5)), variance, clipped=c) for c in (True, False))
+    found, plain = (bits_by_vlb(Errs(), x_0, path, Noise(range(5)), variance, clipped=c) for c in (True, False))
     cdf = torch.special.ndtr
     wanted = -(cdf((1 / 255 - miss) / std) - cdf((-1 / 255 - miss) / std)).log2().mean(1)
     assert error(found.decoder, wanted) < 1e-9 and torch.equal(found.steps, plain.steps)
     assert (plain.decoder - found.decoder).mean().item() == pytest.approx(0.12, abs=0.01)
-    density = bits_by_bound(Errs(), x_0, path, Noise(range(5)), variance, data="continuous", clipped=True)
+    density = bits_by_vlb(Errs(), x_0, path, Noise(range(5)), variance, data="continuous", clipped=True)
     assert error(density.decoder, -log_normal(miss, 0.0, std).mean(1) / LN2) < 1e-9
     with pytest.raises(InputError, match="clipped takes the variance of the step before the last: that takes 3 levels"):
-        bits_by_bound(Errs(), x_0, path[1:], Noise(range(5)), variance, clipped=True)
+        bits_by_vlb(Errs(), x_0, path[1:], Noise(range(5)), variance, clipped=True)
 
 
 @pytest.mark.parametrize("T", [100_000, 1_000_000])
@@ -362,7 +362,7 @@ def test_levels_without_signal_cost_no_bits(T: int) -> None:
     schedule = Linear(T=T)
     distribution, x_0 = GaussianDenoiser(schedule, MEAN, SPREAD), draws(2, 2)
     path = levels(schedule, UniformSpacing(), 200)
-    whole = bits_by_bound(distribution, x_0, path, Noise([0, 1]), "large", data="continuous")
+    whole = bits_by_vlb(distribution, x_0, path, Noise([0, 1]), "large", data="continuous")
     silent = sum(float(level.alpha) < 1e-160 for level in path)
     assert silent > 10 and whole.steps[: silent - 1].abs().max() < 1e-12 and whole.prior.abs().max() < 1e-12
     assert whole.total.isfinite().all() and whole.steps[silent:].max() > 0.1
@@ -372,7 +372,7 @@ def test_the_training_loss_of_the_whole_chain_is_the_bound() -> None:
     chain = Linear(T=9)
     x_0 = VALUES[torch.arange(0, 256, 51)].expand(6, 4)
     eps, oracle = draws(6, 4), GaussianDenoiser(chain, torch.zeros(4), torch.full((4,), STD))
-    found = bits_by_bound(oracle, x_0, levels(chain, UniformSpacing(), 9), Always(eps))
+    found = bits_by_vlb(oracle, x_0, levels(chain, UniformSpacing(), 9), Always(eps))
     losses = []
     for t in range(9):
         level = chain(torch.tensor([t]))
@@ -392,7 +392,7 @@ def eight_bit(*shape: int) -> tuple[GaussianDenoiser, Tensor, Tensor]:
 def test_the_bound_of_8_bit_data_is_above_the_bits_of_its_values_by_as_much_as_that_of_continuous_data() -> None:
     oracle, x, truth = eight_bit(16, 2048)
     grid = levels(VP(), LogSNRSpacing(), 100)
-    found = bits_by_bound(oracle, x, grid, Noise(range(16)), "large")
+    found = bits_by_vlb(oracle, x, grid, Noise(range(16)), "large")
     wanted = expected(grid, "large").gap
     assert_mean(found.total - truth, wanted)
     assert wanted > 0
@@ -483,8 +483,8 @@ def test_float32_gives_what_float64_does() -> None:
     assert found.total.dtype == torch.float64
     assert error(found.total, exact.total) < 1e-3
     grid = levels(Linear(), UniformSpacing(), 20)
-    exact = bits_by_bound(oracle, x, grid, Noise(range(20)), data="continuous")
-    found = bits_by_bound(oracle, x.float(), grid, Noise(range(20)), data="continuous")
+    exact = bits_by_vlb(oracle, x, grid, Noise(range(20)), data="continuous")
+    found = bits_by_vlb(oracle, x.float(), grid, Noise(range(20)), data="continuous")
     assert ((found.total - exact.total) / exact.total).abs().max() < 1e-3
 
 
@@ -492,9 +492,7 @@ def test_float32_gives_what_float64_does() -> None:
 
 
 def by_bound(denoiser: DenoiserLike, x: Tensor, noise: Noise, condition: Condition = Condition(), **told: Any) -> Bits:
-    return bits_by_bound(
-        denoiser, x, levels(denoiser.schedule, UniformSpacing(), 5), noise, condition=condition, **told
-    )
+    return bits_by_vlb(denoiser, x, levels(denoiser.schedule, UniformSpacing(), 5), noise, condition=condition, **told)
 
 
 each_way = pytest.mark.parametrize("bits", [by_bound, bits_by_ode])
@@ -620,13 +618,13 @@ def test_wrong_levels_are_an_error() -> None:
         ([*grid, grid[-1]], "the noise of the levels must fall .*: from 4"),
     ):
         with pytest.raises(InputError, match=text):
-            bits_by_bound(oracle, x, wrong, Noise([0, 1]))
+            bits_by_vlb(oracle, x, wrong, Noise([0, 1]))
 
 
 def test_a_bound_by_a_variance_that_was_not_learned_is_an_error() -> None:
     oracle, x, _ = eight_bit(2, 2, 3)
     with pytest.raises(InputError, match="this network gives no variance"):
-        bits_by_bound(oracle, x, levels(oracle.schedule, UniformSpacing(), 4), Noise([0, 1]), "learned")
+        bits_by_vlb(oracle, x, levels(oracle.schedule, UniformSpacing(), 4), Noise([0, 1]), "learned")
 
 
 def test_an_ode_that_cannot_be_followed_is_an_error() -> None:

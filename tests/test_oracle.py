@@ -15,7 +15,7 @@ SCHEDULES: list[Schedule] = [
     VP(),
     SubVP(),
     VE(),
-    VE(T=20, law="linear"),
+    VE(T=20, growth="linear"),
     EDM(),
     Flow(),
     Flow(shift=3.0),

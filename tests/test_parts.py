@@ -97,7 +97,7 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (SCHEDULES, schedule.VP(beta_min=0.2, beta_max=10.0, first=0.01)),
     (SCHEDULES, schedule.SubVP(beta_min=0.2)),
     (SCHEDULES, schedule.VE()),
-    (SCHEDULES, schedule.VE(T=10, sigma_min=0.1, sigma_max=3.0, law="linear")),
+    (SCHEDULES, schedule.VE(T=10, sigma_min=0.1, sigma_max=3.0, growth="linear")),
     (SCHEDULES, schedule.EDM(sigma_max=10.0)),
     (SCHEDULES, schedule.Flow(shift=3.0, first=0.01)),
     (PARAMETERIZATIONS, EpsPrediction()),
@@ -121,7 +121,7 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (SPACINGS, grid.AYSSpacing("sdxl")),
     (SPACINGS, grid.ExplicitSpacing((999.0, 500.0, 0.5))),
     (SPACINGS, DiscreteSpacing("trailing", sigmas="karras", sigma_max=10.0, time_input="rounded")),
-    (SPACINGS, DistilledSpacing(of=25)),
+    (SPACINGS, DistilledSpacing(original_steps=25)),
     (SAMPLERS, Ancestral()),
     (SAMPLERS, Ancestral("large")),
     (SAMPLERS, Ancestral("learned")),
@@ -346,7 +346,7 @@ def test_an_unknown_word_is_named_with_the_nearest_known(kinds: Kinds[Any], data
             {"kind": "betas", "given": [0.1, "0.2"]},
             "'schedule.betas.given.1': input should be a valid number",
         ),
-        (SCHEDULES, {"kind": "ve", "law": "cubic"}, "law': input should be 'geometric' or 'linear', not 'cubic'"),
+        (SCHEDULES, {"kind": "ve", "growth": "cubic"}, "growth': input should be 'geometric' or 'linear', not 'cubic'"),
         (
             PARAMETERIZATIONS,
             {"kind": "score", "over_sigma": "yes"},
@@ -420,7 +420,7 @@ def test_an_error_quotes_little_of_a_value_however_long(kinds: Kinds[Any], data:
         (SPACINGS, "ays,model=sdxl", grid.AYSSpacing("sdxl")),
         (SCHEDULES, "linear,T=10,beta_end=1e-1", schedule.Linear(T=10, beta_end=0.1)),
         (SCHEDULES, "flow,shift=3", schedule.Flow(shift=3.0)),
-        (SCHEDULES, "ve,T=null,law=linear", schedule.VE(law="linear")),
+        (SCHEDULES, "ve,T=null,growth=linear", schedule.VE(growth="linear")),
     ],
 )
 def test_a_short_text_spells_a_part(kinds: Kinds[Any], text: str, wanted: Any) -> None:
@@ -504,7 +504,7 @@ def test_what_is_refused_within_a_part_is_freed() -> None:
 
     def refuse() -> weakref.ref[InputError]:
         with pytest.raises(InputError, match="there is no schedule 'nothing'") as caught:
-            SCHEDULES.load({"kind": "zero-terminal", "of": {"kind": "nothing"}})
+            SCHEDULES.load({"kind": "zero-terminal", "table": {"kind": "nothing"}})
         return weakref.ref(caught.value)
 
     error = refuse()

@@ -410,10 +410,10 @@ def test_an_endless_sampler_is_refused_before_anything_is_drawn() -> None:
         (within, "1,301"),
     ):
         with pytest.raises(
-            InputError, match=f"asks the network {asked} times a move, in 4 moves: at most 1,000 a move"
+            InputError, match=f"asks the network {asked} times a step, in 4 steps: at most 1,000 a step"
         ):
             small().stream("cat", sampler=sampler)
-    with pytest.raises(InputError, match="1,000 times a move, in 1,000 moves|1,001 moves"):
+    with pytest.raises(InputError, match="1,000 times a step, in 1,000 steps|1,001 steps"):
         small(schedule=Cosine(T=2000)).stream("cat", sampler="annealed-langevin,steps=999", steps=1001)
 
 

@@ -11,7 +11,7 @@ from figures.style import GREY, HAIR, INK, LAKE, MADDER, OCHRE, UMBER, page
 from sfumato.core.estimate import Variance
 from sfumato.core.grid import LogSNRSpacing, Spacing, UniformSpacing, levels
 from sfumato.core.schedule import VP
-from sfumato.likelihood import BoundBits, bits_by_bound, bits_by_ode
+from sfumato.likelihood import VLBBits, bits_by_ode, bits_by_vlb
 from sfumato.oracle import MixtureDenoiser
 
 STEPS = (5, 10, 20, 50, 100, 200)
@@ -33,9 +33,9 @@ def drawn(data: MixtureDenoiser, n: int) -> tuple[Tensor, Tensor]:
     return x_0, -log_p / 2 / math.log(2)
 
 
-def bound(data: MixtureDenoiser, x_0: Tensor, variance: Variance, spacing: Spacing, steps: int) -> BoundBits:
+def bound(data: MixtureDenoiser, x_0: Tensor, variance: Variance, spacing: Spacing, steps: int) -> VLBBits:
     grid = levels(data.schedule, spacing, steps)
-    return bits_by_bound(data, x_0, grid, Stream(1), variance, data="continuous")
+    return bits_by_vlb(data, x_0, grid, Stream(1), variance, data="continuous")
 
 
 def spent(std: float, steps: int = 120) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from sfumato.core.grid import LogSNRSpacing, levels
 from sfumato.core.level import Level, like
 from sfumato.core.schedule import VP
 from sfumato.sample import LMS, DPMSolver, Euler, Heun, Sampler, UniPC, sample
-from sfumato.sample.dpm import State
+from sfumato.sample.dpm import History
 
 EVALUATIONS = (8, 16, 32, 64, 128, 256)
 N = 64
@@ -21,7 +21,7 @@ N = 64
 class Halved(DPMSolver):
     """3M as published code has it: half of the second derivative."""
 
-    def _correction(self, h: Tensor, then: Level, past: State) -> Tensor:
+    def _correction(self, h: Tensor, then: Level, past: History) -> Tensor:
         whole = super()._correction(h, then, past)
         if len(past) < 3:
             return whole

@@ -7,7 +7,7 @@ from torch import Tensor
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
-from sfumato.sample.driver import Stateless, Still
+from sfumato.sample.driver import Stateless, StatelessStep
 from sfumato.sample.steps import ddim_step
 
 
@@ -19,7 +19,9 @@ class Midpoint(Stateless):
     bound there.
     """
 
-    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
+    ) -> StatelessStep:
         here = denoiser(x, now)
         if bool((now.alpha == 0).any() or (then.sigma == 0).any()):
             return ddim_step(here, then), None

@@ -16,10 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sfumato.core.adaptive import State, integrate
+from sfumato.core.adaptive import ODEState, integrate
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Variance
-from sfumato.core.level import Level, like, rise
+from sfumato.core.level import Level, like, logsnr_change
 from sfumato.core.noise import Noise
 from sfumato.core.process import marginal
 from sfumato.core.schedule import Schedule, at
@@ -56,7 +56,7 @@ class Bits:
 
 
 @dataclass(frozen=True)
-class BoundBits(Bits):
+class VLBBits(Bits):
     """`total = prior + ∑ steps + decoder`: L_T [b], each L_{t−1} in the order of the walk [n, b], and L_0 [b]."""
 
     prior: Tensor
@@ -65,13 +65,13 @@ class BoundBits(Bits):
 
 
 @dataclass(frozen=True)
-class OdeBits(Bits):
+class ODEBits(Bits):
     """With how often the network was asked about each sample, `evaluations` [b]."""
 
     evaluations: Tensor
 
 
-def bits_by_bound(
+def bits_by_vlb(
     denoiser: DenoiserLike,
     x_0: Tensor,
     levels: Sequence[Level],
@@ -80,7 +80,7 @@ def bits_by_bound(
     condition: Condition = Condition(),
     data: Data = "8-bit",
     clipped: bool = False,
-) -> BoundBits:
+) -> VLBBits:
     """The variational bound on `−log₂ p(x_0)` of the chain that walks `levels`, every term (DDPM, arXiv:2006.11239,
     eq. 5).
 
@@ -107,7 +107,7 @@ def bits_by_bound(
             terms.append(_figures(term(estimate, x_0, then, variance)))
     *steps, decoder = terms
     chain = torch.stack(steps) if steps else prior.new_empty(0, len(prior))
-    return BoundBits(prior + chain.sum(0) + decoder, prior, chain, decoder)
+    return VLBBits(prior + chain.sum(0) + decoder, prior, chain, decoder)
 
 
 def bits_by_ode(
@@ -120,7 +120,7 @@ def bits_by_ode(
     probes: int = 1,
     rtol: float = 1e-5,
     atol: float = 1e-5,
-) -> OdeBits:
+) -> ODEBits:
     """`−log₂ p(x_0)` of the model whose samples the probability-flow ODE draws (score SDE, arXiv:2011.13456, eq. 39).
 
     With `y = x_t/√(alpha² + sigma²)`, `tan φ = sigma/alpha` and `u = log tan φ` the ODE is, for every schedule,
@@ -153,7 +153,7 @@ def bits_by_ode(
     directions = _directions(x, noise, divergence, probes)
     first, last = _ends(denoiser.schedule)
 
-    def slope(u: Tensor, state: State) -> State:
+    def slope(u: Tensor, state: ODEState) -> ODEState:
         with torch.inference_mode(False), torch.enable_grad():
             y = state[0].detach().clone().requires_grad_()
             change = _velocity(denoiser, y, u, condition)
@@ -167,7 +167,7 @@ def bits_by_ode(
     prior = -(y**2 + math.log(2 * math.pi)).flatten(1).mean(1) / 2
     log_density = _figures(prior + fallen) + cos_φ.log()  # a dimension, in nats
     bits = -log_density / math.log(2) + (math.log2(127.5) if data == "8-bit" else 0)
-    return OdeBits(bits, evaluations)
+    return ODEBits(bits, evaluations)
 
 
 def _ends(schedule: Schedule) -> tuple[Tensor, Tensor]:
@@ -252,7 +252,7 @@ def _check_grid(levels: Sequence[Level]) -> None:
             f" {levels[-1].sigma.max():g}: add the clean level, as core.grid.levels does"
         )
     for i, (now, then) in enumerate(pairwise(levels)):
-        if not bool((rise(now, then) > 0).all()):
+        if not bool((logsnr_change(now, then) > 0).all()):
             raise InputError(
                 f"the noise of the levels must fall from each to the next: from {i} (t = {now.t[0]:g}) to {i + 1}"
                 f" (t = {then.t[0]:g}) it does not"

@@ -517,7 +517,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "size of many digits": (("generate", "--size", f"{'9' * 5000}x8", *MODEL), "--size wants .*, not '9{96}\\.\\.\\.$"),
     "endless": (
         ("generate", "--sampler", "annealed-langevin,steps=4294967296", *MODEL),
-        "asks the network 4,294,967,297 times a move, in 3 moves: at most 1,000 a move and 1,000,000 in all",
+        "asks the network 4,294,967,297 times a step, in 3 steps: at most 1,000 a step and 1,000,000 in all",
     ),
     "guidance": (("generate", "cat", "--guidance", "nan", *MODEL), "guidance must be a number from 0 up, not nan"),
     "seed": (("generate", "cat", "--seed", "-1", *MODEL), "a seed must be a whole number"),

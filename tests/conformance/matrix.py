@@ -48,7 +48,7 @@ SCHEDULES: dict[str, Schedule] = {
     "sub-vp": schedule.SubVP(),
     "ve": schedule.VE(),
     "ve-1000": schedule.VE(T=1000),
-    "ve-linear": schedule.VE(law="linear"),
+    "ve-linear": schedule.VE(growth="linear"),
     "edm": schedule.EDM(),
     "flow": schedule.Flow(),
     "flow-3": schedule.Flow(shift=3.0),

@@ -15,7 +15,7 @@ from sfumato.core.noise import Noise
 from sfumato.core.schedule import EDM, VP, Flow, Schedule
 from sfumato.oracle import GaussianDenoiser, MixtureDenoiser
 from sfumato.sample import Euler, Heun, Sampler
-from sfumato.sample.unipc import State as Corrected
+from sfumato.sample.unipc import UniPCState as Corrected
 
 SCHEDULES: dict[str, Schedule] = {"vp": VP(), "edm": EDM(), "flow": Flow()}
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato.core.adaptive import ERROR, STAGES, State, dormand_prince, integrate
+from sfumato.core.adaptive import ERROR, STAGES, ODEState, dormand_prince, integrate
 from sfumato.core.level import like
 from sfumato.errors import InputError, NonFiniteError
 
@@ -16,17 +16,17 @@ def at(*times: float) -> Tensor:
     return torch.tensor(times, dtype=torch.float64)
 
 
-def waves(t: Tensor, state: State) -> State:
+def waves(t: Tensor, state: ODEState) -> ODEState:
     """`y' = y·cos t`: `y = y(0)·exp(sin t)`."""
     return (state[0] * like(t.cos(), state[0]),)
 
 
-def turning(t: Tensor, state: State) -> State:
+def turning(t: Tensor, state: ODEState) -> ODEState:
     """`(p, q)' = (q, −p)`, in two parts: a circle, so `p(t) = p(0)·cos t + q(0)·sin t`."""
     return state[1], -state[0]
 
 
-def pulled(t: Tensor, state: State) -> State:
+def pulled(t: Tensor, state: ODEState) -> ODEState:
     """`y' = −200·(y − cos t)`, stiff: `y = (200²·cos t + 200·sin t)/(200² + 1)` once the start is forgotten."""
     return (-200 * (state[0] - like(t.cos(), state[0])),)
 
@@ -132,7 +132,7 @@ def test_each_sample_has_its_own_times_and_steps() -> None:
 def test_the_slope_is_asked_as_often_as_is_said() -> None:
     asked = []
 
-    def spy(t: Tensor, state: State) -> State:
+    def spy(t: Tensor, state: ODEState) -> ODEState:
         asked.append(t.item())
         return waves(t, state)
 
@@ -144,7 +144,7 @@ def test_the_slope_is_asked_as_often_as_is_said() -> None:
 def test_a_part_without_axes_is_solved_too_and_its_type_is_kept() -> None:
     """`r' = |y|`, y constant: `r = |y|·t`."""
 
-    def slope(t: Tensor, state: State) -> State:
+    def slope(t: Tensor, state: ODEState) -> ODEState:
         return torch.zeros_like(state[0]), state[0].abs().mean(1)
 
     found = integrate(slope, (torch.full((2, 3), -2.0), torch.zeros(2)), at(0), at(1.5))
@@ -155,7 +155,7 @@ def test_a_part_without_axes_is_solved_too_and_its_type_is_kept() -> None:
 def test_the_worst_part_decides() -> None:
     """Ten thousand elements that stand still do not hide the error of the one part that moves."""
 
-    def slope(t: Tensor, state: State) -> State:
+    def slope(t: Tensor, state: ODEState) -> ODEState:
         return torch.zeros_like(state[0]), state[1] * t.cos()
 
     parts = (torch.ones(1, 10_000, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
@@ -164,7 +164,7 @@ def test_the_worst_part_decides() -> None:
 
 
 def test_a_slope_that_is_not_finite_is_an_error_that_names_time_and_sample() -> None:
-    def slope(t: Tensor, state: State) -> State:
+    def slope(t: Tensor, state: ODEState) -> ODEState:
         return (torch.where(like(t, state[0]) > torch.tensor([[9.0], [0.5]]), torch.nan, state[0]),)
 
     with pytest.raises(

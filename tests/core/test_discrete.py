@@ -155,7 +155,7 @@ def test_what_cannot_be_laid_says_so(schedule: Any, spacing: Any, steps: int, sa
 
 
 def test_a_little_signal_may_remain_at_the_end() -> None:
-    schedule = ZeroTerminal(Linear(), remains=2.0**-24)
+    schedule = ZeroTerminal(Linear(), terminal_alpha2=2.0**-24)
     assert schedule(torch.tensor([999.0])).alpha.item() == pytest.approx(2.0**-12)
     with pytest.raises(InputError, match="from 0 to below 1"):
-        ZeroTerminal(Linear(), remains=1.0)(torch.tensor([0.0]))
+        ZeroTerminal(Linear(), terminal_alpha2=1.0)(torch.tensor([0.0]))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sfumato.core.grid import (
     AYS_NOISE,
-    MOST_STEPS,
+    MAX_GRID_STEPS,
     AYSSpacing,
     ExplicitSpacing,
     KarrasSpacing,
@@ -82,7 +82,7 @@ def test_as_many_steps_as_times_visit_all(spacing: Spacing, T: int) -> None:
 
 
 @each
-@pytest.mark.parametrize("schedule", [VP(), SubVP(), VE(), VE(law="linear"), EDM()], ids=repr)
+@pytest.mark.parametrize("schedule", [VP(), SubVP(), VE(), VE(growth="linear"), EDM()], ids=repr)
 @pytest.mark.parametrize("steps", [1, 2, 7, 50, 999])
 def test_continuous_times_fall_from_within_the_schedule(spacing: Spacing, schedule: Schedule, steps: int) -> None:
     visited = times(schedule, spacing, steps)
@@ -149,8 +149,8 @@ def test_trailing_starts_at_the_end_and_stops_a_stride_before_the_data() -> None
 @pytest.mark.parametrize("steps", [1, 4, 5000])
 def test_strides_of_a_schedule_that_begins_at_a_gap_are_from_its_beginning(law: Any, steps: int) -> None:
     up = [i / steps for i in range(steps + 1)]
-    assert times(VE(law=law), TrailingSpacing(), steps) == pytest.approx(up[:0:-1], abs=1e-12)
-    assert times(VE(law=law), LeadingSpacing(), steps) == pytest.approx(up[-2::-1], abs=1e-12)
+    assert times(VE(growth=law), TrailingSpacing(), steps) == pytest.approx(up[:0:-1], abs=1e-12)
+    assert times(VE(growth=law), LeadingSpacing(), steps) == pytest.approx(up[-2::-1], abs=1e-12)
 
 
 def test_leading_starts_a_stride_before_the_end_and_stops_at_the_first() -> None:
@@ -192,7 +192,7 @@ def test_quadratic_is_denser_near_the_data() -> None:
 
 
 @pytest.mark.parametrize("rho", [7.0, 3.0])
-@pytest.mark.parametrize("schedule", [EDM(), VE(), VE(law="linear"), VP(), SubVP()], ids=repr)
+@pytest.mark.parametrize("schedule", [EDM(), VE(), VE(growth="linear"), VP(), SubVP()], ids=repr)
 def test_karras_is_its_formula_between_the_ends_of_the_schedule(schedule: Schedule, rho: float) -> None:
     low, high = (
         (level.sigma / level.alpha).item() for level in map(schedule, torch.tensor([[schedule.first], [schedule.last]]))
@@ -389,7 +389,7 @@ def test_a_number_of_steps_that_cannot_be_is_refused(spacing: Spacing, steps: in
         levels(Linear(), spacing, steps)
 
 
-@pytest.mark.parametrize("steps", [0, -1, MOST_STEPS + 1, 10**9])
+@pytest.mark.parametrize("steps", [0, -1, MAX_GRID_STEPS + 1, 10**9])
 def test_continuous_time_has_a_most_too(steps: int) -> None:
     with pytest.raises(InputError, match=rf"steps must be between 1 and 100,000 for this schedule, not {steps:,}"):
         levels(VP(), UniformSpacing(), steps)

@@ -28,7 +28,7 @@ from sfumato.errors import InputError
 from sfumato.oracle import GaussianDenoiser
 
 NOISY: list[Schedule] = [ZeroTerminal(Linear()), FlowSchedule(), FlowSchedule(shift=3.0)]
-SCHEDULES: list[Schedule] = [Linear(), Cosine(), VP(), SubVP(), VE(), VE(T=10), VE(law="linear"), EDM(), *NOISY]
+SCHEDULES: list[Schedule] = [Linear(), Cosine(), VP(), SubVP(), VE(), VE(T=10), VE(growth="linear"), EDM(), *NOISY]
 KINDS: list[Parameterization] = [
     EpsPrediction(),
     X0Prediction(),

@@ -38,7 +38,7 @@ from sfumato.core.schedule import (
 )
 
 TABLES: list[Table] = [Linear(), ScaledLinear(), Quadratic(), Cosine(), Sigmoid()]
-OTHERS: list[Schedule] = [VP(), SubVP(), VE(), VE(T=100), VE(law="linear"), EDM(), Flow(), ZeroTerminal(Linear())]
+OTHERS: list[Schedule] = [VP(), SubVP(), VE(), VE(T=100), VE(growth="linear"), EDM(), Flow(), ZeroTerminal(Linear())]
 each = pytest.mark.parametrize("schedule", [*TABLES, *OTHERS], ids=repr)
 each_table = pytest.mark.parametrize("schedule", TABLES, ids=repr)
 

@@ -38,9 +38,9 @@ ENDING_IN_NOISE: list[Schedule] = [ZeroTerminal(Linear()), ZeroTerminal(Cosine(T
 EXPLODING: list[Schedule] = [
     VE(),
     VE(sigma_min=0.1, sigma_max=2.0),
-    VE(law="linear"),
+    VE(growth="linear"),
     VE(T=10, sigma_max=1.0),
-    VE(T=1000, law="linear"),
+    VE(T=1000, growth="linear"),
     EDM(),
     EDM(sigma_min=0.1, sigma_max=3.0),
 ]
@@ -147,7 +147,7 @@ def test_the_noise_levels_of_ncsn_are_a_geometric_sequence() -> None:
 
 @pytest.mark.parametrize(("T", "t"), [(None, [0.0, 0.25, 1.0]), (9, [0.0, 2.0, 8.0])])
 def test_ve_may_be_linear(T: int | None, t: list[float]) -> None:
-    level = VE(T=T, sigma_min=0.1, sigma_max=8.1, law="linear")(at(*t))
+    level = VE(T=T, sigma_min=0.1, sigma_max=8.1, growth="linear")(at(*t))
     assert level.sigma.tolist() == pytest.approx([0.1, 2.1, 8.1], rel=1e-13)
 
 

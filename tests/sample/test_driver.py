@@ -90,7 +90,7 @@ def test_a_number_that_is_not_finite_stops_the_walk_and_says_where(value: float,
     moves = walk(Spy({move: (1, value)}))
     for _ in range(move - 1):
         next(moves)
-    said = rf"move {move} of 5 \(from t = {time}\) gave a number that is not finite, in sample 1 and 0 more of 3: try"
+    said = rf"step {move} of 5 \(from t = {time}\) gave a number that is not finite, in sample 1 and 0 more of 3: try"
     with pytest.raises(NonFiniteError, match=said):
         next(moves)
 
@@ -104,7 +104,7 @@ def test_infinity_is_no_better_than_nan(value: float) -> None:
             return torch.where(torch.tensor([[0, 0], [0, 1], [1, 0]]) > 0, value, x), None
 
     moves = sample(Spy(), Leaves(), torch.zeros(3, 2), levels(SCHEDULE, TrailingSpacing(), 5), noise=Noise(range(3)))
-    with pytest.raises(NonFiniteError, match="move 1 of 5 .* in sample 1 and 1 more of 3: try float32, or less guidan"):
+    with pytest.raises(NonFiniteError, match="step 1 of 5 .* in sample 1 and 1 more of 3: try float32, or less guidan"):
         next(moves)
 
 
@@ -115,5 +115,5 @@ def test_noise_that_is_not_finite_is_named_too() -> None:
 
     path = levels(SCHEDULE, TrailingSpacing(), 5)
     moves = sample(Spy(), Ancestral(), torch.zeros(2, 2), path, noise=Broken([0, 1]))
-    with pytest.raises(NonFiniteError, match=r"move 1 of 5 .* in sample 0 and 1 more of 2"):
+    with pytest.raises(NonFiniteError, match=r"step 1 of 5 .* in sample 0 and 1 more of 2"):
         next(moves)

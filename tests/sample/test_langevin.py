@@ -84,7 +84,7 @@ class Counts:
 class Stays:
     """A predictor that leaves samples where they are, and hands on how often it was asked."""
 
-    least = 1
+    min_steps = 1
 
     def init(self, x: Tensor) -> int:
         return 0

@@ -197,7 +197,7 @@ def lower(sampler: Sampler[Any]) -> Sampler[Any]:
     return replace(sampler, order=order - 1) if order > 1 else DDIM()  # pyright: ignore[reportCallIssue]
 
 
-HIGH = [name for name in SOLVERS if SAMPLERS.parse(name).least > 1]
+HIGH = [name for name in SOLVERS if SAMPLERS.parse(name).min_steps > 1]
 
 
 @pytest.mark.parametrize("sampler", HIGH)
@@ -210,15 +210,17 @@ def test_with_fewer_steps_than_the_least_a_solver_would_be_one_of_lower_order(sa
         here, there = (moved(each, mixture(schedule), x, path) for each in (rule, lower(rule)))
         return (here - there).abs().max().item()
 
-    assert apart(rule.least - 1) < 1e-12
-    assert apart(rule.least) > 1e-4
+    assert apart(rule.min_steps - 1) < 1e-12
+    assert apart(rule.min_steps) > 1e-4
 
 
 @pytest.mark.parametrize("sampler", HIGH)
 def test_so_fewer_are_an_input_error_before_anything_is_asked(sampler: str) -> None:
     rule, x, says = SAMPLERS.parse(sampler), torch.zeros(1, 2), Says(torch.zeros(1, 2))
-    short = levels(SCHEDULE, TrailingSpacing(), rule.least - 1)
-    said = f"needs at least {rule.least} steps to be of its order, not {rule.least - 1}: take more steps, a lower order"
+    short = levels(SCHEDULE, TrailingSpacing(), rule.min_steps - 1)
+    said = (
+        f"needs at least {rule.min_steps} steps to be of its order, not {rule.min_steps - 1}: take more steps, a lower"
+    )
     with pytest.raises(InputError, match=said):
         next(sample(says, rule, x, short, noise=Noise([0])))
     assert not says.asked
@@ -230,7 +232,7 @@ def test_a_walk_that_would_never_end_is_refused(repeats: int, steps: int, may: b
     if may:
         return check_evaluations(rule, steps)
     with pytest.raises(
-        InputError, match=f"asks the network {repeats:,} times a move, in {steps:,} moves: at most 1,000 a"
+        InputError, match=f"asks the network {repeats:,} times a step, in {steps:,} steps: at most 1,000 a"
     ):
         check_evaluations(rule, steps)
 

@@ -13,7 +13,7 @@ from sfumato.codec import Latent
 from sfumato.core.condition import Condition
 from sfumato.data import Dataset
 from sfumato.errors import FormatError, InputError
-from sfumato.loss.reconstruction import absolute, edges, tones
+from sfumato.loss.reconstruction import absolute_error, edge_error, tone_error
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.train import train
 from sfumato.train.autoencode import AutoencodeTask, FittedCodec
@@ -56,7 +56,7 @@ def test_the_loss_is_the_sum_of_what_the_recipe_weighs() -> None:
     own = work(edges=0.3, tones=0.7, penalty=0.01)
     x, outputs = asked(own)
     y = outputs.pictures
-    expected = absolute(y, x) + 0.3 * edges(y, x) + 0.7 * tones(y, x) + 0.01 * outputs.penalty
+    expected = absolute_error(y, x) + 0.3 * edge_error(y, x) + 0.7 * tone_error(y, x) + 0.01 * outputs.penalty
     assert (own.loss(outputs, x, Condition()) - expected).abs().max() <= 1e-6
     assert own.shape == (2, 4, 4)
 
@@ -71,7 +71,7 @@ def test_a_discriminator_and_what_it_judges_learn_against_each_other_in_one_pass
 
     network.zero_grad()
     made, _ = network.autoencoder(x, _noise(own))
-    (absolute(made, x) - 0.5 * network.discriminator(made).flatten(1).mean(1)).sum().backward()
+    (absolute_error(made, x) - 0.5 * network.discriminator(made).flatten(1).mean(1)).sum().backward()
     wanted = {name: p.grad.clone() for name, p in network.autoencoder.named_parameters() if p.grad is not None}
     network.zero_grad()
     with torch.no_grad():

@@ -11,7 +11,7 @@ from torch import Tensor
 from sfumato.core.level import like
 from sfumato.errors import InputError, NonFiniteError
 
-State = tuple[Tensor, ...]
+ODEState = tuple[Tensor, ...]
 """What is solved for: one part or more, each [b, *d] of its own."""
 
 STAGES = (
@@ -38,18 +38,18 @@ SMALLEST = 1e-10
 class Slope(Protocol):
     """Times, [b], float64 on the CPU, and the state there → how fast each part of it changes, shaped as the state."""
 
-    def __call__(self, t: Tensor, state: State, /) -> State: ...
+    def __call__(self, t: Tensor, state: ODEState, /) -> ODEState: ...
 
 
 class Solution(NamedTuple):
     """The `state` at the end, and how often the slope of each sample was asked for on the way, `evaluations` [b]."""
 
-    state: State
+    state: ODEState
     evaluations: Tensor
 
 
 def integrate(
-    slope: Slope, state: State, start: Tensor, end: Tensor, rtol: float = 1e-5, atol: float = 1e-5
+    slope: Slope, state: ODEState, start: Tensor, end: Tensor, rtol: float = 1e-5, atol: float = 1e-5
 ) -> Solution:
     """Solve `d state/dt = slope(t, state)` from `start` to `end`, each [b] or [1], forwards or backwards.
 
@@ -86,7 +86,9 @@ def integrate(
     return Solution(state, evaluations)
 
 
-def dormand_prince(slope: Slope, t: Tensor, step: Tensor, state: State, here: State) -> tuple[State, State, State]:
+def dormand_prince(
+    slope: Slope, t: Tensor, step: Tensor, state: ODEState, here: ODEState
+) -> tuple[ODEState, ODEState, ODEState]:
     """One step from t, both [b], where the slope is `here` → the state after it, the slope there, and an estimate of
     the error."""
     after, slopes = state, [here]
@@ -97,7 +99,7 @@ def dormand_prince(slope: Slope, t: Tensor, step: Tensor, state: State, here: St
     return after, slopes[-1], _moved(still, step, ERROR, slopes)
 
 
-def _moved(state: State, step: Tensor, weights: tuple[float, ...], slopes: list[State]) -> State:
+def _moved(state: ODEState, step: Tensor, weights: tuple[float, ...], slopes: list[ODEState]) -> ODEState:
     """`state + step·∑ weight·slope`."""
     return tuple(
         part + like(step, part) * sum(weight * one for weight, one in zip(weights, ones, strict=True) if weight)
@@ -105,7 +107,7 @@ def _moved(state: State, step: Tensor, weights: tuple[float, ...], slopes: list[
     )
 
 
-def _size(error: State, before: State, after: State, rtol: float, atol: float) -> Tensor:
+def _size(error: ODEState, before: ODEState, after: ODEState, rtol: float, atol: float) -> Tensor:
     """How large the error is where the tolerance is 1, [b]: that of the worst part. Infinite where it is no number."""
     sizes = []
     for e, x, y in zip(error, before, after, strict=True):
@@ -114,7 +116,7 @@ def _size(error: State, before: State, after: State, rtol: float, atol: float) -
     return torch.stack(sizes).amax(0).nan_to_num(nan=torch.inf)
 
 
-def _where(good: Tensor, new: State, old: State) -> State:
+def _where(good: Tensor, new: ODEState, old: ODEState) -> ODEState:
     rows = (good.to(part.device).reshape(-1, *[1] * (part.ndim - 1)) for part in new)
     return tuple(torch.where(row, a, b) for row, a, b in zip(rows, new, old, strict=True))
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 """The kinds of device that a caller may have set autocast for."""
@@ -32,7 +32,7 @@ def torch_defaults() -> Iterator[None]:
         yield
 
 
-def by_defaults(items: Generator[T, None, None]) -> Iterator[T]:
+def by_defaults(items: Generator[_T, None, None]) -> Iterator[_T]:
     """The items, each made under `torch_defaults`; between them, what the caller has set holds."""
     try:
         while True:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sfumato.core.level import Level
 from sfumato.core.schedule import Schedule, Table
 from sfumato.core.schedule.protocol import preserving
-from sfumato.core.schedule.table import MOST_STEPS
+from sfumato.core.schedule.table import MAX_T
 from sfumato.errors import InputError
 
 NEARLY = 1e-4
@@ -63,8 +63,8 @@ class DiscreteSpacing:
             raise InputError(f"a discrete spacing is laid on a schedule of whole times, and {schedule} is none")
         if not 0 <= self.steps_offset < schedule.T:
             raise InputError(f"the offset of a spacing must be from 0 to {schedule.T - 1:,}, not {self.steps_offset:,}")
-        if self.num_timesteps is not None and abs(self.num_timesteps) > MOST_STEPS:
-            raise InputError(f"the times of a spacing are at most {MOST_STEPS:,}, not {self.num_timesteps:,}")
+        if self.num_timesteps is not None and abs(self.num_timesteps) > MAX_T:
+            raise InputError(f"the times of a spacing are at most {MAX_T:,}, not {self.num_timesteps:,}")
         times = self._times(schedule, steps)
         if bool(((times < schedule.first) | (times > schedule.last)).any()):
             raise InputError(
@@ -121,21 +121,23 @@ class DiscreteSpacing:
 
 @dataclass(frozen=True)
 class DistilledSpacing:
-    """Times among the `of` evenly laid ones that a consistency model was distilled at, from the last down, as evenly as
-    may be (latent consistency models, arXiv:2310.04378, section 4.3 and its code)."""
+    """Times among the `original_steps` evenly laid ones that a consistency model was distilled at, from the last down,
+    as evenly as may be (latent consistency models, arXiv:2310.04378, section 4.3 and its code)."""
 
-    of: int = 50
+    original_steps: int = 50
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
-        if schedule.T is None or not 1 <= self.of <= schedule.T:
-            raise InputError(f"{self.of} times of distillation must lie on a table of as many or more, not {schedule}")
-        if steps > self.of:
+        if schedule.T is None or not 1 <= self.original_steps <= schedule.T:
             raise InputError(
-                f"a model distilled at {self.of} times is drawn from in at most as many steps, not {steps}"
+                f"{self.original_steps} times of distillation must lie on a table of as many or more, not {schedule}"
             )
-        stride = schedule.T // self.of
-        place = (torch.arange(steps, dtype=torch.float64) * (self.of / steps)).floor()
-        return (self.of - place) * stride - 1
+        if steps > self.original_steps:
+            raise InputError(
+                f"a model distilled at {self.original_steps} times is drawn from in at most as many steps, not {steps}"
+            )
+        stride = schedule.T // self.original_steps
+        place = (torch.arange(steps, dtype=torch.float64) * (self.original_steps / steps)).floor()
+        return (self.original_steps - place) * stride - 1
 
 
 def _between(law: str, high: float, low: float, steps: int) -> Tensor:

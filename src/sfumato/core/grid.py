@@ -15,7 +15,7 @@ from sfumato.core.level import Level
 from sfumato.core.schedule import Schedule, at
 from sfumato.errors import InputError
 
-MOST_STEPS = 100_000
+MAX_GRID_STEPS = 100_000
 
 
 @runtime_checkable
@@ -161,7 +161,7 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     if isinstance(steps, bool) or not isinstance(steps, int):
         raise InputError(f"steps must be a whole number, not {steps!r}")
     at(schedule, schedule.clean)  # a schedule that cannot be says so itself
-    most = schedule.T or MOST_STEPS
+    most = schedule.T or MAX_GRID_STEPS
     if not 1 <= steps <= most:
         raise InputError(f"steps must be between 1 and {most:,} for this schedule, not {steps:,}")
     if isinstance(spacing, LevelSpacing):

@@ -28,7 +28,7 @@ class Level(NamedTuple):
         return 2 * (self.alpha.log() - self.sigma.log())
 
 
-def rise(now: Level, then: Level) -> Tensor:
+def logsnr_change(now: Level, then: Level) -> Tensor:
     """`λ_s − λ_t` from the level `now` to `then`, [b] or [1]: +∞ from pure noise, wherever it leads.
 
     Far up in noise float64 holds alpha as 0 at one level after another; what x_t says of x_s is nothing there too.

@@ -18,7 +18,7 @@ from sfumato.core.process import posterior_weights
 from sfumato.core.schedule import Schedule
 from sfumato.errors import InputError
 
-MOST_SPREAD = 1e6
+MAX_SIGMA_DATA = 1e6
 """The largest standard deviation of data."""
 
 
@@ -150,8 +150,8 @@ def _spread(level: Level, sigma_data: float) -> Tensor:
     """The variance of x_t, for data of standard deviation `sigma_data`."""
     if not sigma_data > 0:
         raise InputError(f"sigma_data must be above 0, not {sigma_data}")
-    if sigma_data > MOST_SPREAD:
-        raise InputError(f"sigma_data must be at most {MOST_SPREAD:g}, not {sigma_data:g}")
+    if sigma_data > MAX_SIGMA_DATA:
+        raise InputError(f"sigma_data must be at most {MAX_SIGMA_DATA:g}, not {sigma_data:g}")
     return level.sigma**2 + level.alpha**2 * sigma_data**2
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sfumato.core.level import Level, like, rise
+from sfumato.core.level import Level, like, logsnr_change
 
 
 class Normal(NamedTuple):
@@ -39,7 +39,7 @@ def transition(x_s: Tensor, s: Level, t: Level) -> Normal:
 
 def step_variance(s: Level, t: Level) -> Tensor:
     """`sigma_{t|s}² = sigma_t²·(1 − SNR_t/SNR_s)`, [b]: beta_t when s = t − 1. Free of cancellation."""
-    return -(t.sigma**2) * torch.expm1(-rise(t, s))
+    return -(t.sigma**2) * torch.expm1(-logsnr_change(t, s))
 
 
 def posterior(x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Normal:

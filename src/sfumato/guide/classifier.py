@@ -11,7 +11,7 @@ from sfumato.core.level import Level
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import ShapeError
 from sfumato.guide.base import Guide
-from sfumato.guide.gradient import following, gradient, plain, shift
+from sfumato.guide.gradient import gradient, tracking_gradients, without_inference, x0_shift
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Classifier(Guide):
         estimate = self.denoiser(x_t, level, condition)
         if self.scale == 0:
             return estimate
-        with following(x_t) as (x, followed):
-            log_p = self.log_prob(x, Level(*map(plain, level)))
+        with tracking_gradients(x_t) as (x, followed):
+            log_p = self.log_prob(x, Level(*map(without_inference, level)))
             if log_p.shape != (len(x),):
                 raise ShapeError(
                     f"log_prob must give one number a sample, [{len(x)}], not {list(log_p.shape)}:"
                     " pick or sum what belongs to one sample"
                 )
             push = gradient(log_p.sum(), x, None, followed, "log_prob")
-        return replace(estimate, x0=estimate.x0 + self.scale * shift(level, push))
+        return replace(estimate, x0=estimate.x0 + self.scale * x0_shift(level, push))

@@ -11,7 +11,7 @@ from sfumato.errors import InputError
 
 
 @contextmanager
-def following(x_t: Tensor) -> Iterator[tuple[Tensor, bool]]:
+def tracking_gradients(x_t: Tensor) -> Iterator[tuple[Tensor, bool]]:
     """x_t as something to differentiate by, with autograd on, inside `no_grad` (the driver's) and `inference_mode` too.
 
     The second value says whether a guide outside is following x_t already: then x_t is given as it is, and gradients
@@ -22,7 +22,7 @@ def following(x_t: Tensor) -> Iterator[tuple[Tensor, bool]]:
         yield (x_t if followed else x_t.detach().clone().requires_grad_()), followed
 
 
-def plain(value: Tensor) -> Tensor:
+def without_inference(value: Tensor) -> Tensor:
     """The value as autograd may keep it: what `inference_mode` made, it refuses."""
     return value.clone() if value.is_inference() else value
 
@@ -39,7 +39,7 @@ def gradient(of: Tensor, by: Tensor, along: Tensor | None, followed: bool, name:
     return found
 
 
-def shift(level: Level, score: Tensor) -> Tensor:
+def x0_shift(level: Level, score: Tensor) -> Tensor:
     """`(sigma²/alpha)·score`: how x_0 moves where the score moves by `score`, [b, *d] (Tweedie's formula).
 
     At alpha 0 it is nothing: x_t says nothing of the data there, so every gradient by it is 0, and the shift 0/0.

@@ -13,7 +13,7 @@ from sfumato.core.level import Level, like
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, ShapeError
 from sfumato.guide.base import Guide
-from sfumato.guide.gradient import following, gradient, plain, shift
+from sfumato.guide.gradient import gradient, tracking_gradients, without_inference, x0_shift
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class MomentMatching(Guide):
                 "posterior guidance needs a noise of 0 or more and at least one iteration,"
                 f" not noise {self.noise} and {self.iterations} iterations"
             )
-        with following(x_t) as (x, followed):
-            estimate = self.denoiser(x, Level(*map(plain, level)), condition.map(plain))
+        with tracking_gradients(x_t) as (x, followed):
+            estimate = self.denoiser(x, Level(*map(without_inference, level)), condition.map(without_inference))
             x0 = estimate.x0 if followed else estimate.x0.detach()
             zero = torch.zeros_like(x0, requires_grad=True)
             seen = self.operator(zero)
@@ -57,7 +57,7 @@ class MomentMatching(Guide):
             def lift(u: Tensor) -> Tensor:
                 """`C·Aᵀ·u`."""
                 up = gradient(seen, zero, u, followed, "the operator")
-                return shift(level, gradient(estimate.x0, x, up, followed, "the denoiser"))
+                return x0_shift(level, gradient(estimate.x0, x, up, followed, "the denoiser"))
 
             x0 = x0 + self._moved(lift, gap)
         variance_fraction = (

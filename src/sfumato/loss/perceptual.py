@@ -9,7 +9,7 @@ from sfumato.nn.mobilenet import MobileNet
 
 DEPTHS = (2, 6, 10, 22)
 """MobileNet's last layers at a half, a quarter, an eighth and a sixteenth of the size."""
-EPS = 1e-6
+_EPS = 1e-6
 """Below the squared length of any feature that means something; it keeps the gradient at 0 finite."""
 
 
@@ -29,4 +29,4 @@ def perceptual(a: Tensor, b: Tensor, network: MobileNet, after: Collection[int] 
 
 def _unit(features: Tensor) -> Tensor:
     features = features.float()
-    return features * (features.square().sum(1, keepdim=True) + EPS).rsqrt()
+    return features * (features.square().sum(1, keepdim=True) + _EPS).rsqrt()

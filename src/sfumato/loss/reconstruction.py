@@ -4,18 +4,18 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 
-def absolute(one: Tensor, other: Tensor) -> Tensor:
+def absolute_error(one: Tensor, other: Tensor) -> Tensor:
     """`|x − y|`, the mean over values: [b]. Unlike the square it does not pay to blur an edge."""
     return (one - other).abs().flatten(1).mean(1)
 
 
-def edges(one: Tensor, other: Tensor) -> Tensor:
+def edge_error(one: Tensor, other: Tensor) -> Tensor:
     """`|∇x − ∇y|`, for the differences of neighbours across and down, the mean over values: [b]."""
     error = one - other
     return error.diff(dim=-1).abs().flatten(1).mean(1) + error.diff(dim=-2).abs().flatten(1).mean(1)
 
 
-def tones(one: Tensor, other: Tensor) -> Tensor:
+def tone_error(one: Tensor, other: Tensor) -> Tensor:
     """`|x − y|` of the means of squares of 8, the mean over values: [b]. Small errors of a whole area are seen best."""
     return avg_pool2d(one - other, 8, ceil_mode=True).abs().flatten(1).mean(1)
 

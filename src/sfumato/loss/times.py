@@ -10,7 +10,7 @@ from torch import Tensor
 from sfumato.core.schedule import Schedule
 from sfumato.errors import InputError
 
-MOST_HISTORY = 1000
+MAX_HISTORY = 1000
 """How many losses of each time are remembered at most."""
 
 
@@ -100,8 +100,8 @@ class ImportanceTimes:
             raise InputError("importance times count losses of whole times, and this schedule has none: take uniform")
         if self.history < 1 or not 0 <= self.uniform <= 1:
             raise InputError(f"importance times need history from 1 and uniform from 0 to 1, not {self}")
-        if self.history > MOST_HISTORY:
-            raise InputError(f"importance times remember at most {MOST_HISTORY:,} losses, not {self.history:,}")
+        if self.history > MAX_HISTORY:
+            raise InputError(f"importance times remember at most {MAX_HISTORY:,} losses, not {self.history:,}")
         schedule(torch.zeros(1))  # a T that cannot be is an error
         return torch.full((schedule.T, self.history), torch.nan, dtype=torch.float64)
 

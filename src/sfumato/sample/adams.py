@@ -16,7 +16,7 @@ from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.steps import Past, ddim_step, solve_moments, unless_clean
 
-State = tuple[Past, ...]
+History = tuple[Past, ...]
 """The steps before, the newest first."""
 
 BASHFORTH = {1: (1,), 2: (3 / 2, -1 / 2), 3: (23 / 12, -16 / 12, 5 / 12), 4: (55 / 24, -59 / 24, 37 / 24, -9 / 24)}
@@ -31,15 +31,15 @@ class LMS:
     order: int = 4
 
     @property
-    def least(self) -> int:
+    def min_steps(self) -> int:
         return self.order
 
-    def init(self, x: Tensor) -> State:
+    def init(self, x: Tensor) -> History:
         return ()
 
     def step(
-        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: State, noise: Noise
-    ) -> tuple[Tensor, State]:
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: History, noise: Noise
+    ) -> tuple[Tensor, History]:
         _check_order(self.order)
         estimate = denoiser(x, now)
         past = (Past(torch.exp(-now.logsnr / 2), estimate.eps), *state[: self.order - 1])
@@ -47,7 +47,7 @@ class LMS:
             return ddim_step(estimate, then), past
         return _combined(estimate, now, then, past, self._weights(torch.exp(-then.logsnr / 2), past)), past
 
-    def _weights(self, end: Tensor, past: State) -> list[Tensor]:
+    def _weights(self, end: Tensor, past: History) -> list[Tensor]:
         """The share of each eps in the mean over the step: with strides in units of this step, the step is [0, 1]."""
         start = past[0].place
         places = torch.stack(torch.broadcast_tensors(*((one.place - start) / (end - start) for one in past)), 1)
@@ -67,15 +67,15 @@ class IPNDM:
     order: int = 4
 
     @property
-    def least(self) -> int:
+    def min_steps(self) -> int:
         return self.order
 
-    def init(self, x: Tensor) -> State:
+    def init(self, x: Tensor) -> History:
         return ()
 
     def step(
-        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: State, noise: Noise
-    ) -> tuple[Tensor, State]:
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: History, noise: Noise
+    ) -> tuple[Tensor, History]:
         _check_order(self.order)
         estimate = denoiser(x, now)
         past = (Past(torch.exp(-now.logsnr / 2), estimate.eps), *state[: self.order - 1])
@@ -104,7 +104,7 @@ class PLMS(IPNDM):
         return _combined(estimate, now, then, (Past(now.t, estimate.eps), there), [half, half])
 
 
-def _combined(estimate: Estimate, now: Level, then: Level, past: State, weights: list[Tensor]) -> Tensor:
+def _combined(estimate: Estimate, now: Level, then: Level, past: History, weights: list[Tensor]) -> Tensor:
     """An Euler step with the weighted mean of the eps of `past`: the straight step, and what the others add."""
     x = ddim_step(estimate, then)
     stride = torch.where(now.alpha > 0, then.sigma - then.alpha * now.sigma / now.alpha, 0.0)

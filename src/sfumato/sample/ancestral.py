@@ -8,7 +8,7 @@ from sfumato.core.estimate import Variance
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
-from sfumato.sample.driver import Stateless, Still
+from sfumato.sample.driver import Stateless, StatelessStep
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,9 @@ class Ancestral(Stateless):
 
     variance: Variance = "small"
 
-    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
+    ) -> StatelessStep:
         distribution = denoiser(x, now).reverse(then, self.variance)
         noisy = (then.sigma > 0).to(distribution.var)
         if not bool(noisy.any()):

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
-from sfumato.core.parameterization import MOST_SPREAD
+from sfumato.core.parameterization import MAX_SIGMA_DATA
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.driver import Stateless, Still
+from sfumato.sample.driver import Stateless, StatelessStep
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class LCM(Stateless):
     scaling: float = 10.0
     sigma_data: float = 0.5
 
-    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
+    ) -> StatelessStep:
         if not (self.scaling > 0 and self.sigma_data > 0):
             raise InputError(f"lcm needs scaling and sigma_data above 0, not {self.scaling} and {self.sigma_data}")
-        if max(self.scaling, self.sigma_data) > MOST_SPREAD:
-            raise InputError(f"lcm's scaling and sigma_data are at most {MOST_SPREAD:g}, not as in {self}")
+        if max(self.scaling, self.sigma_data) > MAX_SIGMA_DATA:
+            raise InputError(f"lcm's scaling and sigma_data are at most {MAX_SIGMA_DATA:g}, not as in {self}")
         τ, var = self.scaling * now.t, self.sigma_data**2
         f = like(var / (τ**2 + var), x) * x + like(τ / (τ**2 + var).sqrt(), x) * denoiser(x, now).x0
         if not bool((then.sigma > 0).any()):

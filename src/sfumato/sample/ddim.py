@@ -9,7 +9,7 @@ from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.driver import Stateless, Still
+from sfumato.sample.driver import Stateless, StatelessStep
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class DDIM(Stateless):
 
     eta: float = 0.0
 
-    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
+    ) -> StatelessStep:
         if not 0 <= self.eta <= 1:
             raise InputError(f"eta must lie between 0 (no noise on the way) and 1 (DDPM's), not {self.eta}")
         estimate = denoiser(x, now)

@@ -14,19 +14,19 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sfumato.core.level import Level, like, rise
+from sfumato.core.level import Level, like, logsnr_change
 from sfumato.core.noise import Noise
 from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.driver import Stateless, Still, steps_done, steps_remaining
+from sfumato.sample.driver import Stateless, StatelessStep, steps_done, steps_remaining
 from sfumato.sample.steps import Past
 
-FEW = 15
+FEW_STEPS = 15
 """A walk of fewer moves than these is one of few, where `lower_final` counts: so diffusers. The code released with the
 paper says 10."""
 
-State = tuple[Past, ...]
+History = tuple[Past, ...]
 """The steps before, the newest first: λ, and the x_0 found there."""
 
 
@@ -57,15 +57,15 @@ class DPMSolver:
     lower_final: bool = False
 
     @property
-    def least(self) -> int:
+    def min_steps(self) -> int:
         return self.order + (self.order > 1)  # the last move is of first order
 
-    def init(self, x: Tensor) -> State:
+    def init(self, x: Tensor) -> History:
         return ()
 
     def step(
-        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: State, noise: Noise
-    ) -> tuple[Tensor, State]:
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: History, noise: Noise
+    ) -> tuple[Tensor, History]:
         if self.order not in (1, 2, 3):
             raise InputError(f"the order of dpm++ must be 1, 2 or 3, not {self.order}")
         check_eta(self.eta)
@@ -73,7 +73,7 @@ class DPMSolver:
         x0 = denoiser(x, now).x0
         past = (Past(now.logsnr / 2, x0), *state[: self.order - 1])
         used = past[: self._order(denoiser)]
-        h = rise(now, then) / 2
+        h = logsnr_change(now, then) / 2
         mean, data, std = weights(now, then, self.eta)
         x_s = like(mean, x) * x + like(data, x) * x0
         if len(used) > 1 and bool(h.isfinite().any()):
@@ -89,9 +89,9 @@ class DPMSolver:
             return self.order
         if to_go == 1 and self.euler_final:
             return 1
-        return min(self.order, to_go) if self.lower_final and done + to_go < FEW else self.order
+        return min(self.order, to_go) if self.lower_final and done + to_go < FEW_STEPS else self.order
 
-    def _correction(self, h: Tensor, then: Level, past: State) -> Tensor:
+    def _correction(self, h: Tensor, then: Level, past: History) -> Tensor:
         """What the earlier estimates add to the first-order step; nothing where h has no bound."""
         (λ_0, x0_0), (λ_1, x0_1), *rest = past
         decay = (1 + self.eta) * h
@@ -124,10 +124,12 @@ class DPMSolverS(Stateless):
     eta: float = 0.0
 
     @property
-    def least(self) -> int:
+    def min_steps(self) -> int:
         return 2  # the last move is of first order
 
-    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
+    ) -> StatelessStep:
         check_eta(self.eta)
         var = self.eta**2 * posterior_variance(then, now)
         down = then._replace(sigma=(then.sigma**2 - var).clamp(min=0).sqrt())
@@ -152,7 +154,7 @@ class DPMSolverS(Stateless):
 
 def weights(now: Level, then: Level, eta: float) -> tuple[Tensor, Tensor, Tensor]:
     """What x_t, the estimate of x_0 and fresh noise count for in the step, each [b]."""
-    h = rise(now, then) / 2
+    h = logsnr_change(now, then) / 2
     fresh = eta * h if eta else torch.zeros_like(h)  # not 0·∞
     mean = then.sigma / now.sigma * torch.exp(-fresh)
     return mean, then.alpha * -torch.expm1(-h - fresh), then.sigma * (-torch.expm1(-2 * fresh)).sqrt()

@@ -22,7 +22,7 @@ from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.ancestral import Ancestral
-from sfumato.sample.driver import Sampler, Stateless, Still
+from sfumato.sample.driver import Sampler, Stateless, StatelessStep
 from sfumato.sample.steps import unless_clean
 
 
@@ -43,7 +43,9 @@ class Langevin(Stateless):
         """How often a move asks the network."""
         return self.steps + 1
 
-    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
+    ) -> StatelessStep:
         if not 0 < self.size < math.inf:
             raise InputError(f"the size of a Langevin step must be above 0 and finite, not {self.size}")
         return _iterated(denoiser, x, now, then, torch.full_like(now.sigma, self.size), self.steps, noise), None
@@ -71,7 +73,9 @@ class AnnealedLangevin(Stateless):
         """How often a move asks the network."""
         return self.steps + 1
 
-    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
+    ) -> StatelessStep:
         if not 0 < self.rate < 4:
             raise InputError(f"the rate of annealed Langevin dynamics must lie between 0 and 4, not {self.rate}")
         return _iterated(denoiser, x, now, then, self.rate * now.sigma**2, self.steps, noise), None
@@ -102,8 +106,8 @@ class PredictorCorrector:
     snr: float = 0.16
 
     @property
-    def least(self) -> int:
-        return self.predictor.least
+    def min_steps(self) -> int:
+        return self.predictor.min_steps
 
     @property
     def repeats(self) -> int:

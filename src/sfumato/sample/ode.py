@@ -18,10 +18,10 @@ from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.ddim import DDIM
-from sfumato.sample.driver import Stateless, Still
+from sfumato.sample.driver import Stateless, StatelessStep
 from sfumato.sample.steps import ddim_step, unless_clean
 
-MOST_CHURN = math.sqrt(2) - 1
+MAX_CHURN = math.sqrt(2) - 1
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Churn(Stateless):
 
     def churned(self, schedule: Schedule, x: Tensor, now: Level, noise: Noise) -> tuple[Tensor, Level]:
         """The samples with their noise raised, and where they then stand."""
-        if not 0 <= self.churn <= MOST_CHURN + 1e-9:
-            raise InputError(f"churn must lie between 0 (none) and √2 − 1 = {MOST_CHURN:.4f}, not {self.churn}")
+        if not 0 <= self.churn <= MAX_CHURN + 1e-9:
+            raise InputError(f"churn must lie between 0 (none) and √2 − 1 = {MAX_CHURN:.4f}, not {self.churn}")
         if self.churn == 0:
             return x, now
         target = now.logsnr - 2 * math.log1p(self.churn)
@@ -59,7 +59,9 @@ class Churn(Stateless):
 class Euler(Churn):
     """`x_s/alpha_s = x_t/alpha_t + (σ_s − σ_t)·eps`: the DDIM step, with churn if wanted (EDM, algorithm 2)."""
 
-    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
+    ) -> StatelessStep:
         x, now = self.churned(denoiser.schedule, x, now, noise)
         return ddim_step(denoiser(x, now), then), None
 
@@ -86,10 +88,12 @@ class Heun(Churn):
     along: Literal["sigma", "flow"] = "sigma"
 
     @property
-    def least(self) -> int:
+    def min_steps(self) -> int:
         return 2  # the last move is Euler's
 
-    def step(self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise) -> Still:
+    def step(
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
+    ) -> StatelessStep:
         if self.along not in ("sigma", "flow"):
             raise InputError(f"heun goes along sigma or flow, not {self.along}")
         if self.along == "sigma" and bool((now.alpha == 0).any()):

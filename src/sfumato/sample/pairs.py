@@ -36,7 +36,7 @@ class DPMSolverPairs:
     lower_final: bool = False
 
     @property
-    def least(self) -> int:
+    def min_steps(self) -> int:
         return 3  # the last move is of first order
 
     def init(self, x: Tensor) -> Half | None:

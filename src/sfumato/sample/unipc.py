@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sfumato.core.level import Level, like, rise
+from sfumato.core.level import Level, like, logsnr_change
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
@@ -15,7 +15,7 @@ from sfumato.sample.driver import steps_done, steps_remaining
 from sfumato.sample.steps import Past, solve_moments
 
 
-class State(NamedTuple):
+class UniPCState(NamedTuple):
     """The samples before the last step, the level they stood at, and the steps before, the newest first: λ and x_0."""
 
     x: Tensor
@@ -45,15 +45,15 @@ class UniPC:
     lower_final: bool = False
 
     @property
-    def least(self) -> int:
+    def min_steps(self) -> int:
         return max(self.order + 1, 3)  # the last move is of first order, and where it starts from needs no correction
 
-    def init(self, x: Tensor) -> State | None:
+    def init(self, x: Tensor) -> UniPCState | None:
         return None
 
     def step(
-        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: State | None, noise: Noise
-    ) -> tuple[Tensor, State]:
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: UniPCState | None, noise: Noise
+    ) -> tuple[Tensor, UniPCState]:
         if self.order not in (1, 2, 3):
             raise InputError(f"the order of unipc must be 1, 2 or 3, not {self.order}")
         if self.b not in ("bh1", "bh2"):
@@ -63,12 +63,12 @@ class UniPC:
             x = self._move(state.x, state.level, now, state.past, here)
         order = min(self.order, steps_remaining(denoiser) or self.order) if self.lower_final else self.order
         past = (here, *(state.past[: order - 1] if state is not None else ()))
-        return self._move(x, now, then, past, None), State(x, now, past)
+        return self._move(x, now, then, past, None), UniPCState(x, now, past)
 
     def _move(self, x: Tensor, now: Level, then: Level, past: tuple[Past, ...], new: Past | None) -> Tensor:
         """The predictor's step from `past`, or, with what is `new` at its end, the corrector's."""
         (λ, x0), *others = past
-        h = rise(now, then) / 2
+        h = logsnr_change(now, then) / 2
         x_s = like(then.sigma / now.sigma, x) * x + like(then.alpha * -torch.expm1(-h), x) * x0
         others = [new, *others] if new is not None else others
         bounded = h.isfinite()

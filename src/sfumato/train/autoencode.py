@@ -13,7 +13,7 @@ from sfumato.codec import Latent
 from sfumato.condition import Conditioner, Nothing
 from sfumato.core.condition import Condition
 from sfumato.loss.perceptual import perceptual
-from sfumato.loss.reconstruction import absolute, discriminator_loss, edges, tones
+from sfumato.loss.reconstruction import absolute_error, discriminator_loss, edge_error, tone_error
 from sfumato.media.image import sheet, to_image
 from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.discriminator import PatchDiscriminator
@@ -103,8 +103,8 @@ class AutoencodeTask:
     def loss(self, outputs: Any, x_0: Tensor, told: Condition) -> Tensor:
         """`|x − y| + edges·… + tones·… + penalty·… + perceptual·… + adversarial·…`, each weighed as the recipe says."""
         own, made = self.recipe.reconstruction, outputs.pictures.float()
-        total = absolute(made, x_0) + own.penalty * outputs.penalty.float()
-        total = total + own.edges * edges(made, x_0) + own.tones * tones(made, x_0)
+        total = absolute_error(made, x_0) + own.penalty * outputs.penalty.float()
+        total = total + own.edges * edge_error(made, x_0) + own.tones * tone_error(made, x_0)
         if self.perceptual_network is not None:
             total = total + own.perceptual * perceptual(made, x_0, self.perceptual_network.to(made.device))
         if outputs.discriminator_loss is not None:

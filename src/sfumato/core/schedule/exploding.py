@@ -16,7 +16,7 @@ from sfumato.errors import InputError
 class VE:
     """Noise from `sigma_min` to `sigma_max` over t in [0, 1], or over T whole times 0 … T−1; −1 is the clean data.
 
-    `law` "geometric": `sigma(t) = sigma_min·(sigma_max/sigma_min)^t`, with T the noise levels of NCSN
+    `growth` "geometric": `sigma(t) = sigma_min·(sigma_max/sigma_min)^t`, with T the noise levels of NCSN
     (arXiv:1907.05600, section 4.2), without it the VE SDE (arXiv:2011.13456, eq. 30). "linear":
     `sigma(t) = sigma_min + t·(sigma_max − sigma_min)`. With T, t is t/(T − 1).
     """
@@ -24,7 +24,7 @@ class VE:
     T: int | None = None
     sigma_min: float = 0.01
     sigma_max: float = 50.0
-    law: Literal["geometric", "linear"] = "geometric"
+    growth: Literal["geometric", "linear"] = "geometric"
     clean = -1.0
     first = 0.0
 
@@ -39,7 +39,7 @@ class VE:
             raise InputError(f"a VE schedule needs 0 < sigma_min < sigma_max, not {self}")
         t, is_clean = within(self, t)
         share = t / self.last
-        if self.law == "geometric":
+        if self.growth == "geometric":
             sigma = self.sigma_min * torch.exp(share * math.log(self.sigma_max / self.sigma_min))
         else:
             sigma = self.sigma_min + share * (self.sigma_max - self.sigma_min)
@@ -47,7 +47,7 @@ class VE:
 
     def inverse(self, logsnr: Tensor) -> Tensor:
         λ = logsnr.to("cpu", torch.float64).reshape(-1)
-        if self.law == "geometric":
+        if self.growth == "geometric":
             share = (-λ / 2 - math.log(self.sigma_min)) / math.log(self.sigma_max / self.sigma_min)
         else:
             share = (torch.exp(-λ / 2) - self.sigma_min) / (self.sigma_max - self.sigma_min)

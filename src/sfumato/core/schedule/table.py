@@ -16,7 +16,7 @@ from sfumato.core.level import Level
 from sfumato.core.schedule.protocol import Schedule, preserving, root_sigmoid, within
 from sfumato.errors import InputError
 
-MOST_STEPS = 1_000_000
+MAX_T = 1_000_000
 
 
 class Table:
@@ -50,8 +50,8 @@ class Table:
     @torch_defaults()  # it is kept for later, when gradients may be wanted
     def logsnr(self) -> Tensor:
         """λ at the whole times 0 … T−1, float64 [T], falling; the last may be −∞."""
-        if not 1 <= self.T <= MOST_STEPS:
-            raise InputError(f"the T of a schedule must be from 1 to {MOST_STEPS:,}, not {self.T:,}")
+        if not 1 <= self.T <= MAX_T:
+            raise InputError(f"the T of a schedule must be from 1 to {MAX_T:,}, not {self.T:,}")
         log_alpha2 = self.log_alpha2()
         return log_alpha2 - torch.log(-torch.expm1(log_alpha2))
 
@@ -188,26 +188,28 @@ class AlphasCumprod(Table):
 
 @dataclass(frozen=True)
 class ZeroTerminal(Table):
-    """Another table, `of`, rescaled to end in pure noise (arXiv:2305.08891, algorithm 1).
+    """Another `table` rescaled to end in pure noise (arXiv:2305.08891, algorithm 1).
 
     `alpha_t ← (alpha_t − alpha_{T−1})·alpha_0/(alpha_0 − alpha_{T−1})`: the first time stays, the last has alpha 0, or
-    `alpha² = remains`. Tools whose solvers divide by alpha leave it 2^−24.
+    `alpha² = terminal_alpha2`. Tools whose solvers divide by alpha leave it 2^−24.
     """
 
-    of: Schedule
-    remains: float = 0.0
+    table: Schedule
+    terminal_alpha2: float = 0.0
 
     @property
     def T(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        if not isinstance(self.of, Table) or self.of.T < 2:
-            raise InputError(f"only a table of two times or more can be rescaled to end in pure noise, not {self.of}")
-        return self.of.T
+        if not isinstance(self.table, Table) or self.table.T < 2:
+            raise InputError(
+                f"only a table of two times or more can be rescaled to end in pure noise, not {self.table}"
+            )
+        return self.table.T
 
     def log_alpha2(self) -> Tensor:
-        assert isinstance(self.of, Table)
-        if not 0 <= self.remains < 1:
-            raise InputError(f"what remains of the signal must be from 0 to below 1, not {self.remains}")
-        alpha = root_sigmoid(self.of.logsnr)
+        assert isinstance(self.table, Table)
+        if not 0 <= self.terminal_alpha2 < 1:
+            raise InputError(f"what remains of the signal must be from 0 to below 1, not {self.terminal_alpha2}")
+        alpha = root_sigmoid(self.table.logsnr)
         log_alpha2 = 2 * ((alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])).log()
-        log_alpha2[-1] = math.log(self.remains) if self.remains else -math.inf
+        log_alpha2[-1] = math.log(self.terminal_alpha2) if self.terminal_alpha2 else -math.inf
         return log_alpha2

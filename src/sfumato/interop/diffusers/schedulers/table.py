@@ -285,7 +285,7 @@ _ROWS = (
             betas(0.00085, 0.012, "scaled_linear", zero_snr=0.0),
             prediction(),
             bounds(clip=False),
-            as_is("original_inference_steps", 50, "spacing.of"),
+            as_is("original_inference_steps", 50, "spacing.original_steps"),
             as_is("timestep_scaling", 10.0, "sampler.scaling"),
             idle(**times().options, set_alpha_to_one=True),
         ],
