@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from sfumato import load
-from sfumato.classifier import NoisyClassifier
 from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.noise import Noise
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.recognition import ClassIds, agreement, convolutions
 from sfumato.likelihood import bits_by_vlb
 from sfumato.media.image import sheet, to_image
-from sfumato.samples import Samples
+from sfumato.system.classifier import NoisyClassifier
+from sfumato.system.samples import Samples
 from sfumato.train import train
 from sfumato.train.monitor import Terminal
 

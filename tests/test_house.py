@@ -21,7 +21,7 @@ LAYERS = [
     ["core"],
     ["denoise", "oracle", "loss", "likelihood", "sample", "guide"],
     ["codec", "condition"],
-    ["parts", "machine", "samples", "settings", "system", "system_file", "classifier", "weighted"],
+    ["parts", "machine", "system"],
     ["data", "train", "evaluate", "interop", "library"],
     ["recipes", "models"],
     ["cli"],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sfumato
-from sfumato import library, machine, system_file
+from sfumato import library, machine
 from sfumato.codec import Identity, Latent
 from sfumato.condition import Nothing
 from sfumato.core.parameterization import X0Prediction
@@ -18,8 +18,9 @@ from sfumato.media import Image
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.unet import UNet
 from sfumato.parts import CODECS
-from sfumato.settings import Settings
 from sfumato.system import System
+from sfumato.system import file as system_file
+from sfumato.system.settings import Settings
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from importlib import import_module
 TYPE_CHECKING = False  # as in typing, whose import would be half the cost of this one
 if TYPE_CHECKING:
     from sfumato.library import load as load
-    from sfumato.samples import Samples as Samples
     from sfumato.system import System as System
+    from sfumato.system.samples import Samples as Samples
 
 _HOME = {
     "load": "sfumato.library",
     "System": "sfumato.system",
-    "Samples": "sfumato.samples",
+    "Samples": "sfumato.system.samples",
 }
 
 __all__ = ["Samples", "System", "load"]

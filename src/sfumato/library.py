@@ -4,7 +4,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from sfumato import files, machine, system_file
+from sfumato import files, machine
 from sfumato.codec import Latent
 from sfumato.condition.clip_file import is_single
 from sfumato.core.defaults import torch_defaults
@@ -13,6 +13,7 @@ from sfumato.interop.diffusers import folder
 from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.store import PICKLED, refusal
 from sfumato.system import System
+from sfumato.system import file as system_file
 
 
 @torch_defaults()

@@ -16,7 +16,7 @@ from sfumato import media
 from sfumato.codec import Identity
 from sfumato.errors import DataError, InputError
 from sfumato.nn.mobilenet import MobileNet
-from sfumato.settings import Settings
+from sfumato.system.settings import Settings
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 import pyarrow  # noqa: E402

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from program import SMALL, Sfumato
 
-from sfumato import load, media, system_file
+from sfumato import load, media
 from sfumato.cli.generate import _within
 from sfumato.codec import Identity, Latent
 from sfumato.condition import Nothing
@@ -31,9 +31,10 @@ from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.unet import UNet
 from sfumato.parts import CODECS
 from sfumato.sample import DDIM
-from sfumato.samples import read_record
-from sfumato.settings import Settings
 from sfumato.system import System
+from sfumato.system import file as system_file
+from sfumato.system.samples import read_record
+from sfumato.system.settings import Settings
 from sfumato.train import train
 
 PLACE = ("--device", "cpu", "--precision", "float32")

@@ -29,7 +29,7 @@ from sfumato.interop.diffusers.schedulers.table import SCHEDULERS
 from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import DDIM, Ancestral, DPMSolver, Euler, Heun, sample
-from sfumato.settings import Thresholding
+from sfumato.system.settings import Thresholding
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [

@@ -28,8 +28,8 @@ from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.sample import DDIM, Ancestral, AnnealedLangevin, Heun
-from sfumato.settings import Settings
 from sfumato.system import System
+from sfumato.system.settings import Settings
 
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")

@@ -21,8 +21,8 @@ from sfumato.media import Image
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
-from sfumato.settings import Settings
 from sfumato.system import System
+from sfumato.system.settings import Settings
 from train.nursery import Nursery
 
 CLASSES = Labels(("cat", "dog", "hen"))

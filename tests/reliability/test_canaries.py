@@ -15,12 +15,12 @@ import torch
 
 import sfumato
 from sfumato import files
-from sfumato.classifier import NoisyClassifier
 from sfumato.condition import Pretrained
 from sfumato.data import open_source, prepare
 from sfumato.errors import SfumatoError
 from sfumato.library import load_codec
 from sfumato.nn.mobilenet import MobileNet
+from sfumato.system.classifier import NoisyClassifier
 from sfumato.train import recipe, train
 
 CODE = "open({song!r}, 'w').close()\nclass C: pass\nclass M: pass\n"

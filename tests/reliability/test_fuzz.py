@@ -24,8 +24,8 @@ from sfumato.denoise import Denoiser
 from sfumato.media import Image
 from sfumato.nn.unet import UNet
 from sfumato.parts import NETWORKS
-from sfumato.settings import Settings
 from sfumato.system import System
+from sfumato.system.settings import Settings
 from sfumato.train import recipe
 
 JSON = [*(bytes([letter]) for letter in b'0"{}[],:-.e\xff'), b"null", b"1e999", b"\\u0000", b"[" * 99]

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato import library, system_file
+from sfumato import library
 from sfumato.codec import Latent
 from sfumato.core.condition import Condition
 from sfumato.data import Dataset
 from sfumato.errors import FormatError, InputError
 from sfumato.loss.reconstruction import absolute_error, edge_error, tone_error
 from sfumato.nn.autoencoder import KLAutoencoder
+from sfumato.system import file as system_file
 from sfumato.train import train
 from sfumato.train.autoencode import AutoencodeTask, FittedCodec
 from sfumato.train.feed import PictureFeed

@@ -419,7 +419,7 @@ PHASES = [
     "sfumato.train.stage.fit_layout",
     "sfumato.train.trainer.Trainer.rehearse",
     "sfumato.train.checkpoint.save_checkpoint",
-    "sfumato.system_file.write_folder",
+    "sfumato.system.file.write_folder",
 ]
 
 

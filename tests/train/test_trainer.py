@@ -35,7 +35,7 @@ from sfumato.core.schedule import Schedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, NonFiniteError, OutOfMemoryError, SfumatoError, StorageError
 from sfumato.loss import Denoising
-from sfumato.samples import read_record
+from sfumato.system.samples import read_record
 from sfumato.train import checkpoint, recipe
 from sfumato.train.batches import Batches
 from sfumato.train.plan import Budget

@@ -78,7 +78,7 @@ def generate(
     system = load(model, device, precision, prediction=prediction)
     guide = None
     if classifier is not None and label is not None:
-        from sfumato.classifier import NoisyClassifier
+        from sfumato.system.classifier import NoisyClassifier
 
         guide = NoisyClassifier.load(classifier, device, precision).guide(label, classifier_scale)
     if (image is None) != (mask is None):

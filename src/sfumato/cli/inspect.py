@@ -45,7 +45,7 @@ def _facts(what: str) -> list[tuple[str, Any]]:
 
 
 def _picture(path: Path) -> list[tuple[str, Any]]:
-    from sfumato.samples import read_record
+    from sfumato.system.samples import read_record
 
     record = read_record(path)
     lost = [words for name, words in LOST.items() if record.get(name) is not None]
@@ -107,7 +107,7 @@ def _system(where: str) -> list[tuple[str, Any]]:
     from math import prod
 
     from sfumato.library import find_system
-    from sfumato.system_file import read_outline
+    from sfumato.system.file import read_outline
 
     folder = find_system(where)
     spec, paths, header = read_outline(folder)

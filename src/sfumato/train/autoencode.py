@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sfumato import system_file
 from sfumato.codec import Latent
 from sfumato.condition import Conditioner, Nothing
 from sfumato.core.condition import Condition
@@ -19,6 +18,7 @@ from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.discriminator import PatchDiscriminator
 from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import CODECS
+from sfumato.system import file as system_file
 from sfumato.train.feed import Feed
 from sfumato.train.recipe import Recipe
 from sfumato.train.task import Preview, Stop, never

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from sfumato.classifier import NoisyClassifier
 from sfumato.codec import Codec, Identity
 from sfumato.condition import Conditioner, Labels, Nothing, Text, TokenIds, fit_tokenizer
 from sfumato.data.dataset import Dataset
@@ -16,8 +15,9 @@ from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.layout import Layout, WithLayout
 from sfumato.nn.text import TextTransformer, WithText
 from sfumato.parts import AUTOENCODERS, NETWORKS
-from sfumato.settings import Settings
 from sfumato.system import System
+from sfumato.system.classifier import NoisyClassifier
+from sfumato.system.settings import Settings
 from sfumato.train.batches import mix
 from sfumato.train.initialize import StateDict, fitting_weights
 from sfumato.train.recipe import ConditionRecipe, Recipe

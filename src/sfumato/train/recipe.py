@@ -35,7 +35,7 @@ from sfumato.parts import (
     value_of,
 )
 from sfumato.sample import DDIM, Sampler
-from sfumato.settings import DryRun, dry_run
+from sfumato.system.settings import DryRun, dry_run
 from sfumato.train.ema import AVERAGES, Average, Power
 
 MOST_RECIPE = 256 * 1024

@@ -9,13 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sfumato import disk, files, system_file
+from sfumato import disk, files
 from sfumato.data.dataset import Dataset
 from sfumato.data.hub import HUB_PREFIX
 from sfumato.data.idx import find_idx
 from sfumato.data.parquet import find_parquet
 from sfumato.data.source import NAMED
 from sfumato.errors import FormatError, InputError, ResumeError, quoted
+from sfumato.system import file as system_file
 from sfumato.train import lock
 from sfumato.train import recipe as recipes
 from sfumato.train.place import Place

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from sfumato import disk, files, machine, system_file
-from sfumato.classifier import NoisyClassifier
+from sfumato import disk, files, machine
 from sfumato.core.defaults import torch_defaults
 from sfumato.data.dataset import Dataset
 from sfumato.data.prepare import prepare
@@ -21,6 +20,8 @@ from sfumato.data.source import open_source
 from sfumato.errors import FormatError, InputError, ResumeError, quoted
 from sfumato.library import find_system
 from sfumato.system import System
+from sfumato.system import file as system_file
+from sfumato.system.classifier import NoisyClassifier
 from sfumato.train import checkpoint, lock, processes, record
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import FittedCodec

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sfumato import files, system_file
+from sfumato import files
 from sfumato.codec import Codec, Identity, Latent
 from sfumato.condition import CachedText, Conditioner, Labels, Text, TokenIds, captions_size
 from sfumato.data.dataset import Dataset
@@ -19,6 +19,7 @@ from sfumato.media import Image
 from sfumato.nn.autoencoder import Autoencoder
 from sfumato.nn.mobilenet import MobileNet
 from sfumato.parts import AUTOENCODERS, CODECS
+from sfumato.system import file as system_file
 from sfumato.train import checkpoint
 from sfumato.train import recipe as recipes
 from sfumato.train.autoencode import AutoencodeTask

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 from PIL import Image
 from torch import Tensor, nn
 
-from sfumato.classifier import NoisyClassifier
 from sfumato.condition import Conditioner, Labels
 from sfumato.core.condition import Condition
 from sfumato.core.process import marginal
 from sfumato.denoise import Denoiser
-from sfumato.samples import Samples
 from sfumato.system import System
+from sfumato.system.classifier import NoisyClassifier
+from sfumato.system.samples import Samples
 from sfumato.train.feed import Feed
 from sfumato.train.recipe import Recipe
 

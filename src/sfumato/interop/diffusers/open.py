@@ -28,8 +28,8 @@ from sfumato.media import Image
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.sample import LCM, DPMSolver, EulerAncestral
-from sfumato.settings import Preset, Settings
 from sfumato.system import System
+from sfumato.system.settings import Preset, Settings
 
 NETWORKS: dict[str, Any] = {
     "UNet2DModel": unet,

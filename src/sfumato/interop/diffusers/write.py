@@ -27,7 +27,7 @@ from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.parts import NETWORKS
 from sfumato.system import System
-from sfumato.system_file import SHARD
+from sfumato.system.file import SHARD
 
 PIPELINES = {
     ("sd", False): "StableDiffusionPipeline",

@@ -20,7 +20,7 @@ from sfumato.interop.diffusers.schedulers.entries import (
     only,
 )
 from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
-from sfumato.settings import Thresholding
+from sfumato.system.settings import Thresholding
 
 REMAINS = 2.0**-24
 """The alpha² that their solvers in sigma/alpha leave of a schedule that ends in pure noise."""

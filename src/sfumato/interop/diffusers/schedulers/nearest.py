@@ -13,8 +13,8 @@ from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
 from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER, SCHEDULERS
 from sfumato.parts import SAMPLERS
 from sfumato.sample import DDIM, PLMS, Ancestral, DPMSolver, DPMSolverPairs, Sampler, UniPC
-from sfumato.settings import Thresholding
 from sfumato.system import System
+from sfumato.system.settings import Thresholding
 
 TEXT = "StableDiffusion"
 """What the names of pipelines that read prompts begin with."""

@@ -12,7 +12,7 @@ from sfumato.core.schedule import Schedule
 from sfumato.interop.diffusers.schedulers.entries import Arguments, Option, OptionEntry, Values
 from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
 from sfumato.sample import Sampler
-from sfumato.settings import Thresholding
+from sfumato.system.settings import Thresholding
 
 
 @dataclass(frozen=True)

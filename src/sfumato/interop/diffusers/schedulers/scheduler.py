@@ -7,7 +7,7 @@ from sfumato.core.grid import Spacing
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
 from sfumato.sample import Sampler
-from sfumato.settings import Thresholding
+from sfumato.system.settings import Thresholding
 
 
 @dataclass(frozen=True)

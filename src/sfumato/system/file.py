@@ -32,7 +32,7 @@ from sfumato.parts import (
     part_field,
     validate,
 )
-from sfumato.settings import SettingsTable
+from sfumato.system.settings import SettingsTable
 
 SYSTEM_FORMAT = 3
 """The version of the folder's layout; a change that older readers would get wrong raises it."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato import files, machine, system_file
+from sfumato import files, machine
 from sfumato.arguments import listed, own, whole
 from sfumato.codec import Codec
 from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
@@ -27,9 +27,10 @@ from sfumato.errors import InputError, NonFiniteError, ShapeError, quoted
 from sfumato.guide import ClassifierFree, Watch
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.sample import Sampler, sample
-from sfumato.samples import Samples
-from sfumato.settings import DryRun, Settings, Thresholding, dry_run
-from sfumato.weighted import Weighted
+from sfumato.system import file as system_file
+from sfumato.system.fingerprint import Weighted
+from sfumato.system.samples import Samples
+from sfumato.system.settings import DryRun, Settings, Thresholding, dry_run
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfumato import machine, system_file
+from sfumato import machine
 from sfumato.codec import Codec
 from sfumato.condition import Labels
 from sfumato.core.defaults import torch_defaults
@@ -18,6 +18,7 @@ from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.guide import Classifier
 from sfumato.parts import CODECS, NETWORKS
+from sfumato.system import file as system_file
 
 FARTHEST = 20.0
 """The λ beyond which the classifier is told no difference: by then all is signal, or all is noise."""

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfumato import system_file
 from sfumato.codec import Codec
 from sfumato.core.defaults import torch_defaults
 from sfumato.denoise import Denoiser
 from sfumato.lazy import Lazy, Read
+from sfumato.system import file as system_file
 
 LOOKS = 4
 """At how many numbers of a weight is looked to see whether it was changed."""

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from sfumato import files, machine
-from sfumato.classifier import NoisyClassifier
 from sfumato.codec import Identity
 from sfumato.core.level import Level
 from sfumato.core.schedule import EDM, VP, Flow, Linear, Schedule
@@ -15,6 +14,7 @@ from sfumato.errors import FormatError, InputError, ShapeError
 from sfumato.media import Image
 from sfumato.nn.encoder import Encoder
 from sfumato.oracle import GaussianDenoiser
+from sfumato.system.classifier import NoisyClassifier
 from sfumato.train import train
 from sfumato.train.recipe import load_recipe
 

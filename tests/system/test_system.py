@@ -34,8 +34,8 @@ from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
 from sfumato.parts import as_saved
 from sfumato.sample import DDIM, Ancestral, AnnealedLangevin, Langevin, PredictorCorrector
-from sfumato.settings import Preset, Settings, Thresholding
 from sfumato.system import System
+from sfumato.system.settings import Preset, Settings, Thresholding
 
 CLASSES = ("cat", "dog", "hen")
 

@@ -28,9 +28,9 @@ from sfumato.errors import FormatError, InputError, NonFiniteError, StorageError
 from sfumato.media.image import png, sheet, to_image
 from sfumato.nn.unet import UNet
 from sfumato.parts import SAMPLERS, SPACINGS
-from sfumato.samples import Samples, read_record
-from sfumato.settings import Settings
 from sfumato.system import System
+from sfumato.system.samples import Samples, read_record
+from sfumato.system.settings import Settings
 
 
 def ramp(n: int, channels: int = 1, height: int = 4, width: int = 6) -> Tensor:

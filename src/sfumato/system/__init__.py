@@ -1,0 +1,8 @@
+"""A system: codec, conditioner, denoiser and the settings to draw with, as one value and as one folder."""
+
+from sfumato.system.classifier import ClassGuidance, NoisyClassifier
+from sfumato.system.samples import Samples
+from sfumato.system.settings import Preset, Settings, Thresholding
+from sfumato.system.system import Frame, System
+
+__all__ = ["ClassGuidance", "Frame", "NoisyClassifier", "Preset", "Samples", "Settings", "System", "Thresholding"]
