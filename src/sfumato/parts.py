@@ -122,6 +122,8 @@ def _wrong(error: pydantic.ValidationError, model: type[pydantic.BaseModel], whe
     if first["type"] == "extra_forbidden":
         hint = nearest(str(first["loc"][-1]), _keys(model, first["loc"]))
         return InputError(f"there is no setting '{place}'; {hint}")
+    if first["type"] == "unexpected_keyword_argument":  # within a dataclass
+        return InputError(f"there is no setting '{place}'")
     if first["type"] == "missing":
         return InputError(f"'{place}' is missing")
     said = f"{first['msg'][:1].lower()}{first['msg'][1:]}"

@@ -32,7 +32,7 @@ from sfumato.parts import (
     part_field,
     validate,
 )
-from sfumato.system.settings import SettingsTable
+from sfumato.system.settings import Settings
 
 SYSTEM_FORMAT = 3
 """The version of the folder's layout; a change that older readers would get wrong raises it."""
@@ -69,7 +69,7 @@ class SystemFile(_Table):
     network: dict[str, Any]
     schedule: Annotated[Schedule, part_field(SCHEDULES)]
     parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)]
-    settings: SettingsTable
+    settings: dict[str, Any]
     about: dict[str, Any]
     digest: str
     weights: Shards
@@ -225,7 +225,7 @@ def weighty(codec: Codec, network: nn.Module | None) -> dict[str, nn.Module]:
 
 def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system, with settings that can be."""
-    said.settings.settings().check()
+    Settings.load(said.settings).check()
     _check_reader(said.conditioner)
     expected = {
         "in_channels": codec.channels,

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, TypedDict, Unpack, get_type_hints
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 from torch import Tensor
 
 from sfumato.arguments import listed, own, whole
@@ -20,20 +20,22 @@ from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.guide import DynamicThreshold, StaticThreshold
-from sfumato.parts import SAMPLERS, SPACINGS, part_field
+from sfumato.parts import SAMPLERS, SPACINGS, part_field, validate
 from sfumato.sample import DDIM, Sampler
 from sfumato.sample.driver import check_evaluations, check_steps
 
 MOST_SIDE = 16384
 MOST_NUMBER = 1e30
 """The largest guidance, or end of its interval: well within what float32 holds."""
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Thresholding:
-    """How the estimate of x_0 is held where data can be: within ±`limit`, or not at all if that is None; with a
-    `ratio`, by dynamic thresholding of at most `limit`, if that is not None. `keep_eps` is that of
-    `guide.StaticThreshold` and `guide.DynamicThreshold`."""
+    """The bound on the estimate of x_0: within ±`limit`, or none if that is None; with a `ratio`, dynamic thresholding
+    of at most `limit`, if that is not None. `keep_eps` is that of `guide.StaticThreshold` and `DynamicThreshold`."""
+
+    __pydantic_config__ = STRICT
 
     limit: float | None = None
     ratio: float | None = None
@@ -47,26 +49,44 @@ class Thresholding:
 
 @dataclass(frozen=True)
 class Preset:
-    """What goes with a sampler that is asked for: its own settings, if none were said, the spacing, and how x_0 is
-    bounded; guidance is then everywhere."""
+    """The settings that go with a sampler asked for by its kind alone: the sampler's own, the spacing and the
+    thresholding; guidance is then everywhere."""
 
-    sampler: Sampler[Any]
-    spacing: Spacing
+    __pydantic_config__ = STRICT
+
+    sampler: Annotated[Sampler[Any], part_field(SAMPLERS)]
+    spacing: Annotated[Spacing, part_field(SPACINGS)]
     thresholding: Thresholding | None = None
+
+
+class Overrides(TypedDict, total=False):
+    """The settings that one drawing may put in the place of the system's own; None leaves these."""
+
+    size: tuple[int, int] | None
+    sampler: Sampler[Any] | str | None
+    spacing: Spacing | str | None
+    steps: int | None
+    guidance: float | None
+    interval: tuple[float, float] | None
+    rescale: float | None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`size` is (width, height); `guidance` the scale of classifier-free guidance, 1 for none.
+    """How a system draws, unless a drawing overrides it.
 
-    `interval` and `rescale` say where it guides and how far contrast is brought back: see `guide.ClassifierFree`.
-    Without `thresholding`, the codec's limit is taken. A sampler asked for by a kind that is in `presets` brings what
-    goes with it: a system from another tool is then drawn from as there.
+    - `size` of a sample, in the order of the codec's medium: (width, height) for pictures;
+    - `sampler`, along a `spacing` of `steps` steps from noise to data;
+    - `guidance`, the scale w of classifier-free guidance, 1 for none, within an `interval` of sigma/alpha (everywhere
+      if None), its contrast brought back by a share `rescale`: see `guide.ClassifierFree`;
+    - `thresholding` of the estimate of x_0; the codec's limit if None;
+    - `presets`, by a sampler's kind: settings of another tool for its samplers, so that a system from there is drawn
+      from as there.
     """
 
     size: tuple[int, int]
-    sampler: Sampler[Any] = DDIM()
-    spacing: Spacing = TrailingSpacing()
+    sampler: Annotated[Sampler[Any], part_field(SAMPLERS)] = DDIM()
+    spacing: Annotated[Spacing, part_field(SPACINGS)] = TrailingSpacing()
     steps: int = 50
     guidance: float = 1.0
     interval: tuple[float, float] | None = None
@@ -80,35 +100,24 @@ class Settings:
 
     def dump(self) -> dict[str, Any]:
         """The settings as data, ready for JSON."""
-        presets = {
-            kind: {
-                "sampler": SAMPLERS.dump(preset.sampler),
-                "spacing": SPACINGS.dump(preset.spacing),
-                "thresholding": preset.thresholding and asdict(preset.thresholding),
-            }
-            for kind, preset in self.presets.items()
-        }
-        return {
-            "size": list(self.size),
-            "sampler": SAMPLERS.dump(self.sampler),
-            "spacing": SPACINGS.dump(self.spacing),
-            "steps": self.steps,
-            "guidance": self.guidance,
-            "interval": list(self.interval) if self.interval is not None else None,
-            "rescale": self.rescale,
-            **({"thresholding": asdict(self.thresholding)} if self.thresholding is not None else {}),
-            **({"presets": presets} if presets else {}),
-        }
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        table = _TABLE.model_construct(**values).model_dump(mode="json", warnings=False)
+        return {name: value for name, value in table.items() if value or name not in OPTIONAL}
 
-    def updated(self, **given: Any) -> "Settings":
-        """These settings with those of `given` that are not None in their place. A sampler or spacing may be spelled:
+    @staticmethod
+    def load(table: Any) -> "Settings":
+        """The settings that `dump` wrote; an `InputError` for what is missing, unknown or of a wrong type."""
+        return Settings(**dict(validate(_TABLE, table, "settings")))
+
+    def updated(self, **given: Unpack[Overrides]) -> "Settings":
+        """The settings with what is given and not None in their place. A sampler or spacing may be spelled:
         "ddim,eta=0.5". For a system from another tool, a guidance from 0 to 1 is off, as there."""
-        said = {name: _read(name, value) for name, value in given.items() if value is not None}
-        if "sampler" in said and (preset := self.presets.get(SAMPLERS.dump(said["sampler"])["kind"])) is not None:
-            said = {"spacing": preset.spacing, "thresholding": preset.thresholding, "interval": None} | said
-            if isinstance(given["sampler"], str) and given["sampler"] in self.presets:  # its kind alone
-                said["sampler"] = preset.sampler
-        chosen = replace(self, **said)
+        changes: dict[str, Any] = {name: _read(name, value) for name, value in given.items() if value is not None}
+        if "sampler" in changes and (preset := self.presets.get(SAMPLERS.dump(changes["sampler"])["kind"])) is not None:
+            changes = {"spacing": preset.spacing, "thresholding": preset.thresholding, "interval": None} | changes
+            if isinstance(given.get("sampler"), str) and given.get("sampler") in self.presets:  # its kind alone
+                changes["sampler"] = preset.sampler
+        chosen = replace(self, **changes)
         off = self.presets and _is_number(chosen.guidance, 0, 1) and chosen.guidance < 1
         return replace(chosen, guidance=1.0) if off else chosen
 
@@ -130,53 +139,18 @@ class Settings:
             raise InputError(f"the limit of x_0 must be above 0, not {self.thresholding.limit!r}")
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+OPTIONAL = ("thresholding", "presets")
+"""The settings that a file may leave out."""
 
 
-class ThresholdingTable(_Table):
-    limit: float | None = None
-    ratio: float | None = None
-    keep_eps: bool = False
-
-    def thresholding(self) -> Thresholding:
-        return Thresholding(self.limit, self.ratio, self.keep_eps)
+def _table() -> type[BaseModel]:
+    """A strict model of the settings in a file, where the others have no default: a missing one is damage."""
+    hints = get_type_hints(Settings, include_extras=True)
+    known: dict[str, Any] = {name: (hint, None if name == "thresholding" else ...) for name, hint in hints.items()}
+    return create_model("settings", __config__=STRICT, **known | {"presets": (hints["presets"], {})})
 
 
-class PresetTable(_Table):
-    sampler: Annotated[Sampler[Any], part_field(SAMPLERS)]
-    spacing: Annotated[Spacing, part_field(SPACINGS)]
-    thresholding: ThresholdingTable | None = None
-
-    def preset(self) -> Preset:
-        return Preset(self.sampler, self.spacing, self.thresholding and self.thresholding.thresholding())
-
-
-class SettingsTable(_Table):
-    """Settings as they stand in `system.json`."""
-
-    size: tuple[int, int]
-    sampler: Annotated[Sampler[Any], part_field(SAMPLERS)]
-    spacing: Annotated[Spacing, part_field(SPACINGS)]
-    steps: int
-    guidance: float
-    interval: tuple[float, float] | None = None
-    rescale: float = 0.0
-    thresholding: ThresholdingTable | None = None
-    presets: dict[str, PresetTable] = {}
-
-    def settings(self) -> Settings:
-        return Settings(
-            self.size,
-            self.sampler,
-            self.spacing,
-            self.steps,
-            self.guidance,
-            self.interval,
-            self.rescale,
-            self.thresholding and self.thresholding.thresholding(),
-            {kind: table.preset() for kind, table in self.presets.items()},
-        )
+_TABLE = _table()
 
 
 @dataclass(frozen=True)

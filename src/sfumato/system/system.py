@@ -358,7 +358,7 @@ class System(Weighted):
         """
         said, codec, network = system_file.read_system(Path(folder))
         denoiser = Denoiser(network, said.schedule, said.parameterization)
-        system = System(codec, said.conditioner, denoiser, said.settings.settings(), said.about)
+        system = System(codec, said.conditioner, denoiser, Settings.load(said.settings), said.about)
         system.declare(said.digest)
         return system.to(device, precision)
 
