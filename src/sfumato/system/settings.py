@@ -146,8 +146,9 @@ OPTIONAL = ("thresholding", "presets")
 def _table() -> type[BaseModel]:
     """A strict model of the settings in a file, where the others have no default: a missing one is damage."""
     hints = get_type_hints(Settings, include_extras=True)
-    known: dict[str, Any] = {name: (hint, None if name == "thresholding" else ...) for name, hint in hints.items()}
-    return create_model("settings", __config__=STRICT, **known | {"presets": (hints["presets"], {})})
+    known: dict[str, Any] = {name: (hint, ...) for name, hint in hints.items()}
+    known |= {"thresholding": (hints["thresholding"], None), "presets": (hints["presets"], {})}
+    return create_model("settings", __config__=STRICT, **known)
 
 
 _TABLE = _table()
