@@ -17,7 +17,8 @@ from sfumato.core.schedule import VP, Flow
 from sfumato.errors import DataError, FormatError, InputError, ShapeError
 from sfumato.media import Medium
 from sfumato.oracle import GaussianDenoiser
-from sfumato.sample import sample
+from sfumato.parts import SAMPLERS, Kinds
+from sfumato.sample import DDIM, Sampler, sample
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "extend"
 
@@ -116,3 +117,14 @@ def test_the_medium_refuses_files_of_another_form(data: bytes, said: str, tmp_pa
     (tmp_path / "a.csv").write_bytes(data)
     with pytest.raises(FormatError, match="carries no record"):
         curve.read_record(tmp_path / "a.csv")
+
+
+def test_a_kind_that_was_added_is_read_written_and_spelled_like_any_other() -> None:
+    samplers, midpoint = Kinds[Sampler[Any]]("sampler", SAMPLERS.kinds), example("sampler").Midpoint
+    samplers.add("midpoint", midpoint)
+    samplers.add("midpoint", midpoint)
+    assert samplers.dump(midpoint()) == {"kind": "midpoint"} and samplers.parse("midpoint") == midpoint()
+    assert "midpoint" not in SAMPLERS.kinds
+    with pytest.raises(InputError, match="the sampler 'ddim' is DDIM: give yours another name"):
+        samplers.add("ddim", midpoint)
+    assert samplers.kinds["ddim"] is DDIM

@@ -146,6 +146,11 @@ def test_public_names() -> None:
         _ = sfumato.sample_all
 
 
+def test_the_package_says_that_its_types_are_meant() -> None:
+    """PEP 561: without the mark, a type checker of somebody who imports the package reads none of its types."""
+    assert (SRC / "py.typed").read_bytes() == b""
+
+
 def test_importing_the_package_or_its_command_line_imports_no_torch() -> None:
     code = "import sys, sfumato, sfumato.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -45,6 +45,12 @@ class Kinds(Generic[P]):
     def __repr__(self) -> str:
         return f"the kinds of {self.part}"
 
+    def add(self, kind: str, known: type[P]) -> None:
+        """Know one more kind, for the rest of this process: a part of somebody's own, whose constructor stores its
+        arguments under their own names. An `InputError` for a kind that another has."""
+        if self.kinds.setdefault(kind, known) is not known:
+            raise InputError(f"the {self.part} {quoted(kind)} is {self.kinds[kind].__name__}: give yours another name")
+
     def dump(self, value: P) -> dict[str, Any]:
         """The part as data, ready for JSON."""
         for kind, known in self.kinds.items():
