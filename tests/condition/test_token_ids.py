@@ -31,7 +31,7 @@ def test_the_first_piece_is_the_pair_seen_most_often() -> None:
     assert merges == [["x", "y"]]
 
 
-@pytest.token.parametrize("text", ["a cat in a hat", "quite other words: 12 € & кошка 猫", ""])
+@pytest.mark.parametrize("text", ["a cat in a hat", "quite other words: 12 € & кошка 猫", ""])
 def test_any_text_comes_back(text: str) -> None:
     ids = TokenIds(FITTED, length=64)([text]).context
     assert ids is not None and ids.dtype == torch.int64 and ids.shape == (1, ids.shape[1], 1)
@@ -74,7 +74,7 @@ BOMB = {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"Str
 ENDLESS = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
 
 
-@pytest.token.parametrize(
+@pytest.mark.parametrize(
     ("change", "text"),
     [
         ({"normalizer": BOMB}, "by other rules than those of Sfumato"),
