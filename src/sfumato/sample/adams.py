@@ -14,10 +14,7 @@ from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.steps import Past, ddim_step, solve_moments, unless_clean
-
-History = tuple[Past, ...]
-"""The steps before, the newest first."""
+from sfumato.sample.steps import History, Past, ddim_step, solve_moments, unless_clean
 
 BASHFORTH = {1: (1,), 2: (3 / 2, -1 / 2), 3: (23 / 12, -16 / 12, 5 / 12), 4: (55 / 24, -59 / 24, 37 / 24, -9 / 24)}
 """The coefficients of Adams and Bashforth for even strides, the newest first."""

@@ -20,14 +20,11 @@ from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.driver import Stateless, StatelessStep, steps_done, steps_remaining
-from sfumato.sample.steps import Past
+from sfumato.sample.steps import History, Past
 
 FEW_STEPS = 15
 """A walk of fewer moves than these is one of few, where `lower_final` counts: so diffusers. The code released with the
 paper says 10."""
-
-History = tuple[Past, ...]
-"""The steps before, the newest first: λ, and the x_0 found there."""
 
 
 @dataclass(frozen=True)

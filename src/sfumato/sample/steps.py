@@ -16,6 +16,10 @@ class Past(NamedTuple):
     slope: Tensor
 
 
+History = tuple[Past, ...]
+"""The steps before, the newest first."""
+
+
 def ddim_step(estimate: Estimate, then: Level) -> Tensor:
     """Where samples come to at a level if x_0 and eps stay what they are believed to be: `alpha·x_0 + sigma·eps`."""
     return like(then.alpha, estimate.x_t) * estimate.x0 + like(then.sigma, estimate.x_t) * estimate.eps

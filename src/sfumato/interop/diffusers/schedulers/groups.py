@@ -71,7 +71,7 @@ def _table(values: Values) -> Table:
 def _write_betas(scheduler: Scheduler) -> dict[str, Any]:
     table, config = scheduler.schedule, {}
     if isinstance(table, ZeroTerminal):
-        table, config = table.of, {"rescale_betas_zero_snr": True}
+        table, config = table.table, {"rescale_betas_zero_snr": True}
     names = [name for name, kind in BETA_SCHEDULES.items() if type(table) is kind]
     if not names and not isinstance(table, Betas):
         raise InputError(f"diffusers has no schedule like {table}: give its betas")
