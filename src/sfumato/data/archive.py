@@ -1,4 +1,4 @@
-"""Pictures in a .zip, read where they lie: nothing is ever extracted to disk."""
+"""Data in a .zip, read where they lie: nothing is ever extracted to disk."""
 
 import posixpath
 import re
@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from sfumato.data.captions import TEXT_ENDINGS
+from sfumato.data.process import OfProcess
 from sfumato.data.table import TableSource
 from sfumato.data.tree import FileEntry, from_tree, visible
 from sfumato.errors import DataError
+from sfumato.media import Medium
 from sfumato.wording import QUOTED, brief, shortened
 
 _ENCRYPTED = 0x1
@@ -19,19 +21,20 @@ _TIGHTEST = 100
 _SMALL = 2**16
 
 
-def open_archive(path: str | Path) -> TableSource:
-    """The pictures in a .zip of a folder; `from_tree` says how classes and captions are found.
+def open_archive(path: str | Path, medium: Medium) -> TableSource:
+    """The medium's data in a .zip of a folder; `from_tree` says how classes and captions are found.
 
     If everything lies in one folder (as when a folder itself was packed), that folder is not a class but the root.
 
-    Raises DataError if it is no archive, holds no picture, or a member's name is absolute or climbs by '..'.
+    Raises DataError if it is no archive, holds no datum, or a member's name is absolute or climbs by '..'.
     """
-    archive = open_zip(path)
-    members = {_safe(_spelled(info), path): info for info in archive.infolist() if not _is_folder(info)}
+    with open_zip(path) as archive:
+        members = {_safe(_spelled(info), path): info for info in archive.infolist() if not _is_folder(info)}
     members = {name: info for name, info in members.items() if visible(name)}
     cut = _wrapper(members)
-    entries = [FileEntry(n[cut:], info.file_size, partial(_read, archive, info, n)) for n, info in members.items()]
-    return from_tree(entries, str(path))
+    files = OfProcess(partial(open_zip, path))
+    entries = [FileEntry(n[cut:], info.file_size, partial(_read, files, info, n)) for n, info in members.items()]
+    return from_tree(entries, str(path), medium)
 
 
 def open_zip(path: str | Path) -> zipfile.ZipFile:
@@ -63,11 +66,11 @@ def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> 
     return stream
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, limit: int) -> bytes:
+def _read(archive: OfProcess[zipfile.ZipFile], info: zipfile.ZipInfo, name: str, limit: int) -> bytes:
     if posixpath.splitext(name)[1].lower() in TEXT_ENDINGS:  # no text is packed as tightly as a bomb
         limit = min(limit, max(_SMALL, _TIGHTEST * info.compress_size))
     try:
-        with open_member(archive, info, limit) as stream:
+        with open_member(archive(), info, limit) as stream:
             return stream.read()
     except DataError:
         raise

@@ -1,50 +1,58 @@
-"""Pictures in arrays: .npz files."""
+"""Data in arrays: .npz files."""
 
 import json
 import math
 import sys
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from sfumato.data.archive import open_member, open_zip
 from sfumato.data.captions import MAX_CAPTIONS
+from sfumato.data.decoder import Kept
+from sfumato.data.sounds import sounds_of
 from sfumato.data.table import MAX_CLASSES, TableSource, sha256_of
-from sfumato.errors import DataError, ShapeError
+from sfumato.errors import DataError, InputError, ShapeError
+from sfumato.media import Image, Medium
 from sfumato.wording import QUOTED, brief, few, printable, shortened
 
 MAX_ARRAY_BYTES = 2**34
+_KEYS = {"picture": "images", "sound": "sounds"}
+"""The arrays that hold the data of a medium, by its noun."""
 
 
-def open_npz(path: str | Path) -> TableSource:
-    """The pictures of a .npz file, which holds
+def open_npz(path: str | Path, medium: Medium) -> TableSource:
+    """The data of a .npz file, which holds
 
-    - `images` (or `arr_0`): uint8 [n, h, w] or [n, h, w, c], c of 1, 3 or 4;
-    - `labels`, if it likes: whole numbers [n], from 0;
+    - pictures: `images` (or `arr_0`), uint8 [n, h, w] or [n, h, w, c], c of 1, 3 or 4; or
+    - sounds: `sounds` (or `arr_0`), int16 or floats in [−1, 1], [n, samples], and `rate`, their samples a second;
+    - optionally `labels`: whole numbers [n], from 0;
     - `classes`: strings [k], the classes' names (without them, "0", "1", ...);
-    - `captions`: strings [n] or, several a picture, [n, m], in which empty ones do not count.
+    - `captions`: strings [n] or, several a datum, [n, m], in which empty ones do not count.
 
     Nothing in it is ever unpickled. Raises DataError for an unreadable file or a wrong type, ShapeError for a wrong
-    shape.
+    shape, InputError for another medium.
     """
-    shown = brief(str(path))
-    with open_zip(path) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        key = "images" if "images" in members else "arr_0"
-        if key not in members:
-            raise DataError(f"{shown}: expected an array 'images', came {few(sorted(members)) or 'none'}; rename it")
-        wanted = (key, "labels", "classes", "captions")
-        arrays = {name: _read(archive, members[name], f"{shown} '{name}'") for name in wanted if name in members}
-    images = arrays[key]
+    shown, stem = brief(str(path)), Path(path).stem
+    if medium.noun not in _KEYS:
+        raise InputError(
+            f"{shown}: expected {medium.plural}, came a .npz, which holds pictures or sounds; name a folder"
+        )
+    arrays = _arrays(path, _KEYS[medium.noun], shown)
+    if medium.noun == "sound":
+        sounds = sounds_of(arrays["data"], arrays.get("rate"), shown)
+        parts = (sounds.samples, str(sounds.rate))
+        return _table(medium, sounds, parts, _Columns.of(arrays, medium, shown), stem, shown)
+    images = arrays["data"]
     _check_images(images, shown)
     _check_single(images, arrays, shown)
-    classes, texts = _strings(shown, len(images), arrays.get("classes"), arrays.get("captions"))
-    labels = arrays.get("labels")
     dark = "every value is 0 or 1, nearly black: multiply by 255 if 1 is white"
     notes = (dark,) if images.max() == 1 else ()
-    stem = Path(path).stem
-    return from_arrays(images, stem=stem, labels=labels, classes=classes, texts=texts, notes=notes, where=shown)
+    return _pictures(images, replace(_Columns.of(arrays, medium, shown), notes=notes), stem, shown)
 
 
 def from_arrays(
@@ -53,7 +61,6 @@ def from_arrays(
     stem: str,
     labels: np.ndarray | None = None,
     classes: tuple[str, ...] = (),
-    texts: tuple[tuple[str, ...], ...] | None = None,
     notes: tuple[str, ...] = (),
     where: str | None = None,
 ) -> TableSource:
@@ -62,21 +69,66 @@ def from_arrays(
     Classes without names are called "0", "1", ... up to the largest label. The fingerprint covers every byte. Raises
     DataError for a wrong type or value, ShapeError for a wrong shape, both naming `where`.
     """
-    where = where or stem
-    _check_images(images, where)
-    if labels is not None:
-        classes = _check_labels(labels, len(images), classes, where)
+    _check_images(images, where or stem)
+    return _pictures(images, _Columns(labels, classes, None, notes), stem, where or stem)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What stands beside the data in arrays."""
+
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+    texts: tuple[tuple[str, ...], ...] | None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray], medium: Medium, where: str) -> Self:
+        """Those in a file's arrays, checked but for the labels."""
+        names, captions = arrays.get("classes"), arrays.get("captions")
+        classes, texts = _strings(where, len(arrays["data"]), names, captions, medium)
+        return cls(arrays.get("labels"), classes, texts)
+
+
+def _pictures(images: np.ndarray, beside: _Columns, stem: str, where: str) -> TableSource:
     single = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
-    column = None if labels is None else tuple(labels.tolist())
+    return _table(Image(), single.__getitem__, (single,), beside, stem, where)
+
+
+def _table(
+    medium: Medium,
+    read: Callable[[int], Kept],
+    parts: tuple[np.ndarray | str, ...],
+    beside: _Columns,
+    stem: str,
+    where: str,
+) -> TableSource:
+    """A table of what `read` gives; `parts` are all that it depends on, an array [n, ...] first."""
+    n, classes = len(parts[0]), beside.classes
+    if beside.labels is not None:
+        classes = _check_labels(beside.labels, n, classes, where, medium)
+    column = None if beside.labels is None else tuple(beside.labels.tolist())
     return TableSource(
-        names=tuple(f"{printable(stem)}[{i}]" for i in range(len(images))),
-        read=lambda i: single[i],
-        fingerprint=sha256_of("arrays", single, json.dumps([column, classes, texts])),
+        medium=medium,
+        names=tuple(f"{printable(stem)}[{i}]" for i in range(n)),
+        read=read,
+        fingerprint=sha256_of("arrays", *parts, json.dumps([column, classes, beside.texts])),
         classes=classes if column is not None else (),
         labels=column,
-        texts=texts,
-        notes=notes,
+        texts=beside.texts,
+        notes=beside.notes,
     )
+
+
+def _arrays(path: str | Path, named: str, shown: str) -> dict[str, np.ndarray]:
+    """The arrays in a file that are read, the data's, called `named` there, as "data"."""
+    with open_zip(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        key = named if named in members else "arr_0"
+        if key not in members:
+            raise DataError(f"{shown}: expected an array '{named}', came {few(sorted(members)) or 'none'}; rename it")
+        wanted = {"data": key} | {name: name for name in ("rate", "labels", "classes", "captions") if name in members}
+        return {own: _read(archive, members[name], f"{shown} '{name}'") for own, name in wanted.items()}
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> np.ndarray:
@@ -115,9 +167,9 @@ def _array(stream: zipfile.ZipExtFile, size: int) -> np.ndarray:
 
 
 def _strings(
-    where: str, n: int, names: np.ndarray | None, captions: np.ndarray | None
+    where: str, n: int, names: np.ndarray | None, captions: np.ndarray | None, medium: Medium
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...] | None]:
-    """The classes' names and the captions of n pictures, checked for type and shape."""
+    """The classes' names and the captions of n data, checked for type and shape."""
     for key, array in (("classes", names), ("captions", captions)):
         if array is not None and array.dtype.kind != "U":
             raise DataError(f"{where} '{key}': expected strings, came {array.dtype}; save them as str")
@@ -130,7 +182,9 @@ def _strings(
     rows = captions[:, None] if captions.ndim == 1 else captions
     if rows.ndim != 2 or len(rows) != n or rows.shape[1] > MAX_CAPTIONS:
         wanted = f"({n},) or ({n}, m) with m at most {MAX_CAPTIONS}"
-        raise ShapeError(f"{where} 'captions': expected the shape {wanted}, came {captions.shape}; one row a picture")
+        raise ShapeError(
+            f"{where} 'captions': expected the shape {wanted}, came {captions.shape}; one row a {medium.noun}"
+        )
     return classes, tuple(tuple(s for text in row if (s := text.strip())) for row in rows.tolist())
 
 
@@ -149,22 +203,24 @@ def _check_images(images: np.ndarray, where: str) -> None:
 
 
 def _check_single(images: np.ndarray, arrays: dict[str, np.ndarray], where: str) -> None:
-    """Raises ShapeError for one picture in colour, which would be read as many thin grey ones."""
+    """Raises ShapeError for one RGB picture, which would be read as many thin grayscale ones."""
     counted = any(
         len(arrays[key]) == len(images) for key in ("labels", "captions") if key in arrays and arrays[key].ndim
     )
     if images.ndim == 3 and images.shape[2] in (3, 4) and not counted:
-        came = f"came {images.shape}, which is one picture in colour or {len(images):,} grey ones"
+        came = f"came {images.shape}, which is one RGB picture or {len(images):,} grayscale ones"
         hint = "save images[None] for the first, images[..., None] for the second"
         raise ShapeError(f"{where}: expected pictures of shape (n, h, w, c), {came}; {hint}")
 
 
-def _check_labels(labels: np.ndarray, n: int, classes: tuple[str, ...], where: str) -> tuple[str, ...]:
+def _check_labels(labels: np.ndarray, n: int, classes: tuple[str, ...], where: str, medium: Medium) -> tuple[str, ...]:
     """The classes' names, made up if there are none."""
     if labels.dtype.kind not in "iu":
         raise DataError(f"{where}: expected whole numbers as labels, came {labels.dtype}; convert to int64")
     if labels.shape != (n,):
-        raise ShapeError(f"{where}: expected labels of shape ({n},), one a picture, came {labels.shape}; reshape them")
+        raise ShapeError(
+            f"{where}: expected labels of shape ({n},), one a {medium.noun}, came {labels.shape}; reshape them"
+        )
     low, high, most = int(labels.min()), int(labels.max()), len(classes) or MAX_CLASSES
     if low < 0 or high >= most:
         raise DataError(f"{where}: expected labels 0 to {most - 1}, came {low} to {high}; number classes from 0")

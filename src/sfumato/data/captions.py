@@ -1,4 +1,4 @@
-"""Captions beside pictures: metadata files as on the Hugging Face Hub, or one `.txt` a picture."""
+"""Captions beside data: metadata files as on the Hugging Face Hub, or one `.txt` a datum."""
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 from sfumato.data.rows import METADATA, read_rows
 from sfumato.data.text import read_text
 from sfumato.errors import DataError, quoted
+from sfumato.media import Medium
 from sfumato.wording import SHOWN, brief, count, few, folded
 
 CAPTION_KEYS = ("text", "captions", "caption")
@@ -17,54 +18,59 @@ _MAX_TXT_BYTES = 2**18
 MAX_ALL_BYTES = 2**28
 MAX_CAPTIONS = 1_000
 MAX_LINES = 100
-"""Of metadata, a picture; beside `SPARE_LINES`, which may be of pictures that are absent."""
+"""Of metadata, a datum; beside `SPARE_LINES`, which may be of data that are absent."""
 SPARE_LINES = 100_000
 
 Files = Mapping[str, Callable[[int], bytes]]
 """Every path, with its reader, which is given the most bytes that it may return."""
 
 _Found = dict[str, dict[str, None]]
-"""The captions of each picture, in order and each once."""
+"""The captions of each datum, in order and each once."""
 
 
-def read_captions(files: Files, pictures: Sequence[str], notes: list[str]) -> tuple[tuple[str, ...], ...] | None:
-    """The captions of each picture, in the pictures' order; None if no picture has one.
+def read_captions(
+    files: Files, data: Sequence[str], notes: list[str], medium: Medium
+) -> tuple[tuple[str, ...], ...] | None:
+    """The captions of each datum, in the data's order; None if none has one.
+
+    `files` are all files, `data` the paths among them that hold the medium's data.
 
     A `metadata.jsonl` (an object a line), `metadata.csv` (with a header) or `metadata.json` (a list of objects) in any
-    folder names pictures below that folder by `file_name` and describes them by the first of `CAPTION_KEYS` that says
-    something: a string, or in JSON a list of them. Rows that name the same picture add up. A picture that no row
-    describes takes the non-empty lines of the `.txt` of its own name, if there is one. A name that is not there as it
-    is spelled is found in another case, in composed or decomposed letters, and with `\\` for `/`.
+    folder names data below that folder by `file_name` and captions them by the first of `CAPTION_KEYS` that is not
+    empty: a string, or in JSON a list of them. Rows that name the same datum add up. A datum without a row takes the
+    non-empty lines of the `.txt` of its own name, if there is one. A name that is not there as it is spelled is found
+    in another case, in composed or decomposed letters, and with `\\` for `/`.
 
-    Absent pictures, pictures without a caption, unreadable `.txt` files and texts that belong to no picture are counted
-    and named in `notes`.
+    Absent data, data without a caption, unreadable `.txt` files and texts that belong to no datum are counted and named
+    in `notes`.
 
     Raises DataError, naming file and line, for a metadata file that cannot be understood or is too large.
     """
-    texts = _Texts({path: read for path, read in files.items() if _ending(path) in TEXT_ENDINGS})
-    found: _Found = {picture: {} for picture in pictures}
+    found: _Found = {path: {} for path in data}
+    texts = _Texts({p: read for p, read in files.items() if _ending(p) in TEXT_ENDINGS and p not in found})
     metadata = {path for path in texts.files if posixpath.basename(path).casefold() in METADATA}
-    find = _finder(pictures)
-    read = {path for path in texts.files if path in metadata and _add_metadata(path, texts, find, found, notes)}
-    beside = _beside([path for path in texts.files if _ending(path) == ".txt"], pictures)
+    find = _finder(data)
+    read = {path for path in texts.files if path in metadata and _add_metadata(path, texts, find, found, notes, medium)}
+    beside = _beside([path for path in texts.files if _ending(path) == ".txt"], data)
     _add_text_files(beside, texts, found, notes)
-    bare = [picture for picture, own in found.items() if not own]
-    if read or len(bare) < len(pictures):
-        note_bare(bare, len(pictures), notes)
+    bare = [path for path, own in found.items() if not own]
+    if read or len(bare) < len(data):
+        note_bare(bare, len(data), notes, medium)
     if alone := sorted(set(texts.files) - read - set(beside.values())):
-        notes.append(f"{count(len(alone), 'text')} that no picture answers to: {few(alone)}")
-    return tuple(tuple(own) for own in found.values()) if len(bare) < len(pictures) else None
+        notes.append(f"{count(len(alone), 'text')} that no {medium.noun} answers to: {few(alone)}")
+    return tuple(tuple(own) for own in found.values()) if len(bare) < len(data) else None
 
 
-def note_bare(bare: Sequence[str], of: int, notes: list[str]) -> None:
-    """Adds a note that counts and names the pictures without a caption, if there are any among so many."""
+def note_bare(bare: Sequence[str], of: int, notes: list[str], medium: Medium) -> None:
+    """Adds a note that counts and names the data without a caption, if there are any among so many."""
     if bare:
         has = "has" if len(bare) == 1 else "have"
-        notes.append(f"{len(bare):,} of {count(of, 'picture')} {has} no caption: {few(bare)}")
+        notes.append(f"{len(bare):,} of {count(of, medium.noun)} {has} no caption: {few(bare)}")
 
 
 def first_given(values: Iterable[Any]) -> Any:
-    """The first value that is neither null nor an empty text; None if there is none. An empty list says: no caption."""
+    """The first value that is neither null nor an empty text; None if there is none. An empty list means: no
+    caption."""
     return next((v for v in values if not (v is None or (isinstance(v, str) and not v.strip()))), None)
 
 
@@ -87,37 +93,39 @@ class _Texts:
         return read_text(data, brief(path))
 
 
-def _add_metadata(path: str, texts: _Texts, find: Callable[[str], str | None], found: _Found, notes: list[str]) -> bool:
-    """Adds what a metadata file says; whether it had a row."""
+def _add_metadata(
+    path: str, texts: _Texts, find: Callable[[str], str | None], found: _Found, notes: list[str], medium: Medium
+) -> bool:
+    """Adds the captions of a metadata file; whether it had a row."""
     folder, name = posixpath.split(path)
     absent, first = 0, []
     place = ""
     text = texts.read(path, MAX_METADATA_BYTES)
     lines, most = text.count("\n"), SPARE_LINES + MAX_LINES * len(found)
     if lines > most:
-        wanted = f"expected at most {most:,} lines for {count(len(found), 'picture')}, came {lines:,}"
-        raise DataError(f"{brief(path)}: {wanted}; take out the rows of absent pictures")
-    for place, row in read_rows(text, name.casefold(), brief(path)):
-        named, own = _row(row, place)
-        picture = find(posixpath.join(folder, named))
-        if picture is None:
+        wanted = f"expected at most {most:,} lines for {count(len(found), medium.noun)}, came {lines:,}"
+        raise DataError(f"{brief(path)}: {wanted}; take out the rows of absent {medium.plural}")
+    for place, row in read_rows(text, name.casefold(), brief(path), medium):
+        named, own = _row(row, place, medium)
+        datum = find(posixpath.join(folder, named))
+        if datum is None:
             absent += 1
             first = [*first, named] if len(first) <= SHOWN else first
             continue
-        found[picture].update(dict.fromkeys(own))
-        if len(found[picture]) > MAX_CAPTIONS:
+        found[datum].update(dict.fromkeys(own))
+        if len(found[datum]) > MAX_CAPTIONS:
             raise DataError(f"{place}: expected at most {MAX_CAPTIONS:,} captions of {brief(named)}; take some out")
     if absent:
         verb = "is" if absent == 1 else "are"
-        notes.append(f"{count(absent, 'picture')} named in {brief(path)} {verb} absent: {few(first)}")
+        notes.append(f"{count(absent, medium.noun)} named in {brief(path)} {verb} absent: {few(first)}")
     return bool(place)
 
 
-def _row(row: dict[str, Any], place: str) -> tuple[str, tuple[str, ...]]:
-    """The picture that a row names, and the captions that it gives it."""
+def _row(row: dict[str, Any], place: str, medium: Medium) -> tuple[str, tuple[str, ...]]:
+    """The datum that a row names, and its captions there."""
     if not isinstance(row.get("file_name"), str):
         keys = f"the keys {few([str(key) for key in row])}"
-        raise DataError(f"{place}: expected 'file_name' with a picture's name, came {keys}; add it to every row")
+        raise DataError(f"{place}: expected 'file_name' with a {medium.noun}'s name, came {keys}; add it to every row")
     value = first_given(row.get(key) for key in CAPTION_KEYS)
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str | None) for text in items):
@@ -151,22 +159,22 @@ def _alone(names: Iterable[str]) -> dict[str, str | None]:
     return alike
 
 
-def _beside(texts: Sequence[str], pictures: Sequence[str]) -> dict[str, str]:
-    """Each picture's text file, of its own name but for the ending; or else the only one that is spelled alike."""
+def _beside(texts: Sequence[str], data: Sequence[str]) -> dict[str, str]:
+    """Each datum's text file, of its own name but for the ending; or else the only one that is spelled alike."""
     stems = {posixpath.splitext(path)[0]: path for path in sorted(texts)}  # .txt comes after .TXT
-    own = {picture: posixpath.splitext(picture)[0] for picture in pictures}
+    own = {path: posixpath.splitext(path)[0] for path in data}
     spelled = {stem: stem for stem in own.values() if stem in stems}
     if free := set(stems) - set(spelled):
         alike = _alone(free)
         others = _alone(set(own.values()) - set(spelled))
         spelled |= {stem: text for key, stem in others.items() if stem and (text := alike.get(key))}
-    return {picture: stems[spelled[stem]] for picture, stem in own.items() if stem in spelled}
+    return {path: stems[spelled[stem]] for path, stem in own.items() if stem in spelled}
 
 
 def _add_text_files(beside: Mapping[str, str], texts: _Texts, found: _Found, notes: list[str]) -> None:
     broken: dict[str, str] = {}
-    for picture, path in beside.items():
-        if found[picture]:
+    for datum, path in beside.items():
+        if found[datum]:
             continue
         try:
             text = texts.read(path, _MAX_TXT_BYTES)
@@ -175,7 +183,7 @@ def _add_text_files(beside: Mapping[str, str], texts: _Texts, found: _Found, not
         except DataError as error:
             broken[path] = str(error)
         else:
-            found[picture].update(dict.fromkeys(stripped(text.split("\n"))))
+            found[datum].update(dict.fromkeys(stripped(text.split("\n"))))
     if broken:
         reason = next(iter(broken.values()))
         notes.append(f"{count(len(broken), 'caption file')} passed over: {few([*broken])} ({reason})")

@@ -1,4 +1,4 @@
-"""Which columns of an Arrow table say what of a picture, and what they say: shared by Parquet files and the Hub."""
+"""Which columns of an Arrow table hold data, labels, captions and names: shared by Parquet files and the Hub."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from sfumato.data.captions import CAPTION_KEYS, first_given, note_bare, stripped
 from sfumato.data.table import MAX_CLASSES
 from sfumato.errors import DataError
+from sfumato.media import Medium
 from sfumato.wording import brief, count, few, printable
 
 if TYPE_CHECKING:
     from pyarrow import Array, ChunkedArray, DataType, Schema
 
-IMAGES = ("image", "img", "picture")
 LABELS = ("label", "class")
 NAMES = ("name", "file_name")
 MAX_METADATA = 2**22
@@ -22,12 +22,12 @@ MAX_METADATA = 2**22
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are read: the pictures', and those of captions, labels and names where there are any.
+    """The columns that are read: the data's, and those of captions, labels and names where there are any.
 
     `kinds` are their types; `classes` the names of whole-number labels, where a schema carries them.
     """
 
-    image: str
+    data: str
     captions: tuple[str, ...]
     label: str | None
     name: str | None
@@ -36,13 +36,13 @@ class Columns:
 
     @property
     def described(self) -> list[str]:
-        """All but the pictures'."""
+        """All but the data's."""
         return [*self.captions, *(column for column in (self.label, self.name) if column is not None)]
 
 
 @dataclass(frozen=True)
 class Described:
-    """What the columns say: an entry a picture in each field, or None in it when they say nothing."""
+    """What the columns hold: an entry a datum in each field, or None in it where there is nothing."""
 
     names: tuple[str, ...]
     classes: tuple[str, ...]
@@ -51,28 +51,30 @@ class Described:
     notes: tuple[str, ...]
 
 
-def choose_columns(schemas: "Sequence[Schema]", where: str) -> Columns:
+def choose_columns(schemas: "Sequence[Schema]", where: str, medium: Medium) -> Columns:
     """The columns to read from tables that belong together, by name, whose case does not count, and type.
 
-    - The pictures' is binary, or the Hub's struct of `bytes` and `path`: the first so typed of `IMAGES`, or else the
-      only one so typed.
+    - The data's is binary, or the Hub's struct of `bytes` and `path`: the first so typed of the medium's `columns`, or
+      else the only one so typed.
     - Captions are strings or lists of them: all of `CAPTION_KEYS`, of which the first with a text in a row counts.
     - Labels are strings or whole numbers: the first of `LABELS`. Names for the numbers are the Hub's ClassLabel, which
       lies in the schema's metadata.
-    - Names of pictures are strings: the first of `NAMES`.
+    - Names of data are strings: the first of `NAMES`.
 
     A column counts by the first table in which its type is not `null`; it is of no use where there is none.
 
-    Raises DataError, naming `where`, if no one column can be the pictures', if two of those read are of one name, or if
+    Raises DataError, naming `where`, if no one column can be the data's, if two of those read are of one name, or if
     captions or labels are of another type.
     """
     kinds = _kinds(schemas)
     encoded = [name for name, kind in kinds.items() if _is_encoded(kind)]
-    image = _first(IMAGES, encoded) or (encoded[0] if len(encoded) == 1 else None)
-    if image is None:
-        wanted = "one column of encoded pictures (binary, or a struct of bytes and path)"
+    data = _first(medium.columns, encoded) or (encoded[0] if len(encoded) == 1 else None)
+    if data is None:
+        wanted = f"one column of encoded {medium.plural} (binary, or a struct of bytes and path)"
         came = f"{len(encoded)}: {few(encoded)}" if encoded else f"only {few([f'{n}: {t}' for n, t in kinds.items()])}"
-        raise DataError(f"{where}: expected {wanted}, came {came or 'none'}; name the pictures' column 'image'")
+        raise DataError(
+            f"{where}: expected {wanted}, came {came or 'none'}; name the {medium.plural}' column '{medium.columns[0]}'"
+        )
     captions = [name for wanted in CAPTION_KEYS if (name := _first((wanted,), kinds))]
     if captions and not _is_text(_inner(kinds[captions[0]])):
         wanted = "expected strings or lists of strings as captions"
@@ -88,9 +90,9 @@ def choose_columns(schemas: "Sequence[Schema]", where: str) -> Columns:
     numbered = label is not None and _is_whole(kinds[label])
     classes = next(filter(None, (class_names(schema, label or "") for schema in schemas)), ()) if numbered else ()
     texts = tuple(column for column in captions if _is_text(_inner(kinds[column])))
-    chosen = Columns(image, texts, label, name, kinds, classes)
+    chosen = Columns(data, texts, label, name, kinds, classes)
     for schema in schemas:
-        for column in (image, *chosen.described):
+        for column in (data, *chosen.described):
             if (many := schema.names.count(column)) > 1:
                 raise DataError(f"{where}: expected one column '{column}', came {many}; rename or take out the others")
     return chosen
@@ -133,43 +135,45 @@ def cells(column: "Array | ChunkedArray") -> list[Any]:
         return [None if one is None else one.decode("utf-8", "surrogateescape") for one in data]
 
 
-def interpret_columns(columns: Columns, values: Mapping[str, list[Any]], names: Sequence[str], where: str) -> Described:
-    """What the columns' `values` say of n pictures; `names` are for pictures without a name of their own.
+def interpret_columns(
+    columns: Columns, values: Mapping[str, list[Any]], names: Sequence[str], where: str, medium: Medium
+) -> Described:
+    """Names, classes, labels and captions of n data from the columns' `values`; `names` are for data without their own.
 
-    Pictures without a caption are counted and named in the notes. So are those without a label (null, or the Hub's
-    −1), and then there are no classes.
+    Data without a caption are counted and named in the notes. So are data without a label (null, or the Hub's −1), and
+    then there are no classes.
 
-    Raises DataError, naming `where`, for no picture at all and for labels beyond the classes.
+    Raises DataError, naming `where`, for no datum at all and for labels beyond the classes.
     """
     if not names:
-        raise DataError(f"{where}: expected at least one picture, came no rows; add some")
+        raise DataError(f"{where}: expected at least one {medium.noun}, came no rows; add some")
     notes: list[str] = []
     if columns.name:
         names = [printable(own) if own else name for own, name in zip(values[columns.name], names, strict=True)]
     classes, labels = (), None
     if columns.label is not None:
-        classes, labels = _labels(values[columns.label], columns, names, where, notes)
+        classes, labels = _labels(values[columns.label], columns, names, where, notes, medium)
     texts = None
     if columns.captions:
         rows = zip(*(values[column] for column in columns.captions), strict=True)
         texts = tuple(stripped(first_given(row)) for row in rows)
-        note_bare([name for name, own in zip(names, texts, strict=True) if not own], len(names), notes)
+        note_bare([name for name, own in zip(names, texts, strict=True) if not own], len(names), notes, medium)
     return Described(tuple(names), classes, labels, texts if any(texts or ()) else None, tuple(notes))
 
 
-def encoded(cell: Any, name: str) -> bytes:
-    """The picture's bytes in a cell, plain or the Hub's struct. Raises DataError, naming it, if there are none."""
+def encoded(cell: Any, name: str, medium: Medium) -> bytes:
+    """The datum's bytes in a cell, plain or the Hub's struct. Raises DataError, naming it, if there are none."""
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(data, bytes):
-        raise DataError(f"{name}: expected a picture's bytes, came null; fill the row or take it out")
+        raise DataError(f"{name}: expected a {medium.noun}'s bytes, came null; fill the row or take it out")
     return data
 
 
 def class_names(schema: "Schema", label: str) -> tuple[str, ...]:
     """The names of a ClassLabel; none if the metadata, which anyone may have written, holds none that can be read."""
     try:
-        said = (schema.metadata or {})[b"huggingface"]
-        about = json.loads(said if len(said) <= MAX_METADATA else b"")
+        text = (schema.metadata or {})[b"huggingface"]
+        about = json.loads(text if len(text) <= MAX_METADATA else b"")
         names = about["info"]["features"][label]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return ()
@@ -177,12 +181,12 @@ def class_names(schema: "Schema", label: str) -> tuple[str, ...]:
 
 
 def _labels(
-    values: list[Any], columns: Columns, names: Sequence[str], where: str, notes: list[str]
+    values: list[Any], columns: Columns, names: Sequence[str], where: str, notes: list[str], medium: Medium
 ) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
     bare = [name for name, value in zip(names, values, strict=True) if value is None or value == -1]
     if bare:
         has = "has" if len(bare) == 1 else "have"
-        notes.append(f"no classes: {len(bare):,} of {count(len(names), 'picture')} {has} no label: {few(bare)}")
+        notes.append(f"no classes: {len(bare):,} of {count(len(names), medium.noun)} {has} no label: {few(bare)}")
         return (), None
     if isinstance(values[0], str):
         classes = tuple(sorted(set(values)))
@@ -216,10 +220,10 @@ def _kinds(schemas: "Sequence[Schema]") -> "dict[str, DataType]":
     from pyarrow import types
 
     known = {name: [kind_of(schema, name) for schema in schemas] for name in schemas[0].names}
-    said = {
+    typed = {
         name: [kind for kind in kinds if kind is not None and not types.is_null(kind)] for name, kinds in known.items()
     }
-    return {name: kinds[0] for name, kinds in said.items() if kinds}
+    return {name: kinds[0] for name, kinds in typed.items() if kinds}
 
 
 def _first(wanted: Sequence[str], there: Iterable[str]) -> str | None:

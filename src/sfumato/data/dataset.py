@@ -1,14 +1,33 @@
-"""What training reads: data of one form, and all that is known of them."""
+"""A data set ready to train on: data of one form, and everything known of each datum."""
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from sfumato.media import Medium, Size
+
+
+class Stored(Protocol):
+    """n data in their medium's stored form, [n, *shape]: an array in memory, a map of a file, or `OnDemand`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Rows by a whole number, a slice or an array of whole numbers, or a tuple that begins with one of these."""
+        ...
+
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that was left out, and why."""
+    """A datum that was left out, and why."""
 
     name: str
     reason: str
@@ -16,15 +35,22 @@ class Skipped:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """n pictures of one size, ready to train on, and all that is known of them.
+    """n data of one medium and size, with everything known of them.
 
-    `stored` is uint8 [n, c, h, w], 0 to 255, in memory or mapped from a file; `labels` is int64 [n], or None without
-    classes; `captions` holds none, one or several a picture. A class keeps its place in `classes` even if all its
-    pictures were left out. `fingerprint` is a SHA-256 over the source's own, what was left out and the settings;
-    `contents` one over the bytes that each picture was read from.
+    - `medium`: what they are, and how `stored` numbers become floats;
+    - `stored` [n, *shape]: pictures are uint8 [n, c, h, w], 0 to 255; sounds int16 [n, c, samples];
+    - `labels`: int64 [n], each the place of a class in `classes`, or None without classes. A class keeps its place even
+      if everything of it was left out;
+    - `captions`: none, one or several a datum; `names`: what messages call each;
+    - `skipped`: broken data that were left out; `notes`: a line each for the user;
+    - `fingerprint`: SHA-256 over the source's own, the settings and what was left out; `contents`: SHA-256 over the
+      bytes that each datum was read from.
+
+    Where `stored` lies changes neither the order of the data nor a byte of them.
     """
 
-    stored: npt.NDArray[np.uint8]
+    medium: Medium
+    stored: Stored
     labels: npt.NDArray[np.int64] | None
     captions: tuple[tuple[str, ...], ...]
     names: tuple[str, ...]
@@ -36,3 +62,14 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def size(self) -> Size:
+        """The size that all data share, in the medium's order."""
+        return size_of(self.stored.shape[1:])
+
+
+def size_of(shape: tuple[int, ...]) -> Size:
+    """The size behind the shape of a datum: the axes after the channels, the last first; (n,) where there is but
+    one."""
+    return shape[:0:-1] or shape

@@ -1,4 +1,4 @@
-"""Pictures in a folder."""
+"""Data in a folder."""
 
 import os
 from functools import partial
@@ -9,15 +9,17 @@ from sfumato.data.table import TableSource
 from sfumato.data.tree import MAX_BYTES, FileEntry, from_tree, visible
 from sfumato.disk import open_file
 from sfumato.errors import DataError
+from sfumato.media import Medium
 from sfumato.wording import brief, count, few
 
 _MORE = 2**16
 
 
-def open_folder(root: str | Path) -> TableSource:
-    """The pictures below `root`, links followed; `from_tree` says how classes and captions are found.
+def open_folder(root: str | Path, medium: Medium) -> TableSource:
+    """The medium's data below `root`, links followed; `from_tree` says how classes and captions are found.
 
-    A folder that links reach twice is read once, so a loop of links ends. Raises DataError if there is no picture.
+    A folder that links reach twice is read once, so a loop of links ends. Raises DataError if there
+    are none.
     """
     entries: list[FileEntry] = []
     closed: list[str] = []
@@ -39,7 +41,7 @@ def open_folder(root: str | Path) -> TableSource:
         notes.append(f"{count(len(closed), 'folder')} that may not be read: {few(closed)}")
     if twice:
         notes.append(f"{count(len(twice), 'folder')} reached again by links, read once: {few(sorted(twice))}")
-    return from_tree(entries, str(root), notes)
+    return from_tree(entries, str(root), medium, notes)
 
 
 def _entry(file: str, path: str) -> FileEntry:

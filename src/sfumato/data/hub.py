@@ -1,6 +1,7 @@
-"""Pictures from the Hugging Face Hub, fetched and kept by its own library."""
+"""Data from the Hugging Face Hub, fetched and kept by its own library."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from sfumato.data.columns import cells, choose_columns, encoded, interpret_columns
@@ -8,6 +9,7 @@ from sfumato.data.folder import read_file
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.errors import DataError, InputError, nearest, quoted
 from sfumato.extras import import_extra
+from sfumato.media import Medium
 from sfumato.wording import QUOTED, brief, few, shortened
 
 HUB_PREFIX = "hub:"
@@ -16,16 +18,16 @@ _SPELLED = re.compile(
 )
 
 
-def open_hub(where: str) -> TableSource:
-    """The pictures of a data set on the Hub: `hub:OWNER/NAME[@REVISION][[/CONFIG]/SPLIT]`.
+def open_hub(where: str, medium: Medium) -> TableSource:
+    """The medium's data in a data set on the Hub: `hub:OWNER/NAME[@REVISION][[/CONFIG]/SPLIT]`.
 
     Without a split, 'train' is taken, or the only one there is; a split may be cut, as in 'train[:1000]'. A revision
     is a branch, a tag or a commit. `choose_columns` says which columns are read. It is fetched once and then lies
-    in the library's own cache; pictures stay there, encoded, until they are asked for. The fingerprint covers the
-    number of rows, captions, labels and the size of the data, not the pictures' bytes.
+    in the library's own cache; data stay there, encoded, until they are asked for. The fingerprint covers the
+    number of rows, captions, labels and the size of the data, not the data's bytes.
 
     Raises InputError for another spelling, an unknown split, or if the library datasets is not installed; DataError if
-    the data set cannot be fetched or has no column of pictures.
+    the data set cannot be fetched or has no column of data.
     """
     spelled = _SPELLED.fullmatch(where)
     shown = brief(where)
@@ -37,20 +39,21 @@ def open_hub(where: str) -> TableSource:
     split = _split(spelled["split"], splits, shown)
     rows = _fetched(shown, library.load_dataset, name, config, split=split, revision=revision)
 
-    columns = choose_columns([rows.features.arrow_schema], shown)
-    # In Arrow's form no feature is decoded: the library's own decoder would trust the pictures.
-    pictures = rows.select_columns([columns.image]).with_format("arrow")
+    columns = choose_columns([rows.features.arrow_schema], shown, medium)
+    # In Arrow's form no feature is decoded: the library's own decoder would trust the data.
+    data = rows.select_columns([columns.data]).with_format("arrow")
     table = rows.select_columns(columns.described).with_format("arrow")[:]
     values = {column: cells(table.column(column)) for column in columns.described}
-    said = interpret_columns(columns, values, [f"{name}/{split}[{i}]" for i in range(len(rows))], shown)
+    own = interpret_columns(columns, values, [f"{name}/{split}[{i}]" for i in range(len(rows))], shown, medium)
     return TableSource(
-        names=said.names,
-        read=lambda i: _encoded(pictures[i].column(columns.image)[0].as_py(), said.names[i]),
-        fingerprint=sha256_of("hub", repr_chunks(len(rows), rows.info.dataset_size, said.labels, texts=said.texts)),
-        classes=said.classes,
-        labels=said.labels,
-        texts=said.texts,
-        notes=said.notes,
+        medium=medium,
+        names=own.names,
+        read=_Cells(data, columns.data, own.names, medium),
+        fingerprint=sha256_of("hub", repr_chunks(len(rows), rows.info.dataset_size, own.labels, texts=own.texts)),
+        classes=own.classes,
+        labels=own.labels,
+        texts=own.texts,
+        notes=own.notes,
     )
 
 
@@ -77,8 +80,17 @@ def _fetched(shown: str, fetch: Any, *arguments: Any, **named: Any) -> Any:
         raise DataError(f"{shown}: {wanted}, came {detail}; check its name, the network and your login") from error
 
 
-def _encoded(cell: Any, name: str) -> bytes:
-    """The picture's bytes: in the cell, or in the file that the library has put them in."""
-    if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
-        return read_file(cell["path"], name)
-    return encoded(cell, name)
+@dataclass(frozen=True)
+class _Cells:
+    """The data in one column by row: the bytes in the cell, or in the file that the library has put them in."""
+
+    rows: Any
+    column: str
+    names: tuple[str, ...]
+    medium: Medium
+
+    def __call__(self, i: int) -> bytes:
+        cell, name = self.rows[i].column(self.column)[0].as_py(), self.names[i]
+        if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
+            return read_file(cell["path"], name)
+        return encoded(cell, name, self.medium)

@@ -1,4 +1,4 @@
-"""Pictures in Parquet files: a column of encoded pictures beside what is known of each, as on the Hugging Face Hub."""
+"""Data in Parquet files: a column of encoded data beside their labels and captions, as on the Hugging Face Hub."""
 
 import hashlib
 import os
@@ -21,11 +21,13 @@ from sfumato.data.columns import (
     interpret_columns,
     kind_of,
 )
+from sfumato.data.process import OfProcess, Recent
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.data.tree import visible
 from sfumato.errors import DataError, InputError
 from sfumato.extras import import_extra
-from sfumato.media.image.decode import ENDINGS, POINTER, is_pointer
+from sfumato.media import Image, Medium
+from sfumato.media.image.decode import POINTER, is_pointer
 from sfumato.wording import QUOTED, amount, brief, count, few, printable, shortened
 
 if TYPE_CHECKING:
@@ -36,9 +38,11 @@ TRAIN = ("train", "partial-train")
 SPLITS = (*TRAIN, "test", "partial-test", "val", "partial-val", "dev")
 MAX_GROUP_BYTES = 2**32
 MAX_TEXT_BYTES = 2**28
+HELD_BYTES = 2**28
 _ROWS = 2**16  # read at a time
-# Groups of rows in memory: two, so that threads which work across a border do not read both again and again.
+# Groups of rows in memory at least: two, so that threads which work across a border do not read both again and again.
 _HELD = 2
+_PICTURES = Image()
 
 
 def is_parquet(path: str | Path) -> bool:
@@ -46,16 +50,17 @@ def is_parquet(path: str | Path) -> bool:
     return os.path.splitext(path)[1].lower() == ".parquet"
 
 
-def find_parquet(folder: str | Path) -> tuple[list[Path], tuple[str, ...]]:
+def find_parquet(folder: str | Path, medium: Medium = _PICTURES) -> tuple[list[Path], tuple[str, ...]]:
     """The Parquet files of a data set in a folder, in order of their names, and what to note of them.
 
     They lie in the folder or, as in a clone of the Hub's, in folders below it, beside a README and the like; a folder
-    that also holds pictures is one of pictures. If the name of any file, or of a folder above it, begins with train,
-    as of a training split, only those are taken, and the others are named in a note. Hidden files do not count.
+    that also holds files of the medium's data is one of these. If the name of any file, or of a folder above it, begins
+    with train, as of a training split, only those are taken, and the others are named in a note. Hidden files do not
+    count.
 
     Raises InputError if the files are of several configurations, none called default.
     """
-    names = _names(folder)
+    names = _names(folder, medium)
     if not names:
         return [], ()
     train = [name for name in names if any(part.startswith(TRAIN) for part in name.lower().split("/"))]
@@ -65,14 +70,14 @@ def find_parquet(folder: str | Path) -> tuple[list[Path], tuple[str, ...]]:
     return [Path(folder) / name for name in taken], notes
 
 
-def _names(folder: str | Path) -> list[str]:
-    """The Parquet files below a folder, as paths from there; none as soon as a picture is found."""
+def _names(folder: str | Path, medium: Medium) -> list[str]:
+    """The Parquet files below a folder, as paths from there; none as soon as a file of the medium's data is found."""
     found: list[str] = []
     for here, folders, files in os.walk(folder):
         below = Path(here).relative_to(folder)
         folders[:] = [name for name in folders if visible(name)]
         files = [name for name in files if visible(name)]
-        if any(os.path.splitext(name)[1].lower() in ENDINGS for name in files):
+        if any(os.path.splitext(name)[1].lower() in medium.endings for name in files):
             return []
         paths = [(below / name).as_posix() for name in files if is_parquet(name)]
         found.extend(path for path in paths if os.path.isfile(os.path.join(folder, path)))  # opening a pipe would wait
@@ -92,22 +97,22 @@ def _of_one_configuration(names: list[str], folder: str | Path) -> list[str]:
     return taken
 
 
-def open_parquet(paths: Sequence[str | Path], notes: Sequence[str] = ()) -> TableSource:
-    """The pictures of Parquet files of the same columns, in the order of their rows; `choose_columns`
-    says which are read.
+def open_parquet(paths: Sequence[str | Path], medium: Medium, notes: Sequence[str] = ()) -> TableSource:
+    """The data in Parquet files of the same columns, in the order of their rows; `choose_columns` says which are read.
 
     The columns are the same if they mean the same: Arrow's spellings of a text or a whole number, a column that is null
-    throughout, and an order of columns do not count. A picture without a name of its own is called 'file.parquet[row]'.
-    Pictures stay in their files, encoded, until they are asked for; then two groups of rows are held at most. The
-    fingerprint covers captions, labels, and each file's size and footer (which tells place and size of every column in
-    every group), not the pictures' bytes.
+    throughout, and an order of columns do not count. A datum without a name of its own is called 'file.parquet[row]'.
+    Data stay in their files, encoded, until they are asked for. Then their group of rows is read, one file open at a
+    time; the groups used last are held, two or as many as take `HELD_BYTES`: in another order than that of the rows,
+    small groups are read fastest. The fingerprint covers captions, labels, and each file's size and footer (which holds
+    place and size of every column in every group), not the data's bytes.
 
     Raises InputError if pyarrow is not installed; DataError, naming the file, for one that is damaged, that has no
-    column of pictures or other columns than the first file, or whose groups or texts are too large to hold.
+    column of data or other columns than the first file, or whose groups or texts are too large to hold.
     """
     import_extra("pyarrow", "parquet", brief(str(paths[0])))
     files = [_open(path) for path in paths]
-    columns = choose_columns([file.schema for file in files], files[0].shown)
+    columns = choose_columns([file.schema for file in files], files[0].shown, medium)
     for file in files:
         _check_columns(file, columns, files[0])
         _check_groups(file)
@@ -115,18 +120,18 @@ def open_parquet(paths: Sequence[str | Path], notes: Sequence[str] = ()) -> Tabl
     values: dict[str, list[Any]] = {column: [] for column in columns.described}
     for file in files:
         _describe(file, values)
-    said = interpret_columns(columns, values, names, files[0].shown)
-    pictures = _Cells(files, columns.image)
+    own = interpret_columns(columns, values, names, files[0].shown, medium)
     return TableSource(
-        names=said.names,
-        read=lambda i: encoded(pictures[i], said.names[i]),
+        medium=medium,
+        names=own.names,
+        read=_Cells(tuple(files), columns.data, own.names, medium),
         fingerprint=sha256_of(
-            *("parquet", *(file.footprint for file in files)), repr_chunks(said.labels, texts=said.texts)
+            *("parquet", *(file.footprint for file in files)), repr_chunks(own.labels, texts=own.texts)
         ),
-        classes=said.classes,
-        labels=said.labels,
-        texts=said.texts,
-        notes=(*notes, *said.notes),
+        classes=own.classes,
+        labels=own.labels,
+        texts=own.texts,
+        notes=(*notes, *own.notes),
     )
 
 
@@ -146,24 +151,33 @@ class _File:
 
 
 class _Cells:
-    """The cells of one column by row, over all files; a group is read when one of its rows is, from any thread."""
+    """The data in one column by row, over all files; a group is read when one of its rows is, from any thread, and anew
+    in every process."""
 
-    def __init__(self, files: Sequence[_File], column: str) -> None:
+    def __init__(self, files: Sequence[_File], column: str, names: Sequence[str], medium: Medium) -> None:
+        self._files, self._column, self._names, self._medium = files, column, names, medium
         self._groups = [(file, g) for file in files for g in range(len(file.groups))]
         self._starts = [0, *accumulate(rows for file in files for rows in file.groups)]
-        self._column = column
-        self._held: dict[int, pyarrow.ChunkedArray] = {}
-        self._lock = Lock()
+        self._held: OfProcess[_Held] = OfProcess(_Held)
 
-    def __getitem__(self, i: int) -> Any:
+    def __call__(self, i: int) -> bytes:
         group = bisect_right(self._starts, i) - 1
         file, number = self._groups[group]
-        with self._lock, _whole(file.shown):
-            if group not in self._held:
-                self._held[group] = _read_group(file, number, self._column)
-                if len(self._held) > _HELD:
-                    del self._held[next(iter(self._held))]
-            return self._held[group][i - self._starts[group]].as_py()
+        with self._held().lock, _whole(file.shown):
+            rows = self._held().groups.get(group)
+            if rows is None:
+                rows = _read_group(file, number, self._column)
+                self._held().groups.put(group, rows, rows.nbytes)
+            cell = rows[i - self._starts[group]].as_py()
+        return encoded(cell, self._names[i], self._medium)
+
+
+class _Held:
+    """Groups of rows of one process, and the lock by which one thread at a time reads another."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.groups: Recent[pyarrow.ChunkedArray] = Recent(HELD_BYTES, _HELD)
 
 
 def _open(path: str | Path) -> _File:
@@ -185,7 +199,7 @@ def _open(path: str | Path) -> _File:
 def _check_columns(file: _File, columns: Columns, first: _File) -> None:
     """Raises DataError unless the file has the columns and classes of the first one."""
     beside = printable(first.path.name)
-    for name in (columns.image, *columns.described):
+    for name in (columns.data, *columns.described):
         kind = kind_of(file.schema, name)
         if not agrees(kind, columns.kinds[name]):
             wanted = f"expected a column '{name}' of {brief(str(columns.kinds[name]))}, as in {beside}"
@@ -208,7 +222,7 @@ def _check_groups(file: _File) -> None:
 
 
 def _describe(file: _File, values: dict[str, list[Any]]) -> None:
-    """Adds what all columns but the pictures' hold. Texts that stand there again and again are held once."""
+    """Adds what all columns but the data's hold. Texts that stand there again and again are held once."""
     from pyarrow.parquet import ParquetFile
 
     schema = file.metadata.schema
@@ -232,7 +246,7 @@ def _read_group(file: _File, number: int, column: str) -> "pyarrow.ChunkedArray"
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(file.path, metadata=file.metadata) as opened:
-        return opened.read_row_group(number, [column]).column(column)
+        return opened.read_row_group(number, [column], use_threads=False).column(column)
 
 
 @contextmanager

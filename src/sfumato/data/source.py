@@ -1,36 +1,37 @@
-"""Where pictures come from: one door for every kind of data."""
+"""Where data come from: one function that opens every kind of source."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from PIL import Image
-
 from sfumato.data.archive import open_archive
 from sfumato.data.arrays import open_npz
+from sfumato.data.decoder import Kept
 from sfumato.data.digits import open_digits
 from sfumato.data.folder import open_folder
 from sfumato.data.hub import HUB_PREFIX, open_hub
 from sfumato.data.idx import find_idx, is_idx, open_idx
 from sfumato.data.parquet import find_parquet, is_parquet, open_parquet
-from sfumato.data.table import Kept, TableSource, mended
+from sfumato.data.table import TableSource, mended
 from sfumato.errors import InputError, nearest, quoted
+from sfumato.media import Image, Medium
 from sfumato.wording import brief
 
 NAMED: dict[str, Callable[[], TableSource]] = {"digits": open_digits}
-_KINDS = (
-    "a folder of pictures, a .zip of one, a .npz, a .parquet, an IDX file (...images-idx3-ubyte[.gz]), "
-    "hub:OWNER/NAME or a name"
-)
+_PICTURES = Image()
 
 
 class DataSource(Protocol):
-    """n pictures in a fixed order, each read when asked for, from any thread."""
+    """n data of one medium in a fixed order, each read when asked for, from any thread and in any process that the
+    source is sent to."""
+
+    @property
+    def medium(self) -> Medium: ...
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes' names in the order of their labels; empty if the pictures have none."""
+        """The classes' names in the order of their labels; empty if the data have none."""
         ...
 
     @property
@@ -46,74 +47,81 @@ class DataSource(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, i: int, /) -> Kept:
-        """Picture i as it is kept: an encoded file's bytes, or pixels. Raises DataError, naming it, if it is lost."""
-        ...
-
-    def image(self, i: int) -> Image.Image:
-        """Picture i, decoded in full. Raises DataError, naming it, if it is broken."""
+        """Datum i as it is kept: an encoded file's bytes, or numbers. Raises DataError, naming it, if it is lost."""
         ...
 
     def label(self, i: int) -> int | None:
-        """The index of picture i's class in `classes`; None exactly if there are no classes."""
+        """The place of datum i's class in `classes`; None exactly if there are no classes."""
         ...
 
     def captions(self, i: int) -> tuple[str, ...]:
-        """The captions of picture i: none, one or several."""
+        """The captions of datum i: none, one or several."""
         ...
 
     def name(self, i: int) -> str:
-        """What to call picture i in a message."""
+        """What to call datum i in a message."""
         ...
 
 
-def open_source(where: str | Path) -> DataSource:
-    """The pictures at a path, or of a data set that ships (`NAMED`): 'digits'.
+def open_source(where: str | Path, medium: Medium = _PICTURES) -> DataSource:
+    """The medium's data at a path, or of a data set that ships (`NAMED`): 'digits'.
 
-    A path is a folder of pictures, a .zip of one, a .npz, a Parquet file, an IDX file, or a folder of Parquet or of IDX
-    files (whose training split is taken). A string that is the name of a data set means that; write './digits' for a
-    folder of that name. A string that begins with 'hub:' is a data set on the Hugging Face Hub: see `open_hub`.
+    A path is a folder of files of the medium's `endings`, a .zip of one, a .npz, a Parquet file, an IDX file, or a
+    folder of Parquet or of IDX files (whose training split is taken). IDX files and named data sets hold pictures. A
+    string that is the name of a data set means that; write './digits' for a folder of that name. A string that begins
+    with 'hub:' is a data set on the Hugging Face Hub: see `open_hub`.
 
     Text that is no Unicode, in classes and captions, is mended and noted: see `mended`. Raises InputError for what is
-    none of these, DataError for data that cannot be read.
+    none of these and for another medium than the data's, DataError for data that cannot be read.
     """
-    return mended(_open(where), str(where))
+    table = _open(where, medium)
+    if table.medium.noun != medium.noun:
+        raise InputError(f"{brief(str(where))}: expected {medium.plural}, came {table.medium.plural}; name other data")
+    return mended(table, str(where))
 
 
-def _open(where: str | Path) -> TableSource:
+def _open(where: str | Path, medium: Medium) -> TableSource:
     if isinstance(where, str) and where in NAMED:
         return NAMED[where]()
     if isinstance(where, str) and where.startswith(HUB_PREFIX):
-        return open_hub(where)
+        return open_hub(where, medium)
     if not isinstance(where, str | Path) or not str(where):
-        raise InputError(f"expected {_KINDS}, came {quoted(where)}")
+        raise InputError(f"expected {_kinds(medium)}, came {quoted(where)}")
     if os.path.isdir(where):
-        return _open_directory(where)
+        return _open_directory(where, medium)
     if os.path.isfile(where):
-        return _open_file(where)
+        return _open_file(where, medium)
     came = "is neither file nor folder" if os.path.exists(where) else "does not exist"
     name = brief(str(where))
-    raise InputError(f"expected {_KINDS}, came {name!r}, which {came}; {nearest(name, NAMED)}")
+    raise InputError(f"expected {_kinds(medium)}, came {name!r}, which {came}; {nearest(name, NAMED)}")
 
 
-def _open_directory(where: str | Path) -> TableSource:
+def _open_directory(where: str | Path, medium: Medium) -> TableSource:
     try:
-        pictures = find_idx(where)
-        tables, notes = find_parquet(where)
+        idx = find_idx(where)
+        parquet, notes = find_parquet(where, medium)
     except OSError as error:
         raise InputError(f"{brief(str(where))}: expected a folder to read, came {error.strerror}") from error
-    if pictures is not None:
-        return open_idx(pictures)
-    return open_parquet(tables, notes) if tables else open_folder(where)
+    if idx is not None:
+        return open_idx(idx)
+    return open_parquet(parquet, medium, notes) if parquet else open_folder(where, medium)
 
 
-def _open_file(where: str | Path) -> TableSource:
+def _open_file(where: str | Path, medium: Medium) -> TableSource:
     ending = os.path.splitext(where)[1].lower()
     if ending == ".zip":
-        return open_archive(where)
+        return open_archive(where, medium)
     if ending == ".npz":
-        return open_npz(where)
+        return open_npz(where, medium)
     if is_parquet(where):
-        return open_parquet([where])
+        return open_parquet([where], medium)
     if is_idx(where):
         return open_idx(where)
-    raise InputError(f"expected {_KINDS}, came a file of another kind: {brief(str(where))}")
+    raise InputError(f"expected {_kinds(medium)}, came a file of another kind: {brief(str(where))}")
+
+
+def _kinds(medium: Medium) -> str:
+    return (
+        f"a folder of {medium.plural}, a .zip of one, a .npz, a .parquet, an IDX file (...images-idx3-ubyte[.gz]), "
+        "hub:OWNER/NAME or a name"
+    )

@@ -1,30 +1,28 @@
-"""One table of pictures, whatever they are kept in: every kind of source is a function that fills one."""
+"""One table of data, whatever they are kept in: every kind of source is a function that fills one."""
 
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
+from sfumato.data.decoder import Kept
 from sfumato.errors import DataError
-from sfumato.media.image.decode import decode
+from sfumato.media import Medium
 from sfumato.wording import brief, count, few, well_formed
 
 MAX_CLASSES = 100_000
 
-Kept = bytes | npt.NDArray[np.uint8]
-"""A picture as it is kept: an encoded file, or the pixels themselves, [h, w] or [h, w, c]."""
-
 
 @dataclass(frozen=True, eq=False)
 class TableSource:
-    """A `DataSource` of n pictures: a column for each thing known of them, and a function that reads one.
+    """A `DataSource` of n data: a column for each thing known of them, and a function that reads one.
 
-    `labels` and `texts` are None when no picture has any; else they hold one entry a picture.
+    `read` is called from any thread, and can be sent to another process. `labels` and `texts` are None when no datum
+    has any; else they hold one entry each.
     """
 
+    medium: Medium
     names: tuple[str, ...]
     read: Callable[[int], Kept]
     fingerprint: str
@@ -36,26 +34,17 @@ class TableSource:
     def __len__(self) -> int:
         return len(self.names)
 
-    def image(self, i: int) -> Image.Image:
-        """Picture i, decoded in full. Raises DataError, naming it, if it is broken."""
-        return picture(self.read(i), self.names[i])
-
     def label(self, i: int) -> int | None:
-        """The index of picture i's class in `classes`, or None without classes."""
+        """The place of datum i's class in `classes`, or None without classes."""
         return None if self.labels is None else self.labels[i]
 
     def captions(self, i: int) -> tuple[str, ...]:
-        """The captions of picture i: none, one or several."""
+        """The captions of datum i: none, one or several."""
         return () if self.texts is None else self.texts[i]
 
     def name(self, i: int) -> str:
-        """What to call picture i in a message."""
+        """What to call datum i in a message."""
         return self.names[i]
-
-
-def picture(kept: Kept, name: str) -> Image.Image:
-    """The picture itself, decoded in full. Raises DataError, naming it, if it is broken."""
-    return decode(kept, name) if isinstance(kept, bytes) else Image.fromarray(kept)
 
 
 def mended(table: TableSource, where: str) -> TableSource:
@@ -77,7 +66,7 @@ def mended(table: TableSource, where: str) -> TableSource:
     texts = tuple(tuple(well_formed(text) for text in own) for own in table.texts)
     if texts != table.texts:
         changed = [name for name, new, old in zip(table.names, texts, table.texts, strict=True) if new != old]
-        notes.append(f"{count(len(changed), 'picture')} with half a character in a caption: {few(changed)}")
+        notes.append(f"{count(len(changed), table.medium.noun)} with half a character in a caption: {few(changed)}")
     return replace(table, classes=classes, texts=texts, notes=tuple(notes))
 
 

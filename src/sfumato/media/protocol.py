@@ -33,6 +33,8 @@ class Medium(Protocol):
     """The bound of a datum's values, which lie in [−limit, limit]; None without one."""
     endings: ClassVar[tuple[str, ...]]
     """The endings of files that hold such data, in small letters: ".png"."""
+    columns: ClassVar[tuple[str, ...]]
+    """The names of a table's column that holds such data, encoded: "image"; the first is the usual one."""
     formats: ClassVar[tuple[str, ...]]
     """The formats that `write` knows: "png"; the first is its default."""
 

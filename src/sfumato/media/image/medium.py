@@ -34,6 +34,7 @@ class Image:
     plural: ClassVar[str] = "pictures"
     limit: ClassVar[float | None] = 1.0
     endings: ClassVar[tuple[str, ...]] = ENDINGS
+    columns: ClassVar[tuple[str, ...]] = ("image", "img", "picture")
     formats: ClassVar[tuple[str, ...]] = ("png",)
 
     def shape(self, size: Size) -> tuple[int, ...]:
