@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_pictures import image
 
 from sfumato.data import open_source
 from sfumato.errors import DataError, ShapeError
@@ -36,7 +37,7 @@ def test_pictures_of_each_shape(tmp_path: Path, key: str, images: np.ndarray) ->
     source = open_source(save(tmp_path, **{key: images}))
     assert len(source) == 3 and source.classes == () and source.label(0) is None and source.captions(0) == ()
     assert source.name(2) == "a[2]"
-    np.testing.assert_array_equal(np.asarray(source.image(1)), np.squeeze(images[1]))
+    np.testing.assert_array_equal(np.asarray(image(source, 1)), np.squeeze(images[1]))
 
 
 def test_labels_classes_and_captions(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_the_fingerprint_covers_every_byte(tmp_path: Path) -> None:
         (
             {"images": IMAGES[0]},
             ShapeError,
-            r"came \(4, 6, 3\), which is one picture in colour or 4 grey ones; save images\[None\] for the first",
+            r"came \(4, 6, 3\), which is one RGB picture or 4 grayscale ones; save images\[None\] for the first",
         ),
         ({"images": IMAGES[0, 0]}, ShapeError, r"\(n, h, w\) or \(n, h, w, c\) with c of 1, 3 or 4, came \(6, 3\)"),
         ({"images": IMAGES.transpose(0, 3, 1, 2)}, ShapeError, r"came \(3, 3, 4, 6\); transpose it by \(0, 2, 3, 1\)"),
@@ -128,7 +129,7 @@ def test_numbers_that_are_no_characters_are_refused(tmp_path: Path, key: str, or
 
 def test_arrays_by_columns_are_read_as_they_were_saved(tmp_path: Path) -> None:
     source = open_source(save(tmp_path, images=np.asfortranarray(IMAGES)))
-    np.testing.assert_array_equal(np.asarray(source.image(2)), IMAGES[2])
+    np.testing.assert_array_equal(np.asarray(image(source, 2)), IMAGES[2])
 
 
 @pytest.mark.parametrize("key", ("images", "labels", "captions"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_pictures import encode, noise
+from small_pictures import encode, image, noise
 
 from sfumato.data import DataSource, open_source
 from sfumato.data.folder import read_file
@@ -97,9 +97,9 @@ def test_a_folder_without_pictures_is_an_error_that_says_what_there_is(folder: F
 
 def test_a_picture_is_read_and_a_broken_one_named(folder: Fill) -> None:
     source = open_source(folder({"a.png": encode(noise(6, 4)), "b/c.png": b"junk"}))
-    assert source.image(0).size == (6, 4)
+    assert image(source, 0).size == (6, 4)
     with pytest.raises(DataError, match=r"^b/c\.png: expected a picture"):
-        source.image(1)
+        image(source, 1)
 
 
 def test_a_loop_of_links_ends_and_links_are_followed(folder: Fill) -> None:
@@ -119,21 +119,21 @@ def test_files_that_cannot_be_opened_are_broken_pictures(folder: Fill) -> None:
     source = open_source(root)
     assert len(source) == 3
     with pytest.raises(DataError, match=r"^b\.png: cannot be read \(No such file or directory\)"):
-        source.image(1)
+        image(source, 1)
     with pytest.raises(DataError, match=r"^c\.png: cannot be read \(a device or pipe"):
-        source.image(2)
+        image(source, 2)
 
 
 def test_a_file_beyond_the_limit_is_not_read_whole(folder: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfumato.data.tree.MAX_BYTES", 50)
     with pytest.raises(DataError, match=r"^a\.png: expected at most 50 bytes, came more"):
-        open_source(folder({"a.png": None})).image(0)
+        image(open_source(folder({"a.png": None})), 0)
 
 
 def test_a_file_is_read_with_no_more_room_than_its_size(folder: Fill) -> None:
     source = open_source(folder({"a.png": None}))
     tracemalloc.start()
-    source.image(0)
+    image(source, 0)
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
 
@@ -160,7 +160,7 @@ def test_a_pipe_in_the_place_of_a_file_holds_nothing_up(folder: Fill, name: str)
 def test_class_folders_of_bytes_that_are_no_utf8_have_names_that_can_be_written(folder: Fill) -> None:
     root = folder({"tea/1.png": None, os.fsdecode(b"caf\xe9/1.png"): None})
     source = open_source(root)
-    assert source.classes == ("caf\ufffd", "tea") and source.image(0).size == (6, 4)
+    assert source.classes == ("caf\ufffd", "tea") and image(source, 0).size == (6, 4)
     assert source.notes == ("1 class name with bytes or halves that are no characters: caf\ufffd",)
 
 
@@ -169,7 +169,7 @@ def test_names_that_do_not_print_are_escaped(folder: Fill) -> None:
     (root / os.fsdecode(b"\xff.png")).write_bytes(encode(noise(2, 2)))
     source = open_source(root)
     assert names(source) == [r"'a\nb.png'", r"'\udcff.png'"]
-    assert source.image(1).size == (2, 2)
+    assert image(source, 1).size == (2, 2)
 
 
 def test_the_fingerprint_follows_what_matters(folder: Fill) -> None:

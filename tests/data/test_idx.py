@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_pictures import image
 
 from sfumato.data import open_source, prepare
 from sfumato.errors import DataError, InputError
@@ -38,8 +39,8 @@ def test_a_folder_opens_its_training_split_and_a_file_itself(tmp_path: Path, end
         assert len(source) == 12 and source.classes == tuple("0123456789") and source.notes == ()
         assert [source.label(i) for i in range(12)] == labels.tolist()
         assert source.name(3) == f"{stem}-images-idx3-ubyte[3]"
-        assert source.image(3).mode == "L"
-        np.testing.assert_array_equal(np.asarray(source.image(3)), IMAGES[3])
+        assert image(source, 3).mode == "L"
+        np.testing.assert_array_equal(np.asarray(image(source, 3)), IMAGES[3])
 
 
 def test_fashion_has_names(tmp_path: Path) -> None:

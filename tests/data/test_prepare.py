@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from small_pictures import encode, noise
 from sfumato.data import Dataset, open_source, prepare
 from sfumato.data.parallel import in_order
 from sfumato.errors import DataError, InputError, StorageError
+from sfumato.media import Image as Pictures
+from sfumato.media import Medium
 from sfumato.media.image import to_array
 
 Fill = Callable[..., Path]
@@ -54,7 +57,7 @@ def test_nothing_left_is_an_error_with_the_first_reasons(folder: Fill) -> None:
 def test_without_a_size_all_pictures_must_share_one(folder: Fill) -> None:
     files = {"a.png": picture(0, (9, 5)), "b.png": picture(1, (9, 5)), "c.png": picture(2, (5, 9))}
     source = open_source(folder(files))
-    with pytest.raises(InputError, match=r"differ \(a\.png is 9x5, c\.png is 5x9\), came None; give size$"):
+    with pytest.raises(InputError, match=r"differ \(a\.png is 9×5, c\.png is 5×9\), came None; give size$"):
         prepare(source)
     assert prepare(source, size=(6, 3)).stored.shape == (3, 3, 3, 6)
     assert prepare(open_source(folder({"a.png": files["a.png"], "b.png": b""}, "one"))).stored.shape == (1, 3, 5, 9)
@@ -131,9 +134,10 @@ def test_grayscale_pictures_in_the_cache_have_one_channel(folder: Fill, tmp_path
     )
 
 
-def test_without_a_cache_too_many_are_an_error(twenty: Path) -> None:
-    with pytest.raises(InputError, match=r"20 pictures of 3x8x8 take 3\.8 KiB; give cache, a file .*, or raise memory"):
-        prepare(open_source(twenty), memory=100)
+@pytest.mark.parametrize(("store", "came"), [("map", "came none; give it"), ("disk", "map or source, came 'disk'")])
+def test_a_store_that_cannot_be_is_refused(twenty: Path, store: Any, came: str) -> None:
+    with pytest.raises(InputError, match=f"^store: expected .*{came}$"):
+        prepare(open_source(twenty), store=store)
 
 
 def test_a_disk_that_fails_leaves_the_old_cache(twenty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +155,7 @@ def test_a_disk_that_fails_leaves_the_old_cache(twenty: Path, tmp_path: Path, mo
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
         with pytest.raises(StorageError, match=r"but only 10 B are free for .*cache\.npy; make room"):
-            prepare(source, memory=0, cache=cache)
+            prepare(source, store="map", cache=cache)
     with pytest.raises(StorageError, match=r"cannot write .*c\.npy: (File exists|Not a directory)"):
         prepare(source, memory=0, cache=cache / "c.npy")
     assert cache.read_bytes() == b"old"
@@ -175,6 +179,8 @@ def test_stopping_leaves_no_half_file_and_no_thread(twenty: Path, tmp_path: Path
 def test_wrong_arguments_are_refused_before_anything_is_read(wrong: dict[str, object]) -> None:
     @dataclass
     class Untouched:
+        medium: Medium = Pictures()
+
         def __len__(self) -> int:
             raise AssertionError
 

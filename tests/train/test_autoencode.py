@@ -14,6 +14,7 @@ from sfumato.core.condition import Condition
 from sfumato.data import Dataset
 from sfumato.errors import FormatError, InputError
 from sfumato.loss.reconstruction import absolute_error, edge_error, tone_error
+from sfumato.media import Image
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.system import file as system_file
 from sfumato.train import train
@@ -37,7 +38,9 @@ SETTINGS = (
 
 def feed(n: int = 12) -> PictureFeed:
     pixels = np.random.default_rng(0).integers(0, 256, (n, 3, 8, 8), dtype=np.uint8)
-    return PictureFeed(Dataset(pixels, None, ((),) * n, tuple(map(str, range(n))), (), (), (), ""))
+    return PictureFeed(
+        Dataset(Image(pixels.shape[1]), pixels, None, ((),) * n, tuple(map(str, range(n))), (), (), (), "")
+    )
 
 
 def work(**changes: Any) -> AutoencodeTask:

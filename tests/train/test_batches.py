@@ -11,6 +11,7 @@ from condition.small_encoder import Waves
 from sfumato.condition import Text
 from sfumato.core.condition import Condition
 from sfumato.data import Dataset, indices
+from sfumato.media import Image
 from sfumato.train.batches import Batch, Batches, mix
 from sfumato.train.feed import PictureFeed
 
@@ -20,7 +21,7 @@ def pictures(n: int) -> Dataset:
     pixels = np.zeros((n, 1, 2, 4), dtype=np.uint8)
     pixels[..., 2:] = np.arange(1, n + 1, dtype=np.uint8)[:, None, None, None]
     names = tuple(str(i) for i in range(n))
-    return Dataset(pixels, None, ((),) * n, names, (), (), (), "")
+    return Dataset(Image(pixels.shape[1]), pixels, None, ((),) * n, names, (), (), (), "")
 
 
 def batches(n: int = 20, **changes: Any) -> Batches:

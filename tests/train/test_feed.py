@@ -12,6 +12,7 @@ from sfumato import disk
 from sfumato.codec import Latent
 from sfumato.data import Dataset
 from sfumato.errors import NonFiniteError
+from sfumato.media import Image
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.train.feed import LatentFeed, PictureFeed, latents_key, latents_size
 
@@ -20,7 +21,7 @@ CAPTIONS = (("a cat", "cat, pet"), ("a dog",), ())
 
 def pictures(channels: int = 3, captions: Any = CAPTIONS, labels: Any = None) -> Dataset:
     pixels = np.random.default_rng(0).integers(0, 256, (3, channels, 4, 6), dtype=np.uint8)
-    return Dataset(pixels, labels, captions, ("a", "b", "c"), (), (), (), "")
+    return Dataset(Image(pixels.shape[1]), pixels, labels, captions, ("a", "b", "c"), (), (), (), "")
 
 
 def shown(feed: PictureFeed, view: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from sfumato.core.schedule import VP, Flow
 from sfumato.data import Dataset
 from sfumato.errors import NonFiniteError
+from sfumato.media import Image
 from sfumato.nn.layout import WithLayout
 from sfumato.train import layout
 from sfumato.train.build import build
@@ -26,7 +27,8 @@ def pictures() -> Dataset:
     dice = np.random.default_rng(0)
     patterns = dice.integers(60, 196, (2, 1, 8, 8))
     pixels = np.clip(patterns[LABELS] + dice.normal(0, 20, (64, 1, 8, 8)), 0, 255).astype(np.uint8)
-    return Dataset(pixels, LABELS.astype(np.int64), ((),) * 64, tuple(map(str, range(64))), ("a", "b"), (), (), "")
+    names = tuple(map(str, range(64)))
+    return Dataset(Image(1), pixels, LABELS.astype(np.int64), ((),) * 64, names, ("a", "b"), (), (), "")
 
 
 def work(*settings: str, side: int = 8) -> tuple[DenoiseTask, WithLayout]:

@@ -86,7 +86,7 @@ class Store:
             return "memory"
         if self._cache is not None and self._free() >= needed:
             return "map"
-        disk = "" if self._cache is None else f", and the disk has {amount(self._free())}"
+        disk = "" if self._cache is None else f", and the disk has {amount(self._free())} free"
         why = f"{what}, more than memory may ({amount(self._memory)}){disk}"
         self.note = f"each {self._noun} is decoded whenever it is needed, which takes time: {why}"
         return "source"

@@ -64,6 +64,7 @@ class DataRecipe(RecipeTable):
     channels: Literal[1, 3] | None = None
     fit: Literal["crop", "pad", "stretch"] = "crop"
     background: tuple[int, int, int] = (255, 255, 255)
+    store: Literal["auto", "memory", "map", "source"] = "auto"
     flip: bool = False
     backgrounds: tuple[str, ...] = ()
     """Colours, by their names in CSS, that transparent pictures are also seen before; captions say which."""

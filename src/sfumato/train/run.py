@@ -303,6 +303,7 @@ def _read(where: str, recipe: Recipe, folder: Path, monitor: Monitor) -> Dataset
         channels=4 if own.backgrounds else own.channels,
         fit=own.fit,
         background=own.background,
+        store=own.store,
         progress=monitor.preparing,
         cache=folder / record.CACHE,
     )

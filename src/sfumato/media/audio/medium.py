@@ -48,6 +48,7 @@ class Audio:
     plural: ClassVar[str] = "sounds"
     limit: ClassVar[float | None] = 1.0
     endings: ClassVar[tuple[str, ...]] = (".flac", ".ogg", ".wav")
+    columns: ClassVar[tuple[str, ...]] = ("audio", "sound", "speech")
     formats: ClassVar[tuple[str, ...]] = ("wav", "flac")
 
     def __post_init__(self) -> None:
