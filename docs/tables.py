@@ -20,7 +20,7 @@ MEANING = {
     "data.channels": "1 for grey, 3 for colour; grey if every picture is, when left out",
     "data.fit": "how another aspect is met: `crop`, `pad` or `stretch`",
     "data.background": "the colour behind transparent pictures and around padded ones",
-    "data.store": "where decoded data lie: in `memory`, in a file that is mapped (`map`), or nowhere (`source`: read anew);"
+    "data.store": "where decoded data lie: in `memory`, in a mapped file (`map`), or nowhere (`source`: read anew);"
     " `auto` takes the first that has room",
     "data.flip": "show each picture mirrored half of the time",
     "data.backgrounds": "colours, by CSS name, that transparent pictures are also seen before; captions say which",
