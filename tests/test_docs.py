@@ -76,5 +76,14 @@ def test_the_equation_of_the_nearest_paper_before_it_is_meant(equations: ModuleT
     ]
 
 
+def test_every_public_name_is_in_the_reference(equations: ModuleType) -> None:
+    """Public is what a package names in `__all__`; the reference has it under the module that defines it."""
+    there = {name.rpartition(".")[2] for name in equations.documented()}
+    packages = [path.parent.relative_to(equations.SRC) for path in equations.SRC.rglob("__init__.py")]
+    modules = [".".join(["sfumato", *package.parts]) for package in packages]
+    public = {name: module for module in modules for name in equations.exported(module) if module != "sfumato.cli"}
+    assert {name: module for name, module in public.items() if name not in there} == {}
+
+
 def test_all_that_the_reference_names_exists(equations: ModuleType) -> None:
     assert len(equations.documented()) > 300

@@ -1,6 +1,7 @@
 """The rules of the layers: what may import what, what is public, what may never be called."""
 
 import ast
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -144,6 +145,16 @@ def test_public_names() -> None:
         assert getattr(sfumato, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'sample_all'"):
         _ = sfumato.sample_all
+
+
+PACKAGES = [module.parent for module in MODULES if module.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=str)
+def test_a_package_says_what_of_it_is_public(package: Path) -> None:
+    module = importlib.import_module(".".join(["sfumato", *package.parts]))
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert [name for name in module.__all__ if name.startswith("_") or not hasattr(module, name)] == []
 
 
 def test_the_package_says_that_its_types_are_meant() -> None:

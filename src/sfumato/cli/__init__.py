@@ -12,6 +12,8 @@ from sfumato.cli import doctor, export, generate, inspect, train
 from sfumato.errors import SfumatoError, Stopped, is_short
 from sfumato.wording import one_line
 
+__all__ = ["app", "main"]
+
 app = typer.Typer(
     help="Train, sample and look into diffusion models.",
     no_args_is_help=True,

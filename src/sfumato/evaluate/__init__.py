@@ -1,1 +1,23 @@
 """Measuring what a system draws."""
+
+from sfumato.evaluate.distance import frechet
+from sfumato.evaluate.features import features
+from sfumato.evaluate.neighbours import nearest, retrieval, spread
+from sfumato.evaluate.probe import Probe, fit
+from sfumato.evaluate.quality import psnr, ssim
+from sfumato.evaluate.recognition import agreement, convolutions, support_vectors
+
+__all__ = [
+    "Probe",
+    "agreement",
+    "convolutions",
+    "features",
+    "fit",
+    "frechet",
+    "nearest",
+    "psnr",
+    "retrieval",
+    "spread",
+    "ssim",
+    "support_vectors",
+]

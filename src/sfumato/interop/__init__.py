@@ -1,1 +1,3 @@
 """Checkpoints of other tools, read and written."""
+
+__all__: list[str] = []

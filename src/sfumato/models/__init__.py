@@ -1,1 +1,3 @@
 """The systems that ship, a folder each."""
+
+__all__: list[str] = []

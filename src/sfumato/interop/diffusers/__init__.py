@@ -1,1 +1,3 @@
 """Checkpoints of diffusers, opened and written."""
+
+__all__: list[str] = []

@@ -1,1 +1,3 @@
 """Single files of Stable Diffusion in the original layout, opened."""
+
+__all__: list[str] = []
