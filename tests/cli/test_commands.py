@@ -19,7 +19,6 @@ from PIL import Image
 from program import SMALL, Sfumato
 
 from sfumato import load, media
-from sfumato.cli.generate import _within
 from sfumato.codec import Identity, Latent
 from sfumato.condition import Nothing
 from sfumato.core.parameterization import EpsPrediction
@@ -33,6 +32,7 @@ from sfumato.parts import CODECS
 from sfumato.sample import DDIM
 from sfumato.system import System
 from sfumato.system import file as system_file
+from sfumato.system.masked import MaskedImage
 from sfumato.system.samples import read_record
 from sfumato.system.settings import Settings
 from sfumato.train import train
@@ -125,7 +125,7 @@ def test_a_sampler_within_a_sampler_is_drawn_with_again(sfumato: Sfumato, run: P
     [
         ["--sampler", "dpm++"],
         ["--sampler", "dpm++pairs,eta=0.5", "--steps", 4],
-        ["--spacing", "discrete,whole=false,times=linspace,open=true"],
+        ["--spacing", "discrete,round_times=false,timestep_spacing=linspace,drop_last=true"],
         ["--spacing", '{"kind": "explicit", "times": [900, 500, 20.0]}'],
     ],
     ids=str,
@@ -200,8 +200,8 @@ def test_what_is_transparent_in_a_mask_is_not_painted(mode: str, tmp_path: Path)
     Image.new("RGB", (8, 8), (90, 30, 200)).save(picture)
     masks()[mode].save(mask)
     masks()["L"].save(plain)
-    found, wanted = (_within(system, picture, path, (8, 8)) for path in (mask, plain))
-    assert torch.equal(found, wanted) and found[0].sum() == 20
+    found, wanted = (MaskedImage(picture, path)(system.codec, (8, 8))[0].given()["concat"] for path in (mask, plain))
+    assert torch.equal(found, wanted) and found[0, 0].sum() == 20
 
 
 # Inspect --------------------------------------------------------------------------------------------------------------
@@ -524,7 +524,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "seed": (("generate", "cat", "--seed", "-1", *MODEL), "a seed must be a whole number"),
     "last seed": (("generate", "cat", "-n", "2", "--seed", str(2**63 - 1), *MODEL), "a seed must be a whole number"),
     "number": (("generate", "cat", "-n", "0", *MODEL), "-n must be from 1 to 100,000, not 0$"),
-    "size": (("generate", "cat", "--size", "8by8", *MODEL), "--size wants WIDTHxHEIGHT, as in 64x64, not '8by8'$"),
+    "size": (("generate", "cat", "--size", "8by8", *MODEL), "a size reads WIDTHxHEIGHT, as in 64x64, not '8by8'$"),
     "size zero": (("generate", "--size", "0x8", *MODEL), "size must be"),
     "device": (("generate", "--model", "RUN", "--device", "abacus"), "device 'abacus' is not to be had here"),
     "precision": (("generate", "--model", "RUN", "--precision", "half"), "precision must be float32 or bfloat16"),

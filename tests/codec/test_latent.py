@@ -72,9 +72,10 @@ def test_what_does_not_fit_is_said() -> None:
 
 def test_what_is_painted_within_is_a_picture_and_a_mask() -> None:
     codec, picture, mask = Latent(Halves()), torch.full((3, 4, 4), 0.5), torch.eye(4)
-    plain = codec.masked_condition(picture, mask)
+    plain = codec.masked_condition(picture, mask).given()["concat"]
+    assert plain.shape == (1, 1 + codec.channels, 2, 2)
     for same in (mask.bool(), mask.double(), (mask * 255).to(torch.uint8)):
-        assert torch.equal(codec.masked_condition(picture, same), plain)
+        assert torch.equal(codec.masked_condition(picture, same).given()["concat"], plain)
     bytes_ = (picture + 1) * 127.5
     for wrong in ((bytes_, mask), (bytes_.to(torch.uint8), mask), (picture / 0, mask), (picture, mask / 0)):
         with pytest.raises(InputError, match=r"^a picture holds real numbers in \[−1, 1\].* and a mask no NaN$"):
@@ -86,9 +87,9 @@ def test_autocast_and_inference_mode_around_a_codec_change_nothing() -> None:
     codec = Latent(KLAutoencoder(width=8, multipliers=(1, 2), blocks=1))
     x = torch.rand(1, 3, 4, 4) * 2 - 1
     z, mask = codec.encode(x), torch.eye(4)
-    found = z, codec.decode(z), codec.masked_condition(x[0], mask)
+    found = z, codec.decode(z), codec.masked_condition(x[0], mask).given()["concat"]
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
-        inside = codec.encode(x), codec.decode(z), codec.masked_condition(x[0], mask)
+        inside = codec.encode(x), codec.decode(z), codec.masked_condition(x[0], mask).given()["concat"]
     assert all(map(torch.equal, inside, found)) and not any(one.is_inference() for one in inside)
 
 

@@ -197,12 +197,13 @@ def test_the_inside_of_a_picture_is_drawn_the_same(
         width=16,
         output_type="pt",
     ).images
-    beside = one.system.codec.masked_condition(picture, mask)
-    found = ours(one.system, PROMPTS[1], sampler="plms", steps=5, guidance=7.5, size=(16, 16), beside=beside)
+    within = one.system.codec.masked_condition(picture, mask)
+    found = ours(one.system, PROMPTS[1], sampler="plms", steps=5, guidance=7.5, size=(16, 16), condition=within)
     assert furthest(found, theirs) <= BOUND
-    kept = [one.system.generate(PROMPTS[1], steps=3, beside=b).records[0]["beside"] for b in (beside, beside + 1)]
-    assert kept[0] != kept[1], "the record says what was beside"
-    with pytest.raises(ShapeError, match=r"sees \[5, 8, 8\] beside each sample, and was given nothing"):
+    other = within.map(lambda value: value + 1)
+    kept = [one.system.generate(PROMPTS[1], steps=3, condition=c).records[0]["condition"] for c in (within, other)]
+    assert kept[0] != kept[1], "the record tells conditions apart"
+    with pytest.raises(ShapeError, match=r"wants a condition with concat \[1, 5, 8, 8\], and was given none; codec.masked"):
         one.system.generate(PROMPTS[0], size=(16, 16))
 
 

@@ -66,7 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
 def drawn(system: System, **more: Any) -> Tensor:
     if system.denoiser.network.concat:
         picture = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        more["beside"] = system.codec.masked_condition(picture, torch.eye(16))  # pyright: ignore[reportAttributeAccessIssue]
+        more["condition"] = system.codec.masked_condition(picture, torch.eye(16))  # pyright: ignore[reportAttributeAccessIssue]
     return system.generate(["a cat", "the hat"], seeds=[3], steps=4, sampler="ddim", guidance=3.0, **more).data
 
 

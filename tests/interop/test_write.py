@@ -148,9 +148,9 @@ def test_the_inside_of_a_picture_is_drawn_the_same(
     more = {"image": picture[None], "mask_image": mask[None, None], "height": 16, "width": 16}
     there = theirs(one.pipe, PROMPT, **more, num_inference_steps=5, guidance_scale=7.5, generator=seeded())
     assert isinstance(one.system.codec, Latent)
-    beside = one.system.codec.masked_condition(picture, mask)
+    within = one.system.codec.masked_condition(picture, mask)
     sampler = one.system.settings.sampler
-    here = ours(one.system, PROMPT, sampler=sampler, steps=5, guidance=7.5, size=(16, 16), beside=beside)
+    here = ours(one.system, PROMPT, sampler=sampler, steps=5, guidance=7.5, size=(16, 16), condition=within)
     assert furthest(here, there) <= BOUND
 
 

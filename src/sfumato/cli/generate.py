@@ -3,14 +3,9 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from sfumato import System
 
 
 def generate(
@@ -67,44 +62,39 @@ def generate(
     from sfumato import load
     from sfumato.disk import check_writable, clear_parts
     from sfumato.errors import InputError
+    from sfumato.system.classifier import NoisyClassifier
+    from sfumato.system.drawing import Drawing
+    from sfumato.system.masked import MaskedImage
     from sfumato.wording import is_live, one_line, shortened
 
     if not 1 <= number <= 100_000:
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
     check_writable(out)
     clear_parts(out)
-    if (classifier is None) != (label is None):
-        raise InputError("--classifier and --class go together: the classifier's folder, and the class to draw")
+    for one, other, names in ((classifier, label, "--classifier and --class"), (image, mask, "--image and --mask")):
+        if (one is None) != (other is None):
+            raise InputError(f"{names} go together: give both, or neither")
     system = load(model, device, precision, prediction=prediction)
-    guide = None
+    drawing: Drawing = {
+        "seeds": range(seed, seed + number),
+        "size": system.medium.parse_size(size) if size is not None else None,
+        "sampler": sampler,
+        "spacing": spacing,
+        "steps": steps,
+        "guidance": guidance,
+        "interval": _interval(interval),
+        "rescale": rescale,
+        "negative": negative,
+    }
     if classifier is not None and label is not None:
-        from sfumato.system.classifier import NoisyClassifier
-
-        guide = NoisyClassifier.load(classifier, device, precision).guide(label, classifier_scale)
-    if (image is None) != (mask is None):
-        raise InputError("--image and --mask go together: the picture, and white where there is to be something new")
-    beside = None
+        drawing["guide"] = NoisyClassifier.load(classifier, device, precision).guide(label, classifier_scale)
     if image is not None and mask is not None:
-        beside = _within(system, image, mask, _size(size) or system.settings.size)
-    frames = system.stream(
-        prompt,
-        seeds=range(seed, seed + number),
-        steps=steps,
-        sampler=sampler,
-        spacing=spacing,
-        guidance=guidance,
-        interval=_interval(interval),
-        rescale=rescale,
-        negative=negative,
-        beside=beside,
-        guide=guide,
-        size=_size(size),
-    )
-    kind = str(next(system.denoiser.parameters()).dtype).removeprefix("torch.")
+        drawing["condition"] = MaskedImage(image, mask)
+    frames = system.stream(prompt, **drawing)
     for name, text in (("prompt", prompt), ("negative prompt", negative)):
         if lost := system.truncated(text):
             _note(f"note: the {name} is too long; of it, this is not read: {shortened(lost)}")
-    _note(f"{model}: {system.fingerprint()} on {system.device.type} in {kind}")
+    _note(f"{model}: {system.fingerprint()} on {system.device.type} in {system.precision}")
     console = Console(stderr=True)
     live = is_live(console)
     with Progress(console=console, transient=True, disable=not live, redirect_stdout=False) as bar:
@@ -123,45 +113,6 @@ def _note(text: str) -> None:
     from sfumato.wording import one_line
 
     print(one_line(text), file=sys.stderr)
-
-
-BLACK = (0, 0, 0)
-"""What shows through a mask where it is transparent: nothing was painted there, so nothing is to be new."""
-
-
-def _within(system: "System", image: Path, mask: Path, size: tuple[int, int]) -> "Tensor":
-    """What a network that paints within a picture sees of it; a network that does not is a `ShapeError` later on."""
-    import torch
-
-    from sfumato.codec import Latent
-    from sfumato.data.folder import read_file
-    from sfumato.errors import DataError, InputError
-    from sfumato.media.image.decode import decode
-    from sfumato.media.image.transform import WHITE, Color, to_array
-
-    def read(path: Path, channels: int, background: Color) -> "Tensor":
-        if not path.is_file():
-            raise DataError(f"there is no picture {path}")
-        array = to_array(
-            decode(read_file(str(path), str(path)), str(path)), size=size, channels=channels, background=background
-        )
-        return torch.from_numpy(array).to(torch.float32) / 255
-
-    if not isinstance(system.codec, Latent):
-        raise InputError("this system does not paint within pictures: leave --image and --mask out")
-    picture = read(image, system.codec.medium.channels, WHITE) * 2 - 1
-    return system.codec.masked_condition(picture, read(mask, 1, BLACK)[0])
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    from sfumato.errors import InputError, quoted
-
-    if text is None:
-        return None
-    width, cross, height = text.lower().replace("×", "x").partition("x")
-    if not (cross and all(side.isdecimal() and len(side) < 10 for side in (width, height))):
-        raise InputError(f"--size wants WIDTHxHEIGHT, as in 64x64, not {quoted(text)}")
-    return int(width), int(height)
 
 
 def _interval(text: str | None) -> tuple[float, float] | None:

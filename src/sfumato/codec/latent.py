@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from sfumato.codec.tiles import tiled
+from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.media import Image
@@ -82,8 +83,8 @@ class Latent(nn.Module):
         return _finite(pictures, "pictures").clamp_(-1, 1)
 
     @torch_defaults()
-    def masked_condition(self, picture: Tensor, mask: Tensor) -> Tensor:
-        """What a network that paints within a picture sees beside its sample: [1 + channels, h/f, w/f].
+    def masked_condition(self, picture: Tensor, mask: Tensor) -> Condition:
+        """The condition of a network that paints within a picture: `concat` [1, 1 + channels, h/f, w/f].
 
         `picture` [c, h, w] in [−1, 1]; `mask` [h, w], above a half where new is wanted. The mask, at the latents'
         size, then the latents of the picture with the middle of the range there (Stable Diffusion's inpainting
@@ -99,9 +100,9 @@ class Latent(nn.Module):
                 "a picture holds real numbers in [−1, 1], where 0 to 255 is x / 127.5 − 1, and a mask no NaN"
             )
         wanted = (mask > 0.5).float()
-        latents = self.encode((picture * (1 - wanted))[None])[0]
-        small = interpolate(wanted[None, None], size=latents.shape[-2:])[0].to(latents)
-        return torch.cat([small, latents])
+        latents = self.encode((picture * (1 - wanted))[None])
+        small = interpolate(wanted[None, None], size=latents.shape[-2:]).to(latents)
+        return Condition(concat=torch.cat([small, latents], dim=1))
 
     def _like_weights(self, x: Tensor, channels: int) -> Tensor:
         """On the device and in the type of the weights; a `ShapeError` where there are other channels."""

@@ -1,8 +1,20 @@
 """A system: codec, conditioner, denoiser and the settings to draw with, as one value and as one folder."""
 
 from sfumato.system.classifier import ClassGuidance, NoisyClassifier
+from sfumato.system.draw import Frame
+from sfumato.system.drawing import Drawing
 from sfumato.system.samples import Samples
 from sfumato.system.settings import Preset, Settings, Thresholding
-from sfumato.system.system import Frame, System
+from sfumato.system.system import System
 
-__all__ = ["ClassGuidance", "Frame", "NoisyClassifier", "Preset", "Samples", "Settings", "System", "Thresholding"]
+__all__ = [
+    "ClassGuidance",
+    "Drawing",
+    "Frame",
+    "NoisyClassifier",
+    "Preset",
+    "Samples",
+    "Settings",
+    "System",
+    "Thresholding",
+]

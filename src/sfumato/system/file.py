@@ -225,7 +225,7 @@ def weighty(codec: Codec, network: nn.Module | None) -> dict[str, nn.Module]:
 
 def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system, with settings that can be."""
-    Settings.load(said.settings).check()
+    Settings.load(said.settings).check(codec.medium)
     _check_reader(said.conditioner)
     expected = {
         "in_channels": codec.channels,

@@ -60,6 +60,15 @@ class Weighted:
         raises."""
         self._lazy.defer(part, self._modules()[part], read)
 
+    @property
+    def precision(self) -> str:
+        """The type of the network's weights: "float32" or "bfloat16"."""
+        return str(next(self.denoiser.parameters()).dtype).removeprefix("torch.")
+
+    def begin_reading(self) -> None:
+        """Have the network's weights read beside what is done next."""
+        self._lazy.begin("network")
+
     @torch_defaults()
     def _read(self, *parts: str) -> None:
         """Have these parts read, if they are still to be."""

@@ -18,13 +18,14 @@ from sfumato.core.noise import Noise
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
-from sfumato.errors import InputError, ShapeError, quoted
+from sfumato.errors import InputError, quoted
 from sfumato.guide import DynamicThreshold, StaticThreshold
+from sfumato.media import Medium
+from sfumato.media.protocol import Size
 from sfumato.parts import SAMPLERS, SPACINGS, part_field, validate
 from sfumato.sample import DDIM, Sampler
 from sfumato.sample.driver import check_evaluations, check_steps
 
-MOST_SIDE = 16384
 MOST_NUMBER = 1e30
 """The largest guidance, or end of its interval: well within what float32 holds."""
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -62,7 +63,7 @@ class Preset:
 class Overrides(TypedDict, total=False):
     """The settings that one drawing may put in the place of the system's own; None leaves these."""
 
-    size: tuple[int, int] | None
+    size: Size | None
     sampler: Sampler[Any] | str | None
     spacing: Spacing | str | None
     steps: int | None
@@ -84,7 +85,7 @@ class Settings:
       from as there.
     """
 
-    size: tuple[int, int]
+    size: Size
     sampler: Annotated[Sampler[Any], part_field(SAMPLERS)] = DDIM()
     spacing: Annotated[Spacing, part_field(SPACINGS)] = TrailingSpacing()
     steps: int = 50
@@ -121,11 +122,9 @@ class Settings:
         off = self.presets and _is_number(chosen.guidance, 0, 1) and chosen.guidance < 1
         return replace(chosen, guidance=1.0) if off else chosen
 
-    def check(self) -> None:
-        """Raise an `InputError` for what is wrong in itself, whatever the system."""
-        sides = listed("size", self.size)
-        if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MOST_SIDE for side in sides):
-            raise ShapeError(f"size must be (width, height), each from 1 to {MOST_SIDE:,}, not {quoted(self.size)}")
+    def check(self, medium: Medium) -> None:
+        """Raise an `InputError` for what is wrong in itself, whatever the system, of samples of that medium."""
+        medium.check_size(self.size)
         whole("steps", self.steps, -(2**63), 2**63)  # how many there may be is the grid's to say
         if not _is_number(self.guidance, 0, MOST_NUMBER):
             raise InputError(f"guidance must be a number from 0 up, not {quoted(self.guidance)}; 1 is off")

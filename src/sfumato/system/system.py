@@ -2,51 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from importlib.metadata import version
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
-from sfumato import files, machine
-from sfumato.arguments import listed, own, whole
+from sfumato import machine
 from sfumato.codec import Codec
 from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
-from sfumato.condition.normalize import as_text
-from sfumato.core.condition import Condition
 from sfumato.core.defaults import by_defaults, torch_defaults
-from sfumato.core.grid import Spacing, initial_std, levels
-from sfumato.core.noise import Noise
-from sfumato.denoise import Denoiser, DenoiserLike
-from sfumato.errors import InputError, NonFiniteError, ShapeError, quoted
-from sfumato.guide import ClassifierFree, Watch
+from sfumato.denoise import Denoiser
+from sfumato.errors import InputError
+from sfumato.media import Medium
+from sfumato.media.protocol import Size
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
-from sfumato.sample import Sampler, sample
 from sfumato.system import file as system_file
+from sfumato.system.draw import Frame, plan
+from sfumato.system.drawing import Drawing, read_drawing
 from sfumato.system.fingerprint import Weighted
 from sfumato.system.samples import Samples
-from sfumato.system.settings import DryRun, Settings, Thresholding, dry_run
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One move of one batch, on the way from noise to pictures.
-
-    `done` of `total` moves are made, over all batches; `x` [b, *d] is where the batch stands and `x0` what it is
-    believed to become, both in the codec's space (`System.codec.decode` shows them). `samples` holds the batch when
-    this was its last move.
-    """
-
-    done: int
-    total: int
-    x: Tensor
-    x0: Tensor
-    samples: Samples | None
+from sfumato.system.settings import DryRun, Settings, dry_run
 
 
 class System(Weighted):
@@ -71,210 +49,16 @@ class System(Weighted):
 
     # Drawing ----------------------------------------------------------------------------------------------------------
 
-    def generate(
-        self,
-        prompt: Prompt | Sequence[Prompt] = None,
-        *,
-        seeds: Sequence[int] = (0,),
-        size: tuple[int, int] | None = None,
-        sampler: Sampler[Any] | str | None = None,
-        spacing: Spacing | str | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
-        interval: tuple[float, float] | None = None,
-        rescale: float | None = None,
-        negative: Prompt = None,
-        beside: Tensor | None = None,
-        guide: Callable[[DenoiserLike], DenoiserLike] | None = None,
-        batch: int | None = None,
-    ) -> Samples:
-        """Draw one picture for each prompt and seed, prompt by prompt; `stream` says what the arguments mean."""
-        frames = self.stream(
-            prompt,
-            seeds=seeds,
-            size=size,
-            sampler=sampler,
-            spacing=spacing,
-            steps=steps,
-            guidance=guidance,
-            interval=interval,
-            rescale=rescale,
-            negative=negative,
-            beside=beside,
-            guide=guide,
-            batch=batch,
-        )
+    def generate(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Samples:
+        """Draw one sample for each prompt and seed, prompt by prompt; `Drawing` lists the arguments."""
+        frames = self.stream(prompts, **drawing)
         return Samples.concat(frame.samples for frame in frames if frame.samples is not None)
 
-    def stream(
-        self,
-        prompt: Prompt | Sequence[Prompt] = None,
-        *,
-        seeds: Sequence[int] = (0,),
-        size: tuple[int, int] | None = None,
-        sampler: Sampler[Any] | str | None = None,
-        spacing: Spacing | str | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
-        interval: tuple[float, float] | None = None,
-        rescale: float | None = None,
-        negative: Prompt = None,
-        beside: Tensor | None = None,
-        guide: Callable[[DenoiserLike], DenoiserLike] | None = None,
-        batch: int | None = None,
-    ) -> Iterator[Frame]:
-        """Draw as `generate` does, giving a `Frame` after every move. Arguments are checked before the first.
-
-        - `prompt`: what the conditioner reads, or a list of it; None asks for anything;
-        - `seeds`: one picture each, which depends on its own seed and on nothing else that is drawn beside it, but for
-          rounding, which differs with the size of the batch: `batch=1` leaves none;
-        - `size` (width, height), `sampler`, `spacing`, `steps`, `guidance`, `interval`, `rescale`: in place of the
-          system's own settings. A sampler or spacing may be spelled: "ddim", "ddim,eta=0.5";
-        - `negative`: a prompt to lead away from, in the place of the empty one, where guidance is on;
-        - `beside` [c, h, w]: channels that a network with the door `concat` sees beside each sample, such as
-          `codec.within` makes of a picture and a mask;
-        - `guide`: puts a guide of your own around the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`;
-        - `batch`: how many are drawn at once; None fits it to their size.
-        """
+    def stream(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Iterator[Frame]:
+        """Draw as `generate` does, giving a `Frame` after every step. Arguments are checked before the first."""
         with torch_defaults():
-            prompts = [_said(one) for one in _prompts(prompt)]
-            negative = _said(negative)
-            seeds = [whole("a seed", seed, 0, 2**63 - 1) for seed in listed("seeds", seeds)]
-            batch = whole("batch", batch, 1, 2**20) if batch is not None else None
-            if not prompts or not seeds:
-                raise InputError("nothing to draw: give at least one prompt and one seed")
-            chosen = self.settings.updated(
-                size=size,
-                sampler=sampler,
-                spacing=spacing,
-                steps=steps,
-                guidance=guidance,
-                interval=interval,
-                rescale=rescale,
-            )
-            given = [prompt for prompt in (*prompts, negative) if prompt not in (None, "")]
-            if chosen.guidance == 1 and negative not in (None, ""):
-                raise InputError("a negative prompt needs guidance, which is off at 1: give guidance=2 or so")
-            # is an empty prompt asked as well?
-            self.check(chosen, prompted=bool(given) and len(given) < len(prompts) + 1)
-            self._check_beside(beside, chosen)
-            _check_guide(guide)
-            conditioner = self.conditioner
-            if isinstance(conditioner, ClipText):
-                conditioner = conditioner.sized(chosen.size)
-            self._lazy.begin("network")
-            conditioner([*prompts, negative])  # an unknown prompt stops here, before anything is drawn
-            tell = partial(self._condition, conditioner, beside)
-            wanted = [(prompt, seed) for prompt in prompts for seed in seeds]
-            around = partial(self._guided, tell=tell, chosen=chosen, negative=negative, guide=guide)
-            record = {} if negative is None else {"negative": negative}
-            record |= {} if guide is None else {"guide": str(guide)}
-            record |= {} if beside is None else {"beside": files.tensors_sha256({"beside": beside})}
-            batch = batch or self.batch(chosen.size)
-        return by_defaults(
-            self._within_memory(self._frames(wanted, chosen, tell, around, record, batch), chosen, batch)
-        )
-
-    def _within_memory(
-        self, frames: Generator[Frame, None, None], chosen: Settings, batch: int
-    ) -> Generator[Frame, None, None]:
-        """The frames; where memory is short, an error that says what to draw less of."""
-        less = f"batch={batch // 2} (-n 1 on the command line) or a smaller size" if batch > 1 else "a smaller size"
-        width, height = chosen.size
-        with machine.memory_errors(
-            f"drawing {batch} of {width}×{height} at once does not fit the memory: give {less}, or bfloat16"
-        ):
-            yield from frames
-
-    def _frames(
-        self,
-        wanted: list[tuple[Prompt, int]],
-        chosen: Settings,
-        tell: Callable[[Sequence[Prompt]], Condition],
-        guided: Callable[[Sequence[Prompt]], DenoiserLike],
-        extra: dict[str, Any],
-        batch: int,
-    ) -> Generator[Frame, None, None]:
-        grid = levels(self._denoiser.schedule, chosen.spacing, chosen.steps)
-        record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **self.opened, **chosen.dump(), **extra}
-        record.pop("presets", None)  # of samplers that were not asked for
-        record["precision"] = str(next(self.denoiser.parameters()).dtype).removeprefix("torch.")
-        record |= machine.float32_math(self.device)
-        batches = [wanted[i : i + batch] for i in range(0, len(wanted), batch)]
-        total = len(batches) * chosen.steps
-        for module in (self._denoiser, *self._modules().values()):
-            module.eval()
-        self._lay_out()
-        for nth, part in enumerate(batches):
-            prompts = [prompt for prompt, _ in part]
-            noise = Noise([seed for _, seed in part])
-            shape = self._codec.shape(chosen.size)
-            start = noise(*shape).to(self.device) * initial_std(chosen.spacing, grid[0])
-            watch = Watch(guided(prompts))
-            condition = tell(prompts)
-            for move, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):
-                assert watch.last is not None
-                samples = None
-                if move == chosen.steps:
-                    data = self.codec.decode(x).cpu()
-                    records = tuple({"prompt": p, "seed": s, **record} for p, s in part)
-                    samples = Samples(data, self.codec.medium, records)
-                yield Frame(nth * chosen.steps + move, total, x, watch.last.x0, samples)
-
-    def _guided(
-        self,
-        prompts: Sequence[Prompt],
-        tell: Callable[..., Condition],
-        chosen: Settings,
-        negative: Prompt,
-        guide: Callable[[DenoiserLike], DenoiserLike] | None,
-    ) -> DenoiserLike:
-        """The denoiser in its guides: classifier-free where there is a prompt, the caller's own, what bounds x_0."""
-        denoiser: DenoiserLike = self.denoiser
-        if chosen.guidance != 1 and any(prompt not in (None, "") for prompt in (*prompts, negative)):
-            null = tell([negative] * len(prompts), negative=True)
-            denoiser = ClassifierFree(denoiser, null, chosen.guidance, chosen.interval, chosen.rescale)
-        if guide is not None:
-            denoiser = guide(denoiser)
-            if not callable(denoiser):
-                raise InputError(
-                    f"the guide gave {quoted(denoiser)}, where a denoiser is wanted: see that it returns one"
-                )
-        return (chosen.thresholding or Thresholding(self._codec.limit)).around(denoiser)
-
-    def _condition(
-        self, conditioner: Conditioner, beside: Tensor | None, prompts: Sequence[Prompt], negative: bool = False
-    ) -> Condition:
-        """What the denoiser is told of these prompts, or, `negative`, led away from."""
-        told = conditioner.negative(prompts) if negative and isinstance(conditioner, ClipText) else conditioner(prompts)
-        if beside is not None:
-            told = replace(told, concat=beside.expand(len(prompts), *beside.shape))
-        for name, value in told.given().items():
-            if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise NonFiniteError(
-                    f"the conditioner gave {name} that are not finite for {quoted(list(prompts))}: its weights are"
-                    " damaged, or want float32"
-                )
-        return told.to(self.device)
-
-    def _check_beside(self, beside: Tensor | None, chosen: Settings) -> None:
-        """Raise a `ShapeError` unless there are the channels that the network sees beside a sample, of its size."""
-        if beside is not None and not (isinstance(beside, Tensor) and beside.is_floating_point()):
-            raise InputError(f"beside must be a tensor of real numbers, not {quoted(beside)}")
-        if beside is not None and not bool(beside.isfinite().all()):
-            raise InputError(
-                "beside holds a number that is not finite: look at the picture and the mask it was made of"
-            )
-        wanted: int = getattr(self._denoiser.network, "concat", 0)
-        shape = (wanted, *self._codec.shape(chosen.size)[1:]) if wanted else None
-        found = None if beside is None else tuple(beside.shape)
-        if found != shape:
-            wants = f"{list(shape)} beside each sample" if shape else "nothing beside a sample"
-            given = list(found) if found else "nothing"
-            raise ShapeError(
-                f"this system's network sees {wants}, and was given {given}; a picture and a mask become such channels"
-                " by system.codec.masked_condition(picture, mask)"
-            )
+            planned = plan(self, read_drawing(drawing if prompts is None else {**drawing, "prompt": prompts}))
+        return by_defaults(planned.frames())
 
     def truncated(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long to be read; "" if all of it is."""
@@ -283,7 +67,7 @@ class System(Weighted):
     def check(self, chosen: Settings, prompted: bool) -> None:
         """Raise an `InputError` for settings that this system cannot draw with; one for a size says which near by
         fits."""
-        chosen.check()
+        chosen.check(self.medium)
         if chosen.guidance != 1 and prompted and not self.conditioner.dropout:
             raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
         codec, denoiser = self._codec, self._denoiser
@@ -295,10 +79,30 @@ class System(Weighted):
         if check_size is not None:
             check_size(*axes)
 
-    def batch(self, size: tuple[int, int] | None = None) -> int:
-        """How many pictures of `size` are drawn at once: many small ones, few large."""
-        width, height = size or self.settings.size
-        return min(max(2**18 // (width * height), 1), 256)
+    def batch(self, size: Size | None = None) -> int:
+        """How many samples of `size` are drawn at once: many small ones, few large."""
+        elements = math.prod(self.medium.shape(size or self.settings.size)) // self.medium.channels
+        return min(max(2**18 // elements, 1), 256)
+
+    def make_ready(self) -> None:
+        """Read what is still to be read of the weights, lay them out for speed, and leave out dropout."""
+        for module in (self._denoiser, *self._modules().values()):
+            module.eval()
+        self._lay_out()
+
+    # What hangs on the shapes alone, whether or not the weights are read ----------------------------------------------
+
+    @property
+    def medium(self) -> Medium:
+        return self._codec.medium
+
+    @property
+    def network(self) -> nn.Module:
+        return self._denoiser.network
+
+    def sample_shape(self, size: Size) -> tuple[int, ...]:
+        """The shape of the sample behind data of `size`; a `ShapeError` for a size that does not fit."""
+        return self._codec.shape(size)
 
     # Place ------------------------------------------------------------------------------------------------------------
 
@@ -361,25 +165,3 @@ class System(Weighted):
         system = System(codec, said.conditioner, denoiser, Settings.load(said.settings), said.about)
         system.declare(said.digest)
         return system.to(device, precision)
-
-
-def _prompts(given: Any) -> list[Any]:
-    """One prompt or several, as a list."""
-    return [given] if given is None or isinstance(given, str | int | np.integer) else listed("prompt", given)
-
-
-def _said(prompt: Any) -> Prompt:
-    """A prompt as it is read, and as records hold it."""
-    prompt = own(prompt)
-    if isinstance(prompt, bool) or not (prompt is None or isinstance(prompt, str | int)):
-        raise InputError(f"a prompt is a text, or the number of a class, not {quoted(prompt)}")
-    return as_text(prompt) if isinstance(prompt, str) else prompt
-
-
-def _check_guide(guide: Any) -> None:
-    """Raise an `InputError` for a guide that cannot be put around a denoiser."""
-    if guide is not None and not callable(guide):
-        raise InputError(
-            f"a guide is called with the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`, and not"
-            f" {quoted(guide)}"
-        )

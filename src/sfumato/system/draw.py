@@ -1,0 +1,167 @@
+"""Drawing with one system: from checked arguments to frames."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from sfumato import machine
+from sfumato.condition import ClipText, Conditioner, Prompt
+from sfumato.core.condition import Condition
+from sfumato.core.grid import initial_std, levels
+from sfumato.core.noise import Noise
+from sfumato.denoise import DenoiserLike
+from sfumato.errors import InputError, NonFiniteError, quoted
+from sfumato.guide import ClassifierFree, Watch
+from sfumato.media.protocol import Record
+from sfumato.sample import sample
+from sfumato.system.drawing import Request
+from sfumato.system.inputs import check_inputs, rows_of, sources, wanted_inputs
+from sfumato.system.samples import Samples
+from sfumato.system.settings import Settings, Thresholding
+
+if TYPE_CHECKING:
+    from sfumato.system.system import System
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One sampling step of one batch.
+
+    `done` of `total` steps are made, over all batches and, of a cascade, all stages; `x` [b, *d] is the batch at this
+    step and `x0` the estimate of its data, both in the space of the codec of that `stage` (`System.codec.decode` shows
+    them). `samples` holds the batch when this was its last step.
+    """
+
+    done: int
+    total: int
+    x: Tensor
+    x0: Tensor
+    samples: Samples | None
+    stage: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One drawing with one system, checked before the first step."""
+
+    system: "System"
+    request: Request
+    settings: Settings
+    conditioner: Conditioner
+    condition: Condition
+    """Further inputs, one row for all samples or one a sample."""
+    sources: tuple[Record, ...]
+    """What the record of each sample says of its further inputs, if it has any."""
+
+    @property
+    def batch(self) -> int:
+        return self.request.batch or self.system.batch(self.settings.size)
+
+    @property
+    def steps(self) -> int:
+        """The sampling steps over all batches."""
+        return -(-len(self.request.samples) // self.batch) * self.settings.steps
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """A frame after every step; where memory is short, an error that says what to draw less of."""
+        batch, size = self.batch, self.system.medium.size_text(self.settings.size)
+        less = f"batch={batch // 2} (-n 1 on the command line) or a smaller size" if batch > 1 else "a smaller size"
+        with machine.memory_errors(
+            f"drawing {batch} of {size} at once does not fit the memory: give {less}, or bfloat16"
+        ):
+            record = self._record()
+            self.system.make_ready()
+            for start in range(0, len(self.request.samples), batch):
+                yield from self._batch(slice(start, start + batch), record)
+
+    def _batch(self, rows: slice, record: Record) -> Generator[Frame, None, None]:
+        """The steps of the samples in these rows."""
+        system, chosen, asked = self.system, self.settings, self.request.samples[rows]
+        grid = levels(system.denoiser.schedule, chosen.spacing, chosen.steps)
+        noise = Noise([seed for _, seed in asked])
+        start = noise(*system.codec.shape(chosen.size)).to(system.device) * initial_std(chosen.spacing, grid[0])
+        watch, condition = Watch(self._denoiser(rows)), self._condition(rows)
+        before = rows.start // self.batch * chosen.steps
+        for step, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):
+            assert watch.last is not None
+            samples = self._samples(x, rows, record) if step == chosen.steps else None
+            yield Frame(before + step, self.steps, x, watch.last.x0, samples)
+
+    def _samples(self, x: Tensor, rows: slice, record: Record) -> Samples:
+        """The batch decoded, with the records that repeat it."""
+        own = [{"prompt": prompt, "seed": seed, **record} for prompt, seed in self.request.samples[rows]]
+        if self.sources:
+            own = [one | {"condition": source} for one, source in zip(own, self.sources[rows], strict=True)]
+        return Samples(self.system.codec.decode(x).cpu(), self.system.medium, tuple(own))
+
+    def _record(self) -> Record:
+        """What the records of all samples have in common."""
+        system, request = self.system, self.request
+        record: Record = {"sfumato": version("sfumato"), "system": system.fingerprint(), **system.opened}
+        record |= self.settings.dump()
+        record.pop("presets", None)  # of samplers that were not asked for
+        if request.negative is not None:
+            record["negative"] = request.negative
+        if request.guide is not None:
+            known: Any = getattr(request.guide, "record", None)
+            record["guide"] = known() if callable(known) else str(request.guide)
+        return record | {"precision": system.precision} | machine.float32_math(system.device)
+
+    def _denoiser(self, rows: slice) -> DenoiserLike:
+        """The denoiser in its guides: classifier-free where there is a prompt, the caller's own, the thresholding."""
+        request, chosen = self.request, self.settings
+        denoiser: DenoiserLike = self.system.denoiser
+        prompts = [prompt for prompt, _ in request.samples[rows]]
+        if chosen.guidance != 1 and any(prompt not in (None, "") for prompt in (*prompts, request.negative)):
+            null = self._condition(rows, null=True)
+            denoiser = ClassifierFree(denoiser, null, chosen.guidance, chosen.interval, chosen.rescale)
+        if request.guide is not None:
+            denoiser = request.guide(denoiser)
+            if not callable(denoiser):
+                raise InputError(
+                    f"the guide gave {quoted(denoiser)}, where a denoiser is wanted: see that it returns one"
+                )
+        return (chosen.thresholding or Thresholding(self.system.codec.limit)).around(denoiser)
+
+    def _condition(self, rows: slice, null: bool = False) -> Condition:
+        """The condition of these samples, or, `null`, the one that guidance leads away from."""
+        prompts = [prompt for prompt, _ in self.request.samples[rows]]
+        if null:
+            given = self._null([self.request.negative] * len(prompts))
+        else:
+            given = self.conditioner(prompts)
+        for name, value in given.given().items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise NonFiniteError(
+                    f"the conditioner gave {name} that are not finite for {quoted(prompts)}: its weights are damaged,"
+                    " or want float32"
+                )
+        return replace(given, **rows_of(self.condition, rows, len(prompts)).given()).to(self.system.device)
+
+    def _null(self, prompts: Sequence[Prompt]) -> Condition:
+        known = self.conditioner
+        return known.negative(prompts) if isinstance(known, ClipText) else known(prompts)
+
+
+def plan(system: "System", request: Request) -> Plan:
+    """The plan of a drawing; a typed error for what this system cannot draw with."""
+    chosen = system.settings.updated(**request.overrides)
+    asked = [prompt for prompt in (*request.prompts, request.negative) if prompt not in (None, "")]
+    if chosen.guidance == 1 and request.negative not in (None, ""):
+        raise InputError("a negative prompt needs guidance, which is off at 1: give guidance=2 or so")
+    # is an empty prompt asked as well?
+    system.check(chosen, prompted=bool(asked) and len(asked) < len(request.prompts) + 1)
+    conditioner = system.conditioner
+    if isinstance(conditioner, ClipText):
+        conditioner = conditioner.sized((chosen.size[0], chosen.size[1]))
+    condition, source = request.condition or Condition(), None
+    if not isinstance(condition, Condition):
+        condition, source = condition(system.codec, chosen.size)
+    count = len(request.samples)
+    check_inputs(condition, wanted_inputs(system, chosen.size), count)
+    system.begin_reading()
+    conditioner([*request.prompts, request.negative])  # an unknown prompt stops here, before anything is drawn
+    return Plan(system, request, chosen, conditioner, condition, sources(condition, source, count))

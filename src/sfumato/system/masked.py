@@ -1,0 +1,69 @@
+"""A picture and a mask in files, for a network that paints within pictures."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sfumato.codec import Codec, Latent
+from sfumato.core.condition import Condition
+from sfumato.disk import open_file
+from sfumato.errors import DataError, InputError
+from sfumato.media.image import decode, to_array
+from sfumato.media.image.transform import WHITE, Color
+from sfumato.media.protocol import Record, Size
+from sfumato.wording import brief
+
+BLACK: Color = (0, 0, 0)
+"""Shows through a mask where it is transparent: nothing was painted there, so nothing is to be new."""
+MOST_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class MaskedImage:
+    """The picture in the file `image`, laid over white, to paint within where the file `mask` is white:
+    `System.generate(condition=MaskedImage("photo.png", "mask.png"))`.
+
+    Both are cropped and scaled to the size that is drawn. Raises `DataError` for a file that is no picture, and
+    `InputError` with a codec that has no latents.
+    """
+
+    image: str | Path
+    mask: str | Path
+
+    def __call__(self, codec: Codec, size: Size, /) -> tuple[Condition, Record]:
+        """`codec.masked_condition` of the two, and their paths with the SHA-256 of their bytes."""
+        if not isinstance(codec, Latent):
+            raise InputError("this system does not paint within pictures: leave the picture and the mask out")
+        image, mask = _read(Path(self.image)), _read(Path(self.mask))
+        picture = _unit(image, self.image, size, codec.medium.channels, WHITE) * 2 - 1
+        condition = codec.masked_condition(picture, _unit(mask, self.mask, size, 1, BLACK)[0])
+        files = {"image": (self.image, image), "mask": (self.mask, mask)}
+        record = {name: {"path": str(path), "sha256": _sha256(data)} for name, (path, data) in files.items()}
+        return condition, {"kind": "masked-image", **record}
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a picture's file; a `DataError` if it is not there, cannot be read, or is absurdly large."""
+    try:
+        if not path.is_file():
+            raise DataError(f"there is no picture {brief(str(path))}")
+        with open_file(path) as file:
+            data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{brief(str(path))}: cannot be read: {error}; give another picture") from error
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{brief(str(path))}: expected a picture of at most {MOST_BYTES:,} bytes, came more")
+    return data
+
+
+def _unit(data: bytes, path: str | Path, size: Size, channels: int, background: Color) -> Tensor:
+    """A picture [c, h, w] in [0, 1], of that size (width, height)."""
+    pixels = to_array(decode(data, str(path)), size=size, channels=channels, background=background)
+    return torch.from_numpy(pixels).to(torch.float32) / 255
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
