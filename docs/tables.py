@@ -106,9 +106,9 @@ MEANING = {
     " or the name of one that ships",
     "train.save_minutes": "how often a checkpoint and the system are saved",
     "train.show_minutes": "how often a sheet of samples is drawn",
-    "settings.sampler": "how the finished system draws unless told otherwise",
+    "settings.sampler": "how the finished system draws, unless a call asks for something else",
     "settings.spacing": "which times it visits",
-    "settings.steps": "in how many moves",
+    "settings.steps": "in how many steps",
     "settings.guidance": "the scale of classifier-free guidance; 1 is off",
     "settings.interval": "the two sigma/alpha between which it guides; everywhere when left out",
     "settings.rescale": "how far the contrast that guidance adds is taken back: 0 not at all, 1 wholly",
@@ -127,7 +127,7 @@ KINDS = {
 SOLVERS = ("sampler", "order", "evaluations a step", "stochastic", "from pure noise", "source")
 NETWORKS = {"network": UNet, "dit": DiT, "autoencoder": KLAutoencoder}
 GIVEN = {"in_channels", "out_channels", "vector", "context", "concat"}
-"""What a network is told by the data, and never by a recipe."""
+"""The arguments of a network that follow from the data, and are never in a recipe."""
 
 
 def write_all(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The pages: what they say of the code is there, before a build of minutes finds that it is not."""
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,3 +88,20 @@ def test_every_public_name_is_in_the_reference(equations: ModuleType) -> None:
 
 def test_all_that_the_reference_names_exists(equations: ModuleType) -> None:
     assert len(equations.documented()) > 300
+
+
+PAGES = sorted(
+    {
+        page
+        for page in (*DOCS.rglob("*.md"), *DOCS.rglob("*.py"), DOCS.parent / "README.md")
+        if not {"_build", "_generated"} & {*page.parts}
+    }
+)
+PRIVATE = r"\b(told|tells?|doors?|walk(s|ed|ing)?|moved?|moves|said|manners?)\b"
+"""Words of our own for what the field has words for: see docs/learn/glossary.md."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_the_pages_speak_in_the_words_of_the_field(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if re.search(PRIVATE, line, re.IGNORECASE)] == []

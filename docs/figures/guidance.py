@@ -19,7 +19,7 @@ from sfumato.oracle import MixtureDenoiser
 from sfumato.sample import DPMSolver, sample
 
 N, TOP = 500, 2.3
-ASKED, NULL, OTHER = (Condition(vector=torch.tensor([[told]])) for told in (1.0, 0.0, -1.0))
+ASKED, NULL, OTHER = (Condition(vector=torch.tensor([[value]])) for value in (1.0, 0.0, -1.0))
 
 
 def spiral(turned: float, std: float) -> MixtureDenoiser:
@@ -37,7 +37,7 @@ def both(a: MixtureDenoiser, b: MixtureDenoiser) -> MixtureDenoiser:
 
 @dataclass(frozen=True)
 class Conditional:
-    """Told 1, the denoiser of one class; told −1, of the other; told 0, of all data."""
+    """Conditioned on 1, the denoiser of one class; on −1, of the other; on 0, of all data."""
 
     one: MixtureDenoiser
     other: MixtureDenoiser
@@ -49,8 +49,8 @@ class Conditional:
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = NULL) -> Estimate:
         one, other, null = (law(x_t, level) for law in (self.one, self.other, both(self.one, self.other)))
         assert condition.vector is not None
-        told = condition.vector
-        return replace(one, x0=torch.where(told > 0, one.x0, torch.where(told < 0, other.x0, null.x0)))
+        asked = condition.vector
+        return replace(one, x0=torch.where(asked > 0, one.x0, torch.where(asked < 0, other.x0, null.x0)))
 
 
 def model(std: float) -> Conditional:

@@ -22,8 +22,8 @@ SOLVERS: dict[str, tuple[Sampler[Any], int, str]] = {
 EXACT, SHOWN, TOP = (UniPC(3), 150), 12, 2.15
 
 
-def walk(solver: Sampler[Any], steps: int, x: Tensor) -> Tensor:
-    """Where the samples x, [n, 2], are after each move, from noise to data: [steps + 1, n, 2]."""
+def trajectory(solver: Sampler[Any], steps: int, x: Tensor) -> Tensor:
+    """Where the samples x, [n, 2], are after each step, from noise to data: [steps + 1, n, 2]."""
     grid = levels(DATA.schedule, QuadraticSpacing(), steps)
     return torch.stack([x, *sample(DATA, solver, x, grid, noise=Stream(1))])
 
@@ -38,13 +38,13 @@ def around(n: int) -> Tensor:
 def draw(path: Path) -> None:
     x = torch.cat([around(SHOWN), start(200)])
     shown = slice(2 * SHOWN)
-    exact = walk(*EXACT, x)
+    exact = trajectory(*EXACT, x)
     haze = density(DATA, clean(DATA.schedule), TOP)
     with page(path, 8.4, 8.7) as figure:
         for i, (name, (solver, steps, colour)) in enumerate(SOLVERS.items()):
             axes = bare(figure.add_axes((0.02 + 0.49 * (i % 2), 0.51 - 0.5 * (i // 2), 0.47, 0.455)))
             axes.imshow(haze**0.7, extent=(-TOP, TOP, -TOP, TOP), origin="lower", cmap=HAZE, interpolation="bilinear")
-            found = walk(solver, steps, x)
+            found = trajectory(solver, steps, x)
             axes.plot(*exact[:, shown].unbind(2), color=INK, lw=0.7, alpha=0.55)
             axes.plot(*found[:, shown].unbind(2), color=colour, lw=1.1, marker="o", ms=2.6, mew=0)
             error = (found[-1] - exact[-1])[2 * SHOWN :].square().sum(1).mean().sqrt()

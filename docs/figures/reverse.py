@@ -1,4 +1,4 @@
-"""Noise walking back to data that is known exactly: three bumps on a line, and two samplers."""
+"""Noise going back to data that is known exactly: three bumps on a line, and two samplers."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ MEANS = torch.tensor([[-1.5], [0.2], [1.6]], dtype=torch.float64)
 STDS = torch.tensor([0.12, 0.2, 0.1], dtype=torch.float64)
 
 
-def walk(sampler: Sampler, steps: int, n: int) -> Tensor:
-    """Where n samples are after each move, from noise to data: [steps + 1, n]."""
+def trajectory(sampler: Sampler, steps: int, n: int) -> Tensor:
+    """Where n samples are after each step, from noise to data: [steps + 1, n]."""
     denoiser = MixtureDenoiser(Cosine(), WEIGHTS, MEANS, STDS)
     grid = levels(denoiser.schedule, UniformSpacing(), steps)
     noise = Noise(range(n))
@@ -44,7 +44,7 @@ def draw(path: Path) -> None:
     with page(path, 8.4, 5.4) as figure:
         rows = {"Ancestral()": (Ancestral(), UMBER), "DDIM()": (DDIM(), LAKE)}
         for row, (name, (sampler, colour)) in enumerate(rows.items()):
-            paths, bottom = walk(sampler, steps, n), 0.54 - row * 0.465
+            paths, bottom = trajectory(sampler, steps, n), 0.54 - row * 0.465
             main = bare(figure.add_axes((0.03, bottom, 0.81, 0.395)))
             side = bare(figure.add_axes((0.85, bottom, 0.12, 0.395)))
             main.imshow(
