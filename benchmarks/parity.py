@@ -18,7 +18,7 @@ from diffusers.utils import logging
 from rich.progress import track
 from torch import Tensor
 
-from sfumato.interop.diffusers.open import load
+from sfumato.interop.diffusers.open import open_folder
 from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "interop"))
@@ -65,7 +65,7 @@ def differences(make: Callable[[Path], Any], place: Path) -> dict[str, float]:
     made = make(place)
     made.save_pretrained(place / "saved")
     pipe = type(made).from_pretrained(place / "saved")
-    system = load(place / "saved", "cpu", "float32")
+    system = open_folder(place / "saved", "cpu", "float32")
     found = {}
     for sampler in SAMPLERS:
         more = {"skip_prk_steps": True} if sampler == "plms" else {}

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from sfumato.errors import FormatError, InputError, quoted
 from sfumato.wording import brief
 
-BLOCK = 2**20
+_BLOCK = 2**20
 """How many numbers of a weight are converted and laid out at once."""
 
-REAL = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+_REAL = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 """Types of real numbers, as safetensors names them, which are one number each."""
 
-Read = Callable[[Sequence[Tensor]], Tensor]
-Write = Callable[[Tensor], Sequence[Tensor]]
+_Read = Callable[[Sequence[Tensor]], Tensor]
+_Write = Callable[[Tensor], Sequence[Tensor]]
 
 
 class Entry(NamedTuple):
@@ -29,8 +29,8 @@ class Entry(NamedTuple):
 
     ours: str
     theirs: tuple[str, ...]
-    read: Read = lambda tensors: tensors[0]
-    write: Write = lambda tensor: [tensor]
+    read: _Read = lambda tensors: tensors[0]
+    write: _Write = lambda tensor: [tensor]
     before: tuple[str, ...] = ()
 
 
@@ -98,7 +98,7 @@ def repeated(entry: Entry, others: Sequence[str]) -> Entry:
     return Entry(entry.ours, names, read, lambda tensor: [one.clone() for one in [*entry.write(tensor)] * len(names)])
 
 
-def renamed(entries: Iterable[Entry], name: Callable[[str], str]) -> list[Entry]:
+def renamed_entries(entries: Iterable[Entry], name: Callable[[str], str]) -> list[Entry]:
     """The same entries for files that call a weight `name` of what these call it."""
     return [
         entry._replace(theirs=tuple(map(name, entry.theirs)), before=tuple(map(name, entry.before)))
@@ -116,10 +116,10 @@ def fill(
     ignored: Callable[[str], bool] = lambda key: False,
 ) -> None:
     """Give `module`, which may be on the meta device, the weights that `read` gives: raises what it does."""
-    module.load_state_dict(read(module, entries, theirs, name, dtype, device, ignored), assign=True)
+    module.load_state_dict(read_state(module, entries, theirs, name, dtype, device, ignored), assign=True)
 
 
-def read(
+def read_state(
     module: nn.Module,
     entries: Iterable[Entry],
     theirs: Mapping[str, Tensor],
@@ -178,13 +178,13 @@ def _one(
     if tensor.ndim != 4 or (tensor.dtype, tensor.device) == (dtype, device):
         return tensor.to(device, dtype)
     final = torch.empty_like(tensor, device=device, dtype=dtype, memory_format=torch.channels_last)
-    rows = max(BLOCK // tensor[0].numel(), 1)
+    rows = max(_BLOCK // tensor[0].numel(), 1)
     for part, place in zip(tensor.split(rows), final.split(rows), strict=True):
         place.copy_(part.to(device, dtype))  # type first, then layout, of what fits a cache: both at once take longer
     return final
 
 
-def check(
+def check_state(
     module: nn.Module,
     entries: Iterable[Entry],
     theirs: Mapping[str, tuple[str, Sequence[int]]],
@@ -193,7 +193,7 @@ def check(
 ) -> None:
     """Whether `fill` would take weights of these names, types and shapes, whatever their numbers: raises what it
     does."""
-    read(module, entries, _Shapes(theirs), name, ignored=ignored)
+    read_state(module, entries, _Shapes(theirs), name, ignored=ignored)
 
 
 class _Shapes(Mapping[str, Tensor]):
@@ -204,7 +204,7 @@ class _Shapes(Mapping[str, Tensor]):
 
     def __getitem__(self, key: str) -> Tensor:
         kind, shape = self._shapes[key]
-        return torch.empty(list(shape), device="meta", dtype=torch.float32 if kind in REAL else torch.int8)
+        return torch.empty(list(shape), device="meta", dtype=torch.float32 if kind in _REAL else torch.int8)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -224,7 +224,7 @@ def _found(entries: Iterable[Entry], present: set[str], name: str, ignored: Call
     return entries
 
 
-def emptied(module: nn.Module, entries: Iterable[Entry]) -> Iterator[tuple[str, Tensor]]:
+def write_state(module: nn.Module, entries: Iterable[Entry]) -> Iterator[tuple[str, Tensor]]:
     """The weights of `module` under their names."""
     state = module.state_dict()
     for entry in entries:

@@ -6,7 +6,7 @@ from threading import RLock
 
 from torch import Tensor, nn
 
-Read = Callable[[], dict[str, Tensor]]
+ReadState = Callable[[], dict[str, Tensor]]
 """Gives the state of a module, as it is to be used."""
 
 
@@ -22,10 +22,10 @@ class Lazy:
 
     def __init__(self) -> None:
         self.lock = RLock()
-        self._waiting: dict[str, tuple[nn.Module, Read]] = {}
+        self._waiting: dict[str, tuple[nn.Module, ReadState]] = {}
         self._coming: dict[str, Future[dict[str, Tensor]]] = {}
 
-    def defer(self, name: str, module: nn.Module, read: Read) -> None:
+    def defer(self, name: str, module: nn.Module, read: ReadState) -> None:
         self._waiting[name] = module, read
 
     def forget(self, name: str) -> None:

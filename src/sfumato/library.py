@@ -9,9 +9,9 @@ from sfumato.codec import Latent
 from sfumato.condition.clip_file import is_single
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import FormatError, InputError, nearest
-from sfumato.interop.diffusers import folder
+from sfumato.interop.diffusers.folder import is_checkpoint, is_hub_name
 from sfumato.parts import AUTOENCODERS, CODECS
-from sfumato.store import PICKLED, refusal
+from sfumato.store import PICKLED, pickle_refusal
 from sfumato.system import System
 from sfumato.system import file as system_file
 
@@ -26,7 +26,7 @@ def load(
 ) -> System:
     """The system of that name that ships, or in the folder `where`: one of ours, that of a training run, or one of
     diffusers, which may also be the name of a repository on the Hub; or in a single file of Stable Diffusion, whose
-    `config` and `prediction` may be told: see `interop/single_file.py`.
+    `config` and `prediction` may be given: see `interop/single_file/open.py`.
 
     Device and precision are the best that the machine has, unless told: see `System.to`.
     """
@@ -43,16 +43,16 @@ def _opened(
 ) -> System:
     refuse_pickle(Path(where))
     if is_single(where):
-        from sfumato.interop.diffusers import open as checkpoint
-        from sfumato.interop.single_file import open as single_file
+        from sfumato.interop.diffusers.open import open_checkpoint
+        from sfumato.interop.single_file.open import read_single_file
 
-        return checkpoint.opened(single_file.read(where, config, prediction), device, precision)
+        return open_checkpoint(read_single_file(where, config, prediction), device, precision)
     if config is not None or prediction is not None:
         raise InputError(f"config and prediction are told of a single .safetensors file, which {where} is not")
-    if folder.is_checkpoint(Path(where)) or (where not in shipped() and folder.is_name(where)):
-        from sfumato.interop.diffusers import open as checkpoint  # much to import, for those alone who need it
+    if is_checkpoint(Path(where)) or (where not in shipped() and is_hub_name(where)):
+        from sfumato.interop.diffusers.open import open_folder  # much to import, for those alone who need it
 
-        return checkpoint.load(where, device, precision)
+        return open_folder(where, device, precision)
     return System.load(find_system(where), device, precision)
 
 
@@ -99,7 +99,7 @@ def with_codec(system: System, where: str | Path) -> System:
 def refuse_pickle(path: Path) -> None:
     """Raise a `FormatError` for the name of a pickle, whether or not there is one: nothing is read."""
     if path.suffix.lower() in PICKLED and not path.is_dir():
-        raise FormatError(refusal(path, "StableDiffusionPipeline.from_single_file(FILE)"))
+        raise FormatError(pickle_refusal(path, "StableDiffusionPipeline.from_single_file(FILE)"))
 
 
 def find_system(where: str | Path) -> Path:

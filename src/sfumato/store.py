@@ -15,18 +15,18 @@ from sfumato import files
 from sfumato.errors import FormatError, quoted
 from sfumato.wording import shortened
 
-STEMS = ("diffusion_pytorch_model", "model")
+_STEMS = ("diffusion_pytorch_model", "model")
 """What files of weights are called, of diffusers and of transformers."""
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-HELD = 32 * 2**20
+_HELD = 32 * 2**20
 """Bytes read from a file before it is mapped anew, so that what was read and dropped need not stay in memory."""
 
 
-LOOKS, LOOK = 4, 64
+_LOOKS, _LOOK = 4, 64
 """At how many places a tensor is looked at to tell it from others, and how many bytes there."""
 
 
-class Seen:
+class FileStamps:
     """Files as they stood when they were first looked at, by place, size and time: what is read of them later must be
     of the same files, or two models would pass for one. A file may be absent, and must then stay so."""
 
@@ -49,7 +49,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-class Weights(Mapping[str, Tensor]):
+class MappedWeights(Mapping[str, Tensor]):
     """The tensors of one or several safetensors files by their names, memory-mapped: nothing is copied until it is
     changed, and no more than a part of a file is held once its tensors have been let go.
 
@@ -59,7 +59,7 @@ class Weights(Mapping[str, Tensor]):
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
-        self._seen = Seen(paths)
+        self._seen = FileStamps(paths)
         self.shapes: dict[str, tuple[str, list[int]]] = {}
         self._places: dict[str, Path] = {}
         self._open: dict[Path, tuple[Any, int]] = {}
@@ -77,7 +77,7 @@ class Weights(Mapping[str, Tensor]):
             file, read = self._open.get(path) or (self._mapped(path), 0)
             tensor: Tensor = file.get_tensor(key)
         self._open[path] = file, read + tensor.nbytes
-        if read + tensor.nbytes > HELD:
+        if read + tensor.nbytes > _HELD:
             self._open.pop(path, None)  # another thread may have been here
         return tensor
 
@@ -119,9 +119,9 @@ class Weights(Mapping[str, Tensor]):
                 for key in header.keys() - {"__metadata__"}:
                     begin, end = header[key]["data_offsets"]
                     looks = []
-                    for nth in range(LOOKS):
-                        file.seek(start + begin + (end - begin) * nth // LOOKS)
-                        looks.append(file.read(min(LOOK, end - begin - (end - begin) * nth // LOOKS)))
+                    for nth in range(_LOOKS):
+                        file.seek(start + begin + (end - begin) * nth // _LOOKS)
+                        looks.append(file.read(min(_LOOK, end - begin - (end - begin) * nth // _LOOKS)))
                     seen[key] = b"".join(looks)
         digest = hashlib.sha256()
         for key in sorted(seen):
@@ -152,10 +152,10 @@ def weight_files(folder: Path) -> list[Path]:
     """The files that hold the weights of the component in `folder`."""
     with files.readable(folder):
         names = [path.name for path in folder.iterdir() if path.is_file()]
-    chosen = choose(names)
+    chosen = choose_weight_files(names)
     if not chosen:
         if pickled := sorted(name for name in names if name.endswith(PICKLED)):
-            raise FormatError(refusal(folder / pickled[0]))
+            raise FormatError(pickle_refusal(folder / pickled[0]))
         raise FormatError(f"{folder} holds no weights in safetensors: copy or fetch it again")
     index = next((name for name in chosen if name.endswith(".json")), None)
     shards = [name for name in chosen if name != index]
@@ -176,18 +176,18 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in shards]
 
 
-def choose(names: Collection[str]) -> list[str]:
+def choose_weight_files(names: Collection[str]) -> list[str]:
     """Of the files in a folder, those with the weights: in full precision if they are there, else one variant.
 
     One file, or the shards and their index. Where there are both, the library decides that reads them there: diffusers
     takes the shards, and transformers the single file.
     """
-    for stem in STEMS:
+    for stem in _STEMS:
         for variant in sorted(_variants(stem, names), key=lambda variant: (variant != "", variant != ".fp16", variant)):
             whole = [name for name in (f"{stem}{variant}.safetensors",) if name in names]
             index = [name for name in (f"{stem}.safetensors.index{variant}.json",) if name in names]
             sharded = [*index, *sorted(filter(_shard(stem, variant).fullmatch, names))] if index else []
-            if chosen := (sharded or whole) if stem == STEMS[0] else (whole or sharded):
+            if chosen := (sharded or whole) if stem == _STEMS[0] else (whole or sharded):
                 return chosen
     return []
 
@@ -205,7 +205,7 @@ def _shard(stem: str, variant: str) -> re.Pattern[str]:
     return re.compile(rf"{stem}(?:{variant}-\d+-of-\d+|-\d+-of-\d+{variant})\.safetensors")
 
 
-def refusal(path: Path, opened: str = "DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False)") -> str:
+def pickle_refusal(path: Path, opened: str = "DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False)") -> str:
     """Why a pickle is not read, and what to do: `opened` is how the tool that wrote it reads it."""
     return (
         f"{path} is a pickle, which can run code, and is not read. If you trust where it came from, convert it once,"

@@ -24,7 +24,7 @@ from sfumato.condition import ClipText, clip, clip_tokenizer
 from sfumato.core.condition import Condition
 from sfumato.errors import DataError, FormatError, InputError
 from sfumato.parts import CONDITIONERS
-from sfumato.store import Weights
+from sfumato.store import MappedWeights
 
 PROMPTS = ["A cat's hat!", "", "the cat in the hat, " * 3, "🐱 猫"]
 FREQUENCY_WIDTH = 8
@@ -207,7 +207,7 @@ def test_it_is_data(tmp_path: Path) -> None:
 def test_opening_checks_all_shapes_and_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sdxl(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Weights, "__getitem__", lambda *_: pytest.fail("a weight is read"))
+        patch.setattr(MappedWeights, "__getitem__", lambda *_: pytest.fail("a weight is read"))
         patch.setattr(clip_tokenizer, "_backend", lambda *_: pytest.fail("a tokenizer is built"))
         ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH, pinned=False)
         assert ours.widths == {"vector": 10 + 6 * FREQUENCY_WIDTH, "context": 40}

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sfumato.interop.single_file import layout as original
+from sfumato.interop.single_file.original import original_autoencoder_name, original_unet_name
 
 SIZES = {"F16": 2, "F32": 4, "I64": 8}
 OPEN_CLIP = {
@@ -75,12 +75,12 @@ def tensors(pipe: Any, second: bool = False) -> dict[str, Tensor]:
     unet = pipe.unet
     attended = tuple(kind.startswith("CrossAttn") for kind in unet.config.up_block_types)
     found = {
-        f"model.diffusion_model.{original.unet(name, unet.config.layers_per_block, attended)}": value
+        f"model.diffusion_model.{original_unet_name(name, unet.config.layers_per_block, attended)}": value
         for name, value in unet.state_dict().items()
     }
     for name, value in pipe.vae.state_dict().items():
         attends = "attentions" in name and "group_norm" not in name and value.ndim == 2
-        place = f"first_stage_model.{original.autoencoder(name, len(pipe.vae.config.block_out_channels))}"
+        place = f"first_stage_model.{original_autoencoder_name(name, len(pipe.vae.config.block_out_channels))}"
         found[place] = value[..., None, None] if attends else value
     return found | towers(pipe, second)
 

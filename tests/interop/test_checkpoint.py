@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sfumato.codec import Latent
 from sfumato.errors import FormatError, InputError, ShapeError
-from sfumato.interop.diffusers.open import load
+from sfumato.interop.diffusers.open import open_folder
 from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER
 from sfumato.system import System
 
@@ -53,7 +53,7 @@ class Opened:
             index.write_text(json.dumps({**json.loads(index.read_text()), "id2label": {"1": "cat, puss"}}))
         self.pipe = type(made).from_pretrained(self.folder)  # a scheduler made from another's takes what the file says
         self.pipe.set_progress_bar_config(disable=True)
-        self.system = load(self.folder, "cpu", "float32")
+        self.system = open_folder(self.folder, "cpu", "float32")
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_the_inside_of_a_picture_is_drawn_the_same(
 def test_a_refiner_is_opened_and_drawn_from(tmp_path: Path) -> None:
     pipe = pipelines.xl(tmp_path, refiner=True)
     pipe.save_pretrained(tmp_path / "saved")
-    system = load(tmp_path / "saved", "cpu", "float32")
+    system = open_folder(tmp_path / "saved", "cpu", "float32")
     pipe.set_progress_bar_config(disable=True)
     noise = torch.randn(1, 4, 8, 8, generator=seeded(1)[0])
     # all of the way from noise; theirs puts the noise of the first step onto latents, here of zeros
@@ -253,7 +253,7 @@ def test_a_picture_depends_on_its_own_seed_alone(opened: Callable[[str], Opened]
 
 @pytest.mark.parametrize("family", ["sd1", "xl", "dit", "ldm-vq"])
 def test_an_opened_system_is_saved_as_ours(opened: Callable[[str], Opened], family: str, tmp_path: Path) -> None:
-    system = load(opened(family).folder, "cpu", "float32")
+    system = open_folder(opened(family).folder, "cpu", "float32")
     prompt = {"dit": "cat", "ldm-vq": None}.get(family, PROMPTS[0])
     again = System.load(system.save(tmp_path / "ours"), "cpu", "float32")
     for sampler in (None, "ddim"):
@@ -262,7 +262,7 @@ def test_an_opened_system_is_saved_as_ours(opened: Callable[[str], Opened], fami
 
 
 def test_weights_stay_in_their_files_until_they_are_drawn_with(opened: Callable[[str], Opened]) -> None:
-    system = load(opened("sd1").folder, "cpu", "float32")
+    system = open_folder(opened("sd1").folder, "cpu", "float32")
     weight = next(weight for weight in system.denoiser.parameters() if weight.ndim == 4)
     before, where = system.fingerprint(), weight.data_ptr()
     assert weight.is_contiguous()
@@ -274,7 +274,7 @@ def test_weights_stay_in_their_files_until_they_are_drawn_with(opened: Callable[
 
 
 def test_a_codec_stays_mapped_since_it_is_mostly_idle(opened: Callable[[str], Opened]) -> None:
-    system = load(opened("sd1").folder, "cpu", "float32")
+    system = open_folder(opened("sd1").folder, "cpu", "float32")
     assert isinstance(system.codec, Latent)
     before = [weight.data_ptr() for weight in system.codec.network.parameters()]
     system.generate(PROMPTS[0], steps=3)
@@ -285,17 +285,17 @@ def test_a_fingerprint_is_of_the_weights_and_not_of_the_precision(
     opened: Callable[[str], Opened], tmp_path: Path
 ) -> None:
     folder = shutil.copytree(opened("sd1").folder, tmp_path / "copy")
-    known = load(folder, "cpu", "float32").fingerprint()
-    assert load(folder, "cpu", "bfloat16").fingerprint() == known
+    known = open_folder(folder, "cpu", "float32").fingerprint()
+    assert open_folder(folder, "cpu", "bfloat16").fingerprint() == known
     file = folder / "text_encoder" / "model.safetensors"
     kept = file.read_bytes()
     file.unlink()  # what is mapped stays as it was
     file.write_bytes(kept[:-8000] + bytes(8000))
-    assert load(folder, "cpu", "float32").fingerprint() != known
+    assert open_folder(folder, "cpu", "float32").fingerprint() != known
 
 
 def test_bfloat16_is_close(opened: Callable[[str], Opened]) -> None:
-    system = load(opened("sd1").folder, "cpu", "bfloat16")
+    system = open_folder(opened("sd1").folder, "cpu", "bfloat16")
     assert next(system.denoiser.parameters()).dtype == torch.bfloat16
     assert system.denoiser.network.enter.weight.is_contiguous(memory_format=torch.channels_last)
     one, other = (each.generate(PROMPTS[0], steps=3).data for each in (system, opened("sd1").system))
@@ -336,7 +336,7 @@ def test_what_is_not_known_is_refused(
     opened: Callable[[str], Opened], tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(FormatError, match=said):
-        load(copied(opened, tmp_path, **changes), "cpu", "float32")
+        open_folder(copied(opened, tmp_path, **changes), "cpu", "float32")
 
 
 def test_sizes_that_do_not_fit_name_the_nearest(opened: Callable[[str], Opened]) -> None:

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from sfumato.condition.hub import needed
 from sfumato.errors import DataError, FormatError
-from sfumato.interop.diffusers.folder import find, read
-from sfumato.store import Weights, choose, weight_files
+from sfumato.interop.diffusers.folder import find_folder, read_folder
+from sfumato.store import MappedWeights, choose_weight_files, weight_files
 
 INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_components_are_found_and_what_draws_nothing_is_passed_over(folder: Path) -> None:
-    checkpoint = read(folder)
+    checkpoint = read_folder(folder)
     assert list(checkpoint.components) == ["unet", "scheduler", "tokenizer"]
     unet = checkpoint.component("transformer", "unet")
     assert (unet.kind, unet.folder, unet.config["in_channels"]) == ("UNet2DConditionModel", folder / "unet", 4)
@@ -62,7 +62,7 @@ def test_components_may_lie_in_the_root(tmp_path: Path) -> None:
         "scheduler": ["diffusers", "DDPMScheduler"],
     }
     written(tmp_path, model_index=index, config={"sample_size": 32}, scheduler_config={"num_train_timesteps": 1000})
-    found = read(tmp_path).components
+    found = read_folder(tmp_path).components
     assert found["unet"].config == {"sample_size": 32} and found["scheduler"].config == {"num_train_timesteps": 1000}
 
 
@@ -77,24 +77,24 @@ def test_components_may_lie_in_the_root(tmp_path: Path) -> None:
 def test_an_index_that_cannot_be_followed_is_refused(folder: Path, change: dict[str, Any], said: str) -> None:
     written(folder, model_index={**INDEX, **change})
     with pytest.raises(FormatError, match=said):
-        read(folder)
+        read_folder(folder)
 
 
 def test_code_in_a_configuration_is_refused(folder: Path) -> None:
     written(folder, unet__config={"auto_map": {"AutoModel": "evil.Model"}})
     with pytest.raises(FormatError, match="auto_map"):
-        read(folder)
+        read_folder(folder)
 
 
 def test_a_component_without_a_configuration_is_named(folder: Path) -> None:
     (folder / "unet" / "config.json").unlink()
     with pytest.raises(FormatError, match=r"unet holds no config\.json"):
-        read(folder)
+        read_folder(folder)
 
 
 def test_a_missing_component_is_named(folder: Path) -> None:
     with pytest.raises(FormatError, match="has no vae or vqvae, and a StableDiffusionPipeline needs one"):
-        read(folder).component("vae", "vqvae")
+        read_folder(folder).component("vae", "vqvae")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_missing_component_is_named(folder: Path) -> None:
     ],
 )
 def test_the_files_of_weights_are_chosen(names: list[str], chosen: list[str]) -> None:
-    assert choose(names) == chosen
+    assert choose_weight_files(names) == chosen
 
 
 def test_what_is_needed_of_a_repository() -> None:
@@ -194,7 +194,7 @@ def shards(folder: Path, weight_map: dict[str, str]) -> Path:
 def test_shards_are_read_as_one(tmp_path: Path) -> None:
     one, two = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
     paths = weight_files(shards(tmp_path, {"a": one, "b": two}))
-    weights = Weights(paths)
+    weights = MappedWeights(paths)
     assert {key: value.tolist() for key, value in weights.items()} == {"a": [0, 0], "b": [1, 1, 1]}
     assert weights.types() == {"F32": 5}
 
@@ -221,7 +221,7 @@ def test_shards_that_disagree_are_refused(tmp_path: Path, weight_map: dict[str, 
 def test_a_file_that_was_replaced_after_opening_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(2)}, path)
-    weights = Weights([path])
+    weights = MappedWeights([path])
     assert pickle.loads(pickle.dumps(weights))["a"].tolist() == [0, 0]
     save_file({"a": torch.ones(2)}, tmp_path / "y")
     (tmp_path / "y").replace(path)
@@ -236,7 +236,7 @@ def test_two_files_that_hold_one_name_are_refused(tmp_path: Path) -> None:
     for name in ("x", "y"):
         save_file({"a": torch.zeros(2)}, tmp_path / f"{name}.safetensors")
     with pytest.raises(FormatError, match="both hold 'a'"):
-        Weights([tmp_path / "x.safetensors", tmp_path / "y.safetensors"])
+        MappedWeights([tmp_path / "x.safetensors", tmp_path / "y.safetensors"])
 
 
 def test_a_file_cut_short_is_said_to_be_damaged(tmp_path: Path) -> None:
@@ -244,14 +244,14 @@ def test_a_file_cut_short_is_said_to_be_damaged(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(200)}, path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(FormatError, match="is damaged"):
-        Weights([path])["a"]
+        MappedWeights([path])["a"]
 
 
 def test_no_folder_and_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="neither a folder nor"):
-        find(tmp_path / "absent")
+        find_folder(tmp_path / "absent")
     with pytest.raises(FormatError, match=r"holds no model_index\.json"):
-        find(tmp_path)
+        find_folder(tmp_path)
 
     def unreachable(*args: Any, **more: Any) -> Any:
         raise OSError("no network")
@@ -259,7 +259,7 @@ def test_no_folder_and_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     monkeypatch.setattr("huggingface_hub.model_info", unreachable)
     with pytest.raises(DataError, match="hf download someone/something"):
-        find("someone/something")
+        find_folder("someone/something")
 
 
 def test_what_was_fetched_is_opened_without_a_network(
@@ -278,9 +278,9 @@ def test_what_was_fetched_is_opened_without_a_network(
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     monkeypatch.setattr("huggingface_hub.model_info", unreachable)
     with pytest.raises(DataError, match="cache holds only a part of that repository"):
-        find("someone/something")
+        find_folder("someone/something")
     save_file({"a": torch.zeros(2)}, snapshot / "unet" / "diffusion_pytorch_model.safetensors")
-    assert find("someone/something") == find("someone/something", fetch=False) == snapshot
+    assert find_folder("someone/something") == find_folder("someone/something", fetch=False) == snapshot
 
 
 def test_a_sample_of_the_weights_tells_models_apart(tmp_path: Path) -> None:
@@ -290,7 +290,9 @@ def test_a_sample_of_the_weights_tells_models_apart(tmp_path: Path) -> None:
         for name in set(names.values()) or {"x"}:
             own = {key: value for key, value in tensors.items() if names.get(key, "x") == name}
             save_file(own, tmp_path / f"{name}.safetensors")
-        return Weights([tmp_path / f"{name}.safetensors" for name in sorted(set(names.values()) or {"x"})]).sampled()
+        return MappedWeights(
+            [tmp_path / f"{name}.safetensors" for name in sorted(set(names.values()) or {"x"})]
+        ).sampled()
 
     known = sampled(one)
     assert sampled(one) == known

@@ -17,9 +17,10 @@ from sfumato import files
 from sfumato.condition.clip_checkpoint import TowerFiles
 from sfumato.condition.clip_tokenizer import ClipTokenizer
 from sfumato.errors import SfumatoError
-from sfumato.interop.diffusers import folder
-from sfumato.interop.diffusers import open as checkpoint
-from sfumato.store import Weights
+from sfumato.interop.diffusers import open as opening
+from sfumato.interop.diffusers.folder import Checkpoint, read_folder
+from sfumato.interop.diffusers.open import open_folder
+from sfumato.store import MappedWeights
 
 pytest.importorskip("diffusers")
 pytestmark = [
@@ -47,11 +48,11 @@ NASTY: list[Any] = [
 ]
 
 
-def planned(*parts: Callable[[folder.Checkpoint], object]) -> Callable[[Path], object]:
+def planned(*parts: Callable[[Checkpoint], object]) -> Callable[[Path], object]:
     """Reads a folder's configurations, and makes these parts on the meta device."""
 
     def act(root: Path) -> None:
-        found = folder.read(root)
+        found = read_folder(root)
         with torch.device("meta"):
             for part in parts:
                 part(found)
@@ -60,10 +61,10 @@ def planned(*parts: Callable[[folder.Checkpoint], object]) -> Callable[[Path], o
 
 
 JSONS: dict[str, Callable[[Path], object]] = {
-    "model_index.json": planned(checkpoint._network, checkpoint._check_known),
-    "unet/config.json": planned(checkpoint._network),
-    "vae/config.json": planned(checkpoint._codec),
-    "scheduler/scheduler_config.json": lambda root: checkpoint._drawing(folder.read(root)),
+    "model_index.json": planned(opening._network, opening._check_known),
+    "unet/config.json": planned(opening._network),
+    "vae/config.json": planned(opening._codec),
+    "scheduler/scheduler_config.json": lambda root: opening._drawing(read_folder(root)),
     "text_encoder/config.json": lambda root: TowerFiles(root / "text_encoder"),
     "tokenizer/tokenizer_config.json": lambda root: read(root / "tokenizer"),
     "tokenizer/tokenizer.json": lambda root: read(root / "tokenizer"),
@@ -157,7 +158,7 @@ def test_any_header_of_weights_is_taken_or_refused(part: str, saved: Path) -> No
 
 
 def looked_at(path: Path) -> None:
-    weights = Weights([path])
+    weights = MappedWeights([path])
     weights.sampled()
     if path.parent.name == "text_encoder":
         TowerFiles(path.parent).read()
@@ -174,7 +175,7 @@ def test_a_configuration_that_is_none_is_refused(where: str, data: bytes, saved:
     path.write_bytes(data)
     try:
         with pytest.raises(SfumatoError, match="is not valid JSON|more than 300,000 values"):
-            checkpoint.load(saved, "cpu", "float32")
+            open_folder(saved, "cpu", "float32")
     finally:
         path.write_bytes(own)
 
@@ -183,4 +184,4 @@ def test_the_folder_itself_is_opened(saved: Path) -> None:
     """Nothing above left it changed."""
     assert load_file(saved / "unet" / "diffusion_pytorch_model.safetensors")
     assert files.read_json(saved / "model_index.json")["_class_name"] == "StableDiffusionPipeline"
-    checkpoint.load(saved, "cpu", "float32")
+    open_folder(saved, "cpu", "float32")

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from sfumato.cli import app
 from sfumato.errors import DataError
-from sfumato.interop.diffusers import folder
-from sfumato.interop.diffusers.inspect import describe, licence
-from sfumato.store import Weights
+from sfumato.interop.diffusers.folder import is_hub_name
+from sfumato.interop.diffusers.inspect import describe_checkpoint, licence
+from sfumato.store import MappedWeights
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [
@@ -27,10 +27,10 @@ pytestmark = [
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """No weight may be read."""
 
-    def read(self: Weights, key: str) -> None:
+    def read(self: MappedWeights, key: str) -> None:
         raise AssertionError(f"{key} was read")
 
-    monkeypatch.setattr(Weights, "__getitem__", read)
+    monkeypatch.setattr(MappedWeights, "__getitem__", read)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 
 def test_a_folder_is_described(saved: tuple[Any, Path]) -> None:
     pipe, where = saved
-    facts = dict(describe(where))
+    facts = dict(describe_checkpoint(where))
     count = sum(parameter.numel() for parameter in pipe.unet.parameters())
     line = f"UNet2DConditionModel, {count / 1e6:.2f}M parameters, F32, {count * 4 / 1e6:.1f} MB"
     assert facts["unet"] == line and facts["pipeline"] == "StableDiffusionPipeline"
@@ -61,7 +61,7 @@ def test_a_network_that_is_not_known_is_described_as_far_as_it_goes(saved: tuple
     index = json.loads((where / "model_index.json").read_text())
     (tmp_path / "model_index.json").unlink()
     (tmp_path / "model_index.json").write_text(json.dumps({**index, "unet": ["diffusers", "FluxTransformer2DModel"]}))
-    facts = dict(describe(tmp_path))
+    facts = dict(describe_checkpoint(tmp_path))
     assert facts["unet"].startswith("FluxTransformer2DModel, ") and "FluxTransformer2DModel" in facts["not opened"]
     assert "size" not in facts
 
@@ -85,7 +85,7 @@ def test_the_licence_is_what_the_card_says(card: str, said: str | None, tmp_path
 def test_a_single_file_of_full_size_is_described(tmp_path: Path) -> None:
     shapes = {**full("sd2"), "model_ema.decay": ("F32", [])}
     header = {"modelspec.license": "openrail++", "modelspec.prediction_type": "v"}
-    facts = dict(describe(single_files.sparse(tmp_path / "model.safetensors", shapes, header)))
+    facts = dict(describe_checkpoint(single_files.sparse(tmp_path / "model.safetensors", shapes, header)))
     assert facts["unet"] == "UNet2DConditionModel, 865.91M parameters, F16, 1,731.8 MB"
     assert facts["vae"].startswith("AutoencoderKL, 83.65M parameters, F16")
     assert facts["text_encoder"].startswith("CLIPTextModel, 340.39M parameters")
@@ -100,8 +100,8 @@ def test_a_name_that_is_not_in_the_cache_is_not_fetched(monkeypatch: pytest.Monk
     with pytest.raises(
         DataError, match="not in the Hub's cache: open it once .* `hf download nobody/nothing --include"
     ):
-        describe("nobody/nothing")
-    assert folder.is_name("nobody/nothing")
+        describe_checkpoint("nobody/nothing")
+    assert is_hub_name("nobody/nothing")
 
 
 def test_the_command_shows_it(saved: tuple[Any, Path], tmp_path: Path) -> None:

@@ -9,8 +9,12 @@ from torch import Tensor, nn
 
 from sfumato.codec import Latent
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.diffusers.networks.autoencoder import entries, read_config, write_config
-from sfumato.keys import emptied, fill
+from sfumato.interop.diffusers.networks.autoencoder import (
+    autoencoder_entries,
+    read_autoencoder_config,
+    write_autoencoder_config,
+)
+from sfumato.keys import fill, write_state
 from sfumato.nn.autoencoder import KLAutoencoder, VQAutoencoder
 
 SMALL: dict[str, Any] = {
@@ -65,8 +69,8 @@ def opened(model: nn.Module, state: dict[str, Tensor] | None = None, **changes: 
     """A model of theirs as a codec of ours."""
     config: Any = dict(model.config)  # pyright: ignore[reportCallIssue, reportArgumentType]
     with torch.device("meta"):
-        codec = read_config({**config, "_class_name": type(model).__name__, **changes}, "vae")
-    fill(codec, entries(codec), model.state_dict() if state is None else state, "vae")
+        codec = read_autoencoder_config({**config, "_class_name": type(model).__name__, **changes}, "vae")
+    fill(codec, autoencoder_entries(codec), model.state_dict() if state is None else state, "vae")
     return codec.eval()
 
 
@@ -95,10 +99,10 @@ MOVED = {"latents_mean": 0.0, "latents_std": 1.0}
 def test_there_and_back(kind: Any, changes: dict[str, Any]) -> None:
     model = theirs(kind, changes)
     codec = opened(model)
-    config = write_config(codec)
+    config = write_autoencoder_config(codec)
     assert config.pop("_class_name") == kind.__name__
     again = kind(**config)
-    again.load_state_dict(dict(emptied(codec, entries(codec))), strict=True)
+    again.load_state_dict(dict(write_state(codec, autoencoder_entries(codec))), strict=True)
     state = again.state_dict()
     assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
     for key in SMALL.keys() | changes.keys() | {"shift_factor"}:
@@ -140,10 +144,10 @@ def test_older_names_of_attention_are_read(places: tuple[int, ...]) -> None:
 def test_stable_diffusion_by_name_and_shape() -> None:
     with torch.device("meta"):
         model = AutoencoderKL(**{key: value for key, value in PUBLISHED.items() if not key.startswith("_")})
-        codec = read_config(PUBLISHED, "vae")
+        codec = read_autoencoder_config(PUBLISHED, "vae")
     assert sum(p.numel() for p in codec.parameters()) == 83_653_863
     assert (codec.scale, codec.shift) == ((0.18215,), (0.0,))
-    written = {key: tensor.shape for key, tensor in emptied(codec, entries(codec))}
+    written = {key: tensor.shape for key, tensor in write_state(codec, autoencoder_entries(codec))}
     assert written == {key: tensor.shape for key, tensor in model.state_dict().items()}
 
 
@@ -171,7 +175,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 )
 def test_what_we_do_not_know_is_refused(config: dict[str, Any], said: str) -> None:
     with torch.device("meta"), pytest.raises(FormatError, match=f"^the-vae: .*{said}"):
-        read_config(config, "the-vae")
+        read_autoencoder_config(config, "the-vae")
 
 
 def test_weights_that_do_not_fit_are_named() -> None:
@@ -188,9 +192,9 @@ def test_weights_that_do_not_fit_are_named() -> None:
 def test_what_they_cannot_express_is_not_written() -> None:
     small: dict[str, Any] = {"width": 8, "blocks": 1}
     with pytest.raises(InputError, match="only one of patch=1"):
-        write_config(Latent(KLAutoencoder(multipliers=(1, 2), patch=2, **small)))
+        write_autoencoder_config(Latent(KLAutoencoder(multipliers=(1, 2), patch=2, **small)))
     with pytest.raises(InputError, match="one number of groups for all norms"):
-        write_config(Latent(KLAutoencoder(multipliers=(1, 2), **small)))
+        write_autoencoder_config(Latent(KLAutoencoder(multipliers=(1, 2), **small)))
     with pytest.raises(InputError, match="has no shift"):
-        write_config(Latent(VQAutoencoder(multipliers=(1, 1), **small), shift=(1.0,)))
-    assert write_config(Latent(KLAutoencoder(multipliers=(1, 1), **small)))["norm_num_groups"] == 2
+        write_autoencoder_config(Latent(VQAutoencoder(multipliers=(1, 1), **small), shift=(1.0,)))
+    assert write_autoencoder_config(Latent(KLAutoencoder(multipliers=(1, 1), **small)))["norm_num_groups"] == 2

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from sfumato.condition import Labels
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.diffusers.networks.dit import classes, entries, read_config, write_config
-from sfumato.keys import emptied, fill
+from sfumato.interop.diffusers.networks.dit import dit_entries, read_class_names, read_dit_config, write_dit_config
+from sfumato.keys import fill, write_state
 from sfumato.nn.dit import DiT, positions
 from sfumato.parts import NETWORKS
 
@@ -66,8 +66,8 @@ def theirs(**changes: Any) -> DiTTransformer2DModel:
 
 def opened(model: DiTTransformer2DModel, state: dict[str, Tensor] | None = None) -> DiT:
     with torch.device("meta"):
-        network = read_config({**model.config, "_class_name": "DiTTransformer2DModel"}, "dit")
-    fill(network, entries(network), model.state_dict() if state is None else state, "dit")
+        network = read_dit_config({**model.config, "_class_name": "DiTTransformer2DModel"}, "dit")
+    fill(network, dit_entries(network), model.state_dict() if state is None else state, "dit")
     return network.eval()
 
 
@@ -109,10 +109,10 @@ def test_positions_are_theirs(height: int, width: int) -> None:
 def test_there_and_back(changes: dict[str, Any]) -> None:
     model = theirs(**changes)
     network = opened(model)
-    config = write_config(network)
+    config = write_dit_config(network)
     assert config.pop("_class_name") == "DiTTransformer2DModel"
     again = DiTTransformer2DModel(**config)
-    again.load_state_dict(dict(emptied(network, entries(network))), strict=True)
+    again.load_state_dict(dict(write_state(network, dit_entries(network))), strict=True)
     state = again.state_dict()
     assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
     told = {key: value for key, value in model.config.items() if key not in ("out_channels", "_use_default_values")}
@@ -139,11 +139,11 @@ def test_blocks_that_are_told_otherwise_are_refused(part: str) -> None:
 def test_dit_xl_by_name_and_shape(sample_size: int, name: str) -> None:
     config = PUBLISHED | {"sample_size": sample_size, "_class_name": name}
     with torch.device("meta"):
-        model = DiTTransformer2DModel(**{**write_config(read_config(config, "dit")), "_class_name": None})
-        network = read_config(config, "dit")
+        model = DiTTransformer2DModel(**{**write_dit_config(read_dit_config(config, "dit")), "_class_name": None})
+        network = read_dit_config(config, "dit")
     # 675,129,632 of the released code are these and the 16·16·1152 of its table of positions
     assert sum(p.numel() for p in network.parameters()) == 675_129_632 - 16 * 16 * 1152
-    written = {key: tensor.shape for key, tensor in emptied(network, entries(network))}
+    written = {key: tensor.shape for key, tensor in write_state(network, dit_entries(network))}
     assert written == {key: tensor.shape for key, tensor in model.state_dict().items()}
 
 
@@ -172,7 +172,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 )
 def test_what_we_do_not_know_is_refused(config: dict[str, Any], said: str) -> None:
     with torch.device("meta"), pytest.raises(FormatError, match=f"^the-dit: .*{said}"):
-        read_config(config, "the-dit")
+        read_dit_config(config, "the-dit")
 
 
 @pytest.mark.parametrize(
@@ -186,11 +186,11 @@ def test_what_we_do_not_know_is_refused(config: dict[str, Any], said: str) -> No
 )
 def test_what_they_cannot_express_is_not_written(arguments: dict[str, Any], said: str) -> None:
     with torch.device("meta"), pytest.raises(InputError, match=said):
-        write_config(DiT(width=32, depth=1, head_width=8, **arguments))
+        write_dit_config(DiT(width=32, depth=1, head_width=8, **arguments))
 
 
 def test_classes_have_the_names_of_the_index() -> None:
-    names = classes({"id2label": {"0": "tench, Tinca tinca", "2": "great white shark, white shark"}}, 3, "dit")
+    names = read_class_names({"id2label": {"0": "tench, Tinca tinca", "2": "great white shark, white shark"}}, 3, "dit")
     assert names == ("tench, Tinca tinca", "1", "great white shark, white shark")
     labels = Labels(names)
     assert [labels.index(word) for word in ("tench, Tinca tinca", "white shark", "Tinca Tinca", "1", 2)] == [
@@ -202,8 +202,8 @@ def test_classes_have_the_names_of_the_index() -> None:
     ]
     with pytest.raises(InputError, match="there is no class 'shark'"):
         labels.index("shark")
-    assert classes({}, 2, "dit") == ("0", "1")
+    assert read_class_names({}, 2, "dit") == ("0", "1")
     with pytest.raises(FormatError, match="speaks of class '3', and there are 0 to 2"):
-        classes({"id2label": {"3": "goldfish"}}, 3, "dit")
+        read_class_names({"id2label": {"3": "goldfish"}}, 3, "dit")
     with pytest.raises(FormatError, match="should be a table"):
-        classes({"id2label": {"0": 1}}, 3, "dit")
+        read_class_names({"id2label": {"0": 1}}, 3, "dit")

@@ -20,9 +20,9 @@ from torch import Tensor
 from sfumato import keys
 from sfumato.codec import Latent
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.diffusers.open import load
+from sfumato.interop.diffusers.open import open_folder
 from sfumato.lazy import Lazy
-from sfumato.store import Weights
+from sfumato.store import MappedWeights
 from sfumato.system import System
 
 diffusers = pytest.importorskip("diffusers")
@@ -51,8 +51,8 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of all weights that are read from now on."""
     names: list[str] = []
-    original = Weights.__getitem__
-    monkeypatch.setattr(Weights, "__getitem__", lambda self, key: names.append(key) or original(self, key))
+    original = MappedWeights.__getitem__
+    monkeypatch.setattr(MappedWeights, "__getitem__", lambda self, key: names.append(key) or original(self, key))
     return names
 
 
@@ -62,14 +62,14 @@ def drawn(system: System, **more: Any) -> Tensor:
 
 def converted_at_once(folder: Path, precision: str) -> System:
     """All weights read before anything is asked."""
-    system = load(folder, "cpu", precision)
+    system = open_folder(folder, "cpu", precision)
     system._parts()
     return system
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_opening_and_all_that_hangs_on_shapes_reads_no_weight(saved: Path, read: list[str], precision: str) -> None:
-    system = load(saved, "cpu", precision)
+    system = open_folder(saved, "cpu", precision)
     known = system.fingerprint()
     system.spec()
     system.check(system.settings, prompted=True)
@@ -90,7 +90,7 @@ def test_opening_imports_no_compiler(saved: Path, tmp_path: Path, family: str) -
 
 
 def test_a_codec_is_read_when_a_picture_is_decoded(saved: Path, read: list[str]) -> None:
-    frames = load(saved, "cpu", "bfloat16").stream("a cat", steps=3)
+    frames = open_folder(saved, "cpu", "bfloat16").stream("a cat", steps=3)
     next(frames)
     assert read and not any(name.startswith("decoder.") for name in read)
     assert [frame for frame in frames][-1].samples is not None
@@ -99,7 +99,7 @@ def test_a_codec_is_read_when_a_picture_is_decoded(saved: Path, read: list[str])
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_pictures_and_weights_are_those_of_weights_read_at_once(saved: Path, precision: str) -> None:
-    system, other = load(saved, "cpu", precision), converted_at_once(saved, precision)
+    system, other = open_folder(saved, "cpu", precision), converted_at_once(saved, precision)
     assert torch.equal(drawn(system), drawn(other))
     for ours, theirs in zip(system._parts().values(), other._parts().values(), strict=True):
         for name, weight in ours.state_dict().items():
@@ -107,7 +107,7 @@ def test_pictures_and_weights_are_those_of_weights_read_at_once(saved: Path, pre
 
 
 def test_halves_are_the_roundings_of_what_is_in_the_file(saved: Path) -> None:
-    whole, halves = (load(saved, "cpu", precision)._parts()["network"].state_dict() for precision in PRECISIONS)
+    whole, halves = (open_folder(saved, "cpu", precision)._parts()["network"].state_dict() for precision in PRECISIONS)
     for name, weight in halves.items():
         assert torch.equal(weight, whole[name].to(torch.bfloat16)), name
         assert weight.ndim != 4 or weight.is_contiguous(memory_format=torch.channels_last)
@@ -117,7 +117,7 @@ def test_halves_are_the_roundings_of_what_is_in_the_file(saved: Path) -> None:
 def test_a_weight_is_converted_block_by_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "BLOCK", block)
     module, weight = torch.nn.Conv2d(3, 7, 3, bias=False), torch.randn(7, 3, 3, 3)
-    found = keys.read(module, [keys.same("weight", "w")], {"w": weight}, "x", torch.bfloat16)["weight"]
+    found = keys.read_state(module, [keys.same("weight", "w")], {"w": weight}, "x", torch.bfloat16)["weight"]
     assert torch.equal(found, weight.to(torch.bfloat16))
     assert found.stride() == weight.to(memory_format=torch.channels_last).stride()
 
@@ -125,7 +125,7 @@ def test_a_weight_is_converted_block_by_block(block: int, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("use", ["state", "save", "to", "pickle", "deepcopy", "copy", "codec", "denoiser"])
 def test_whatever_needs_the_weights_has_them(saved: Path, tmp_path: Path, use: str, precision: str) -> None:
-    system, other = load(saved, "cpu", precision), converted_at_once(saved, precision)
+    system, other = open_folder(saved, "cpu", precision), converted_at_once(saved, precision)
     known = system.fingerprint()
     match use:
         case "state":
@@ -151,17 +151,17 @@ def test_whatever_needs_the_weights_has_them(saved: Path, tmp_path: Path, use: s
 
 
 def test_reading_within_a_callers_inference_mode_leaves_plain_weights(saved: Path) -> None:
-    system = load(saved, "cpu", "bfloat16")
+    system = open_folder(saved, "cpu", "bfloat16")
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         first = drawn(system)
     assert not any(weight.is_inference() for part in system._parts().values() for weight in part.state_dict().values())
-    assert torch.equal(first, drawn(load(saved, "cpu", "bfloat16")))
+    assert torch.equal(first, drawn(open_folder(saved, "cpu", "bfloat16")))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("change", ["gone", "replaced", "cut"])
 def test_files_that_changed_after_opening_are_refused_at_first_use(folder: Path, change: str, precision: str) -> None:
-    system = load(folder, "cpu", precision)
+    system = open_folder(folder, "cpu", precision)
     known, file = system.fingerprint(), folder / UNET
     whole = file.read_bytes()
     if change == "replaced":
@@ -176,7 +176,7 @@ def test_files_that_changed_after_opening_are_refused_at_first_use(folder: Path,
 def test_a_file_cut_short_is_refused_at_opening(folder: Path) -> None:
     (folder / UNET).write_bytes((folder / UNET).read_bytes()[:-100])
     with pytest.raises(FormatError, match="is damaged"):
-        load(folder, "cpu", "bfloat16")
+        open_folder(folder, "cpu", "bfloat16")
 
 
 # Reading beside -------------------------------------------------------------------------------------------------------
@@ -242,15 +242,15 @@ def test_what_failed_beside_and_was_never_needed_is_read_again() -> None:
 
 
 def test_a_part_that_another_took_the_place_of_is_not_read(saved: Path, read: list[str]) -> None:
-    system, other = load(saved, "cpu", "float32"), converted_at_once(saved, "bfloat16")
+    system, other = open_folder(saved, "cpu", "float32"), converted_at_once(saved, "bfloat16")
     read.clear()
     system.denoiser, system.codec = other.denoiser, other.codec
     assert system._parts() and read == []
 
 
 def test_threads_that_draw_at_once_see_whole_weights_and_one_fingerprint(saved: Path) -> None:
-    known, wanted = load(saved, "cpu", "bfloat16"), []
-    expected, system = drawn(known), load(saved, "cpu", "bfloat16")
+    known, wanted = open_folder(saved, "cpu", "bfloat16"), []
+    expected, system = drawn(known), open_folder(saved, "cpu", "bfloat16")
 
     def draw() -> None:
         samples = system.generate("a cat", steps=3)
@@ -273,11 +273,11 @@ def test_weights_that_are_no_real_numbers_are_refused_at_opening(folder: Path, p
     name = max(key for key in tensors if key.endswith("weight"))
     save_file(tensors | {name: tensors[name].to(kind)}, path)
     with pytest.raises(FormatError, match=f"'{name}' should hold real numbers and does not, as where .* quantised"):
-        load(folder, "cpu", "float32")
+        open_folder(folder, "cpu", "float32")
 
 
 def test_copies_made_while_other_threads_read_prompts(saved: Path) -> None:
-    system = load(saved, "cpu", "float32")
+    system = open_folder(saved, "cpu", "float32")
     plain, done = drawn(system), threading.Event()
 
     def prompts() -> None:
@@ -301,7 +301,7 @@ def test_copies_made_while_other_threads_read_prompts(saved: Path) -> None:
 def test_a_file_in_the_place_of_a_folder_since_the_opening_is_an_error_of_ours(
     folder: Path, tmp_path: Path, part: str
 ) -> None:
-    system = load(folder, "cpu", "float32")
+    system = open_folder(folder, "cpu", "float32")
     shutil.rmtree(folder / part)
     (folder / part).write_text("")
     for act in (drawn, lambda system: system.save(tmp_path / "copy")):

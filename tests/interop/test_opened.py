@@ -16,7 +16,7 @@ from torch import Tensor
 
 import sfumato
 from sfumato.errors import FormatError
-from sfumato.interop.diffusers.inspect import describe
+from sfumato.interop.diffusers.inspect import describe_checkpoint
 from sfumato.system import System
 
 diffusers = pytest.importorskip("diffusers")
@@ -152,7 +152,7 @@ def test_a_closed_folder_is_an_error_of_ours(folder: Path, monkeypatch: pytest.M
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_file", closed)
-    for look in (opened, describe):
+    for look in (opened, describe_checkpoint):
         with pytest.raises(FormatError, match="cannot read .*: Permission denied; see that it is there, and yours"):
             look(folder)
 

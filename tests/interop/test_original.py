@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfumato.interop.single_file.layout import autoencoder, unet
+from sfumato.interop.single_file.original import original_autoencoder_name, original_unet_name
 
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
@@ -43,7 +43,7 @@ XL: dict[str, Any] = {
 def test_the_u_net(settings: dict[str, Any]) -> None:
     theirs: dict[str, Tensor] = diffusers.UNet2DConditionModel(**settings).state_dict()
     attended = tuple(kind.startswith("CrossAttn") for kind in settings["up_block_types"])
-    names = {name: unet(name, settings["layers_per_block"], attended) for name in theirs}
+    names = {name: original_unet_name(name, settings["layers_per_block"], attended) for name in theirs}
     assert len(set(names.values())) == len(names)
     original = {f"model.diffusion_model.{names[name]}": value for name, value in theirs.items()}
     config: dict[str, Any] = {"class_embed_type": None, "addition_embed_type": None, **settings}
@@ -63,7 +63,9 @@ def test_the_autoencoder() -> None:
     original = {}
     for name, value in theirs.items():
         attends = "attentions" in name and "group_norm" not in name and value.ndim == 2
-        original[f"first_stage_model.{autoencoder(name, 3)}"] = value[..., None, None] if attends else value
+        original[f"first_stage_model.{original_autoencoder_name(name, 3)}"] = (
+            value[..., None, None] if attends else value
+        )
     converted = utils().convert_ldm_vae_checkpoint(dict(original), settings)
     assert converted.keys() == theirs.keys()
     assert all(torch.equal(converted[name], theirs[name]) for name in theirs)

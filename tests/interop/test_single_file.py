@@ -17,10 +17,14 @@ from sfumato.condition import clip_checkpoint, clip_file, open_clip
 from sfumato.core.parameterization import EpsPrediction, VPrediction
 from sfumato.errors import DataError, FormatError, InputError
 from sfumato.interop.diffusers.folder import Checkpoint
-from sfumato.interop.diffusers.networks import autoencoder, unet
+from sfumato.interop.diffusers.networks.autoencoder import autoencoder_entries, read_autoencoder_config
+from sfumato.interop.diffusers.networks.unet import read_unet_config, unet_entries
 from sfumato.interop.diffusers.schedulers.config import read_scheduler
-from sfumato.interop.single_file import open as single_file
-from sfumato.keys import Entry, renamed
+from sfumato.interop.single_file import family as families
+from sfumato.interop.single_file.open import SingleFileComponent, read_single_file
+from sfumato.interop.single_file.original import original_autoencoder_name, original_unet_name
+from sfumato.keys import Entry, renamed_entries
+from sfumato.store import MappedWeights
 from sfumato.system import System
 
 diffusers = pytest.importorskip("diffusers")
@@ -157,20 +161,20 @@ def full(family: str, channels: int = 4) -> dict[str, tuple[str, list[int]]]:
             for name, value in zip(entry.theirs, entry.write(state[entry.ours]), strict=True):
                 shapes[name] = ("F16", list(value.shape))
 
-    own = single_file.FAMILIES[width]
+    own = families.FAMILIES[width]
     config = {"_class_name": "UNet2DConditionModel", "cross_attention_dim": width, "in_channels": channels, **own.unet}
     ups = config.get("up_block_types", ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3])
     attended = tuple(kind.startswith("CrossAttn") for kind in ups)
     with torch.device("meta"):
-        network = unet.read_config(config, family)
-        rename = lambda name: single_file.UNET + single_file.original.unet(name, 2, attended)  # noqa: E731
-        put(network, renamed(unet.entries(network), rename))
-        codec = autoencoder.read_config({"_class_name": "AutoencoderKL", **single_file.VAE}, family)
-        rename = lambda name: single_file.AUTOENCODER + single_file.original.autoencoder(name, 4)  # noqa: E731
-        put(codec, renamed(autoencoder.entries(codec), rename))
+        network = read_unet_config(config, family)
+        rename = lambda name: families.UNET_PREFIX + original_unet_name(name, 2, attended)  # noqa: E731
+        put(network, renamed_entries(unet_entries(network), rename))
+        codec = read_autoencoder_config({"_class_name": "AutoencoderKL", **families._VAE}, family)
+        rename = lambda name: families.AUTOENCODER_PREFIX + original_autoencoder_name(name, 4)  # noqa: E731
+        put(codec, renamed_entries(autoencoder_entries(codec), rename))
         for place in places:
             tower = clip_checkpoint.read_config(place.config, family)
-            plain = renamed(clip_checkpoint.entries(tower), f"{place.prefix}{{}}".format)
+            plain = renamed_entries(clip_checkpoint.entries(tower), f"{place.prefix}{{}}".format)
             put(tower, open_clip.entries(tower, place.prefix) if place.open else plain)
     return shapes
 
@@ -184,8 +188,8 @@ def test_what_was_published_is_known_by_its_widths(family: str, tmp_path: Path) 
         for prefix in ("model.diffusion_model.", "first_stage_model.")
     ]
     assert counts == [count, AUTOENCODER]
-    found = single_file.read(single_files.sparse(tmp_path / "model.safetensors", shapes))
-    prefixes = [part.prefix for part in found.components.values() if isinstance(part, single_file.Part)]
+    found = read_single_file(single_files.sparse(tmp_path / "model.safetensors", shapes))
+    prefixes = [part.prefix for part in found.components.values() if isinstance(part, SingleFileComponent)]
     told = [
         sum(int(torch.Size(shape).numel()) for name, (_, shape) in shapes.items() if name.startswith(prefix))
         for prefix in prefixes
@@ -205,29 +209,29 @@ def test_what_the_network_gives_is_told_said_or_guessed(tmp_path: Path) -> None:
     said = single_files.sparse(tmp_path / "said.safetensors", shapes, {"modelspec.prediction_type": "epsilon"})
     inside = single_files.sparse(tmp_path / "inside.safetensors", full("sd2", 9))
     marked = single_files.sparse(tmp_path / "marked.safetensors", {**full("xl"), "v_pred": ("F32", [0])})
-    assert parameterization(single_file.read(plain)) == VPrediction()
-    assert parameterization(single_file.read(plain, prediction="eps")) == EpsPrediction()
-    assert parameterization(single_file.read(said)) == EpsPrediction()
-    assert parameterization(single_file.read(said, prediction="v")) == VPrediction()
-    assert parameterization(single_file.read(inside)) == EpsPrediction()
-    assert parameterization(single_file.read(marked)) == VPrediction()
-    sides = [single_file.read(plain, prediction=word).component("unet").config["sample_size"] for word in ("eps", "v")]
+    assert parameterization(read_single_file(plain)) == VPrediction()
+    assert parameterization(read_single_file(plain, prediction="eps")) == EpsPrediction()
+    assert parameterization(read_single_file(said)) == EpsPrediction()
+    assert parameterization(read_single_file(said, prediction="v")) == VPrediction()
+    assert parameterization(read_single_file(inside)) == EpsPrediction()
+    assert parameterization(read_single_file(marked)) == VPrediction()
+    sides = [read_single_file(plain, prediction=word).component("unet").config["sample_size"] for word in ("eps", "v")]
     assert sides == [64, 96]
-    assert single_file.read(inside).pipeline == "StableDiffusionInpaintPipeline"
+    assert read_single_file(inside).pipeline == "StableDiffusionInpaintPipeline"
     both = {**full("xl"), "v_pred": ("F32", [0]), "ztsnr": ("F32", [0])}
-    ends = single_file.read(single_files.sparse(tmp_path / "ends.safetensors", both))
+    ends = read_single_file(single_files.sparse(tmp_path / "ends.safetensors", both))
     assert (
         parameterization(ends) == VPrediction() and ends.component("scheduler").config["rescale_betas_zero_snr"] is True
     )
-    assert "rescale_betas_zero_snr" not in single_file.read(marked).component("scheduler").config
+    assert "rescale_betas_zero_snr" not in read_single_file(marked).component("scheduler").config
     with pytest.raises(InputError, match="eps, epsilon, v, v_prediction, not 'x0'"):
-        single_file.read(plain, prediction="x0")
+        read_single_file(plain, prediction="x0")
 
 
 def test_a_base_of_eps_is_known_by_its_steps(made: Callable[[str], Made], tmp_path: Path) -> None:
     one = made("sd1")
     path = single_files.written(tmp_path / "m.safetensors", {**one.weights, "global_step": torch.tensor(875_000)})
-    assert single_file._steps(single_file.Weights([path])) == single_file.BASE
+    assert families._steps(MappedWeights([path])) == families._BASE
 
 
 @pytest.mark.parametrize(

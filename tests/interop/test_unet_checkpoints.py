@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import FormatError, InputError
-from sfumato.interop.diffusers.networks.unet import entries, read_config, sample_size, write_config
-from sfumato.keys import emptied, fill
+from sfumato.interop.diffusers.networks.unet import read_unet_config, sample_size, unet_entries, write_unet_config
+from sfumato.keys import fill, write_state
 from sfumato.nn.embedding import sinusoidal
 from sfumato.nn.unet import UNet
 from sfumato.parts import NETWORKS
@@ -115,8 +115,8 @@ def config_of(network: Any) -> dict[str, Any]:
 def opened(network: Any) -> UNet:
     """Their network as ours."""
     with torch.device("meta"):
-        unet = read_config(config_of(network), "unet")
-    fill(unet, entries(unet), network.state_dict(), "unet")
+        unet = read_unet_config(config_of(network), "unet")
+    fill(unet, unet_entries(unet), network.state_dict(), "unet")
     return unet.eval()
 
 
@@ -175,10 +175,10 @@ def test_odd_sizes_give_the_same_numbers(family: str, size: tuple[int, int]) -> 
 def test_what_is_written_is_what_was_read(family: str) -> None:
     network = theirs(FAMILIES[family])
     unet = opened(network)
-    written = write_config(unet, 16, FAMILIES[family].get("addition_time_embed_dim", 256))
+    written = write_unet_config(unet, 16, FAMILIES[family].get("addition_time_embed_dim", 256))
     assert written["_class_name"] == type(network).__name__
     again = type(network)(**{key: value for key, value in written.items() if key != "_class_name"})
-    again.load_state_dict(dict(emptied(unet, entries(unet))))
+    again.load_state_dict(dict(write_state(unet, unet_entries(unet))))
     for (name, one), other in zip(network.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
     config = {key: value for key, value in config_of(network).items() if not key.startswith("_")}
@@ -186,7 +186,7 @@ def test_what_is_written_is_what_was_read(family: str) -> None:
         if key in config and key not in SAID_OTHERWISE:
             assert _spread(value) == _spread(config[key]), key
     with torch.device("meta"):
-        assert NETWORKS.dump(read_config(written, "unet")) == NETWORKS.dump(unet)
+        assert NETWORKS.dump(read_unet_config(written, "unet")) == NETWORKS.dump(unet)
 
 
 def _spread(value: Any) -> Any:
@@ -203,8 +203,8 @@ def test_weights_by_their_names_of_before_are_read() -> None:
         older[name] = tensor
     assert older.keys() != network.state_dict().keys()
     with torch.device("meta"):
-        unet = read_config(config_of(network), "unet")
-    fill(unet, entries(unet), older, "unet")
+        unet = read_unet_config(config_of(network), "unet")
+    fill(unet, unet_entries(unet), older, "unet")
     for one, other in zip(unet.state_dict().values(), opened(network).state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
@@ -393,13 +393,13 @@ published = pytest.mark.parametrize("model", PUBLISHED)
 def test_published_networks_have_their_names_and_shapes(model: str) -> None:
     count, config = PUBLISHED[model]
     with torch.device("meta"):
-        unet = read_config(config, model)
+        unet = read_unet_config(config, model)
         kind = getattr(diffusers, config["_class_name"])
         network = kind(**{key: value for key, value in config.items() if not key.startswith("_")})
     assert sum(parameter.numel() for parameter in unet.parameters()) == (count or network.num_parameters())
-    found = {name: tensor.shape for name, tensor in emptied(unet, entries(unet))}
+    found = {name: tensor.shape for name, tensor in write_state(unet, unet_entries(unet))}
     assert found == {name: tensor.shape for name, tensor in network.state_dict().items()}
-    assert {entry.ours for entry in entries(unet)} == unet.state_dict().keys()
+    assert {entry.ours for entry in unet_entries(unet)} == unet.state_dict().keys()
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def test_published_networks_have_their_names_and_shapes(model: str) -> None:
 def test_what_we_have_not_is_refused_by_name(base: dict[str, Any], options: dict[str, Any], said: str) -> None:
     kind = "UNet2DConditionModel" if "cross_attention_dim" in base else "UNet2DModel"
     with pytest.raises(FormatError, match=f"^the unet: .*{said}"), torch.device("meta"):
-        read_config({"_class_name": kind, **base, **options}, "the unet")
+        read_unet_config({"_class_name": kind, **base, **options}, "the unet")
 
 
 @pytest.mark.parametrize(
@@ -478,15 +478,15 @@ def test_what_they_have_not_is_not_written(arguments: dict[str, Any], said: str)
     with torch.device("meta"):
         unet = UNet(**{"width": 128, "multipliers": (1, 2), "blocks": 1, "attention": (1,), **arguments})
     with pytest.raises(InputError, match=said):
-        write_config(unet)
+        write_unet_config(unet)
 
 
 def test_the_default_network_can_be_written() -> None:
     """It has 32 groups everywhere without being told."""
     with torch.device("meta"):
         unet = UNet()
-        written = write_config(unet)
-        again = read_config(written, "unet")
+        written = write_unet_config(unet)
+        again = read_unet_config(written, "unet")
     assert written["norm_num_groups"] == 32 and written["attention_head_dim"] is None
     assert [tensor.shape for tensor in again.parameters()] == [tensor.shape for tensor in unet.parameters()]
 
@@ -495,9 +495,9 @@ def test_weights_that_are_missing_or_too_many_are_named() -> None:
     network = theirs(DDPM)
     unet, weights = opened(network), network.state_dict()
     with pytest.raises(FormatError, match="'conv_in.bias' missing"):
-        fill(unet, entries(unet), {name: weights[name] for name in weights if name != "conv_in.bias"}, "unet")
+        fill(unet, unet_entries(unet), {name: weights[name] for name in weights if name != "conv_in.bias"}, "unet")
     with pytest.raises(FormatError, match="holds 'add_embedding.linear_1.weight'"):
-        fill(unet, entries(unet), {**weights, "add_embedding.linear_1.weight": weights["conv_in.bias"]}, "unet")
+        fill(unet, unet_entries(unet), {**weights, "add_embedding.linear_1.weight": weights["conv_in.bias"]}, "unet")
 
 
 @pytest.mark.parametrize(("said", "size"), [(64, 64), ([64, 96], (64, 96)), (None, None)])

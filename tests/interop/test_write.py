@@ -20,9 +20,9 @@ from sfumato.core.parameterization import EpsPrediction, Parameterization, Score
 from sfumato.core.schedule import Flow, Linear, ScaledLinear, Schedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, StorageError
-from sfumato.interop.diffusers.open import load
-from sfumato.interop.diffusers.shards import FORMAT
-from sfumato.interop.diffusers.write import plan, write
+from sfumato.interop.diffusers.open import open_folder
+from sfumato.interop.diffusers.shards import PT_METADATA
+from sfumato.interop.diffusers.write import plan_writing, write_checkpoint
 from sfumato.media import Image
 from sfumato.nn.autoencoder import KLAutoencoder
 from sfumato.nn.dit import DiT
@@ -91,8 +91,8 @@ class Back:
         pipe = FAMILIES[family](folder)
         pipe.save_pretrained(folder / "saved")
         self.folder = folder / "back"
-        self.system = load(folder / "saved", "cpu", "float32")
-        self.notes = write(self.system, self.folder)
+        self.system = open_folder(folder / "saved", "cpu", "float32")
+        self.notes = write_checkpoint(self.system, self.folder)
         self.pipe = opened_there(self.folder)
 
 
@@ -113,7 +113,7 @@ def test_what_was_opened_is_written_with_the_same_weights(back: Callable[[str], 
     one = back(family)
     assert type(one.pipe).__name__ == family.split()[0]
     assert not [path.name for path in one.folder.parent.glob(".*")], "nothing is left beside"
-    again = load(one.folder, "cpu", "float32")
+    again = open_folder(one.folder, "cpu", "float32")
     pairs = list(zip(again._parts().values(), one.system._parts().values(), strict=True))
     if isinstance(again.conditioner, ClipText) and isinstance(one.system.conditioner, ClipText):
         pairs += zip(again.conditioner.towers, one.system.conditioner.towers, strict=True)
@@ -175,10 +175,10 @@ def test_classes_draw_the_same(back: Callable[[str], Back]) -> None:
 
 
 def test_other_samplers_of_the_system_are_written(back: Callable[[str], Back], tmp_path: Path) -> None:
-    system = load(back("StableDiffusionPipeline").folder.parent / "saved", "cpu", "float32")
+    system = open_folder(back("StableDiffusionPipeline").folder.parent / "saved", "cpu", "float32")
     for sampler in ("ddim", "plms", "euler", "unipc", "dpm++pairs"):
         system.settings = system.settings.updated(sampler=sampler, steps=5)
-        notes = write(system, tmp_path / sampler)
+        notes = write_checkpoint(system, tmp_path / sampler)
         assert not any("cannot draw" in note for note in notes)
         pipe = opened_there(tmp_path / sampler)
         there = theirs(pipe, PROMPT, num_inference_steps=5, guidance_scale=1.0, generator=seeded())
@@ -229,7 +229,9 @@ def test_the_published_ddpm_is_written(tmp_path: Path) -> None:
     system = made(
         pixels(), schedule=schedule, sampler=Ancestral("large"), spacing=UniformSpacing(), steps=20, size=(16, 12)
     )
-    assert write(system, tmp_path / "out") == ("diffusers keeps no settings: draw there with num_inference_steps=20",)
+    assert write_checkpoint(system, tmp_path / "out") == (
+        "diffusers keeps no settings: draw there with num_inference_steps=20",
+    )
     pipe = opened_there(tmp_path / "out")
     assert type(pipe).__name__ == "DDPMPipeline"
     there = theirs(pipe, batch_size=1, num_inference_steps=20, generator=seeded()[0])
@@ -241,17 +243,17 @@ def test_what_their_schedulers_do_wrong_is_kept_out_or_said() -> None:
     for spacing in ("uniform", "trailing"):
         system = made(pixels(), sampler=Ancestral("large"), steps=10)
         system.settings = system.settings.updated(spacing=spacing)
-        found = plan(system)
+        found = plan_writing(system)
         config = found.parts["scheduler"].config or {}
         assert (config["_class_name"], config["timestep_spacing"]) == ("DDPMScheduler", "leading")
         assert "cannot draw by Ancestral" in found.notes[0]
     system = made(pixels(), sampler=DDIM(), steps=7)
-    assert "take a number of steps that divides 1000" in plan(system).notes[0]
+    assert "take a number of steps that divides 1000" in plan_writing(system).notes[0]
 
 
 def test_ddim_in_pixels_says_what_to_ask_for(tmp_path: Path) -> None:
     system = made(pixels(), sampler=DDIM(), steps=10)
-    assert "use_clipped_model_output=True" in write(system, tmp_path / "out")[0]
+    assert "use_clipped_model_output=True" in write_checkpoint(system, tmp_path / "out")[0]
     pipe = opened_there(tmp_path / "out")
     assert type(pipe).__name__ == "DDIMPipeline"
     there = theirs(pipe, batch_size=1, num_inference_steps=10, generator=seeded()[0], use_clipped_model_output=True)
@@ -260,14 +262,14 @@ def test_ddim_in_pixels_says_what_to_ask_for(tmp_path: Path) -> None:
 
 def test_a_sampler_that_is_not_theirs_is_said(tmp_path: Path) -> None:
     system = made(pixels(), sampler=Heun(), steps=10)
-    assert "cannot draw by Heun" in write(system, tmp_path / "out")[0]
+    assert "cannot draw by Heun" in write_checkpoint(system, tmp_path / "out")[0]
     assert type(opened_there(tmp_path / "out").scheduler).__name__ == "DDIMScheduler"
 
 
 def test_a_learned_variance_is_drawn_by(tmp_path: Path) -> None:
     system = made(pixels(out_channels=6), schedule=Linear(20, 1e-3, 0.3), sampler=DDIM(), steps=10)
     system.denoiser.network.leave[2].weight.data *= 0.1  # pyright: ignore  # or the variances leave all bounds
-    assert "Ancestral(variance='learned')" in write(system, tmp_path / "out")[0]
+    assert "Ancestral(variance='learned')" in write_checkpoint(system, tmp_path / "out")[0]
     there = theirs(opened_there(tmp_path / "out"), batch_size=1, num_inference_steps=10, generator=seeded()[0])
     assert furthest(ours(system, sampler="ddpm,variance=learned", spacing="leading"), there) <= BOUND
 
@@ -277,7 +279,7 @@ def test_classes_and_latents_of_our_own_are_written(tmp_path: Path, guidance: fl
     names = ("cat, puss", *map(str, range(1, 10)))
     schedule = ScaledLinear(1000, 0.00085, 0.012)
     system = made(transformer(), latent(), Labels(names), schedule, sampler=DDIM(), steps=5, guidance=3.0)
-    notes = write(system, tmp_path / "out")
+    notes = write_checkpoint(system, tmp_path / "out")
     assert any("those from 10 on" in note for note in notes) and "guidance_scale=3" in notes[-1]
     pipe = opened_there(tmp_path / "out")
     assert pipe.labels == {"cat": 0, "puss": 0}
@@ -287,8 +289,8 @@ def test_classes_and_latents_of_our_own_are_written(tmp_path: Path, guidance: fl
 
 def test_moved_and_scaled_latents_are_the_same_ones(tmp_path: Path) -> None:
     system = made(transformer(), latent(), Labels(tuple("abcdefghij")), sampler=DDIM(), steps=6)
-    write(system, tmp_path / "out")
-    again = load(tmp_path / "out", "cpu", "float32")
+    write_checkpoint(system, tmp_path / "out")
+    again = open_folder(tmp_path / "out", "cpu", "float32")
     assert isinstance(again.codec, Latent) and again.codec.scale == (1.0,)
     picture = torch.rand(1, 3, 16, 16, generator=seeded()[0]) * 2 - 1
     assert float((again.codec.encode(picture) - system.codec.encode(picture)).abs().max()) < 1e-5
@@ -327,17 +329,17 @@ REFUSED: dict[str, tuple[Callable[[], System], str]] = {
 def test_what_has_no_equal_is_named_before_anything_is_written(case: str, tmp_path: Path) -> None:
     build, said = REFUSED[case]
     with pytest.raises(InputError, match=said):
-        write(build(), tmp_path / "out")
+        write_checkpoint(build(), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_tokenizer_that_fills_up_by_another_rule_is_not_copied(tmp_path: Path) -> None:
     pipelines.stable_diffusion(tmp_path / "made").save_pretrained(tmp_path / "saved")
-    system = load(tmp_path / "saved", "cpu", "float32")
+    system = open_folder(tmp_path / "saved", "cpu", "float32")
     assert isinstance(system.conditioner, ClipText)
     system.conditioner.tokenizers[0].pad = 0
     with pytest.raises(InputError, match="filled up by another piece"):
-        write(system, tmp_path / "out")
+        write_checkpoint(system, tmp_path / "out")
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
@@ -346,7 +348,7 @@ def test_a_tokenizer_that_fills_up_by_another_rule_is_not_copied(tmp_path: Path)
 def test_weights_lie_in_several_files(back: Callable[[str], Back], tmp_path: Path) -> None:
     one = back("StableDiffusionXLPipeline")
     most = 8_000
-    write(one.system, tmp_path / "out", most)
+    write_checkpoint(one.system, tmp_path / "out", most)
     for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
         paths = sorted((tmp_path / "out" / part).glob("*.safetensors"))
         index = next((tmp_path / "out" / part).glob("*.index.json"))
@@ -354,16 +356,16 @@ def test_weights_lie_in_several_files(back: Callable[[str], Back], tmp_path: Pat
         assert json.loads(index.read_text())["weight_map"] == {k: name for name, keys in held.items() for k in keys}
         sizes = {name: sum(4 * math.prod(shape) for _, shape in keys.values()) for name, keys in held.items()}
         assert len(paths) > 1 and all(sizes[name] <= most or len(keys) <= 2 for name, keys in held.items())
-        assert all(files.read_header(path)["__metadata__"] == FORMAT for path in paths)
+        assert all(files.read_header(path)["__metadata__"] == PT_METADATA for path in paths)
     again = opened_there(tmp_path / "out")
     for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
         assert same(getattr(again, part).state_dict(), getattr(one.pipe, part).state_dict())
-    assert load(tmp_path / "out", "cpu", "float32").denoiser.schedule == one.system.denoiser.schedule
+    assert open_folder(tmp_path / "out", "cpu", "float32").denoiser.schedule == one.system.denoiser.schedule
 
 
 def test_half_precision_is_that_of_all_weights(back: Callable[[str], Back], tmp_path: Path) -> None:
-    system = load(back("StableDiffusionPipeline").folder, "cpu", "bfloat16")
-    write(system, tmp_path / "out")
+    system = open_folder(back("StableDiffusionPipeline").folder, "cpu", "bfloat16")
+    write_checkpoint(system, tmp_path / "out")
     shapes = [files.read_shapes(path) for path in (tmp_path / "out").rglob("*.safetensors")]
     assert len(shapes) == 3 and {kind for file in shapes for kind, _ in file.values()} == {"BF16"}
 
@@ -380,9 +382,9 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr(files, "write_tensors", full)
     with pytest.raises(StorageError, match="no space to write"):
-        write(back("StableDiffusionPipeline").system, tmp_path / "out")
+        write_checkpoint(back("StableDiffusionPipeline").system, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_annealed_sampler_falls_back_on_ddim() -> None:
-    assert plan(made(pixels(), sampler=AnnealedLangevin())).parts["scheduler"].kind == "DDIMScheduler"
+    assert plan_writing(made(pixels(), sampler=AnnealedLangevin())).parts["scheduler"].kind == "DDIMScheduler"

@@ -37,9 +37,9 @@ def export(
         system = library.with_codec(system, codec).to("cpu", precision)
     notes: tuple[str, ...] = ()
     if to == "diffusers":
-        from sfumato.interop.diffusers.write import write  # much to import, for those alone who need it
+        from sfumato.interop.diffusers.write import write_checkpoint  # much to import, for those alone who need it
 
-        notes = write(system, out, megabytes * 10**6)
+        notes = write_checkpoint(system, out, megabytes * 10**6)
     else:
         with replacing_folder(out) as folder:
             system.save(folder, shard=megabytes * 10**6)

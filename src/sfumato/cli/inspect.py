@@ -25,19 +25,19 @@ def inspect(
 def _facts(what: str) -> list[tuple[str, Any]]:
     from sfumato.condition.clip_file import is_single
     from sfumato.errors import FormatError
-    from sfumato.interop.diffusers import folder
-    from sfumato.interop.diffusers.inspect import describe
+    from sfumato.interop.diffusers.folder import is_checkpoint, is_hub_name
+    from sfumato.interop.diffusers.inspect import describe_checkpoint
     from sfumato.library import refuse_pickle, shipped
     from sfumato.wording import brief
 
     where = Path(what)
     refuse_pickle(where)
-    if is_single(what) or folder.is_checkpoint(where):
-        return describe(what)
+    if is_single(what) or is_checkpoint(where):
+        return describe_checkpoint(what)
     if where.exists() or what in shipped():
         return _picture(where) if where.is_file() and what not in shipped() else _system(what)
-    if folder.is_name(what):
-        return describe(what)
+    if is_hub_name(what):
+        return describe_checkpoint(what)
     raise FormatError(
         "expected a picture, the folder of a system, of a run or of a checkpoint of diffusers, or a name on the Hub,"
         f" came {brief(what)!r}, which does not exist"

@@ -9,9 +9,9 @@ import torch
 
 from sfumato import files
 from sfumato.errors import FormatError, InputError, nearest, quoted
-from sfumato.keys import Entry, check, fill, joined, layer, same
+from sfumato.keys import Entry, check_state, fill, joined, layer, same
 from sfumato.nn.clip import ClipTower
-from sfumato.store import Weights, weight_files
+from sfumato.store import MappedWeights, weight_files
 
 PLAIN, PROJECTED = CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
 
@@ -161,9 +161,9 @@ class TowerFiles:
         if not (folder / "config.json").is_file():
             raise FormatError(f"{folder} holds no text encoder: there is no config.json in it; copy the model again")
         self.folder, self.config = folder, files.read_json(folder / "config.json")
-        self.weights = Weights(weight_files(folder))
+        self.weights = MappedWeights(weight_files(folder))
         tower = self.outline()
-        check(tower, entries(tower), self.weights.shapes, str(folder), partial(ignored, tower))
+        check_state(tower, entries(tower), self.weights.shapes, str(folder), partial(ignored, tower))
 
     def outline(self) -> ClipTower:
         """The text encoder on the meta device."""

@@ -16,9 +16,9 @@ from sfumato.condition.clip_source import family_in as family_of_folder
 from sfumato.condition.clip_tokenizer import FILES, MERGES, VOCABULARY, WHOLE, ClipTokenizer
 from sfumato.condition.pretrained import digest
 from sfumato.errors import DataError, FormatError
-from sfumato.keys import Entry, check, fill, renamed
+from sfumato.keys import Entry, check_state, fill, renamed_entries
 from sfumato.nn.clip import ClipTower
-from sfumato.store import Seen, Weights
+from sfumato.store import FileStamps, MappedWeights
 
 SUFFIX = ".safetensors"
 CLIP = "openai/clip-vit-large-patch14"
@@ -111,14 +111,14 @@ class SingleFile:
                 f"there is no file {path}, which holds the text encoder: put it back, or open the model anew"
             )
         self.path, self.config = path, config
-        self.weights = Weights([path])
+        self.weights = MappedWeights([path])
         family, self.places = layout(self.weights, str(path))
         self.names = TOWERS[family]
 
     def outlines(self) -> tuple[ClipTower, ...]:
         found = []
         for tower, entries, ignored in self._plans():
-            check(tower, entries, self.weights.shapes, str(self.path), ignored)
+            check_state(tower, entries, self.weights.shapes, str(self.path), ignored)
             found.append(tower)
         return tuple(found)
 
@@ -165,7 +165,7 @@ class SingleFile:
         if place.open:
             entries = open_clip.entries(tower, place.prefix)
         else:
-            entries = renamed(clip_checkpoint.entries(tower), f"{place.prefix}{{}}".format)
+            entries = renamed_entries(clip_checkpoint.entries(tower), f"{place.prefix}{{}}".format)
 
         def ignored(key: str) -> bool:
             own = key.removeprefix(place.prefix)
@@ -181,8 +181,8 @@ class SingleFile:
         return {name: place.config for name, place in zip(self.names, self.places, strict=True)}
 
     @cached_property
-    def _tokenizers(self) -> Seen:
-        return Seen(folder / name for folder in self._tokenizer_folders for name in FILES)
+    def _tokenizers(self) -> FileStamps:
+        return FileStamps(folder / name for folder in self._tokenizer_folders for name in FILES)
 
     @cached_property
     def _tokenizer_folders(self) -> list[Path]:

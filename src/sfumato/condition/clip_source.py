@@ -17,7 +17,7 @@ from sfumato.condition.pretrained import check_files, digest
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import DataError, FormatError
 from sfumato.nn.clip import ClipTower
-from sfumato.store import Seen
+from sfumato.store import FileStamps
 
 Family = Literal["sd", "sdxl", "sdxl-refiner"]
 TOWERS: dict[Family, tuple[str, ...]] = {
@@ -109,8 +109,8 @@ class Folders:
         return [TowerFiles(folder) for folder in self.folders]
 
     @cached_property
-    def _tokenizers(self) -> Seen:
-        return Seen(folder / name for folder in self.tokenizer_folders for name in FILES)
+    def _tokenizers(self) -> FileStamps:
+        return FileStamps(folder / name for folder in self.tokenizer_folders for name in FILES)
 
 
 def _names(tower: TowerFiles) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from sfumato import files
 from sfumato.condition.tokenizer import Tokenizer
 from sfumato.errors import FormatError, quoted
-from sfumato.store import Seen
+from sfumato.store import FileStamps
 from sfumato.wording import shortened
 
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
@@ -40,7 +40,7 @@ class ClipTokenizer:
 
     def __init__(self, folder: Path, pad: str | None = None) -> None:
         self.folder = folder
-        self._seen = Seen(folder / name for name in FILES)
+        self._seen = FileStamps(folder / name for name in FILES)
         config = _json(folder / CONFIG)
         if (kind := config.get("tokenizer_class", CLASSES[0])) not in CLASSES:
             raise FormatError(f"{folder / CONFIG} names a {quoted(kind)}; known tokenizers here: {', '.join(CLASSES)}")

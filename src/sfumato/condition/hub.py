@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from sfumato.store import choose
+from sfumato.store import choose_weight_files
 
 INDEX = "model_index.json"
 CARD = "README.md"
@@ -47,5 +47,5 @@ def needed(names: Collection[str], components: Collection[str] = COMPONENTS) -> 
     for place, bases in inside.items():
         tables = [base for base in bases if base.endswith(TABLES) and ".index" not in base]
         tables += [base for base in bases if base == CARD and not place]
-        wanted += [f"{place}/{base}" if place else base for base in (*tables, *choose(bases))]
+        wanted += [f"{place}/{base}" if place else base for base in (*tables, *choose_weight_files(bases))]
     return sorted(wanted)

@@ -2,7 +2,7 @@
 
 import re
 
-from sfumato.keys import Entry, layer, renamed, same, transposed
+from sfumato.keys import Entry, layer, renamed_entries, same, transposed
 from sfumato.nn.clip import ClipTower
 
 LAYERS = {
@@ -33,7 +33,7 @@ def entries(tower: ClipTower, prefix: str) -> list[Entry]:
             found += layer(f"{ours}.{own}", f"{theirs}.{other}")
     if tower.projection:
         found.append(transposed("project.weight", "text_projection"))
-    return renamed(found, f"{prefix}{{}}".format)
+    return renamed_entries(found, f"{prefix}{{}}".format)
 
 
 def ignored(tower: ClipTower, name: str) -> bool:

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 from sfumato.errors import FormatError, InputError, nearest, quoted
 from sfumato.parts import validate
 
-O = TypeVar("O", bound="Options")  # noqa: E741
-T = TypeVar("T")
+_O = TypeVar("_O", bound="ConfigOptions")
+_T = TypeVar("_T")
 
 
-class Options(BaseModel):
+class ConfigOptions(BaseModel):
     """What one of their classes takes, with its own defaults. An option that changes the arithmetic and that we know in
     one form alone is a `Literal` of that form."""
 
@@ -27,7 +27,7 @@ def class_name(config: Mapping[str, Any], known: tuple[str, ...], name: str) -> 
     return said
 
 
-def options(kind: type[O], config: Mapping[str, Any], name: str) -> O:
+def read_options(kind: type[_O], config: Mapping[str, Any], name: str) -> _O:
     """The options in `config`, but for the tool's own notes, which begin with "_". An option that is null is false
     where it turns something on, as their code has it, and says nothing where we do not know it. Raises a `FormatError`
     that names an option or a value that we do not know, and the known."""
@@ -36,10 +36,10 @@ def options(kind: type[O], config: Mapping[str, Any], name: str) -> O:
     said = {key: value for key, value in said.items() if value is not None or key in fields}
     flags = {key for key in said if said[key] is None and isinstance(fields[key].default, bool)}
     said |= dict.fromkeys(flags, False)
-    return refused(name, lambda: validate(kind, said, ""))  # pyright: ignore[reportReturnType]
+    return as_format_errors(name, lambda: validate(kind, said, ""))  # pyright: ignore[reportReturnType]
 
 
-def refused(name: str, build: Callable[[], T]) -> T:
+def as_format_errors(name: str, build: Callable[[], _T]) -> _T:
     """What `build` gives; an `InputError` on the way is a `FormatError` about the configuration of `name`."""
     try:
         return build()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sfumato.codec import Codec
 from sfumato.core.defaults import torch_defaults
 from sfumato.denoise import Denoiser
-from sfumato.lazy import Lazy, Read
+from sfumato.lazy import Lazy, ReadState
 from sfumato.system import file as system_file
 
 LOOKS = 4
@@ -54,7 +54,7 @@ class Weighted:
     def device(self) -> torch.device:
         return next(self.denoiser.parameters()).device
 
-    def defer(self, part: str, read: Read) -> None:
+    def defer(self, part: str, read: ReadState) -> None:
         """Have `read` give the weights of the "network" or the "codec", which are on the meta device, when they are
         first needed: the state of that module, in its final type and place. Whoever needs them gets what `read`
         raises."""

@@ -12,11 +12,11 @@ from sfumato.condition import hub
 from sfumato.condition.hub import COMPONENTS, INDEX
 from sfumato.errors import DataError, FormatError, quoted
 from sfumato.keys import Entry
-from sfumato.store import Weights, weight_files
+from sfumato.store import MappedWeights, weight_files
 
-CONFIGS = ("config.json", "scheduler_config.json")
-HUB = re.compile(r"[\w.-]+/[\w.-]+")
-UNUSED = ("safety_checker", "feature_extractor", "watermark", "image_encoder")
+_CONFIGS = ("config.json", "scheduler_config.json")
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_IDLE = ("safety_checker", "feature_extractor", "watermark", "image_encoder")
 """Components that draw nothing."""
 
 
@@ -29,13 +29,13 @@ class Component:
     folder: Path
     config: Mapping[str, Any] = field(default_factory=dict)
 
-    def weights(self) -> Weights:
+    def weights(self) -> MappedWeights:
         """Its weights. Raises `FormatError` where they are pickled, incomplete or missing."""
         return self._weights
 
     @cached_property
-    def _weights(self) -> Weights:
-        return Weights(weight_files(self.folder))
+    def _weights(self) -> MappedWeights:
+        return MappedWeights(weight_files(self.folder))
 
     def entries(self, entries: list[Entry]) -> list[Entry]:
         """The map of a network's names, by the names in these weights."""
@@ -77,10 +77,10 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / INDEX).is_file()
 
 
-def read(where: str | Path, fetch: bool = True) -> Checkpoint:
+def read_folder(where: str | Path, fetch: bool = True) -> Checkpoint:
     """The checkpoint in the folder `where`, or in the Hub's repository of that name, which is fetched if need be and
     may be; no weights are read yet."""
-    folder = find(where, fetch)
+    folder = find_folder(where, fetch)
     said = files.read_json(folder / INDEX)
     pipeline = said.get("_class_name")
     if not isinstance(pipeline, str):
@@ -88,7 +88,7 @@ def read(where: str | Path, fetch: bool = True) -> Checkpoint:
     components: dict[str, Component] = {}
     others: dict[str, str] = {}
     for name, value in said.items():
-        if not isinstance(value, list) or name.startswith("_") or name in UNUSED or None in value:
+        if not isinstance(value, list) or name.startswith("_") or name in _IDLE or None in value:
             continue
         if len(value) != 2 or not all(isinstance(word, str) for word in value):
             if (folder / name).is_dir():  # otherwise it is an option that is a list
@@ -110,7 +110,7 @@ def read(where: str | Path, fetch: bool = True) -> Checkpoint:
 def _component(root: Path, name: str, kind: str) -> Component:
     """The component in the folder of its name, or, where it is the only one with weights, in the root itself."""
     folder = root / name if (root / name).is_dir() else root
-    for config in CONFIGS if not name.startswith("tokenizer") else ():
+    for config in _CONFIGS if not name.startswith("tokenizer") else ():
         if (folder / config).is_file() and (config != "config.json" or name != "scheduler"):
             said = files.read_json(folder / config)
             if "auto_map" in said:
@@ -119,26 +119,26 @@ def _component(root: Path, name: str, kind: str) -> Component:
     if folder == root:
         raise FormatError(f"{root} names a component {name}, and has no folder {name}: copy or fetch it again")
     if not name.startswith("tokenizer"):
-        raise FormatError(f"{folder} holds no {' or '.join(CONFIGS)}: copy or fetch it again")
+        raise FormatError(f"{folder} holds no {' or '.join(_CONFIGS)}: copy or fetch it again")
     return Component(name, kind, folder)
 
 
 # The Hub -----------------------------------------------------------------------------------------------------------
 
 
-def is_name(where: str | Path) -> bool:
+def is_hub_name(where: str | Path) -> bool:
     """Whether this reads as the name of a repository on the Hub, and not as a folder that may be missing."""
-    return not Path(where).parent.is_dir() and HUB.fullmatch(str(where)) is not None
+    return not Path(where).parent.is_dir() and _HUB_NAME.fullmatch(str(where)) is not None
 
 
-def find(where: str | Path, fetch: bool = True) -> Path:
+def find_folder(where: str | Path, fetch: bool = True) -> Path:
     """The folder `where`, or that of the Hub's repository of that name in the cache, filled if need be."""
     folder = Path(where)
     if folder.is_dir():
         if not is_checkpoint(folder):
             raise FormatError(f"{folder} holds no {INDEX}: it is no checkpoint of diffusers")
         return folder.absolute()  # text encoders are read later, when the working folder may be another
-    if folder.exists() or not is_name(where):
+    if folder.exists() or not is_hub_name(where):
         raise DataError(f"{where} is neither a folder nor the name of a repository on the Hub, as OWNER/NAME")
     if (kept := hub.cached(str(where))) is not None and (not fetch or _is_whole(kept)):
         return kept
@@ -160,7 +160,7 @@ def find(where: str | Path, fetch: bool = True) -> Path:
 def _is_whole(kept: Path) -> bool:
     """Whether all that is read of a checkpoint is there."""
     try:
-        for component in read(kept).components.values():
+        for component in read_folder(kept).components.values():
             if not component.name.startswith(("scheduler", "tokenizer")):
                 weight_files(component.folder)
     except FormatError:

@@ -12,24 +12,23 @@ from sfumato.condition.clip_file import is_single
 from sfumato.condition.hub import CARD
 from sfumato.core.grid import Spacing
 from sfumato.errors import FormatError
-from sfumato.interop.diffusers import folder
-from sfumato.interop.diffusers import open as checkpoint
-from sfumato.interop.diffusers.folder import Checkpoint, Component
-from sfumato.interop.single_file import open as single_file
+from sfumato.interop.diffusers.folder import Checkpoint, Component, read_folder
+from sfumato.interop.diffusers.open import plan_opening
+from sfumato.interop.single_file.open import read_single_file
 from sfumato.parts import PARAMETERIZATIONS, SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import Sampler
 from sfumato.wording import shortened
 
-BITS = {"BOOL": 8, "F4": 4}
+_BITS = {"BOOL": 8, "F4": 4}
 """Of types whose names do not say how many; F16, BF16, I64, F8_E4M3 … do."""
-MOST_CARD = 2**20
-MOST_LICENCE = 100
-SAID = ("prediction_type", "beta_schedule", "beta_start", "beta_end", "timestep_spacing", "steps_offset")
+_MOST_CARD = 2**20
+_MOST_LICENCE = 100
+_OPTIONS = ("prediction_type", "beta_schedule", "beta_start", "beta_end", "timestep_spacing", "steps_offset")
 """Of a scheduler's configuration, what people ask for."""
 
 
 @files.readable("what is inspected")
-def describe(where: str | Path) -> list[tuple[str, Any]]:
+def describe_checkpoint(where: str | Path) -> list[tuple[str, Any]]:
     """Names of facts and what they are, for a folder in the layout of diffusers, the name of a repository on the Hub
     that is in the cache, or a single file: components, how the checkpoint says that it is drawn from and how it is
     drawn from here, its licence.
@@ -37,12 +36,12 @@ def describe(where: str | Path) -> list[tuple[str, Any]]:
     Raises `DataError` where there is none, and `FormatError` for what is damaged. What is whole and not known here is
     described as far as it goes.
     """
-    found = single_file.read(where) if is_single(where) else folder.read(where, fetch=False)
+    found = read_single_file(where) if is_single(where) else read_folder(where, fetch=False)
     facts: list[tuple[str, Any]] = [("checkpoint", str(found.folder)), ("pipeline", found.pipeline)]
     facts += [(name, component_line(one)) for name, one in found.components.items() if not _weightless(name)]
     if "scheduler" in found.components:
         said = found.component("scheduler")
-        given = [f"{key} {said.config[key]}" for key in SAID if said.config.get(key) is not None]
+        given = [f"{key} {said.config[key]}" for key in _OPTIONS if said.config.get(key) is not None]
         facts.append(("scheduler", ", ".join([said.kind, *given])))
     try:
         facts += _drawn(found)
@@ -68,15 +67,15 @@ def licence(place: Path) -> str | None:
     if place.is_file():
         said = files.read_header(place).get("__metadata__", {}).get("modelspec.license")
         if said:
-            return shortened(said, MOST_LICENCE)
+            return shortened(said, _MOST_LICENCE)
         place = place.parent
     if not (place / CARD).is_file():
         return None
     with open(place / CARD, "rb") as file:
-        card = file.read(MOST_CARD).decode(errors="replace")
+        card = file.read(_MOST_CARD).decode(errors="replace")
     front = re.match(r"---\r?\n(.*?)\r?\n---", card, re.DOTALL)
     line = re.search(r"^license:[ \t]*(\S[^\n]*)", front[1], re.MULTILINE) if front else None
-    return shortened(line[1].strip().strip("'\""), MOST_LICENCE) if line else None
+    return shortened(line[1].strip().strip("'\""), _MOST_LICENCE) if line else None
 
 
 def _weightless(name: str) -> bool:
@@ -86,12 +85,12 @@ def _weightless(name: str) -> bool:
 def _bits(kind: str) -> int:
     """How many bits a number of this type has."""
     digits = re.search(r"\d+", kind)
-    return BITS.get(kind) or (int(digits[0]) if digits else 8)
+    return _BITS.get(kind) or (int(digits[0]) if digits else 8)
 
 
 def _drawn(found: Checkpoint) -> Iterator[tuple[str, Any]]:
     """How it is drawn from here: schedule, prediction and settings."""
-    drawing, settings = checkpoint.plan(found)
+    drawing, settings = plan_opening(found)
     yield "schedule", SCHEDULES.dump(drawing.schedule)
     yield "prediction", PARAMETERIZATIONS.dump(drawing.parameterization)
     yield "there", _walk(drawing.sampler, drawing.spacing, drawing.steps)

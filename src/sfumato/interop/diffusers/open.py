@@ -1,6 +1,7 @@
 """From a checkpoint of diffusers to a System."""
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from sfumato.core.defaults import torch_defaults
 from sfumato.core.grid import AYSSpacing
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, nearest, quoted
-from sfumato.interop.diffusers import folder
-from sfumato.interop.diffusers.folder import Checkpoint, Component
-from sfumato.interop.diffusers.networks import autoencoder, dit, unet
+from sfumato.interop.diffusers.folder import Checkpoint, Component, is_hub_name, read_folder
+from sfumato.interop.diffusers.networks.autoencoder import autoencoder_entries, read_autoencoder_config
+from sfumato.interop.diffusers.networks.dit import dit_entries, read_class_names, read_dit_config
+from sfumato.interop.diffusers.networks.unet import read_unet_config, sample_size, unet_entries
 from sfumato.interop.diffusers.schedulers.config import read_scheduler
 from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
 from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER
-from sfumato.keys import Entry, check, read
-from sfumato.lazy import Read
+from sfumato.keys import Entry, check_state, read_state
+from sfumato.lazy import ReadState
 from sfumato.media import Image
 from sfumato.nn.dit import DiT
 from sfumato.nn.unet import UNet
@@ -31,25 +33,25 @@ from sfumato.sample import LCM, DPMSolver, EulerAncestral
 from sfumato.system import System
 from sfumato.system.settings import Preset, Settings
 
-NETWORKS: dict[str, Any] = {
-    "UNet2DModel": unet,
-    "UNet2DConditionModel": unet,
-    "DiTTransformer2DModel": dit,
-    "Transformer2DModel": dit,
+_NETWORKS: dict[str, tuple[Callable[..., Any], Callable[..., list[Entry]]]] = {
+    "UNet2DModel": (read_unet_config, unet_entries),
+    "UNet2DConditionModel": (read_unet_config, unet_entries),
+    "DiTTransformer2DModel": (read_dit_config, dit_entries),
+    "Transformer2DModel": (read_dit_config, dit_entries),
 }
-"""Which module reads the network of each class."""
-GUIDANCE = {"sd": 7.5, "sdxl": 5.0, "sdxl-refiner": 5.0}
-CLASS_GUIDANCE = 4.0
+"""What reads the network of each class: its configuration, and the names of its weights."""
+_GUIDANCE = {"sd": 7.5, "sdxl": 5.0, "sdxl-refiner": 5.0}
+_CLASS_GUIDANCE = 4.0
 """What diffusers' pipelines guide by, unless told."""
-WEIGHTY = ("unet", "transformer", "vae", "vqvae")
+_WEIGHTY = ("unet", "transformer", "vae", "vqvae")
 """Components that have weights, beside the text encoders."""
-STEPS = 10
+_STEPS = 10
 """For so many the schedule was published: arXiv:2404.14507."""
-INTERVAL = (0.28, 5.42)
+_INTERVAL = (0.28, 5.42)
 """Between which sigma/alpha guidance helps: arXiv:2404.07724, section 4, for Stable Diffusion XL."""
 
 
-def load(where: str | Path, device: str | None = None, precision: str | None = None) -> System:
+def open_folder(where: str | Path, device: str | None = None, precision: str | None = None) -> System:
     """The system in a folder of diffusers, or in the Hub's repository of that name.
 
     It is drawn from by our own settings, which need fewer steps; whoever asks for a sampler gets the times and the
@@ -60,11 +62,11 @@ def load(where: str | Path, device: str | None = None, precision: str | None = N
     there are, unless told. Raises `DataError` where there is no such folder or repository, and `FormatError` for what
     is damaged, or not known here; damage that only the numbers show, and files that changed since, at first use.
     """
-    return opened(folder.read(where), device, precision)
+    return open_checkpoint(read_folder(where), device, precision)
 
 
 @torch_defaults()
-def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | None = None) -> System:
+def open_checkpoint(checkpoint: Checkpoint, device: str | None = None, precision: str | None = None) -> System:
     """The system that a checkpoint holds: see `load`."""
     on = machine.pick_device(device)
     dtype = machine.dtype(machine.pick_precision(on, precision))
@@ -75,10 +77,10 @@ def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | N
     conditioner = _conditioner(checkpoint, network)
     _check_fit(checkpoint, network, codec, conditioner)
     source = checkpoint.component("unet", "transformer")
-    reads = {"network": _reading(network, NETWORKS[source.kind].entries(network), source, on, dtype)}
+    reads = {"network": _reading(network, _NETWORKS[source.kind][1](network), source, on, dtype)}
     if isinstance(codec, Latent):
         whence = checkpoint.component("vae", "vqvae")
-        reads["codec"] = _reading(codec, autoencoder.entries(codec), whence, on, dtype)
+        reads["codec"] = _reading(codec, autoencoder_entries(codec), whence, on, dtype)
     denoiser = Denoiser(network, drawing.schedule, drawing.parameterization)
     settings = _settings(checkpoint, drawing, codec, conditioner)
     about = {"from": checkpoint.where, "pipeline": checkpoint.pipeline}
@@ -91,7 +93,7 @@ def opened(checkpoint: Checkpoint, device: str | None = None, precision: str | N
     return system
 
 
-def plan(checkpoint: Checkpoint) -> tuple[Scheduler, Settings]:
+def plan_opening(checkpoint: Checkpoint) -> tuple[Scheduler, Settings]:
     """How the checkpoint is drawn from there, and what `opened` would draw with here; by its configurations alone."""
     drawing = _drawing(checkpoint)
     with torch.device("meta"):
@@ -108,12 +110,13 @@ def plan(checkpoint: Checkpoint) -> tuple[Scheduler, Settings]:
 
 def _network(checkpoint: Checkpoint) -> UNet | DiT:
     component = checkpoint.component("unet", "transformer")
-    if component.kind not in NETWORKS:
+    if component.kind not in _NETWORKS:
         raise FormatError(
             f"{checkpoint.where}: its {component.name} is a {quoted(component.kind)}, which is not read here;"
-            f" {nearest(component.kind, NETWORKS)}"
+            f" {nearest(component.kind, _NETWORKS)}"
         )
-    return NETWORKS[component.kind].read_config({"_class_name": component.kind, **component.config}, _name(component))
+    read_config, _ = _NETWORKS[component.kind]
+    return read_config({"_class_name": component.kind, **component.config}, _name(component))
 
 
 def _check_known(checkpoint: Checkpoint) -> None:
@@ -136,18 +139,18 @@ def _codec(checkpoint: Checkpoint) -> Codec:
             raise FormatError(f"{checkpoint.where} has no autoencoder, and its network draws {channels} channels")
         return Identity(Image(channels))
     component = checkpoint.component("vae", "vqvae")
-    return autoencoder.read_config({"_class_name": component.kind, **component.config}, _name(component))
+    return read_autoencoder_config({"_class_name": component.kind, **component.config}, _name(component))
 
 
 def _conditioner(checkpoint: Checkpoint, network: UNet | DiT) -> Conditioner:
     if {"text_encoder", "text_encoder_2"} & checkpoint.components.keys():
         config = checkpoint.component("unet", "transformer").config
-        where = checkpoint.where if folder.is_name(checkpoint.where) else str(checkpoint.folder)
+        where = checkpoint.where if is_hub_name(checkpoint.where) else str(checkpoint.folder)
         frequency_width = config.get("addition_time_embed_dim") or 256
         return ClipText.open(where, frequency_width=frequency_width, pinned=False, config=checkpoint.config)
     if not network.vector:
         return Nothing()
-    classes = dit.classes(checkpoint.said, network.vector, checkpoint.where)
+    classes = read_class_names(checkpoint.said, network.vector, checkpoint.where)
     return Labels(classes, dropout=0.1 if isinstance(network, DiT) and network.null else 0.0)
 
 
@@ -180,14 +183,14 @@ def _drawing(checkpoint: Checkpoint, kind: str | None = None) -> Scheduler:
 
 def _settings(checkpoint: Checkpoint, drawing: Scheduler, codec: Codec, conditioner: Conditioner) -> Settings:
     component = checkpoint.component("unet", "transformer")
-    side = unet.sample_size(component.config, _name(component)) or 64
+    side = sample_size(component.config, _name(component)) or 64
     height, width = (side, side) if isinstance(side, int) else side
     factor = codec.network.factor if isinstance(codec, Latent) else 1
     guidance = 1.0
     if isinstance(conditioner, ClipText):
-        guidance = GUIDANCE[conditioner.family]
+        guidance = _GUIDANCE[conditioner.family]
     elif isinstance(conditioner, Labels) and conditioner.dropout:
-        guidance = CLASS_GUIDANCE
+        guidance = _CLASS_GUIDANCE
     theirs = Settings(
         (width * factor, height * factor),
         drawing.sampler,
@@ -205,7 +208,7 @@ def _settings(checkpoint: Checkpoint, drawing: Scheduler, codec: Codec, conditio
         return theirs.updated(steps=4, guidance=1.0)
     if isinstance(conditioner, ClipText):
         model = "sd15" if conditioner.family == "sd" else "sdxl"
-        return theirs.updated(sampler=DPMSolver(2), spacing=AYSSpacing(model), steps=STEPS, interval=INTERVAL)
+        return theirs.updated(sampler=DPMSolver(2), spacing=AYSSpacing(model), steps=_STEPS, interval=_INTERVAL)
     return theirs
 
 
@@ -226,19 +229,19 @@ def _presets(checkpoint: Checkpoint) -> dict[str, Preset]:
 
 def _reading(
     module: nn.Module, entries: list[Entry], component: Component, device: torch.device, dtype: torch.dtype
-) -> Read:
+) -> ReadState:
     """What gives the weights of `module` when they are needed. Of their files no more than names and shapes are read
     now, and what does not fit is refused."""
     names, weights = component.entries(entries), component.weights()
     weights.check_whole()
-    check(module, names, weights.shapes, _name(component), component.ignored)
-    return partial(read, module, names, weights, _name(component), dtype, device, component.ignored)
+    check_state(module, names, weights.shapes, _name(component), component.ignored)
+    return partial(read_state, module, names, weights, _name(component), dtype, device, component.ignored)
 
 
 def _digest(checkpoint: Checkpoint, conditioner: Conditioner) -> str:
     """What tells the weights of this checkpoint from others', and how its text encoders read, for `System.fingerprint`:
     not of every number, of which there are gigabytes."""
-    weighty = [part for name, part in sorted(checkpoint.components.items()) if name in WEIGHTY]
+    weighty = [part for name, part in sorted(checkpoint.components.items()) if name in _WEIGHTY]
     if checkpoint.folder.is_file():
         weighty = weighty[-1:]  # it holds all of them
     said = [f"{part.name} {part.weights().sampled()}" for part in weighty]

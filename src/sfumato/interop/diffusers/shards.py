@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from sfumato import files
-from sfumato.keys import Entry, emptied
+from sfumato.keys import Entry, write_state
 
-FORMAT = {"format": "pt"}
+PT_METADATA = {"format": "pt"}
 """What their readers look for in the header of a file."""
 
 
@@ -23,8 +23,8 @@ def write_weights(
     size = 0
     for nth, group in enumerate(groups, start=1):
         name = f"{stem}.safetensors" if len(groups) == 1 else f"{stem}-{nth:05}-of-{len(groups):05}.safetensors"
-        tensors = {key: tensor.to(dtype) for key, tensor in emptied(module, group)}
-        files.write_tensors(folder / name, tensors, plain=FORMAT)
+        tensors = {key: tensor.to(dtype) for key, tensor in write_state(module, group)}
+        files.write_tensors(folder / name, tensors, plain=PT_METADATA)
         places |= dict.fromkeys(tensors, name)
         size += sum(tensor.nbytes for tensor in tensors.values())
     if len(groups) > 1:

@@ -18,8 +18,10 @@ from sfumato.condition.clip import TOWERS
 from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
 from sfumato.errors import InputError
 from sfumato.interop.diffusers.folder import INDEX
-from sfumato.interop.diffusers.networks import autoencoder, dit, unet
-from sfumato.interop.diffusers.schedulers.nearest import TEXT, nearest
+from sfumato.interop.diffusers.networks.autoencoder import autoencoder_entries, write_autoencoder_config
+from sfumato.interop.diffusers.networks.dit import dit_entries, write_dit_config
+from sfumato.interop.diffusers.networks.unet import unet_entries, write_unet_config
+from sfumato.interop.diffusers.schedulers.nearest import TEXT, nearest_scheduler
 from sfumato.interop.diffusers.shards import write_weights
 from sfumato.keys import Entry
 from sfumato.nn.autoencoder import KLAutoencoder, VQAutoencoder
@@ -29,7 +31,7 @@ from sfumato.parts import NETWORKS
 from sfumato.system import System
 from sfumato.system.file import SHARD
 
-PIPELINES = {
+_PIPELINES = {
     ("sd", False): "StableDiffusionPipeline",
     ("sd", True): "StableDiffusionInpaintPipeline",
     ("sdxl", False): "StableDiffusionXLPipeline",
@@ -37,15 +39,15 @@ PIPELINES = {
     ("sdxl-refiner", False): "StableDiffusionXLImg2ImgPipeline",
 }
 """Their pipeline for each family of text encoders, without and with a picture to paint within."""
-KNOWN = "UNet and Nothing, in pixels or latents; UNet and ClipText, in latents; DiT and Labels, in latents"
-VERSION = "0.30.0"
+_KNOWN = "UNet and Nothing, in pixels or latents; UNet and ClipText, in latents; DiT and Labels, in latents"
+_VERSION = "0.30.0"
 """Of diffusers, from which on the folder can be opened: some pipelines ask."""
-NO_CLASS = 1000
+_NO_CLASS = 1000
 """The number that DiTPipeline says for no class, whatever the network."""
 
 
 @dataclass(frozen=True)
-class Part:
+class PlannedComponent:
     """A component: the library and class that read it, the files of its configuration, and its weights, as a module
     and their names there, or other files, as they are."""
 
@@ -69,26 +71,26 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CheckpointPlan:
     """What a folder is to hold: the class of the pipeline, its components, options beside them, and what whoever
     draws there should know."""
 
     pipeline: str
-    parts: Mapping[str, Part]
+    parts: Mapping[str, PlannedComponent]
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
-def write(system: System, out: str | Path, shard: int = SHARD) -> tuple[str, ...]:
+def write_checkpoint(system: System, out: str | Path, shard: int = SHARD) -> tuple[str, ...]:
     """Write the system to the folder `out`, which is new or empty, as a checkpoint of diffusers with weights in files
     of at most `shard` bytes. It appears whole or not at all.
 
     Returns what is different there, in sentences. Raises `InputError` for a system that diffusers has no equal of,
     before anything is written, and `StorageError` where there is no space.
     """
-    made = plan(system)
+    made = plan_writing(system)
     dtype = next(system.denoiser.network.parameters()).dtype
-    index: dict[str, Any] = {"_class_name": made.pipeline, "_diffusers_version": VERSION, **made.options}
+    index: dict[str, Any] = {"_class_name": made.pipeline, "_diffusers_version": _VERSION, **made.options}
     with disk.replacing_folder(Path(out)) as folder:
         for name, part in made.parts.items():
             part.write(folder / name, dtype, shard)
@@ -97,20 +99,20 @@ def write(system: System, out: str | Path, shard: int = SHARD) -> tuple[str, ...
     return made.notes
 
 
-def plan(system: System) -> Plan:
+def plan_writing(system: System) -> CheckpointPlan:
     """What the system's folder is to hold. Raises `InputError` as `write` does."""
     pipeline = _pipeline(system)
-    scheduler = nearest(system, pipeline)
+    scheduler = nearest_scheduler(system, pipeline)
     kind = scheduler.config["_class_name"]
     if pipeline == "DDPMPipeline" and kind == "DDIMScheduler":
         pipeline = "DDIMPipeline"
     parts, options, notes = _network(system)
-    parts |= {"scheduler": Part("diffusers", kind, scheduler.config)} | _codec(system)
+    parts |= {"scheduler": PlannedComponent("diffusers", kind, scheduler.config)} | _codec(system)
     if isinstance(system.conditioner, ClipText):
         parts |= _texts(system.conditioner)
         options |= _absent(system.conditioner)
     differences = (scheduler.difference, *notes, _call(system, pipeline))
-    return Plan(pipeline, parts, options, tuple(note for note in differences if note))
+    return CheckpointPlan(pipeline, parts, options, tuple(note for note in differences if note))
 
 
 def _pipeline(system: System) -> str:
@@ -118,7 +120,7 @@ def _pipeline(system: System) -> str:
     network, codec, conditioner = system.denoiser.network, system.codec, system.conditioner
     latent, name = isinstance(codec, Latent), None
     if isinstance(network, UNet) and isinstance(conditioner, ClipText) and latent:
-        name = PIPELINES.get((conditioner.family, bool(network.concat)))
+        name = _PIPELINES.get((conditioner.family, bool(network.concat)))
     elif isinstance(network, UNet) and isinstance(conditioner, Nothing) and not network.concat:
         name = "LDMPipeline" if latent else "DDPMPipeline"
     elif isinstance(network, DiT) and isinstance(conditioner, Labels) and latent:
@@ -127,7 +129,7 @@ def _pipeline(system: System) -> str:
         beside = " and a picture beside" if getattr(network, "concat", 0) else ""
         raise InputError(
             f"diffusers has no pipeline with a {type(network).__name__} told by {type(conditioner).__name__}{beside},"
-            f" in {'latents' if latent else 'pixels'}; it has them for {KNOWN}"
+            f" in {'latents' if latent else 'pixels'}; it has them for {_KNOWN}"
         )
     if name not in ("DDPMPipeline", "DiTPipeline") and network.out_channels != codec.channels:
         raise InputError(f"{name} of diffusers has no network that gives a variance, and this one does")
@@ -151,7 +153,7 @@ def _call(system: System, pipeline: str) -> str:
 # Components -----------------------------------------------------------------------------------------------------------
 
 
-def _network(system: System) -> tuple[dict[str, Part], dict[str, Any], list[str]]:
+def _network(system: System) -> tuple[dict[str, PlannedComponent], dict[str, Any], list[str]]:
     """The network, what is said of it beside the components, and what is different."""
     network, conditioner = system.denoiser.network, system.conditioner
     size = _sample_size(system)
@@ -164,21 +166,25 @@ def _network(system: System) -> tuple[dict[str, Part], dict[str, Any], list[str]
             raise InputError(f"LDMPipeline of diffusers draws squares, and this system draws {system.settings.size}")
         side = size[0] if size[0] == size[1] else size
         frequency_width = conditioner.frequency_width if isinstance(conditioner, ClipText) else 256
-        config = unet.write_config(network, side, frequency_width)
-        return {"unet": Part("diffusers", config["_class_name"], config, network, unet.entries(network))}, {}, []
+        config = write_unet_config(network, side, frequency_width)
+        return (
+            {"unet": PlannedComponent("diffusers", config["_class_name"], config, network, unet_entries(network))},
+            {},
+            [],
+        )
     assert isinstance(network, DiT) and isinstance(conditioner, Labels)
-    config, notes = dit.write_config(network), []
+    config, notes = write_dit_config(network), []
     if size != (config["sample_size"],) * 2:
         notes.append(f"DiTPipeline draws samples of {config['sample_size']}×{config['sample_size']} alone")
     count = len(conditioner.classes)
-    if conditioner.dropout and count < NO_CLASS:
-        network = _with_classes(network, NO_CLASS)
-        config = dit.write_config(network)
-        notes.append(f"DiTPipeline says {NO_CLASS} for no class: those from {count} on are there, and mean none too")
-    elif conditioner.dropout and count > NO_CLASS:
-        notes.append(f"DiTPipeline says {NO_CLASS} for no class, and here that is one: draw with guidance_scale=1")
+    if conditioner.dropout and count < _NO_CLASS:
+        network = _with_classes(network, _NO_CLASS)
+        config = write_dit_config(network)
+        notes.append(f"DiTPipeline says {_NO_CLASS} for no class: those from {count} on are there, and mean none too")
+    elif conditioner.dropout and count > _NO_CLASS:
+        notes.append(f"DiTPipeline says {_NO_CLASS} for no class, and here that is one: draw with guidance_scale=1")
     labels = {str(number): name for number, name in enumerate(conditioner.classes) if name != str(number)}
-    part = Part("diffusers", config["_class_name"], config, network, dit.entries(network))
+    part = PlannedComponent("diffusers", config["_class_name"], config, network, dit_entries(network))
     return {"transformer": part}, {"id2label": labels}, notes
 
 
@@ -199,13 +205,13 @@ def _with_classes(network: DiT, count: int) -> DiT:
     return wider
 
 
-def _codec(system: System) -> dict[str, Part]:
+def _codec(system: System) -> dict[str, PlannedComponent]:
     if not isinstance(system.codec, Latent):
         return {}
     codec = _scaled_alone(system.codec)
     name = "vqvae" if isinstance(system.conditioner, Nothing) else "vae"
-    config = autoencoder.write_config(codec, max(system.settings.size))
-    return {name: Part("diffusers", config["_class_name"], config, codec, autoencoder.entries(codec))}
+    config = write_autoencoder_config(codec, max(system.settings.size))
+    return {name: PlannedComponent("diffusers", config["_class_name"], config, codec, autoencoder_entries(codec))}
 
 
 def _scaled_alone(codec: Latent) -> Latent:
@@ -235,9 +241,9 @@ def _scaled_alone(codec: Latent) -> Latent:
     return Latent(network)
 
 
-def _texts(conditioner: ClipText) -> dict[str, Part]:
+def _texts(conditioner: ClipText) -> dict[str, PlannedComponent]:
     """The text encoders and their tokenizers."""
-    parts: dict[str, Part] = {}
+    parts: dict[str, PlannedComponent] = {}
     encoders = zip(TOWERS[conditioner.family], conditioner.towers, conditioner.tokenizers, strict=True)
     for name, tower, tokenizer in encoders:
         if ClipTokenizer(tokenizer.folder).pad != tokenizer.pad:
@@ -246,9 +252,11 @@ def _texts(conditioner: ClipText) -> dict[str, Part]:
                 " would be copied: open the system with a folder of diffusers for its configuration"
             )
         config = clip.write_config(tower)
-        parts[name] = Part("transformers", config["architectures"][0], config, tower, clip.entries(tower))
+        parts[name] = PlannedComponent("transformers", config["architectures"][0], config, tower, clip.entries(tower))
         copied = [tokenizer.folder / file for file in FILES if (tokenizer.folder / file).is_file()]
-        parts[name.replace("text_encoder", "tokenizer")] = Part("transformers", "CLIPTokenizer", copied=copied)
+        parts[name.replace("text_encoder", "tokenizer")] = PlannedComponent(
+            "transformers", "CLIPTokenizer", copied=copied
+        )
     return parts
 
 

@@ -6,24 +6,24 @@ from typing import Any, Literal
 
 from sfumato.codec import Latent
 from sfumato.errors import InputError, quoted
-from sfumato.interop.diffusers.networks.blocks import attention, residual
-from sfumato.interop.options import Options, class_name, options, refused
+from sfumato.interop.diffusers.networks.blocks import attention_entries, residual_entries
+from sfumato.interop.options import ConfigOptions, as_format_errors, class_name, read_options
 from sfumato.keys import Entry, layer, same
 from sfumato.nn.attention import Attention
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.blocks import Residual
 
-KNOWN = ("AutoencoderKL", "VQModel")
-DOWN = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")
-UP = ("UpDecoderBlock2D", "AttnUpDecoderBlock2D")
+_CLASSES = ("AutoencoderKL", "VQModel")
+_DOWN = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")
+_UP = ("UpDecoderBlock2D", "AttnUpDecoderBlock2D")
 """What a level is, without attention and with it."""
 
 
-class _Common(Options):
+class _Common(ConfigOptions):
     in_channels: int = 3
     out_channels: int = 3
-    down_block_types: tuple[Literal["DownEncoderBlock2D", "AttnDownEncoderBlock2D"], ...] = (DOWN[0],)
-    up_block_types: tuple[Literal["UpDecoderBlock2D", "AttnUpDecoderBlock2D"], ...] = (UP[0],)
+    down_block_types: tuple[Literal["DownEncoderBlock2D", "AttnDownEncoderBlock2D"], ...] = (_DOWN[0],)
+    up_block_types: tuple[Literal["UpDecoderBlock2D", "AttnUpDecoderBlock2D"], ...] = (_UP[0],)
     block_out_channels: tuple[int, ...] = (64,)
     layers_per_block: int = 1
     act_fn: Literal["silu", "swish"] = "silu"
@@ -36,8 +36,8 @@ class _Common(Options):
 
     def arguments(self) -> dict[str, Any]:
         """Those of every autoencoder of ours."""
-        attend = tuple(level for level, kind in enumerate(self.down_block_types) if kind == DOWN[1])
-        mirrored = tuple(UP[level in attend] for level in reversed(range(len(self.down_block_types))))
+        attend = tuple(level for level, kind in enumerate(self.down_block_types) if kind == _DOWN[1])
+        mirrored = tuple(_UP[level in attend] for level in reversed(range(len(self.down_block_types))))
         if not len(self.block_out_channels) == len(self.down_block_types) or self.up_block_types != mirrored:
             raise InputError(
                 f"down_block_types, up_block_types and block_out_channels should speak of the same levels, and are"
@@ -77,16 +77,16 @@ class _VQ(_Common):
     lookup_from_codebook: bool = False  # whether their `decode` may be given numbers: our `look_up` always may
 
 
-def read_config(config: Mapping[str, Any], name: str) -> Latent:
+def read_autoencoder_config(config: Mapping[str, Any], name: str) -> Latent:
     """The codec that a configuration describes, on the current device. Raises `FormatError`, speaking of `name`.
 
     Latents are `(z − shift_factor)·scaling_factor` or, by channel, `(z − latents_mean)·scaling_factor/latents_std`.
     """
-    if class_name(config, KNOWN, name) == "VQModel":
-        said = options(_VQ, config, name)
-        return refused(name, lambda: Latent(_vq(said), scale=(said.scaling_factor,)))
-    told = options(_KL, config, name)
-    return refused(name, lambda: _kl(told))
+    if class_name(config, _CLASSES, name) == "VQModel":
+        said = read_options(_VQ, config, name)
+        return as_format_errors(name, lambda: Latent(_vq(said), scale=(said.scaling_factor,)))
+    told = read_options(_KL, config, name)
+    return as_format_errors(name, lambda: _kl(told))
 
 
 def _kl(said: _KL) -> Latent:
@@ -106,7 +106,7 @@ def _vq(said: _VQ) -> VQAutoencoder:
     return VQAutoencoder(latent=latent, codes=said.num_vq_embeddings, hidden=hidden, **said.arguments())
 
 
-def write_config(codec: Latent, sample_size: int = 512) -> dict[str, Any]:
+def write_autoencoder_config(codec: Latent, sample_size: int = 512) -> dict[str, Any]:
     """The configuration that their class is built from. `sample_size` is the largest side of a picture that diffusers
     decodes in one piece, where it is told to decode in tiles.
 
@@ -122,8 +122,8 @@ def write_config(codec: Latent, sample_size: int = 512) -> dict[str, Any]:
     common = {
         "in_channels": network.in_channels,
         "out_channels": network.in_channels,
-        "down_block_types": [DOWN[level in network.attend] for level in levels],
-        "up_block_types": [UP[level in network.attend] for level in reversed(levels)],
+        "down_block_types": [_DOWN[level in network.attend] for level in levels],
+        "up_block_types": [_UP[level in network.attend] for level in reversed(levels)],
         "block_out_channels": [network.width * multiplier for multiplier in network.multipliers],
         "layers_per_block": network.blocks,
         "act_fn": "silu",
@@ -176,7 +176,7 @@ def _groups(network: Autoencoder) -> int:
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-def entries(codec: Latent) -> list[Entry]:
+def autoencoder_entries(codec: Latent) -> list[Entry]:
     """Where the codec's weights are in a file of diffusers, also in one that its older versions wrote."""
     network = codec.network
     found = [
@@ -226,7 +226,7 @@ def _middle_names(network: Autoencoder) -> list[str]:
 def _stage(ours: str, theirs: str, stage: Any) -> list[Entry]:
     """The entries of one stage: a residual block, attention, or a change of size."""
     if isinstance(stage, Attention):
-        return attention(stage, ours, theirs)
+        return attention_entries(stage, ours, theirs)
     if isinstance(stage, Residual):
-        return residual(stage, ours, theirs)
+        return residual_entries(stage, ours, theirs)
     return layer(f"{ours}.conv", f"{theirs}.conv")

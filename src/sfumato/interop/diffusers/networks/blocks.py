@@ -6,11 +6,11 @@ from sfumato.keys import Entry, joined, layer
 from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Residual
 
-BEFORE = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+_BEFORE = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
 """What the layers of attention over a picture were called by the first versions of diffusers."""
 
 
-def residual(block: Residual, ours: str, theirs: str) -> list[Entry]:
+def residual_entries(block: Residual, ours: str, theirs: str) -> list[Entry]:
     """A `ResnetBlock2D`."""
     pairs = {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2"}
     if block.embed is not None:
@@ -20,7 +20,7 @@ def residual(block: Residual, ours: str, theirs: str) -> list[Entry]:
     return [entry for own, other in pairs.items() for entry in layer(f"{ours}.{own}", f"{theirs}.{other}")]
 
 
-def attention(block: Attention, ours: str, theirs: str) -> list[Entry]:
+def attention_entries(block: Attention, ours: str, theirs: str) -> list[Entry]:
     """An `Attention` over a picture, also by its names of before, when its layers were convolutions of one place."""
     layers = [
         *layer(f"{ours}.query", f"{theirs}.to_q"),
@@ -33,8 +33,8 @@ def attention(block: Attention, ours: str, theirs: str) -> list[Entry]:
 
 def _also_before(entry: Entry) -> Entry:
     def old(name: str) -> str:
-        now = next(now for now in BEFORE if now in name)
-        return name.replace(now, BEFORE[now])
+        now = next(now for now in _BEFORE if now in name)
+        return name.replace(now, _BEFORE[now])
 
     def flat(tensor: Tensor) -> Tensor:
         return tensor.reshape(tensor.shape[:2]) if tensor.ndim == 4 else tensor

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from sfumato.errors import FormatError, InputError, quoted
-from sfumato.interop.options import Options, class_name, options, refused
+from sfumato.interop.options import ConfigOptions, as_format_errors, class_name, read_options
 from sfumato.keys import Entry, joined, layer, repeated, reshaped, transposed
 from sfumato.nn.dit import DiT
 from sfumato.nn.dit_nd import FREQUENCY_WIDTH
 
-KNOWN = ("DiTTransformer2DModel", "Transformer2DModel")
+_CLASSES = ("DiTTransformer2DModel", "Transformer2DModel")
 """The second is what DiT's own checkpoints were written as, in which the first was one kind among others."""
-ONLY = {
+_FIXED = {
     "modulation": "block",
     "qk_norm": False,
     "null": True,
@@ -24,7 +24,7 @@ ONLY = {
 """What a DiT's arguments are in diffusers."""
 
 
-class _DiT(Options):
+class _DiT(ConfigOptions):
     num_attention_heads: int = 16
     attention_head_dim: int = 72
     in_channels: int = 4
@@ -54,12 +54,14 @@ class _DiT(Options):
     use_additional_conditions: bool | None = None
 
 
-def read_config(config: Mapping[str, Any], name: str) -> DiT:
+def read_dit_config(config: Mapping[str, Any], name: str) -> DiT:
     """The network that a configuration describes, on the current device. Raises `FormatError`, speaking of `name`."""
-    if class_name(config, KNOWN, name) == KNOWN[1] and "norm_type" not in config:
-        raise FormatError(f"{name}: a {KNOWN[1]} without norm_type is none of DiT's: known is norm_type ada_norm_zero")
-    said = options(_DiT, config, name)
-    return refused(name, lambda: _network(said))
+    if class_name(config, _CLASSES, name) == _CLASSES[1] and "norm_type" not in config:
+        raise FormatError(
+            f"{name}: a {_CLASSES[1]} without norm_type is none of DiT's: known is norm_type ada_norm_zero"
+        )
+    said = read_options(_DiT, config, name)
+    return as_format_errors(name, lambda: _network(said))
 
 
 def _network(said: _DiT) -> DiT:
@@ -85,9 +87,9 @@ def _network(said: _DiT) -> DiT:
     )
 
 
-def write_config(network: DiT) -> dict[str, Any]:
+def write_dit_config(network: DiT) -> dict[str, Any]:
     """The configuration that diffusers' class is built from. Raises `InputError` for a DiT that it cannot express."""
-    for argument, value in ONLY.items():
+    for argument, value in _FIXED.items():
         if (found := getattr(network, argument)) != value:
             raise InputError(
                 f"diffusers has no DiT with {argument} {found}: only one with {argument} {value} is written"
@@ -113,7 +115,7 @@ def write_config(network: DiT) -> dict[str, Any]:
     }
 
 
-def classes(said: Mapping[str, Any], count: int, name: str) -> tuple[str, ...]:
+def read_class_names(said: Mapping[str, Any], count: int, name: str) -> tuple[str, ...]:
     """The names of `count` classes, from the `id2label` that a `model_index.json` says: each the words for it, with
     commas between, or its number where it has none."""
     labels = said.get("id2label") or {}
@@ -128,7 +130,7 @@ def classes(said: Mapping[str, Any], count: int, name: str) -> tuple[str, ...]:
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-def entries(network: DiT) -> list[Entry]:
+def dit_entries(network: DiT) -> list[Entry]:
     """Where the network's weights are in a file of diffusers.
 
     There each block holds the layers of time and class again, equal to those of the first (as in the code released with

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from torch import nn
 
 from sfumato.errors import FormatError, InputError, quoted
-from sfumato.interop.diffusers.networks.blocks import attention, residual
-from sfumato.interop.diffusers.networks.unet_options import RESAMPLES, Condition, Model
-from sfumato.interop.options import class_name, options, refused
+from sfumato.interop.diffusers.networks.blocks import attention_entries, residual_entries
+from sfumato.interop.diffusers.networks.unet_options import RESAMPLES, UNet2DConditionOptions, UNet2DModelOptions
+from sfumato.interop.options import as_format_errors, class_name, read_options
 from sfumato.keys import Entry, joined, layer, transposed
 from sfumato.nn.blocks import Residual
 from sfumato.nn.embedding import Perceptron
@@ -16,18 +16,18 @@ from sfumato.nn.transformer import SpatialTransformer
 from sfumato.nn.unet import UNet
 from sfumato.nn.unet_nd import Resize, Stage
 
-KNOWN = ("UNet2DModel", "UNet2DConditionModel")
+_CLASSES = ("UNet2DModel", "UNet2DConditionModel")
 
 
-def read_config(config: Mapping[str, Any], name: str) -> UNet:
+def read_unet_config(config: Mapping[str, Any], name: str) -> UNet:
     """The network that a configuration describes, on the current device. Raises `FormatError`, speaking of `name`.
 
     Input channels beyond those that come out are taken for the door `concat`; classes, and the pooled text and sizes of
     SDXL side by side, for the door `vector`.
     """
-    kind = class_name(config, KNOWN, name)
-    said = options(Model if kind == "UNet2DModel" else Condition, config, name)
-    return refused(name, lambda: UNet(**said.arguments()))
+    kind = class_name(config, _CLASSES, name)
+    said = read_options(UNet2DModelOptions if kind == "UNet2DModel" else UNet2DConditionOptions, config, name)
+    return as_format_errors(name, lambda: UNet(**said.arguments()))
 
 
 def sample_size(config: Mapping[str, Any], name: str = "unet") -> int | tuple[int, int] | None:
@@ -43,7 +43,7 @@ def sample_size(config: Mapping[str, Any], name: str = "unet") -> int | tuple[in
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
-def write_config(
+def write_unet_config(
     unet: UNet, sample_size: int | tuple[int, int] | None = None, addition_time_embed_dim: int = 256
 ) -> dict[str, Any]:
     """The configuration that their class is built from: `UNet2DConditionModel` with a context, else `UNet2DModel`.
@@ -165,7 +165,7 @@ def _check_writable(unet: UNet) -> None:
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-def entries(unet: UNet) -> list[Entry]:
+def unet_entries(unet: UNet) -> list[Entry]:
     """Where the network's weights are in a file of diffusers, also in one that its older versions wrote. Raises
     `InputError` as `write_config` does."""
     _check_writable(unet)
@@ -202,13 +202,13 @@ def _names(unet: UNet, way: Literal["down", "up"]) -> list[str]:
 def _stage(stage: nn.Module, ours: str, theirs: str) -> list[Entry]:
     if isinstance(stage, Resize):
         if isinstance(stage.change, Residual):
-            return residual(stage.change, f"{ours}.change", theirs)
+            return residual_entries(stage.change, f"{ours}.change", theirs)
         return layer(f"{ours}.change.conv", f"{theirs}.conv")
     if not isinstance(stage, Stage):
         raise InputError(f"a U-Net is made of stages and changes of size, not of a {type(stage).__name__}")
-    found = residual(stage.residual, f"{ours}.residual", theirs.format("resnets"))
+    found = residual_entries(stage.residual, f"{ours}.residual", theirs.format("resnets"))
     if stage.to_self is not None:
-        found += attention(stage.to_self, f"{ours}.to_self", theirs.format("attentions"))
+        found += attention_entries(stage.to_self, f"{ours}.to_self", theirs.format("attentions"))
     if stage.transformer is not None:
         found += _transformer(stage.transformer, f"{ours}.transformer", theirs.format("attentions"))
     return found

@@ -7,13 +7,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from sfumato.errors import InputError, quoted
-from sfumato.interop.options import Options
+from sfumato.interop.options import ConfigOptions
 
 RESAMPLES: dict[str, Literal["plain", "residual"]] = {"conv": "plain", "resnet": "residual"}
 """How sizes change, by their word for it."""
 
 
-class _Common(Options):
+class _Common(ConfigOptions):
     """What both classes take."""
 
     sample_size: int | tuple[int, int] | None = None
@@ -60,7 +60,7 @@ class _Common(Options):
         }
 
 
-class Model(_Common):
+class UNet2DModelOptions(_Common):
     """`UNet2DModel`: plain attention."""
 
     in_channels: int = 3
@@ -112,7 +112,7 @@ class Model(_Common):
         return "attention"
 
 
-class Condition(_Common):
+class UNet2DConditionOptions(_Common):
     """`UNet2DConditionModel`: spatial transformers, which attend to tokens. Of the options that must be null or false,
     each is a branch of the network that no Stable Diffusion has."""
 

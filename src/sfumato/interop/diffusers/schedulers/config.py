@@ -17,10 +17,10 @@ from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
 from sfumato.interop.diffusers.schedulers.table import OPTION_NAMES, OTHER_SCHEDULERS, SCHEDULERS, SchedulerRow
 from sfumato.sample import DPMSolver, Sampler
 
-OLD: dict[str, tuple[Any, ...]] = {"tensor_format": ("pt", "np"), "predict_epsilon": (True,)}
+_OLD: dict[str, tuple[Any, ...]] = {"tensor_format": ("pt", "np"), "predict_epsilon": (True,)}
 """Options of diffusers 0.1 to 0.9, and what of them changes nothing. Any that is null says nothing, and turns off what
 it may turn on, as in their code."""
-PLAIN_SPACINGS: dict[type[Spacing], str] = {
+_PLAIN_SPACINGS: dict[type[Spacing], str] = {
     LeadingSpacing: "leading",
     TrailingSpacing: "trailing",
     UniformSpacing: "linspace",
@@ -57,7 +57,7 @@ def _values(row: SchedulerRow, config: Mapping[str, Any], name: str) -> dict[str
     options = row.options
     values = {option: known.default for option, known in options.items()}
     for option, value in config.items():
-        if option.startswith("_") or (option not in OPTION_NAMES and (value is None or value in OLD.get(option, ()))):
+        if option.startswith("_") or (option not in OPTION_NAMES and (value is None or value in _OLD.get(option, ()))):
             continue
         if option not in OPTION_NAMES:
             raise FormatError(
@@ -115,6 +115,6 @@ def _discrete(spacing: Spacing, schedule: Schedule) -> Spacing:
     """The spacing in the terms in which a table's are written."""
     if not isinstance(schedule, Table) or isinstance(spacing, DiscreteSpacing | DistilledSpacing):
         return spacing
-    if type(spacing) not in PLAIN_SPACINGS:
+    if type(spacing) not in _PLAIN_SPACINGS:
         raise InputError(f"diffusers has no spacing like {spacing} on a table: take leading, trailing or discrete")
-    return DiscreteSpacing(PLAIN_SPACINGS[type(spacing)])  # pyright: ignore[reportArgumentType]
+    return DiscreteSpacing(_PLAIN_SPACINGS[type(spacing)])  # pyright: ignore[reportArgumentType]

@@ -10,7 +10,7 @@ from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
 
 MOST_NUMBERS = 10_000
 """The most numbers that an option may list."""
-TYPES: dict[type, str] = {
+_TYPES: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -47,7 +47,7 @@ class Option:
             fits = _is_number(value) and value == value
         else:
             fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        return "" if fits else f"must be {TYPES[kind]}"
+        return "" if fits else f"must be {_TYPES[kind]}"
 
 
 @dataclass(frozen=True)

@@ -18,21 +18,21 @@ from sfumato.system.settings import Thresholding
 
 TEXT = "StableDiffusion"
 """What the names of pipelines that read prompts begin with."""
-PIXELS = (Ancestral, DDIM)
-STILL = (DDIM, PLMS, DPMSolver, DPMSolverPairs, UniPC)
+_PIXELS = (Ancestral, DDIM)
+_STILL = (DDIM, PLMS, DPMSolver, DPMSolverPairs, UniPC)
 """Samplers that need neither noise on the way nor another start than noise of unit variance: those pipelines that read
 no prompts give them neither, but for DDPM's."""
 
 
 @dataclass(frozen=True)
-class Found:
+class NearestScheduler:
     """A scheduler's configuration, and, where it does not draw as the system does, what is different."""
 
     config: dict[str, Any]
     difference: str = ""
 
 
-def nearest(system: System, pipeline: str) -> Found:
+def nearest_scheduler(system: System, pipeline: str) -> NearestScheduler:
     """The scheduler for `pipeline` that draws as the system does or, where diffusers has none, the nearest whose
     schedule and prediction are the same: the same sampler in the preset of diffusers for this checkpoint,
     or by trailing (DDPM: leading) times; else DDIM.
@@ -52,7 +52,8 @@ def nearest(system: System, pipeline: str) -> Found:
         try:
             _check_sampler(drawing.sampler, pipeline, _learns(system))
             config = _written(drawing, pipeline)
-            return Found(config, " ".join(filter(None, (_difference(own, drawing), _limping(config, drawing)))))
+            differences = (_difference(own, drawing), _limping(config, drawing))
+            return NearestScheduler(config, " ".join(filter(None, differences)))
         except (InputError, FormatError) as error:
             problem = error
     raise InputError(f"diffusers cannot draw from this system: {problem}")
@@ -85,11 +86,11 @@ def _check_sampler(sampler: Sampler[Any], pipeline: str, learned: bool) -> None:
     """Raise an `InputError` for a sampler that their pipeline cannot walk with."""
     if pipeline.startswith(TEXT):
         return
-    known = PIXELS if pipeline in ("DDPMPipeline", "DDIMPipeline") else STILL
-    noisy = known is STILL and getattr(sampler, "eta", 0)
+    known = _PIXELS if pipeline in ("DDPMPipeline", "DDIMPipeline") else _STILL
+    noisy = known is _STILL and getattr(sampler, "eta", 0)
     if type(sampler) not in known or noisy:
         raise InputError(f"{pipeline} walks with {', '.join(one.__name__ for one in known)}, not with {sampler}")
-    if known is PIXELS and learned != (sampler == Ancestral("learned")):
+    if known is _PIXELS and learned != (sampler == Ancestral("learned")):
         raise InputError(f"{pipeline} needs a network that gives a variance to draw by it, and one that gives none")
 
 

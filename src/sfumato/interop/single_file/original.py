@@ -3,7 +3,7 @@ Those of its text encoders are in `condition/open_clip.py`."""
 
 import re
 
-RESNET = {
+_RESNET = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
     "time_emb_proj": "emb_layers.1",
@@ -11,7 +11,7 @@ RESNET = {
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
-UNET = {
+_UNET = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
     "add_embedding.linear_1": "label_emb.0.0",
@@ -23,14 +23,14 @@ UNET = {
     "mid_block.attentions.0": "middle_block.1",
     "mid_block.resnets.1": "middle_block.2",
 }
-AUTOENCODER = {"conv_norm_out": "norm_out", "conv_shortcut": "nin_shortcut"}
-AUTOENCODER_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+_AUTOENCODER = {"conv_norm_out": "norm_out", "conv_shortcut": "nin_shortcut"}
+_AUTOENCODER_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
 
-def unet(name: str, blocks: int, attended: tuple[bool, ...]) -> str:
+def original_unet_name(name: str, blocks: int, attended: tuple[bool, ...]) -> str:
     """The original name of a weight of the U-Net, which has `blocks` residual blocks a level; `attended` says of each
     level on the way up whether there is attention."""
-    for theirs, original in UNET.items():
+    for theirs, original in _UNET.items():
         if name.startswith(f"{theirs}."):
             return _renamed(original + name.removeprefix(theirs), "resnets" in theirs)
     place = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)", name)
@@ -51,10 +51,10 @@ def unet(name: str, blocks: int, attended: tuple[bool, ...]) -> str:
 def _renamed(name: str, resnet: bool) -> str:
     """With the layer by its original name, in a residual block."""
     place, layer, kind = name.rsplit(".", 2)
-    return f"{place}.{RESNET[layer]}.{kind}" if resnet else name
+    return f"{place}.{_RESNET[layer]}.{kind}" if resnet else name
 
 
-def autoencoder(name: str, levels: int) -> str:
+def original_autoencoder_name(name: str, levels: int) -> str:
     """The original name of a weight of the autoencoder, which has so many levels."""
 
     def level(match: re.Match[str]) -> str:
@@ -68,8 +68,8 @@ def autoencoder(name: str, levels: int) -> str:
     name = re.sub(r"\.(down|up)samplers\.0\.", r".\1sample.", name)
     name = re.sub(r"mid_block\.block\.(\d)", lambda match: f"mid.block_{int(match[1]) + 1}", name)
     if (attention := re.fullmatch(r"(.*)mid_block\.attentions\.0\.(.*)\.(weight|bias)", name)) is not None:
-        layer = AUTOENCODER_ATTENTION.get(attention[2], attention[2])
+        layer = _AUTOENCODER_ATTENTION.get(attention[2], attention[2])
         return f"{attention[1]}mid.attn_1.{layer}.{attention[3]}"
-    for theirs, original in AUTOENCODER.items():
+    for theirs, original in _AUTOENCODER.items():
         name = name.replace(f".{theirs}.", f".{original}.")
     return name
