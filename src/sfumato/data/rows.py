@@ -16,10 +16,10 @@ MAX_ROW = 2**20
 # A list of them all is held at once: an empty object of three characters takes a hundred bytes.
 MAX_VALUES = 400_000
 
-Row = tuple[str, dict[str, Any]]
+_Row = tuple[str, dict[str, Any]]
 
 
-def read_rows(text: str, kind: str, shown: str, medium: Medium) -> Iterator[Row]:
+def read_rows(text: str, kind: str, shown: str, medium: Medium) -> Iterator[_Row]:
     """The rows of a metadata file's `text`, each with its place for messages; `kind` is one of `METADATA`.
 
     Lines of JSON objects; CSV with a header; or one JSON list of objects, or one object that maps the names of files of
@@ -33,7 +33,7 @@ def read_rows(text: str, kind: str, shown: str, medium: Medium) -> Iterator[Row]
     return _json_lines(text, shown, medium) if kind == "metadata.jsonl" else _json_rows(text, shown, medium)
 
 
-def _json_lines(text: str, shown: str, medium: Medium) -> Iterator[Row]:
+def _json_lines(text: str, shown: str, medium: Medium) -> Iterator[_Row]:
     line, last = 1, 0
     for found in re.finditer(r"\S[^\n]*", text):
         line, last = line + text.count("\n", last, found.start()), found.start()
@@ -42,7 +42,7 @@ def _json_lines(text: str, shown: str, medium: Medium) -> Iterator[Row]:
         yield f"{shown} line {line}", _object(value, f"{shown} line {line}", medium)
 
 
-def _json_rows(text: str, shown: str, medium: Medium) -> Iterator[Row]:
+def _json_rows(text: str, shown: str, medium: Medium) -> Iterator[_Row]:
     values = sum(text.count(sign) for sign in ",[{")
     if values > MAX_VALUES:
         raise DataError(f"{shown}: expected at most {MAX_VALUES:,} values, came about {values:,}; use metadata.jsonl")
@@ -65,7 +65,7 @@ def _json_rows(text: str, shown: str, medium: Medium) -> Iterator[Row]:
             yield f"{shown} row {i}", _object(row, f"{shown} row {i}", medium)
 
 
-def _csv_rows(text: str, shown: str) -> Iterator[Row]:
+def _csv_rows(text: str, shown: str) -> Iterator[_Row]:
     reader = csv.reader(_lines(text, shown), strict=True, skipinitialspace=True)
     header: list[str] | None = None
     line = 1

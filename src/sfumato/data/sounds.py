@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sfumato.errors import DataError, ShapeError
+from sfumato.media.audio.decode import to_int16
+from sfumato.media.audio.medium import MOST_SAMPLES
 from sfumato.wording import brief
 
 MAX_RATE = 384_000
@@ -31,13 +33,13 @@ class Sounds:
 def sounds_of(array: npt.NDArray[Any], rate: npt.NDArray[Any] | None, where: str) -> Sounds:
     """Sounds from int16 or floating-point numbers in [−1, 1], [n, samples], and their rate, one whole number.
 
-    Floats become `round(32767·x)`. Raises ShapeError for another shape, DataError for another type, for numbers beyond
-    1 and for a rate that is none, naming `where`.
+    Floats become `round(32768·x)`, clipped. Raises ShapeError for another shape, DataError for another type, for
+    numbers beyond 1 and for a rate that is none, naming `where`.
     """
     if array.ndim != 2:
         raise ShapeError(f"{where}: expected sounds of shape (n, samples), came {array.shape}; reshape it")
-    if array.size == 0 or array.nbytes // max(len(array), 1) >= 2**31:
-        raise DataError(f"{where}: expected sounds of 1 to 2**29 samples, came the shape {array.shape}; cut them")
+    if not 1 <= array.shape[1] <= MOST_SAMPLES or not len(array):
+        raise DataError(f"{where}: expected sounds of 1 to 2**26 samples, came the shape {array.shape}; cut them")
     if rate is None or rate.ndim or rate.dtype.kind not in "iu" or not 1 <= int(rate) <= MAX_RATE:
         came = "none" if rate is None else brief(str(rate))
         wanted = f"expected 'rate', the samples a second, a whole number up to {MAX_RATE:,}"
@@ -46,7 +48,7 @@ def sounds_of(array: npt.NDArray[Any], rate: npt.NDArray[Any] | None, where: str
         largest = float(np.abs(array).max())
         if not largest <= 1:
             raise DataError(f"{where}: expected sounds in [-1, 1], came numbers up to {largest:g}; scale them")
-        array = np.rint(array * np.array(32767, array.dtype)).astype(np.int16)
+        array = to_int16(array)
     if array.dtype != np.int16:
         raise DataError(f"{where}: expected sounds of int16 or floats, came {array.dtype}; convert them")
     return Sounds(array, int(rate))

@@ -13,7 +13,7 @@ from sfumato.disk import existing, replacing
 from sfumato.errors import InputError, StorageError
 from sfumato.wording import amount, count, printable
 
-Place = Literal["memory", "map", "source"]
+_Place = Literal["memory", "map", "source"]
 StoreMode = Literal["auto", "memory", "map", "source"]
 
 
@@ -27,7 +27,7 @@ class Store:
     """
 
     def __init__(self, n: int, noun: str, mode: StoreMode, memory: int, cache: str | Path | None) -> None:
-        self.place: Place = "source"
+        self.place: _Place = "source"
         self.note: str | None = None
         self._n, self._noun, self._mode, self._memory = n, noun, mode, memory
         self._cache = None if cache is None else Path(cache)
@@ -79,7 +79,7 @@ class Store:
             self._file = self._open.enter_context(open(beside, "wb"))
             self._header(self._file, self._n)
 
-    def _chosen(self, needed: int, what: str) -> Place:
+    def _chosen(self, needed: int, what: str) -> _Place:
         if self._mode == "memory" or self._mode == "map" or self._mode == "source":
             return self._mode
         if needed <= self._memory:
