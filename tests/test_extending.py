@@ -2,6 +2,11 @@
 
 import importlib.util
 import math
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+import sfumato
 from sfumato.core.grid import LogSNRSpacing, UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
@@ -20,6 +26,7 @@ from sfumato.oracle import GaussianDenoiser
 from sfumato.parts import SAMPLERS, Kinds
 from sfumato.sample import DDIM, Sampler, sample
 
+SRC = Path(sfumato.__file__).parent
 EXAMPLES = Path(__file__).parents[1] / "examples" / "extend"
 
 
@@ -128,3 +135,67 @@ def test_a_kind_that_was_added_is_read_written_and_spelled_like_any_other() -> N
     with pytest.raises(InputError, match="the sampler 'ddim' is DDIM: give yours another name"):
         samplers.add("ddim", midpoint)
     assert samplers.kinds["ddim"] is DDIM
+
+
+ADDITIONS = {
+    "codec": ("codec/haar.py", "parts.py", "CODECS", "haar", "Haar"),
+    "medium": ("media/curve.py", "parts.py", "MEDIA", "curve", "Curve"),
+}
+"""Of each example: its file in the package, the file of its line, the table there, its kind and its class."""
+
+DRAWS = """
+import torch
+from sfumato import System
+from sfumato.codec import Identity
+from sfumato.codec.haar import Haar
+from sfumato.condition import Nothing
+from sfumato.core.parameterization import FlowPrediction
+from sfumato.core.schedule import Flow
+from sfumato.denoise import Denoiser
+from sfumato.media import Image
+from sfumato.media.curve import Curve
+from sfumato.parts import NETWORKS
+from sfumato.system import Settings
+from sfumato.system.samples import read_record
+
+def drawn(name, codec, network, size):
+    denoiser = Denoiser(NETWORKS.load(network), Flow(), FlowPrediction())
+    System(codec, Nothing(), denoiser, Settings(size, steps=2)).save(name)
+    system = System.load(name)
+    assert system.codec == codec
+    samples = system.generate(seeds=[0, 1])
+    (one, other) = samples.save(f"{name}-drawn")
+    assert read_record(one)["seed"] == 0 and samples.preview() is not None
+    return one.name, tuple(samples.data.shape)
+
+unet = {"kind": "unet", "in_channels": 12, "out_channels": 12, "width": 8, "multipliers": [1], "attention": []}
+print(drawn("haar", Haar(Image(3)), unet, (6, 4)))
+flat = unet | {"kind": "unet-1d", "in_channels": 2, "out_channels": 2}
+print(drawn("curve", Identity(Curve(2)), flat, (16,)))
+"""
+
+
+def test_a_codec_and_a_medium_touch_two_files_each(tmp_path: Path) -> None:
+    """In a copy of the source: the example's own file and one line. A system of each is then saved, opened and drawn
+    with, and its samples are kept and recognised by their files."""
+    source = tmp_path / "src" / "sfumato"
+    shutil.copytree(SRC, source, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    for name, (file, registry, table, kind, known) in ADDITIONS.items():
+        shutil.copy(EXAMPLES / f"{name}.py", source / file)
+        module = f"sfumato.{file.removesuffix('.py').replace('/', '.')}"
+        text = (source / registry).read_text(encoding="utf-8")
+        text, count = re.subn(rf"^({table} = [^{{]*{{)", rf'\1"{kind}": {known}, ', text, flags=re.MULTILINE)
+        assert count == 1
+        (source / registry).write_text(
+            text.replace("\nfrom sfumato", f"\nfrom {module} import {known}\nfrom sfumato", 1)
+        )
+    found = subprocess.run(
+        [sys.executable, "-c", DRAWS],
+        env=os.environ | {"PYTHONPATH": str(source.parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines() == ["('0.png', (2, 3, 4, 6))", "('0.csv', (2, 2, 16))"]

@@ -38,6 +38,7 @@ class Curve:
     plural: ClassVar[str] = "curves"
     limit: ClassVar[float | None] = None
     endings: ClassVar[tuple[str, ...]] = (".csv",)
+    columns: ClassVar[tuple[str, ...]] = ("curve",)
     formats: ClassVar[tuple[str, ...]] = ("csv",)
 
     def shape(self, size: Size) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from sfumato.core.defaults import torch_defaults
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
 from sfumato.errors import FormatError, InputError, quoted
+from sfumato.media import Image
 from sfumato.nn.text import WithText
 from sfumato.parts import (
     CODECS,
@@ -278,7 +279,7 @@ def _check_classifier(said: ClassifierFile, codec: Codec, network: nn.Module) ->
 
 def _check_codec(said: Any, codec: Codec, network: None = None) -> None:
     """Raise an `InputError` for a codec whose pictures are neither grey nor in colours."""
-    if codec.medium.channels not in (1, 3):
+    if isinstance(codec.medium, Image) and codec.medium.channels not in (1, 3):
         raise InputError(f"pictures have 1 or 3 channels, not {codec.medium.channels}")
 
 
