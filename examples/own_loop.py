@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from sfumato.core.condition import Condition
+from sfumato.core.gaussian import marginal
 from sfumato.core.grid import TrailingSpacing, initial_std, levels
 from sfumato.core.noise import Noise
 from sfumato.core.parameterization import VPrediction
-from sfumato.core.process import marginal
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.guide import ClassifierFree

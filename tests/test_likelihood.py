@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate, Variance
+from sfumato.core.gaussian import marginal, posterior_variance, posterior_weights, step_variance
 from sfumato.core.grid import LogSNRSpacing, UniformSpacing, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.parameterization import X0Prediction
-from sfumato.core.process import marginal, posterior_variance, posterior_weights, step_variance
 from sfumato.core.schedule import EDM, VE, VP, Cosine, Flow, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import InputError, NonFiniteError, ShapeError

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from figures.style import GREY, HAIR, INK, LAKE, SHADES, UMBER, bare, page
+from sfumato.core.gaussian import marginal
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
-from sfumato.core.process import marginal
 from sfumato.core.schedule import Cosine, Linear
 from sfumato.data import open_source, prepare
 

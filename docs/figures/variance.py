@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from figures.style import GREY, HAIR, INK, LAKE, MADDER, OCHRE, OLIVE, UMBER, page
-from sfumato.core.process import posterior_variance, step_variance
+from sfumato.core.gaussian import posterior_variance, step_variance
 from sfumato.core.schedule import Linear
 
 STDS = {0.05: LAKE, 0.2: OLIVE, 0.5: OCHRE, 1.0: UMBER, 1.5: MADDER}

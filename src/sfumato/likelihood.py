@@ -19,9 +19,9 @@ from torch import Tensor
 from sfumato.core.adaptive import ODEState, integrate
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Variance
+from sfumato.core.gaussian import marginal
 from sfumato.core.level import Level, like, logsnr_change
 from sfumato.core.noise import Noise
-from sfumato.core.process import marginal
 from sfumato.core.schedule import Schedule, at
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, NonFiniteError, ShapeError

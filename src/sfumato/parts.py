@@ -18,7 +18,7 @@ from torch import nn
 from sfumato import loss, sample
 from sfumato.codec import Codec, Identity, Latent
 from sfumato.condition import ClipText, Conditioner, Labels, MiniLM, Nothing, Pretrained, Text, TextEncoder, TokenIds
-from sfumato.core import discrete, grid, parameterization, schedule
+from sfumato.core import discrete, grid, parameterization, process, schedule
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Loss, Times, Weight
 from sfumato.media import Audio, Image, Medium
@@ -227,6 +227,9 @@ PARAMETERIZATIONS = Kinds[parameterization.Parameterization](
         "karras": parameterization.EDMPreconditioning,
         "mean": parameterization.MeanPrediction,
     },
+)
+PROCESSES = Kinds[process.Process](
+    "process", {"gaussian": process.Gaussian, "masking": process.Masking, "uniform": process.Uniform}
 )
 SPACINGS = Kinds[grid.Spacing](
     "spacing",

@@ -27,7 +27,7 @@ from matrix import (
     starts_in_noise,
 )
 
-from sfumato.core.process import marginal
+from sfumato.core.gaussian import marginal
 from sfumato.oracle import GaussianDenoiser, finite
 
 POINT = torch.tensor([0.7, -1.2, 0.05], dtype=torch.float64)

@@ -7,8 +7,8 @@ import torch
 from matrix import SAMPLERS, SCHEDULES, dense, each_pair, ends_in_noise, error, levels, network, normal, run
 from torch import Tensor
 
+from sfumato.core.gaussian import marginal
 from sfumato.core.level import Level
-from sfumato.core.process import marginal
 from sfumato.oracle import MixtureDenoiser, finite
 from sfumato.sample import IPNDM, LMS
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.core.estimate import Estimate
+from sfumato.core.gaussian import marginal, posterior_variance, step_variance
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.parameterization import EpsPrediction
-from sfumato.core.process import marginal, posterior_variance, step_variance
 from sfumato.core.schedule import EDM, VE, VP, Cosine, Flow, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
+from sfumato.core.gaussian import marginal, posterior
 from sfumato.core.level import Level, like
 from sfumato.core.parameterization import (
     Coefficients,
@@ -20,7 +21,6 @@ from sfumato.core.parameterization import (
     VPrediction,
     X0Prediction,
 )
-from sfumato.core.process import marginal, posterior
 from sfumato.core.schedule import EDM, VE, VP, Cosine, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser

@@ -1,198 +1,172 @@
-"""The forward process: Bayes' rule, the Markov property, the published formulas, and precision where it is lost."""
+"""Forward processes: the Gaussian one is the same to the last bit; those of tokens agree with sums over all tokens."""
 
+import itertools
 import math
-from collections.abc import Sequence
-from itertools import pairwise
 
-import mpmath
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from sfumato.core.level import Level, like
-from sfumato.core.process import (
-    Normal,
-    marginal,
-    posterior,
-    posterior_variance,
-    posterior_weights,
-    step_variance,
-    transition,
-)
-from sfumato.core.schedule import (
-    EDM,
-    VE,
-    VP,
-    Cosine,
-    Flow,
-    Linear,
-    Quadratic,
-    ScaledLinear,
-    Schedule,
-    Sigmoid,
-    SubVP,
-    Table,
-    ZeroTerminal,
-)
+from sfumato import parts
+from sfumato.core import gaussian
+from sfumato.core.categorical import Categorical, log_one_hot
+from sfumato.core.level import Level
+from sfumato.core.noise import Noise
+from sfumato.core.process import Gaussian, Masking, Process, TokenProcess, Uniform
+from sfumato.core.schedule import Cosine, Flow, at
+from sfumato.errors import InputError, ShapeError
 
-TABLES: list[Table] = [Linear(), ScaledLinear(), Quadratic(), Cosine(), Sigmoid()]
-OTHERS: list[Schedule] = [VP(), SubVP(), VE(), VE(T=100), VE(growth="linear"), EDM(), Flow(), ZeroTerminal(Linear())]
-each = pytest.mark.parametrize("schedule", [*TABLES, *OTHERS], ids=repr)
-each_table = pytest.mark.parametrize("schedule", TABLES, ids=repr)
+K = 5
+PROCESSES: list[TokenProcess] = [Masking(4), Masking(0), Uniform(K)]
+ALPHAS = [(1.0, 0.0), (1.0, 0.3), (0.9, 0.7), (0.6, 1e-9), (1 - 1e-9, 0.5), (0.2, 0.0), (1 - 1e-12, 1 - 2e-12)]
+"""alpha of s and of t."""
 
 
-def at(schedule: Schedule, *times: float) -> list[Level]:
-    return [schedule(torch.tensor([t], dtype=torch.float64)) for t in times]
+def level(*alphas: float) -> Level:
+    alpha = torch.tensor(alphas, dtype=torch.float64)
+    return Level(1 - alpha, alpha, 1 - alpha)
 
 
-def log_density(x: Tensor, law: Normal) -> Tensor:
-    """[b]."""
-    var = like(law.var, x)
-    return (-((x - law.mean) ** 2) / (2 * var) - (2 * math.pi * var).log() / 2).flatten(1).sum(1)
+def matrix(process: TokenProcess, kept: float) -> Tensor:
+    """`Q[i, j] = q(x_t = j | x_s = i)`, as the papers write it."""
+    if isinstance(process, Masking):
+        q = kept * torch.eye(K, dtype=torch.float64)
+        q[:, process.mask_id] += 1 - kept
+        return q
+    return kept * torch.eye(K, dtype=torch.float64) + (1 - kept) / K
 
 
-def draws(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def data(process: TokenProcess) -> list[int]:
+    return [token for token in range(K) if not (isinstance(process, Masking) and token == process.mask_id)]
 
 
-def composed(path: Sequence[Level], x: Tensor) -> Normal:
-    """The law at the end of a path of Markov steps from x, one after the other."""
-    law = Normal(x, torch.zeros(1, dtype=torch.float64))
-    for s, t in pairwise(path):
-        step = transition(law.mean, s, t)
-        law = Normal(step.mean, (t.alpha / s.alpha) ** 2 * law.var + step.var)
-    return law
+def every(x: int) -> Tensor:
+    return torch.tensor([[x]])
 
 
-@each_table
-@pytest.mark.parametrize("t", [0, 1, 10, 999])
-def test_one_markov_step_composed_is_the_marginal(schedule: Table, t: int) -> None:
-    path = at(schedule, *range(-1, t + 1))
-    x_0 = draws(2, 3)
-    law, wanted = composed(path, x_0), marginal(x_0, path[-1])
-    assert (law.mean - wanted.mean).abs().max() < 1e-12
-    assert law.var.item() == pytest.approx(wanted.var.item(), rel=1e-11)
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+@pytest.mark.parametrize(("alpha_s", "alpha_t"), ALPHAS)
+def test_marginal_and_transition_are_rows_of_the_matrices(
+    process: TokenProcess, alpha_s: float, alpha_t: float
+) -> None:
+    s, t = level(alpha_s), level(alpha_t)
+    for x in data(process):
+        found = process.marginal(log_one_hot(every(x), K), t).log_p.exp()[0, 0]
+        assert (found - matrix(process, alpha_t)[x]).abs().max() < 1e-15
+        found = process.transition(log_one_hot(every(x), K), s, t).log_p.exp()[0, 0]
+        assert (found - matrix(process, alpha_t / alpha_s)[x]).abs().max() < 1e-15
 
 
-@each
-@given(parts=st.lists(st.floats(0, 1), min_size=1, max_size=8, unique=True))
-def test_any_walk_from_the_data_ends_in_the_marginal(schedule: Schedule, parts: list[float]) -> None:
-    times = sorted({schedule.first + part * (schedule.last - schedule.first) for part in parts})
-    path = at(schedule, schedule.clean, *times)
-    x_0 = draws(2, 3)
-    law, wanted = composed(path, x_0), marginal(x_0, path[-1])
-    assert (law.mean - wanted.mean).abs().max() < 1e-12
-    assert law.var.item() == pytest.approx(wanted.var.item(), rel=1e-11)
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+@pytest.mark.parametrize(("alpha_s", "alpha_t"), ALPHAS)
+def test_the_posterior_is_that_of_bayes_rule(process: TokenProcess, alpha_s: float, alpha_t: float) -> None:
+    s, t = level(alpha_s), level(alpha_t)
+    to_s, between, to_t = (matrix(process, kept) for kept in (alpha_s, alpha_t / alpha_s, alpha_t))
+    for x_0, x_t in itertools.product(data(process), range(K)):
+        if to_t[x_0, x_t] == 0:
+            continue
+        wanted = to_s[x_0] * between[:, x_t] / to_t[x_0, x_t]
+        found = process.posterior(log_one_hot(every(x_0), K), every(x_t), s, t).log_p.exp()[0, 0]
+        limit = 1e-12 if alpha_t < 0.99 else 1e-3  # there the sums of this test cancel
+        assert (found - wanted).abs().max() < limit, (x_0, x_t)
+        assert abs(found.sum() - 1) < 1e-12
 
 
-@each
-@given(parts=st.tuples(st.floats(0, 1), st.floats(0, 1)).filter(lambda parts: abs(parts[0] - parts[1]) > 1e-3))
-def test_posterior_times_marginal_is_the_joint(schedule: Schedule, parts: tuple[float, float]) -> None:
-    s, t = at(schedule, *sorted(schedule.first + part * (schedule.last - schedule.first) for part in parts))
-    x_0, to_s, to_t = draws(3, 4, 2)
-    x_s = marginal(x_0, s).sample(to_s)
-    x_t = transition(x_s, s, t).sample(to_t)
-    backward = log_density(x_s, posterior(x_0, x_t, s, t)) + log_density(x_t, marginal(x_0, t))
-    forward = log_density(x_t, transition(x_s, s, t)) + log_density(x_s, marginal(x_0, s))
-    assert (backward - forward).abs().max() < 1e-10
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+@pytest.mark.parametrize(("alpha_s", "alpha_t"), ALPHAS[:5])
+def test_the_posterior_of_a_distribution_is_the_mean_of_those_of_its_tokens(
+    process: TokenProcess, alpha_s: float, alpha_t: float
+) -> None:
+    s, t = level(alpha_s), level(alpha_t)
+    p = torch.zeros(K, dtype=torch.float64)
+    p[data(process)] = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.2][: len(data(process))], dtype=torch.float64)
+    p = p / p.sum()
+    for x_t in range(K):
+        if isinstance(process, Masking) and x_t != process.mask_id:
+            continue  # it is known there
+        each = [process.posterior(log_one_hot(every(x), K), every(x_t), s, t).log_p.exp() for x in data(process)]
+        wanted = sum(p[x] * one for x, one in zip(data(process), each, strict=True))
+        found = process.posterior(p.log().expand(1, 1, K), every(x_t), s, t).log_p.exp()
+        assert (found - wanted).abs().max() < 1e-13
 
 
-@each_table
-def test_neighbours_have_the_published_variances(schedule: Table) -> None:
-    t = torch.arange(1, schedule.T)
-    before, here = schedule(t - 1), schedule(t)
-    betas = schedule.betas()[1:]
-    bar = torch.cumprod(1 - schedule.betas(), 0)
-    tilde = (1 - bar[:-1]) / (1 - bar[1:]) * betas
-    torch.testing.assert_close(step_variance(before, here), betas, rtol=1e-10, atol=0)
-    torch.testing.assert_close(posterior_variance(before, here), tilde, rtol=1e-10, atol=0)
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+def test_at_either_end_nothing_is_undefined(process: TokenProcess) -> None:
+    ends = [level(1.0), level(0.5), level(0.0)]
+    for s, t in [(0, 0), (0, 1), (0, 2), (1, 2), (2, 2)]:
+        for x_0, x_t in itertools.product(data(process), range(K)):
+            found = process.posterior(log_one_hot(every(x_0), K), every(x_t), ends[s], ends[t]).log_p
+            assert not found.isnan().any() and found.exp().sum() == pytest.approx(1, abs=1e-12)
+    clean = process.posterior(log_one_hot(every(1), K), every(1), ends[0], ends[1])
+    assert clean.mode().item() == 1 and clean.log_p.exp().max() == pytest.approx(1, abs=1e-12)
 
 
-@each_table
-def test_neighbours_have_the_published_mean(schedule: Table) -> None:
-    t = torch.arange(1, schedule.T)
-    betas = schedule.betas()[1:]
-    bar = torch.cumprod(1 - schedule.betas(), 0)
-    of_x_0, of_x_t = posterior_weights(schedule(t - 1), schedule(t))
-    torch.testing.assert_close(of_x_0, bar[:-1].sqrt() * betas / (1 - bar[1:]), rtol=1e-9, atol=0)
-    torch.testing.assert_close(of_x_t, (1 - betas).sqrt() * (1 - bar[:-1]) / (1 - bar[1:]), rtol=1e-9, atol=0)
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+def test_corrupted_tokens_have_the_marginal(process: TokenProcess) -> None:
+    """Of a grid of noise instead of random numbers: the share of each token is its probability."""
+    u = (torch.arange(100_000, dtype=torch.float64) + 0.5)[:, None] / 100_000
+    for alpha in (0.0, 0.37, 1.0):
+        x_t = process.corrupt(torch.full(u.shape, 2), level(alpha), u)
+        share = torch.bincount(x_t.flatten(), minlength=K) / len(u)
+        wanted = process.marginal(log_one_hot(every(2), K), level(alpha)).log_p.exp()[0, 0]
+        assert (share - wanted).abs().max() < 2e-5
+        drawn = process.marginal(log_one_hot(torch.full(u.shape, 2), K), level(alpha)).sample(u)
+        assert (torch.bincount(drawn.flatten(), minlength=K) / len(u) - wanted).abs().max() < 2e-5
 
 
-@pytest.mark.parametrize("schedule", [VE(), VE(T=100), EDM()], ids=repr)
-def test_exploding_noise_has_the_published_variances(schedule: Schedule) -> None:
-    """`sigma_t² − sigma_s²`, and its share `sigma_s²/sigma_t²` (score SDE, arXiv:2011.13456, eq. 20 and appendix F)."""
-    times = schedule.first + torch.linspace(0.2, 1, 9, dtype=torch.float64) * (schedule.last - schedule.first)
-    s, t = schedule(times[:-1]), schedule(times[1:])
-    rise = t.sigma**2 - s.sigma**2
-    torch.testing.assert_close(step_variance(s, t), rise, rtol=1e-10, atol=0)
-    torch.testing.assert_close(posterior_variance(s, t), s.sigma**2 * rise / t.sigma**2, rtol=1e-10, atol=0)
-    of_x_0, of_x_t = posterior_weights(s, t)
-    torch.testing.assert_close(of_x_0, rise / t.sigma**2, rtol=1e-10, atol=0)
-    torch.testing.assert_close(of_x_t, s.sigma**2 / t.sigma**2, rtol=1e-10, atol=0)
+@pytest.mark.parametrize("process", [Gaussian(), *PROCESSES], ids=repr)
+def test_a_sample_depends_on_its_own_seed_alone(process: Process) -> None:
+    x_0, t = torch.tensor([[0, 1, 2], [3, 1, 2]]), Flow()(torch.tensor([0.3, 0.8]))
+    if isinstance(process, Gaussian):
+        x_0 = x_0.float()
+    noise = process.noise(Noise([7, 8]).streams, 3)
+    other = process.noise(Noise([9, 8]).streams, 3)
+    assert torch.equal(noise[1], other[1]) and not torch.equal(noise[0], other[0])
+    assert torch.equal(process.corrupt(x_0, t, noise)[1], process.corrupt(x_0, t, other)[1])
+    assert torch.equal(process.start(noise, t)[1], process.start(other, t)[1])
 
 
-@pytest.mark.parametrize("schedule", [Flow(), ZeroTerminal(Linear())], ids=repr)
-def test_pure_noise_says_nothing_of_what_was_before(schedule: Schedule) -> None:
-    s, noise = at(schedule, schedule.first, schedule.last)
-    x_0, x_s, x_t = draws(3, 4, 2)
-    law = transition(x_s, s, noise)
-    assert (law.mean == 0).all() and law.var.item() == 1
-    law, wanted = posterior(x_0, x_t, s, noise), marginal(x_0, s)
-    assert torch.equal(law.mean, wanted.mean) and law.var.item() == pytest.approx(wanted.var.item(), rel=1e-15)
-    for law in (transition(x_s, noise, noise), posterior(x_0, x_t, noise, noise)):  # one such level after another
-        assert (law.mean == 0).all() and law.var.item() == 1
+def test_the_gaussian_process_is_what_trainer_and_system_compute() -> None:
+    x_0, t = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)), at(Cosine(), 3, 700)
+    noise = Gaussian().noise(Noise([1, 2]).streams, 3, 4)
+    assert torch.equal(noise, Noise([1, 2])(3, 4))
+    assert torch.equal(Gaussian().corrupt(x_0, t, noise), gaussian.marginal(x_0, t).sample(noise))
+    assert torch.equal(Gaussian().start(noise, at(Cosine(), 999), 1.5), noise * 1.5)
+    assert torch.equal(Gaussian().start(noise, level(0.6)._replace(sigma=torch.tensor([0.8]).double())), noise)
 
 
-@each
-def test_the_step_onto_clean_data_is_the_data(schedule: Schedule) -> None:
-    clean, t = at(schedule, schedule.clean, schedule.last)
-    x_0, x_t = draws(2, 4, 2)
-    law = posterior(x_0, x_t, clean, t)
-    assert torch.equal(law.mean, x_0) and law.var.item() == 0
-    assert transition(x_0, clean, t).var.item() == pytest.approx(t.sigma.item() ** 2, rel=1e-14)
+def test_the_start_is_the_stationary_distribution() -> None:
+    u = torch.tensor([[0.0, 0.19, 0.2, 0.99, 1 - 2.0**-53]], dtype=torch.float64)
+    assert Masking(3).start(u, level(0.0)).tolist() == [[3] * 5]
+    assert Uniform(K).start(u, level(0.0)).tolist() == [[0, 0, 1, 4, 4]]
 
 
-@each
-def test_the_smaller_variance_is_the_smaller(schedule: Schedule) -> None:
-    times = torch.linspace(schedule.first, schedule.last, 400, dtype=torch.float64)
-    s, t = schedule(times[:-1]), schedule(times[1:])
-    assert (posterior_variance(s, t) > 0).all()
-    assert (posterior_variance(s, t) < step_variance(s, t)).all()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_token_of_no_probability_is_never_drawn(dtype: torch.dtype) -> None:
+    log_p = torch.tensor([-math.inf, math.log(0.3), -math.inf, math.log(0.7), -math.inf], dtype=dtype)
+    u = torch.tensor([[0.0, 0.29, 0.31, 0.9999, 1 - 2.0**-53]], dtype=torch.float64)
+    assert Categorical(log_p.expand(1, 5, 5)).sample(u).tolist() == [[1, 1, 3, 3, 3]]
 
 
-def exactly(schedule: VP, s: float, t: float) -> tuple[float, ...]:
-    """Step variance, posterior variance and weights, to fifty digits."""
-    with mpmath.workdps(50):
-        decay = [
-            mpmath.mpf(u) * schedule.beta_min + mpmath.mpf(u) ** 2 * (schedule.beta_max - schedule.beta_min) / 2
-            for u in (s, t)
-        ]
-        bar_s, bar_t = (mpmath.exp(-d) for d in decay)
-        beta = 1 - bar_t / bar_s
-        small = beta * (1 - bar_s) / (1 - bar_t)
-        of_x_0 = mpmath.sqrt(bar_s) * beta / (1 - bar_t)
-        of_x_t = mpmath.sqrt(bar_t / bar_s) * (1 - bar_s) / (1 - bar_t)
-        return float(beta), float(small), float(of_x_0), float(of_x_t)
+@pytest.mark.parametrize("process", [Masking(2), Uniform(4)], ids=repr)
+def test_log_probabilities_are_normalised_and_of_no_mask(process: TokenProcess) -> None:
+    x_t = torch.tensor([[0, 2, 3]])
+    log_p = process.log_probabilities(torch.tensor([0.3, 2.0, 5.0, -1.0]).expand(1, 3, 4), x_t)
+    assert (log_p.exp().sum(-1) - 1).abs().max() < 1e-6
+    if isinstance(process, Masking):
+        assert log_p.argmax(-1).tolist() == [[0, 1, 3]], "known tokens stay"
+        assert (log_p[..., 2] == -math.inf).all() and log_p[0, 0].exp().tolist() == [1, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("s", "t"), [(1e-6, 2e-6), (1e-4, 1e-3), (1e-3, 0.5), (0.4999, 0.5), (0.99, 1.0)])
-def test_nothing_is_lost_to_cancellation(s: float, t: float) -> None:
-    schedule = VP(beta_max=20.0, beta_min=0.125)  # exact in binary
-    before, here = at(schedule, s, t)
-    found = [step_variance(before, here), posterior_variance(before, here), *posterior_weights(before, here)]
-    assert [value.item() for value in found] == pytest.approx(exactly(schedule, s, t), rel=1e-10)
+def test_processes_are_parts() -> None:
+    for process in (Gaussian(), Masking(7), Uniform(27)):
+        assert parts.PROCESSES.load(parts.PROCESSES.dump(process)) == process
+    assert parts.PROCESSES.spell(Masking(7)) == "masking,mask_id=7"
 
 
-def test_a_law_is_sampled_by_its_mean_and_variance() -> None:
-    law = Normal(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([4.0, 0.0]))
-    assert law.sample(torch.ones(2, 2)).tolist() == [[3.0, 4.0], [3.0, 4.0]]
-
-
-def test_samples_keep_their_type_and_may_stand_at_levels_of_their_own() -> None:
-    x = torch.ones(3, 2, 2)
-    level = Linear()(torch.tensor([0, 500, 999]))
-    law = marginal(x, level)
-    assert law.mean.dtype == torch.float32 and law.var.shape == (3,)
-    torch.testing.assert_close(law.mean[:, 0, 0], level.alpha.float())
+def test_what_does_not_fit_is_refused() -> None:
+    x_0 = log_one_hot(torch.tensor([[1]]), 4)
+    with pytest.raises(InputError, match="mask_id must be one of the 4 tokens, from 0 to 3, not 4$"):
+        Masking(4).marginal(x_0, level(0.5))
+    with pytest.raises(ShapeError, match=r"of 5 tokens takes log-probabilities \[b, l, 5\], not of 4 tokens"):
+        Uniform(5).marginal(x_0, level(0.5))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from laws import SCHEDULE, correlated, error, law_of_the_end, normal
 
+from sfumato.core.gaussian import marginal
 from sfumato.core.grid import TrailingSpacing, UniformSpacing, levels
 from sfumato.core.noise import Noise
-from sfumato.core.process import marginal
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, ShapeError
 from sfumato.guide import Inpaint, MomentMatching

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
+from sfumato.core.gaussian import marginal
 from sfumato.core.level import Level, like
 from sfumato.core.parameterization import (
     EDMPreconditioning,
@@ -19,7 +20,6 @@ from sfumato.core.parameterization import (
     VPrediction,
     X0Prediction,
 )
-from sfumato.core.process import marginal
 from sfumato.core.schedule import VE, VP, Cosine, Linear, Schedule
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser

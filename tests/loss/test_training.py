@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sfumato.core.estimate import Estimate
+from sfumato.core.gaussian import marginal, posterior, posterior_variance, step_variance
 from sfumato.core.level import Level
-from sfumato.core.process import marginal, posterior, posterior_variance, step_variance
 from sfumato.core.schedule import VE, VP, Cosine, Flow, Linear, Schedule, ZeroTerminal
 from sfumato.errors import InputError
 from sfumato.loss import VLB, Denoising, Hybrid, Loss, MinSNRWeight, SNRWeight

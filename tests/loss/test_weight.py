@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sfumato.core.estimate import Estimate
+from sfumato.core.gaussian import marginal
 from sfumato.core.level import Level, like
 from sfumato.core.parameterization import (
     EDMPreconditioning,
@@ -17,7 +18,6 @@ from sfumato.core.parameterization import (
     ScorePrediction,
     VPrediction,
 )
-from sfumato.core.process import marginal
 from sfumato.core.schedule import EDM as EDMSchedule
 from sfumato.core.schedule import VE, VP, Cosine, Linear, Schedule, SubVP, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule

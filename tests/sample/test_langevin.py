@@ -12,10 +12,10 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
+from sfumato.core.gaussian import marginal
 from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
-from sfumato.core.process import marginal
 from sfumato.core.schedule import VE, VP, Cosine, Flow, Linear, Schedule
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError

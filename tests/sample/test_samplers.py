@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
+from sfumato.core.gaussian import posterior_variance, step_variance
 from sfumato.core.grid import (
     ExplicitSpacing,
     KarrasSpacing,
@@ -23,7 +24,6 @@ from sfumato.core.grid import (
 )
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
-from sfumato.core.process import posterior_variance, step_variance
 from sfumato.core.schedule import EDM, VP, Flow, Linear, Schedule, ZeroTerminal
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError

@@ -30,7 +30,7 @@ from torch import Tensor
 import sfumato
 from sfumato.condition import Nothing
 from sfumato.core.estimate import Estimate
-from sfumato.core.process import marginal
+from sfumato.core.gaussian import marginal
 from sfumato.core.schedule import Schedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, NonFiniteError, OutOfMemoryError, SfumatoError, StorageError

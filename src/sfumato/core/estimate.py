@@ -1,13 +1,13 @@
 """One prediction, in every view."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from sfumato.core.gaussian import Normal, posterior, step_variance
 from sfumato.core.level import Level, like
-from sfumato.core.process import Normal, posterior, step_variance
 from sfumato.errors import InputError
 
 Variance = Literal["small", "large", "learned"]
@@ -82,6 +82,31 @@ class Estimate:
             None if one is None else one[index] for one in (self.variance_fraction, self.eps_override)
         )
         return Estimate(self.x_t[index], level, self.x0[index], variance_fraction, eps_override)
+
+    @property
+    def prediction(self) -> Tensor:
+        """The estimate of x_0, on which guides act."""
+        return self.x0
+
+    def predicting(self, x_t: Tensor, level: Level, prediction: Tensor) -> "Estimate":
+        """The estimate for samples x_t [b, *d] at `level` whose x_0 is `prediction`; a learned variance is that of the
+        first b samples."""
+        fraction = None if self.variance_fraction is None else self.variance_fraction[: len(x_t)]
+        return replace(self, x_t=x_t, level=level, x0=prediction, variance_fraction=fraction)
+
+    @staticmethod
+    def extrapolate(null: Tensor, conditional: Tensor, scale: float) -> Tensor:
+        """`null + scale·(conditional − null)` (classifier-free guidance, arXiv:2207.12598, eq. 6, scale = 1 + w)."""
+        return null + scale * (conditional - null)
+
+    @staticmethod
+    def rescale(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
+        """`guided·(share·std(conditional)/std(guided) + 1 − share)`, the deviation over all axes of a sample
+        (arXiv:2305.08891, eq. 15 and 16)."""
+        axes = tuple(range(1, guided.ndim))
+        wanted, found = (x.std(axes, correction=0, keepdim=True) for x in (conditional, guided))
+        ratio = torch.where(found > 0, wanted / found, 1.0)  # nothing to rescale where all elements are one
+        return guided * (share * ratio + 1 - share)
 
     @property
     def _alpha(self) -> Tensor:

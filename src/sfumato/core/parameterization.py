@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from sfumato.core.gaussian import posterior_weights
 from sfumato.core.level import Level
-from sfumato.core.process import posterior_weights
 from sfumato.core.schedule import Schedule
 from sfumato.errors import InputError
 

@@ -1,71 +1,248 @@
-"""The forward process, and what Bayes' rule says of it.
+"""Forward processes: how data become noise.
 
-Gaussian throughout, so each law is a mean, [b, *d], and a variance, [b], the same for every element of a sample unless
-a network says otherwise. Times are written as in the papers: s is before t (s has less noise).
+`Gaussian` adds noise to numbers; `Masking` and `Uniform` replace tokens, of which `Level.alpha` is the probability that
+one is still itself. Schedules, spacings, seeds and the driver are the same for all.
+
+The distributions of the Gaussian process are those of `sfumato.core.gaussian`. Those of the discrete ones are methods
+here, in closed form; each takes and gives distributions over k tokens as log-probabilities [b, l, k], so that known
+tokens are `log_one_hot(ids, k)`. Times are written as in the papers: s is before t (s has less noise).
 """
 
-from typing import NamedTuple
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from sfumato.core.level import Level, like, logsnr_change
+from sfumato.core import gaussian, noise
+from sfumato.core.categorical import Categorical, log_one_hot, mix
+from sfumato.core.level import Level, like
+from sfumato.core.noise import Streams
+from sfumato.errors import InputError, ShapeError
 
 
-class Normal(NamedTuple):
-    """`N(mean, var·I)`: mean [b, *d]; var [b] or [1], or [b, *d] where each element has its own."""
+@runtime_checkable
+class Process(Protocol):
+    """A forward process q(x_t | x_0), drawn from noise that is given: sample i depends on its own noise alone."""
 
-    mean: Tensor
-    var: Tensor
+    def noise(self, streams: Streams, *shape: int) -> Tensor:
+        """The noise of samples of this shape, [b, *shape], from a random stream for each."""
+        ...
 
-    def sample(self, noise: Tensor) -> Tensor:
-        """`mean + sqrt(var)·noise`, for standard normal noise [b, *d]."""
-        std = self.var.sqrt()
-        return self.mean + (std if std.ndim > 1 else like(std, self.mean)) * noise
+    def corrupt(self, x_0: Tensor, level: Level, noise: Tensor) -> Tensor:
+        """x_t [b, *d] at `level` from data x_0 [b, *d] and their noise [b, *d]."""
+        ...
 
+    def start(self, noise: Tensor, level: Level, std: float | None = None) -> Tensor:
+        """Samples [b, *d] at `level`, the first of a trajectory, from noise alone.
 
-def marginal(x_0: Tensor, level: Level) -> Normal:
-    """`q(x_t | x_0) = N(alpha_t·x_0, sigma_t²·I)` (DDPM, arXiv:2006.11239, eq. 4)."""
-    return Normal(like(level.alpha, x_0) * x_0, level.sigma**2)
-
-
-def transition(x_s: Tensor, s: Level, t: Level) -> Normal:
-    """`q(x_t | x_s) = N(alpha_{t|s}·x_s, sigma_{t|s}²·I)`, the Markov step from s to t (DDPM, eq. 2, for any s < t).
-
-    `alpha_{t|s} = alpha_t/alpha_s` and `sigma_{t|s}² = sigma_t² − alpha_{t|s}²·sigma_s²`.
-    """
-    return Normal(like(_signal_kept(s, t), x_s) * x_s, step_variance(s, t))
+        `std` is the standard deviation of Gaussian noise where a spacing asks for another (`grid.initial_std`).
+        """
+        ...
 
 
-def step_variance(s: Level, t: Level) -> Tensor:
-    """`sigma_{t|s}² = sigma_t²·(1 − SNR_t/SNR_s)`, [b]: beta_t when s = t − 1. Free of cancellation."""
-    return -(t.sigma**2) * torch.expm1(-logsnr_change(t, s))
+@runtime_checkable
+class TokenProcess(Process, Protocol):
+    """A forward process of tokens: each is replaced on its own, with probability 1 − alpha."""
+
+    def marginal(self, x_0: Tensor, level: Level) -> Categorical:
+        """`q(x_t | x_0)`, averaged over the distribution x_0 [b, l, k]."""
+        ...
+
+    def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
+        """`q(x_t | x_s)` for s < t, averaged over the distribution x_s [b, l, k]."""
+        ...
+
+    def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
+        """`q(x_s | x_t, x_0)` for tokens x_t [b, l], averaged over the distribution x_0 [b, l, k].
+
+        With x_0 from a model, `p(x_0 | x_t)`, this is its reverse step `p(x_s | x_t)`.
+        """
+        ...
+
+    def log_probabilities(self, logits: Tensor, x_t: Tensor) -> Tensor:
+        """A network's logits [b, l, k] at tokens x_t [b, l] → log-probabilities of x_0, [b, l, k]."""
+        ...
+
+    def step_divergence(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Tensor:
+        """`KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t))` in nats, [b, l], for tokens x_0 and x_t [b, l]."""
+        ...
+
+    def divergence_rate(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: Level) -> Tensor:
+        """The limit of `step_divergence` for short steps, per unit by which alpha changes: [b, l]."""
+        ...
 
 
-def posterior(x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Normal:
-    """`q(x_s | x_t, x_0)`, the reverse step when x_0 is known (DDPM, eq. 6 and 7, for any s < t).
+@dataclass(frozen=True)
+class Gaussian:
+    """`x_t = alpha·x_0 + sigma·eps`, eps standard normal (DDPM, arXiv:2006.11239, eq. 4)."""
 
-    `mean = alpha_s·(sigma_{t|s}²/sigma_t²)·x_0 + alpha_{t|s}·(sigma_s²/sigma_t²)·x_t`, and
-    `var = sigma_{t|s}²·sigma_s²/sigma_t²`.
-    """
-    of_x_0, of_x_t = posterior_weights(s, t)
-    return Normal(like(of_x_0, x_0) * x_0 + like(of_x_t, x_t) * x_t, posterior_variance(s, t))
+    def noise(self, streams: Streams, *shape: int) -> Tensor:
+        """Standard normal numbers: [b, *shape], float32, on the CPU."""
+        return noise.normal(streams, *shape)
+
+    def corrupt(self, x_0: Tensor, level: Level, noise: Tensor) -> Tensor:
+        """`alpha·x_0 + sigma·noise`, [b, *d]."""
+        return gaussian.marginal(x_0, level).sample(noise)
+
+    def start(self, noise: Tensor, level: Level, std: float | None = None) -> Tensor:
+        """`std·noise`; std that of x_t for data of unit variance, `√(alpha² + sigma²)`, unless given."""
+        if std is None:
+            return like((level.alpha**2 + level.sigma**2).sqrt(), noise) * noise
+        return noise * std
 
 
-def posterior_weights(s: Level, t: Level) -> tuple[Tensor, Tensor]:
-    """The weights, [b], of x_0 and of x_t in the posterior mean."""
-    return s.alpha * step_variance(s, t) / t.sigma**2, _signal_kept(s, t) * (s.sigma / t.sigma) ** 2
+@dataclass(frozen=True)
+class Masking:
+    """Absorbing: a token is itself with probability alpha, else the mask `mask_id`, one of the k tokens
+    (D3PM, arXiv:2107.03006, section 3.1; MDLM, arXiv:2406.07524, eq. 3)."""
+
+    mask_id: int
+
+    def noise(self, streams: Streams, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1): [b, *shape], float64, on the CPU."""
+        return noise.uniform(streams, *shape)
+
+    def corrupt(self, x_0: Tensor, level: Level, noise: Tensor) -> Tensor:
+        """The tokens whose noise is below alpha, and the mask elsewhere: [b, l]."""
+        return torch.where(noise < like(level.alpha, noise), x_0, self.mask_id)
+
+    def start(self, noise: Tensor, level: Level, std: float | None = None) -> Tensor:
+        """Masks throughout, [b, l]: the stationary distribution, at any level."""
+        return torch.full(noise.shape, self.mask_id, dtype=torch.int64, device=noise.device)
+
+    def marginal(self, x_0: Tensor, level: Level) -> Categorical:
+        """`alpha·x_0 + (1 − alpha)·mask` (MDLM, arXiv:2406.07524, eq. 3)."""
+        alpha = like(level.alpha, x_0)
+        return Categorical(mix(x_0, alpha, self._mask(x_0), 1 - alpha))
+
+    def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
+        """`alpha_{t|s}·x_s + (1 − alpha_{t|s})·mask`, `alpha_{t|s} = alpha_t/alpha_s` (MDLM, arXiv:2406.07524, eq.
+        3)."""
+        kept = like(_signal_kept(s, t), x_s)
+        return Categorical(mix(x_s, kept, self._mask(x_s), 1 - kept))
+
+    def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
+        """x_t where it is no mask; else `((alpha_s − alpha_t)·x_0 + (1 − alpha_s)·mask)/(1 − alpha_t)`
+        (MDLM, arXiv:2406.07524, eq. 6)."""
+        revealed = like(_revealed(s, t), x_0)
+        hidden = mix(x_0, revealed, self._mask(x_0), 1 - revealed)
+        masked = (x_t == self.mask_id).unsqueeze(-1)
+        return Categorical(torch.where(masked, hidden, log_one_hot(x_t, x_0.shape[-1], x_0.dtype)))
+
+    def log_probabilities(self, logits: Tensor, x_t: Tensor) -> Tensor:
+        """Zero masking probability and carry-over unmasking: no mask in x_0, and tokens that are none stay
+        (MDLM, arXiv:2406.07524, section 3.2.3)."""
+        self._mask(logits)
+        no_mask = torch.arange(logits.shape[-1], device=logits.device) == self.mask_id
+        log_p = logits.masked_fill(no_mask, -math.inf).log_softmax(-1)
+        masked = (x_t == self.mask_id).unsqueeze(-1)
+        return torch.where(masked, log_p, log_one_hot(x_t, logits.shape[-1], logits.dtype))
+
+    def step_divergence(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Tensor:
+        """`−(alpha_s − alpha_t)/(1 − alpha_t)·log p(x_0)` at masks (MDLM, arXiv:2406.07524, eq. 8)."""
+        return like(_revealed(s, t), log_p.select(-1, 0)) * self._surprise(log_p, x_0, x_t)
+
+    def divergence_rate(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: Level) -> Tensor:
+        """`−log p(x_0)/(1 − alpha)` at masks (MDLM, arXiv:2406.07524, eq. 10)."""
+        rate = torch.where(t.alpha < 1, 1 / (1 - t.alpha), 0.0)
+        return like(rate, log_p.select(-1, 0)) * self._surprise(log_p, x_0, x_t)
+
+    def _surprise(self, log_p: Tensor, x_0: Tensor, x_t: Tensor) -> Tensor:
+        """`−log p(x_0)` at masks, 0 elsewhere: [b, l]."""
+        found = log_p.gather(-1, x_0.unsqueeze(-1)).squeeze(-1)
+        return -torch.where(x_t == self.mask_id, found, 0.0)
+
+    def _mask(self, log_p: Tensor) -> Tensor:
+        """The mask as log-probabilities [k]."""
+        k = log_p.shape[-1]
+        if not 0 <= self.mask_id < k:
+            raise InputError(f"mask_id must be one of the {k:,} tokens, from 0 to {k - 1:,}, not {self.mask_id:,}")
+        return log_one_hot(torch.tensor(self.mask_id, device=log_p.device), k, log_p.dtype)
 
 
-def posterior_variance(s: Level, t: Level) -> Tensor:
-    """The variance of `q(x_s | x_t, x_0)`, [b]: beta-tilde when s = t − 1, the smaller of DDPM's two choices.
+@dataclass(frozen=True)
+class Uniform:
+    """A token is itself with probability alpha, else any of the `k`, itself among them, with equal probability
+    (D3PM, arXiv:2107.03006, appendix A.2.1; multinomial diffusion, arXiv:2102.05379, eq. 11)."""
 
-    The larger is `step_variance`, beta itself. They are the exact reverse variances for data that is one point, and for
-    data that is N(0, I) (DDPM, section 3.2).
-    """
-    return step_variance(s, t) * (s.sigma / t.sigma) ** 2
+    k: int
+
+    def noise(self, streams: Streams, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1): [b, *shape], float64, on the CPU."""
+        return noise.uniform(streams, *shape)
+
+    def corrupt(self, x_0: Tensor, level: Level, noise: Tensor) -> Tensor:
+        """The tokens whose noise u is below alpha; elsewhere `⌊k·(u − alpha)/(1 − alpha)⌋`: [b, l]."""
+        alpha = like(level.alpha, noise)
+        other = (self.k * (noise - alpha) / (1 - alpha)).floor().clamp(0, self.k - 1)
+        return torch.where(noise < alpha, x_0, other.nan_to_num(0).long())
+
+    def start(self, noise: Tensor, level: Level, std: float | None = None) -> Tensor:
+        """Tokens of equal probability, [b, l]: the stationary distribution, at any level."""
+        return (self.k * noise.double()).floor().clamp(max=self.k - 1).long()
+
+    def marginal(self, x_0: Tensor, level: Level) -> Categorical:
+        """`alpha·x_0 + (1 − alpha)/k` (D3PM, arXiv:2107.03006, eq. 3)."""
+        return Categorical(self._smoothed(x_0, like(level.alpha, x_0)))
+
+    def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
+        """`alpha_{t|s}·x_s + (1 − alpha_{t|s})/k`, `alpha_{t|s} = alpha_t/alpha_s` (D3PM, arXiv:2107.03006, eq. 2)."""
+        return Categorical(self._smoothed(x_s, like(_signal_kept(s, t), x_s)))
+
+    def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
+        """`q(x_t | x_s)·∑ q(x_s | x_0)·x_0/q(x_t | x_0)` (D3PM, arXiv:2107.03006, eq. 3 and 4), in time of order k."""
+        known = log_one_hot(x_t, self._check(x_0), x_0.dtype)
+        log_p = self._smoothed(known, like(_signal_kept(s, t), x_0)) + self._ratios(x_0, known, s, t)
+        return Categorical(torch.where(like(t.alpha, x_0) < 1, log_p, known))
+
+    def log_probabilities(self, logits: Tensor, x_t: Tensor) -> Tensor:
+        """The logits normalised: `log softmax` over the k tokens."""
+        self._check(logits)
+        return logits.log_softmax(-1)
+
+    def step_divergence(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Tensor:
+        """`KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t))` (D3PM, arXiv:2107.03006, eq. 1), by a sum over the k tokens."""
+        q = self.posterior(log_one_hot(x_0, self.k, log_p.dtype), x_t, s, t).log_p
+        p = self.posterior(log_p, x_t, s, t).log_p
+        return torch.where(q > -math.inf, q.exp() * (q - p), 0.0).sum(-1)
+
+    def divergence_rate(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: Level) -> Tensor:
+        """`1/(k·alpha)·∑_{y ≠ x_t} (r' − r + r·log(r/r'))`, where `r(y) = q(y | x_0)/q(x_t | x_0)` and r' is its mean
+        under the model (SEDD, arXiv:2310.16834, eq. 13, for a score of this form)."""
+        known = log_one_hot(x_t, self._check(log_p), log_p.dtype)
+        r, ours = (self._ratios(x, known, t, t) for x in (log_one_hot(x_0, self.k, log_p.dtype), log_p))
+        terms = ours.exp() - r.exp() + r.exp() * (r - ours)
+        scale = torch.where(t.alpha > 0, 1 / (self.k * t.alpha), 0.0)
+        return like(scale, terms.select(-1, 0)) * torch.where(known == 0, 0.0, terms).sum(-1)
+
+    def _ratios(self, x_0: Tensor, known: Tensor, s: Level, t: Level) -> Tensor:
+        """`log ∑ q(x_s | x_0)·x_0/q(x_t | x_0)` for each x_s, [b, l, k], at the known x_t."""
+        weights = x_0 - self._smoothed(known, like(t.alpha, x_0))
+        total = weights.logsumexp(-1, keepdim=True) - math.log(self.k)
+        alpha = like(s.alpha, x_0)
+        return mix(weights, alpha, total, 1 - alpha)
+
+    def _smoothed(self, log_p: Tensor, kept: Tensor) -> Tensor:
+        """The distribution kept with this probability, else uniform."""
+        self._check(log_p)
+        return mix(log_p, kept, -math.log(self.k), 1 - kept)
+
+    def _check(self, log_p: Tensor) -> int:
+        if log_p.shape[-1] != self.k:
+            raise ShapeError(
+                f"a uniform process of {self.k:,} tokens takes log-probabilities [b, l, {self.k:,}], not of"
+                f" {log_p.shape[-1]:,} tokens"
+            )
+        return self.k
 
 
 def _signal_kept(s: Level, t: Level) -> Tensor:
-    """`alpha_{t|s} = alpha_t/alpha_s`, [b]: nothing where t is pure noise, even from pure noise."""
+    """`alpha_{t|s} = alpha_t/alpha_s`, [b]: 0 where t is pure noise, even from pure noise."""
     return torch.where(t.alpha == 0, 0.0, t.alpha / s.alpha)
+
+
+def _revealed(s: Level, t: Level) -> Tensor:
+    """`(alpha_s − alpha_t)/(1 − alpha_t)`, [b]: the probability that a mask at t is none at s; 1 where t has none."""
+    return torch.where(t.alpha == 1, 1.0, (s.alpha - t.alpha) / (1 - t.alpha))

@@ -1,6 +1,6 @@
 """Autoguidance."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -33,5 +33,5 @@ class Autoguidance(Guide):
                 f"the weak model must stand on the schedule of the other, {self.schedule}, and not on"
                 f" {self.weak.schedule}: train it as the other was, for less long or smaller"
             )
-        weak = self.weak(x_t, level, condition).x0
-        return replace(estimate, x0=weak + self.scale * (estimate.x0 - weak))
+        weak = self.weak(x_t, level, condition).prediction
+        return estimate.predicting(x_t, level, estimate.extrapolate(weak, estimate.prediction, self.scale))

@@ -1,6 +1,6 @@
 """Classifier-free guidance."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -54,21 +54,13 @@ class ClassifierFree(Guide):
         levels = Level(*(torch.cat([value.expand(b), value.expand(b)[rows]]) for value in level))
         conditions = Condition.cat([asked, null.map(lambda value: value[rows.to(value.device)])])
         both = self.denoiser(torch.cat([x_t, x_t[here]]), levels, conditions)
-        x0, empty = both.x0[:b], both.x0[b:]
-        guided = self._guided(x0[here], empty)
-        variance_fraction = None if both.variance_fraction is None else both.variance_fraction[:b]
-        return replace(
-            both, x_t=x_t, level=level, x0=x0.index_copy(0, here, guided), variance_fraction=variance_fraction
-        )
+        conditional, empty = both.prediction[:b], both.prediction[b:]
+        guided = self._guided(both, conditional[here], empty)
+        return both.predicting(x_t, level, conditional.index_copy(0, here, guided))
 
-    def _guided(self, asked: Tensor, empty: Tensor) -> Tensor:
-        guided = empty + self.scale * (asked - empty)
-        if self.rescale == 0:
-            return guided
-        axes = tuple(range(1, guided.ndim))
-        wanted, found = (x.std(axes, correction=0, keepdim=True) for x in (asked, guided))
-        ratio = torch.where(found > 0, wanted / found, 1.0)  # nothing to rescale where all elements are one
-        return guided * (self.rescale * ratio + 1 - self.rescale)
+    def _guided(self, kind: Estimate, conditional: Tensor, empty: Tensor) -> Tensor:
+        guided = kind.extrapolate(empty, conditional, self.scale)
+        return guided if self.rescale == 0 else kind.rescale(guided, conditional, self.rescale)
 
     def _within(self, level: Level) -> Tensor:
         """Which samples stand where guidance is wanted, bool [b] or [1]."""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from sfumato.core.estimate import Estimate, Variance
+from sfumato.core.gaussian import Normal, posterior, posterior_variance
 from sfumato.core.level import Level, like
-from sfumato.core.process import Normal, posterior, posterior_variance
 from sfumato.core.schedule import Schedule, at
 from sfumato.errors import InputError
 from sfumato.loss.denoising import Denoising, Loss

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sfumato.core.gaussian import posterior_variance
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
-from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.driver import Stateless, StatelessStep

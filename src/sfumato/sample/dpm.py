@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sfumato.core.gaussian import posterior_variance
 from sfumato.core.level import Level, like, logsnr_change
 from sfumato.core.noise import Noise
-from sfumato.core.process import posterior_variance
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.driver import Stateless, StatelessStep, steps_done, steps_remaining

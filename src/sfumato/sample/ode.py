@@ -11,9 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sfumato.core.gaussian import step_variance
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
-from sfumato.core.process import step_variance
 from sfumato.core.schedule import Schedule
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError

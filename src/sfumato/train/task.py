@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sfumato.condition import Conditioner, Labels
 from sfumato.core.condition import Condition
-from sfumato.core.process import marginal
+from sfumato.core.gaussian import marginal
 from sfumato.denoise import Denoiser
 from sfumato.system import System
 from sfumato.system.classifier import NoisyClassifier
