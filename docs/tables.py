@@ -17,14 +17,14 @@ from sfumato.train.recipe import Recipe, recipe_names
 
 MEANING = {
     "data.size": "width and height; the pictures' own, if they share one, when left out",
-    "data.channels": "1 for grey, 3 for colour; grey if every picture is, when left out",
+    "data.channels": "1 for grayscale, 3 for colour; grayscale if every picture is, when left out",
     "data.fit": "how another aspect is met: `crop`, `pad` or `stretch`",
     "data.background": "the colour behind transparent pictures and around padded ones",
     "data.store": "where decoded data lie: in `memory`, in a mapped file (`map`), or nowhere (`source`: read anew);"
     " `auto` takes the first that has room",
     "data.flip": "show each picture mirrored half of the time",
     "data.backgrounds": "colours, by CSS name, that transparent pictures are also seen before; captions say which",
-    "codec.kind": "`pixels`, or `latent`: those of an autoencoder",
+    "codec.kind": "`identity`: the data themselves, or `latent`: those of an autoencoder",
     "codec.fit": "the recipe that fits the autoencoder, on the same pictures, before all else",
     "codec.settings": "what is laid over that recipe, as with `--set`",
     "codec.time_share": "its share of the `--minutes`",

@@ -27,7 +27,7 @@ class Points(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """The law of the weights given the points: mean [d], covariance [d, d]."""
+    """The distribution of the weights given the points: mean [d], covariance [d, d]."""
 
     mean: Tensor
     cov: Tensor

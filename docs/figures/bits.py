@@ -1,4 +1,4 @@
-"""What the bound of a chain is made of, and how far it is from the truth, for data whose law is known."""
+"""What the bound of a chain is made of, and how far it is from the truth, for data whose distribution is known."""
 
 import math
 from pathlib import Path

@@ -47,7 +47,9 @@ class Conditional:
         return self.one.schedule
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = NULL) -> Estimate:
-        one, other, null = (law(x_t, level) for law in (self.one, self.other, both(self.one, self.other)))
+        one, other, null = (
+            distribution(x_t, level) for distribution in (self.one, self.other, both(self.one, self.other))
+        )
         assert condition.vector is not None
         asked = condition.vector
         return replace(one, x0=torch.where(asked > 0, one.x0, torch.where(asked < 0, other.x0, null.x0)))

@@ -1,4 +1,4 @@
-"""What a training asks for: the law of lambda that its times have, its weight there, and the product of the two."""
+"""What a training asks for: the distribution of lambda that its times have, its weight there, and the product of the two."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ OBJECTIVES = {
 }
 
 
-def law(one: Objective) -> tuple[Level, Tensor]:
+def distribution(one: Objective) -> tuple[Level, Tensor]:
     """Levels at even quantiles of the times, and the density of λ there, `p(λ) = |du/dλ|`: both [n]."""
     n = one.schedule.T or 20_000
     u = (torch.arange(n, dtype=torch.float64) + 0.5) / n
@@ -64,7 +64,7 @@ def draw(path: Path) -> None:
     with page(path, 8.4, 6.0) as figure:
         rows = [figure.add_axes((0.085, bottom, 0.655, 0.27)) for bottom in (0.69, 0.385, 0.08)]
         for name, one in OBJECTIVES.items():
-            level, p = law(one)
+            level, p = distribution(one)
             w = on_eps(one, level)
             here = torch.argmin(level.logsnr.abs())
             for axes, curve in zip(rows, (p, w, p * w / (p * w)[here]), strict=True):

@@ -1,4 +1,4 @@
-"""Data in the plane whose law is known, for pictures of samples and of their paths."""
+"""Data in the plane whose distribution is known, for pictures of samples and of their paths."""
 
 import torch
 from torch import Tensor

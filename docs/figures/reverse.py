@@ -27,7 +27,7 @@ def trajectory(sampler: Sampler, steps: int, n: int) -> Tensor:
 
 
 def density(x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """The law of x_t where x_0 is the mixture: [len(alpha), len(x)]."""
+    """The distribution of x_t where x_0 is the mixture: [len(alpha), len(x)]."""
     mean, var = alpha[:, None] * MEANS[:, 0], (alpha[:, None] * STDS) ** 2 + sigma[:, None] ** 2
     each = torch.distributions.Normal(mean[..., None], var.sqrt()[..., None]).log_prob(x).exp()
     return (WEIGHTS[:, None] * each).sum(1)

@@ -1,4 +1,4 @@
-"""Where the variance of the step back lies between its bounds, for data whose law is known."""
+"""Where the variance of the step back lies between its bounds, for data whose distribution is known."""
 
 from pathlib import Path
 
