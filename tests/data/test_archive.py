@@ -142,7 +142,7 @@ def test_a_text_that_is_packed_as_no_text_is_stays_packed(tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("data", (b"", b"junk", PICTURE))
-def test_what_is_no_archive_is_an_error(tmp_path: Path, data: bytes) -> None:
+def test_other_files_than_archives_are_errors(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(DataError, match=r"a\.zip: expected a zip archive, came File is not a zip file; pack it again"):
         open_source(tmp_path / "a.zip")

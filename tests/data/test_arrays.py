@@ -99,13 +99,13 @@ def test_the_fingerprint_covers_every_byte(tmp_path: Path) -> None:
         ({"images": IMAGES, "captions": np.full((3, 2000), "")}, ShapeError, r"m at most 1000, came \(3, 2000\)"),
     ],
 )
-def test_what_does_not_fit_is_said(tmp_path: Path, arrays: dict[str, Any], error: type[Exception], text: str) -> None:
+def test_wrong_arrays_are_refused(tmp_path: Path, arrays: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text) as caught:
         open_source(save(tmp_path, **arrays))
     assert "\n" not in str(caught.value)
 
 
-def test_thin_grey_pictures_are_counted_by_what_is_said_of_them(tmp_path: Path) -> None:
+def test_thin_grayscale_pictures_are_counted_by_their_labels_and_captions(tmp_path: Path) -> None:
     assert len(open_source(save(tmp_path, images=IMAGES[0], labels=np.arange(4)))) == 4
     assert len(open_source(save(tmp_path, images=IMAGES[0], captions=np.array(list("abcd"))))) == 4
     assert len(open_source(save(tmp_path, images=IMAGES[0][..., None]))) == 4

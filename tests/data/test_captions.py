@@ -1,4 +1,4 @@
-"""Captions by metadata files and text files, and the notes on what is missing."""
+"""Captions by metadata files and text files, and the notes on missing ones."""
 
 import json
 from collections.abc import Callable
@@ -113,7 +113,7 @@ def test_a_picture_is_found_by_another_spelling_of_its_name(folder: Fill, pictur
     assert source.captions(0) == ("a cat",) and source.notes == ()
 
 
-def test_what_is_spelled_so_goes_before_what_is_spelled_alike(folder: Fill) -> None:
+def test_a_name_as_it_is_spelled_goes_before_one_spelled_alike(folder: Fill) -> None:
     rows = [{"file_name": "A.png", "text": "large"}, {"file_name": "a.png", "text": "small"}]
     root = folder({"a.png": None, "A.png": None, "metadata.jsonl": rows})
     assert captions(root) == {"A.png": ("large",), "a.png": ("small",)}
@@ -125,7 +125,7 @@ def test_what_is_spelled_so_goes_before_what_is_spelled_alike(folder: Fill) -> N
     assert captions(root) == {"IMG.JPG": ("one",), "cafe\u0301.png": ("two",)}
 
 
-def test_a_caption_that_says_nothing_does_not_hide_another(folder: Fill) -> None:
+def test_an_empty_caption_does_not_hide_another(folder: Fill) -> None:
     rows = [
         {"file_name": "a.png", "text": None, "caption": "a cat"},
         {"file_name": "b.png", "text": "", "captions": ["a dog", None]},

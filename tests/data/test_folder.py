@@ -1,4 +1,4 @@
-"""A folder of pictures: order, classes, what is passed over, links."""
+"""A folder of pictures: order, classes, files passed over, links."""
 
 import os
 import tracemalloc
@@ -63,7 +63,7 @@ def test_pictures_with_captions_are_no_strays(folder: Fill) -> None:
     assert source.classes == () and len(source) == 4
 
 
-def test_what_systems_leave_is_no_data(folder: Fill) -> None:
+def test_files_of_the_system_are_no_data(folder: Fill) -> None:
     left = ["@eaDir/1.png/SYNO.png", "cat/@eaDir/1.png", "lost+found/x.png", "$RECYCLE.BIN/x.png", "__MACOSX/._1.png"]
     files = {"cat/1.png": None, "dog/1.png": None, "cat/Thumbs.db": "x", "desktop.ini": "x", "dog/.DS_Store": "x"}
     source = open_source(folder({**files, **dict.fromkeys(left)}))
@@ -85,7 +85,7 @@ def test_hidden_files_are_passed_over_and_others_counted(folder: Fill) -> None:
     )
 
 
-def test_a_folder_without_pictures_is_an_error_that_says_what_there_is(folder: Fill) -> None:
+def test_a_folder_without_pictures_is_an_error_that_lists_its_files(folder: Fill) -> None:
     root = folder({"a.pdf": "x", "b.mov": "x", "c.pdf": "x", "d.pdf": "x"})
     came = r"came none \(4 files of other kinds passed over: a.pdf, b.mov, c.pdf, \.\.\.\); add some"
     with pytest.raises(DataError, match=r"pictures: expected pictures \(.bmp .gif .*\), " + came):
@@ -172,7 +172,7 @@ def test_names_that_do_not_print_are_escaped(folder: Fill) -> None:
     assert image(source, 1).size == (2, 2)
 
 
-def test_the_fingerprint_follows_what_matters(folder: Fill) -> None:
+def test_the_fingerprint_follows_paths_sizes_classes_and_captions(folder: Fill) -> None:
     files: dict[str, object] = {"cat/1.png": b"1", "dog/2.png": b"22", "dog/2.txt": "a dog"}
     prints = {
         open_source(folder(changed, f"version{i}")).fingerprint

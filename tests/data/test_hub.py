@@ -120,7 +120,7 @@ def test_the_fingerprint_follows_the_data(calls: Calls) -> None:
     assert open_source("hub:owner/name/train").fingerprint == one != open_source("hub:owner/name/test").fingerprint
 
 
-def test_an_unknown_split_and_an_absent_data_set_are_said(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_split_and_an_absent_data_set_are_refused(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"a split that the data set has, came 'tset'; did you mean 'test'\? known"):
         open_source("hub:owner/name/tset")
     with pytest.raises(
@@ -137,12 +137,12 @@ def test_an_unknown_split_and_an_absent_data_set_are_said(calls: Calls, monkeypa
 
 
 @pytest.mark.parametrize("where", ["hub:", "hub:name", "hub:owner/", "hub:a/b/c/d/e", "hub:a b/c", "hub:../../x/y/z/w"])
-def test_another_spelling_is_said(where: str) -> None:
+def test_another_spelling_is_refused(where: str) -> None:
     with pytest.raises(InputError, match=r"^expected hub:OWNER/NAME\[@REVISION\]\[\[/CONFIG\]/SPLIT\], came 'hub:"):
         open_source(where)
 
 
-def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r"datasets, which is not installed: pip install sfumato\[hub\]$"):
         open_source("hub:owner/name")

@@ -84,7 +84,7 @@ def test_a_cut_file_is_an_error(tmp_path: Path, ending: str, kept: int) -> None:
         open_source(path)
 
 
-def test_a_cut_or_long_body_says_so(tmp_path: Path) -> None:
+def test_a_cut_or_long_body_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, ending=".gz")
     for data, came in ((idx(IMAGES)[:-1], "fewer"), (idx(IMAGES) + b"x", "more")):
         path.write_bytes(gzip.compress(data))

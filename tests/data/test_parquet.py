@@ -1,4 +1,4 @@
-"""Parquet files: which columns are read, what they say, and what is broken in them."""
+"""Parquet files: the columns that are read, their contents, and damage."""
 
 import json
 import sys
@@ -171,10 +171,10 @@ SPELLINGS = [
 @pytest.mark.parametrize(("column", "values"), SPELLINGS, ids=str)
 def test_shards_that_differ_in_spelling_are_one(write: Write, first: tuple[str, ...], column: str, values: Any) -> None:
     plain = {"image": pa.array(PICTURES[:1], pa.binary()), "text": ["b"], "label": [0], "name": ["c"]}
-    said = {key: values if key == column else value for key, value in plain.items()}
+    columns = {key: values if key == column else value for key, value in plain.items()}
     names = ("a", "b") if column in first else ("b", "a")
     write(f"all/{names[0]}.parquet", **plain, metadata=hub_metadata(label={"names": ["x", "y"]}))
-    source = open_source(write(f"all/{names[1]}.parquet", **said).parent)
+    source = open_source(write(f"all/{names[1]}.parquet", **columns).parent)
     assert len(source) == 2 and source.classes == ("x", "y")
     other = ("a.parquet", "b.parquet").index(f"{names[1]}.parquet")
     assert image(source, other).size == (6, 4)
@@ -183,7 +183,7 @@ def test_shards_that_differ_in_spelling_are_one(write: Write, first: tuple[str, 
     assert source.label(other) == (1 if column == "label" else 0)
 
 
-def test_a_column_that_says_nothing_does_not_hide_another(write: Write) -> None:
+def test_an_empty_column_does_not_hide_another(write: Write) -> None:
     assert open_source(write(text=pa.nulls(3))).captions(0) == ()
     source = open_source(write(text=pa.nulls(3), caption=["a", "b", None], label=pa.nulls(3), **{"class": [1, 0, 1]}))
     assert [source.captions(i) for i in range(3)] == [("a",), ("b",), ()] and source.classes == ("0", "1")
@@ -331,13 +331,13 @@ def test_broken_pictures_and_empty_rows_are_left_out_and_named(write: Write) -> 
         ({"label": [2], "metadata": hub_metadata(label={"names": ["a", "b"]})}, "expected labels 0 to 1, came 2 to 2"),
     ],
 )
-def test_what_cannot_be_read_is_said(write: Write, columns: dict[str, Any], text: str) -> None:
+def test_tables_that_cannot_be_read_are_refused(write: Write, columns: dict[str, Any], text: str) -> None:
     with pytest.raises(DataError, match=text) as caught:
         open_source(write(n=1, **columns))
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_files_are_said(write: Write, tmp_path: Path) -> None:
+def test_damaged_files_are_named(write: Write, tmp_path: Path) -> None:
     whole = write(n=7, text=["x"] * 7).read_bytes()
     broken = tmp_path / "broken.parquet"
     for data in (b"", b"PAR1", b"junk" * 100, whole[:-20], b"PAR1" + b"\0" * (len(whole) - 4)):
@@ -375,14 +375,14 @@ def test_more_rows_than_bytes_are_refused(write: Write) -> None:
 
 
 def test_the_fingerprint_follows_pictures_captions_and_labels_but_not_the_place(write: Write) -> None:
-    said = {"text": ["a", "b", "c"], "label": [0, 1, 0]}
-    first = open_source(write(**said)).fingerprint
-    assert open_source(write("other/y.parquet", **said)).fingerprint == first
+    plain = {"text": ["a", "b", "c"], "label": [0, 1, 0]}
+    first = open_source(write(**plain)).fingerprint
+    assert open_source(write("other/y.parquet", **plain)).fingerprint == first
     changed = [{"text": ["a", "b", "d"]}, {"label": [0, 1, 1]}, {"image": [*PICTURES[:2], encode(noise(6, 5))]}]
-    assert len({open_source(write(**said | change)).fingerprint for change in changed} | {first}) == 4
+    assert len({open_source(write(**plain | change)).fingerprint for change in changed} | {first}) == 4
 
 
-def test_without_pyarrow_it_says_what_to_install(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_the_error_names_the_extra(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"expected pyarrow, which is not installed: pip install sfumato\[parquet\]$"):

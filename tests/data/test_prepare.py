@@ -98,7 +98,7 @@ def test_the_fingerprint_follows_settings_and_losses(folder: Fill) -> None:
     assert len({one.fingerprint for one in (whole, *others)}) == 6
 
 
-def test_contents_follow_the_bytes_of_what_is_kept(folder: Fill) -> None:
+def test_contents_follow_the_bytes_of_the_kept_data(folder: Fill) -> None:
     files = {"a.bmp": encode(noise(8, 8), "BMP"), "b.png": b"junk", "c.bmp": encode(noise(8, 8, seed=1), "BMP")}
     one = prepare(open_source(folder(files)))
     assert len(one.contents) == 64 and prepare(open_source(folder(files)), size=(4, 4)).contents == one.contents

@@ -73,7 +73,7 @@ def test_files_of_other_media_are_passed_over(folder: Fill) -> None:
     assert [sounds.name(0)] == ["a.wav"] and sounds.notes == ("2 files of other kinds passed over: b.png, c.pdf",)
     assert [pictures.name(0)] == ["b.png"] and pictures.notes == ("2 files of other kinds passed over: a.wav, c.pdf",)
     with pytest.raises(
-        DataError, match=r"expected sounds \(\.flac \.ogg \.wav\), came none \(1 file of .*\); add some"
+        DataError, match=r"expected sounds \(\.flac \.ogg \.wav\), came none \(1 file of .*\); for pictures choose"
     ):
         open_source(folder({"a.png": None}, "other"), MEDIUM)
 
@@ -166,7 +166,7 @@ def test_other_data_than_sounds_are_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"channels": 3}, {"fit": "pad"}, {"size": (4, 4)}, {"size": (0,)}])
-def test_what_only_pictures_have_is_refused(options: Any, folder: Fill) -> None:
+def test_arguments_of_pictures_alone_are_refused(options: Any, folder: Fill) -> None:
     with pytest.raises(SfumatoError, match=r"channels: expected 1, |fit: expected 'crop', |size must be \(samples,\)"):
         read(folder(wavs(a=1)), **options)
 

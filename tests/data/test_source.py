@@ -1,4 +1,4 @@
-"""One door for every kind of data, and what it says at a wrong one."""
+"""One function opens every kind of data, and refuses others with a hint."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ def test_the_digits_ship() -> None:
     assert pictures.names[0] == "digits[0]"
 
 
-def test_digits_without_scikit_learn_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digits_without_scikit_learn_name_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(InputError, match=r"scikit-learn, which is not installed: pip install sfumato\[digits\]$"):
         open_source("digits")
@@ -55,7 +55,7 @@ def test_a_path_may_be_a_string_a_path_or_a_name(folder: Fill, monkeypatch: pyte
         (None, "came None"),
     ],
 )
-def test_what_is_no_data_is_said(where: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_places_are_refused(where: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=text) as caught:
         open_source(where)
@@ -63,13 +63,13 @@ def test_what_is_no_data_is_said(where: str, text: str, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "a pipe"])
-def test_what_is_neither_file_nor_folder_is_said(tmp_path: Path, name: str) -> None:
+def test_neither_file_nor_folder_is_refused(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(InputError, match=rf"came '.*{name}', which is neither file nor folder"):
         open_source(tmp_path / name)
 
 
-def test_what_is_quoted_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quotes_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for where in ("x" * 5000, b"x" * 5000, "\udce9" * 5000):
         with pytest.raises(InputError) as caught:
@@ -95,6 +95,6 @@ def test_text_that_is_no_unicode_is_mended_and_noted(tmp_path: Path) -> None:
         open_source(path)
 
 
-def test_a_file_of_another_kind_is_said(folder: Fill) -> None:
+def test_a_file_of_another_kind_is_refused(folder: Fill) -> None:
     with pytest.raises(InputError, match=r"came a file of another kind: .*a\.png$"):
         open_source(folder({"a.png": None}) / "a.png")

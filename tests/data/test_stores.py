@@ -91,7 +91,7 @@ def test_it_is_indexed_as_an_array_is(key: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(on_demand(source).stored[key], prepare(source).stored[key])
 
 
-def test_what_is_not_there_is_an_index_error(tmp_path: Path) -> None:
+def test_an_absent_row_is_an_index_error(tmp_path: Path) -> None:
     stored = on_demand(open_source(folder(tmp_path))).stored
     for key in (22, np.array([0, 22])):
         with pytest.raises(IndexError):
@@ -117,7 +117,7 @@ def test_too_many_for_memory_and_disk_are_decoded_on_demand(tmp_path: Path, monk
     )
 
 
-def test_what_is_broken_is_known_before_anything_is_asked_for(tmp_path: Path) -> None:
+def test_broken_data_are_known_before_anything_is_asked_for(tmp_path: Path) -> None:
     data = on_demand(open_source(shards(tmp_path)))
     assert [one.name for one in data.skipped] == ["000.parquet[3]", "002.parquet[5]"] and len(data) == N - 2
 
@@ -125,7 +125,7 @@ def test_what_is_broken_is_known_before_anything_is_asked_for(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "came"), [(picture(2), "the bytes that the run began with, came others"), (None, "cannot be read")]
 )
-def test_what_changes_or_goes_after_that_is_an_error_that_names_it(
+def test_a_datum_that_changes_or_goes_later_is_an_error_that_names_it(
     change: bytes | None, came: str, tmp_path: Path
 ) -> None:
     data = on_demand(open_source(folder(tmp_path)))

@@ -22,7 +22,7 @@ _SMALL = 2**16
 
 
 def open_archive(path: str | Path, medium: Medium) -> TableSource:
-    """The medium's data in a .zip of a folder; `from_tree` says how classes and captions are found.
+    """The medium's data in a .zip of a folder; see `from_tree` for classes and captions.
 
     If everything lies in one folder (as when a folder itself was packed), that folder is not a class but the root.
 

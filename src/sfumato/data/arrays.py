@@ -143,7 +143,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> np.nda
 
 
 def _array(stream: zipfile.ZipExtFile, size: int) -> np.ndarray:
-    """An array of plain values in a .npy of `size` bytes: room is made for no more than these."""
+    """An array of plain values in a .npy of `size` bytes: no more memory than these is taken."""
     version = np.lib.format.read_magic(stream)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, by_columns, kind = header(stream)

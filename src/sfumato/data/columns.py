@@ -114,7 +114,7 @@ def agrees(kind: "DataType | None", other: "DataType") -> bool:
 
 
 def cells(column: "Array | ChunkedArray") -> list[Any]:
-    """The column's values. What is no UTF-8 in a text comes as halves of surrogate pairs, which `mended` looks for."""
+    """The column's values. Bytes that are no UTF-8 come as halves of surrogate pairs, which `mended` looks for."""
     from pyarrow import ChunkedArray, DictionaryArray, compute, large_binary
 
     if isinstance(column, ChunkedArray):

@@ -21,7 +21,7 @@ Kept = bytes | npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Decoded:
-    """A datum in its stored form, and whatever a decoder's `conclude` is to know of it."""
+    """A datum in its stored form, and the `trait` of it that its decoder's `conclude` needs."""
 
     stored: npt.NDArray[Any]
     trait: Any = None

@@ -8,7 +8,7 @@ from sfumato.errors import InputError
 
 
 def open_digits() -> TableSource:
-    """Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998): 1,797 grey 8x8 pictures in ten classes.
+    """Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998): 1,797 grayscale 8x8 pictures, ten classes.
 
     Their 17 levels, 0 to 16, become round(v * 255 / 16). Raises InputError if scikit-learn is not installed.
     """

@@ -16,7 +16,7 @@ _MORE = 2**16
 
 
 def open_folder(root: str | Path, medium: Medium) -> TableSource:
-    """The medium's data below `root`, links followed; `from_tree` says how classes and captions are found.
+    """The medium's data below `root`, links followed; see `from_tree` for classes and captions.
 
     A folder that links reach twice is read once, so a loop of links ends. Raises DataError if there
     are none.
@@ -48,7 +48,7 @@ def _entry(file: str, path: str) -> FileEntry:
     try:
         size = os.stat(file).st_size
     except OSError:
-        size = 0  # such as a link to nothing: reading it will say so
+        size = 0  # such as a link to nothing: reading it is the error
     return FileEntry(path, size, partial(read_file, file, path))
 
 
@@ -67,7 +67,7 @@ def read_file(file: str, path: str, limit: int = MAX_BYTES) -> bytes:
 
 
 def _at_most(stream: BinaryIO, limit: int, size: int) -> bytes:
-    """The stream's bytes, up to one more than the limit: as many as its size says at once, and what has come since."""
+    """The stream's bytes, up to one more than the limit: as many as its size at once, then later ones."""
     parts = [stream.read(min(size, limit) + 1)]
     while parts[-1] and (left := limit + 1 - sum(map(len, parts))) > 0:
         parts.append(stream.read(min(left, _MORE)))

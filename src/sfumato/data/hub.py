@@ -22,7 +22,7 @@ def open_hub(where: str, medium: Medium) -> TableSource:
     """The medium's data in a data set on the Hub: `hub:OWNER/NAME[@REVISION][[/CONFIG]/SPLIT]`.
 
     Without a split, 'train' is taken, or the only one there is; a split may be cut, as in 'train[:1000]'. A revision
-    is a branch, a tag or a commit. `choose_columns` says which columns are read. It is fetched once and then lies
+    is a branch, a tag or a commit. See `choose_columns` for the columns that are read. It is fetched once and then lies
     in the library's own cache; data stay there, encoded, until they are asked for. The fingerprint covers the
     number of rows, captions, labels and the size of the data, not the data's bytes.
 

@@ -49,7 +49,7 @@ class OnDemand:
         rows, *rest = key if isinstance(key, tuple) else (key,)
         chosen = np.arange(len(self))[rows]
         if chosen.ndim == 0:
-            return self._one(int(chosen))[tuple(rest)]
+            return self._one(int(chosen))[tuple(rest)].copy()
         return self._many(chosen)[(slice(None),) * chosen.ndim + tuple(rest)]
 
     def _many(self, chosen: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

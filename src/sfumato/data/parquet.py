@@ -98,7 +98,8 @@ def _of_one_configuration(names: list[str], folder: str | Path) -> list[str]:
 
 
 def open_parquet(paths: Sequence[str | Path], medium: Medium, notes: Sequence[str] = ()) -> TableSource:
-    """The data in Parquet files of the same columns, in the order of their rows; `choose_columns` says which are read.
+    """The data in Parquet files of the same columns, in the order of their rows; see
+    `choose_columns` for those that are read.
 
     The columns are the same if they mean the same: Arrow's spellings of a text or a whole number, a column that is null
     throughout, and an order of columns do not count. A datum without a name of its own is called 'file.parquet[row]'.
@@ -137,7 +138,7 @@ def open_parquet(paths: Sequence[str | Path], medium: Medium, notes: Sequence[st
 
 @dataclass(frozen=True)
 class _File:
-    """What a Parquet file's footer says. `groups` holds the number of rows of each group."""
+    """The footer of a Parquet file. `groups` holds the number of rows of each group."""
 
     path: Path
     metadata: "FileMetaData"
@@ -251,7 +252,7 @@ def _read_group(file: _File, number: int, column: str) -> "pyarrow.ChunkedArray"
 
 @contextmanager
 def _whole(shown: str) -> Iterator[None]:
-    """Says of whatever goes wrong in reading a file that the file is damaged."""
+    """Turns every error in reading a file into a DataError that calls the file damaged."""
     try:
         yield
     except DataError:

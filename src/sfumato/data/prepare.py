@@ -41,7 +41,7 @@ def prepare(
     - Of pictures: `channels` None means 1 if every one is grayscale, else 3; `fit` and `background` are those of
       `to_array`.
     - `progress(done, of)` is called after each datum.
-    - `store` says where the decoded data are: in "memory"; in the file `cache` (.npy), written whole or not at all, as
+    - `store` is where the decoded data lie: in "memory"; in the file `cache` (.npy), written whole or not at all, as
       a "map"; or nowhere ("source"), so that each is decoded whenever it is needed, the latest `memory` bytes apart.
       "auto" takes the first of these that has room: `memory` bytes, then the disk of `cache`. Pictures count with 3
       channels when `channels` is None. The order and the data are the same in each.
@@ -89,7 +89,7 @@ class _Decoded:
 
 @dataclass
 class _Found:
-    """What is known of the data that were decoded so far, and which were not."""
+    """The data decoded so far, and those left out."""
 
     kept: list[int] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What is shared by the threads of a process and by no other process; what it holds of the latest reads."""
+"""Values that the threads of one process share and no other process does; a cache of the latest reads."""
 
 import os
 from collections import OrderedDict

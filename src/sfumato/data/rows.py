@@ -26,7 +26,7 @@ def read_rows(text: str, kind: str, shown: str, medium: Medium) -> Iterator[_Row
     the medium's endings to objects or captions. A JSON file in which nothing has a `file_name` has no rows: it may be
     of another use.
 
-    Raises DataError, naming the file as `shown` and the line, for what is not in one of these forms.
+    Raises DataError, naming the file as `shown` and the line, for a file in none of these forms.
     """
     if kind == "metadata.csv":
         return _csv_rows(text, shown)

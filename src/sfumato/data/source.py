@@ -36,7 +36,7 @@ class DataSource(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of the data, a line each."""
+        """Findings about the data for the user, a line each."""
         ...
 
     @property
@@ -59,7 +59,7 @@ class DataSource(Protocol):
         ...
 
     def name(self, i: int) -> str:
-        """What to call datum i in a message."""
+        """The name of datum i in messages."""
         ...
 
 
@@ -71,8 +71,8 @@ def open_source(where: str | Path, medium: Medium = _PICTURES) -> DataSource:
     string that is the name of a data set means that; write './digits' for a folder of that name. A string that begins
     with 'hub:' is a data set on the Hugging Face Hub: see `open_hub`.
 
-    Text that is no Unicode, in classes and captions, is mended and noted: see `mended`. Raises InputError for what is
-    none of these and for another medium than the data's, DataError for data that cannot be read.
+    Text that is no Unicode, in classes and captions, is mended and noted: see `mended`. Raises InputError for anything
+    else and for another medium than the data's, DataError for data that cannot be read.
     """
     table = _open(where, medium)
     if table.medium.noun != medium.noun:

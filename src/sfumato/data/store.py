@@ -63,7 +63,7 @@ class Store:
             return np.ascontiguousarray(_cut(self._array[: self._count], channels))
         if self._file is None:
             return None
-        # A map that copies on writing: the file stays as it is whatever is done to the array.
+        # A map that copies on writing: writing to the array does not change the file.
         return _cut(np.load(self._publish(self._file), mmap_mode="c"), channels)
 
     def _begin(self, needed: int) -> None:

@@ -1,4 +1,4 @@
-"""One table of data, whatever they are kept in: every kind of source is a function that fills one."""
+"""One table for the data of every kind of source: opening a source fills one."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ MAX_CLASSES = 100_000
 
 @dataclass(frozen=True, eq=False)
 class TableSource:
-    """A `DataSource` of n data: a column for each thing known of them, and a function that reads one.
+    """A `DataSource` of n data: a column for names, labels and captions each, and a function that reads one.
 
     `read` is called from any thread, and can be sent to another process. `labels` and `texts` are None when no datum
     has any; else they hold one entry each.
@@ -43,7 +43,7 @@ class TableSource:
         return () if self.texts is None else self.texts[i]
 
     def name(self, i: int) -> str:
-        """What to call datum i in a message."""
+        """The name of datum i in messages."""
         return self.names[i]
 
 

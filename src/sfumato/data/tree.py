@@ -12,7 +12,7 @@ from sfumato.errors import DataError
 from sfumato.media import Medium
 from sfumato.wording import brief, count, few, printable
 
-# Room for the largest picture that is decoded, stored plainly; for 25 minutes of sound.
+# The largest picture that is decoded, uncompressed; 50 minutes of 16-bit stereo.
 MAX_BYTES = 2**28
 
 _SPLITS = {"dev", "test", "train", "val", "valid", "validation"}
@@ -57,9 +57,8 @@ def from_tree(entries: Iterable[FileEntry], where: str, medium: Medium, notes: S
         notes.append(f"{count(len(others), 'file')} of other kinds passed over: {few(others)}")
     if not data:
         found = f"none ({'; '.join(notes)})" if notes else "none"
-        raise DataError(
-            f"{brief(where)}: expected {medium.plural} ({' '.join(medium.endings)}), came {found}; add some"
-        )
+        hint = _hint({_ending(path) for path in others})
+        raise DataError(f"{brief(where)}: expected {medium.plural} ({' '.join(medium.endings)}), came {found}; {hint}")
 
     caption_notes: list[str] = []
     readers = {entry.path: entry.read for entry in files}
@@ -89,6 +88,14 @@ class _Reader:
 
     def __call__(self, i: int) -> bytes:
         return self.files[i].read(MAX_BYTES)
+
+
+def _hint(endings: set[str]) -> str:
+    """What to do where there are no data but files of these endings."""
+    from sfumato.parts import MEDIA  # here, for it imports every part, and few calls come here
+
+    plurals = [medium.plural for medium in MEDIA.kinds.values() if endings & {*getattr(medium, "endings", ())}]
+    return f"for {' or '.join(plurals)} choose a recipe of them" if plurals else "add some"
 
 
 def _without_strays(data: list[FileEntry], notes: list[str], medium: Medium) -> list[FileEntry]:
