@@ -15,13 +15,13 @@ from pydantic import ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 from torch import nn
 
-from sfumato import loss, sample
+from sfumato import loss, media, sample
 from sfumato.codec import Codec, Identity, Latent
 from sfumato.condition import ClipText, Conditioner, Labels, MiniLM, Nothing, Pretrained, Text, TextEncoder, TokenIds
 from sfumato.core import discrete, grid, parameterization, process, schedule
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Loss, Times, Weight
-from sfumato.media import Audio, Image, Medium
+from sfumato.media import Medium
 from sfumato.nn.audio.dit import DiT1D
 from sfumato.nn.audio.unet import UNet1D
 from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
@@ -282,7 +282,9 @@ NETWORKS = Kinds[Any](
 LAYOUTS = Kinds[Layout]("layout", {"dense": Layout})
 TEXT_NETWORKS = Kinds[TextTransformer]("text network", {"transformer": TextTransformer})
 AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder})
-MEDIA = Kinds[Medium]("medium", {"image": Image, "audio": Audio})
+MEDIA = Kinds[Medium](
+    "medium", {"image": media.Image, "audio": media.Audio, "text": media.Text, "embedding": media.Embedding}
+)
 CODECS = Kinds[Codec]("codec", {"identity": Identity, "latent": Latent})
 TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
 CONDITIONERS = Kinds[Conditioner](

@@ -4,7 +4,9 @@ To add one, write its class in a module of this package and name it in `parts.ME
 """
 
 from sfumato.media.audio import Audio
+from sfumato.media.embedding import Embedding
 from sfumato.media.image import Image
 from sfumato.media.protocol import Medium, Record, Size
+from sfumato.media.text import Text
 
-__all__ = ["Audio", "Image", "Medium", "Record", "Size"]
+__all__ = ["Audio", "Embedding", "Image", "Medium", "Record", "Size", "Text"]

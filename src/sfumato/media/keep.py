@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from sfumato.disk import Taken
@@ -12,15 +13,35 @@ from sfumato.files import write_bytes
 def keep(stem: Path, ending: str, data: bytes) -> Path:
     """Write `data` to the first of `stem.png`, `stem_2.png`, … (for the ending ".png") that is free or holds it
     already. Another file of that name stays, whoever put it there and when."""
+    return keep_all(stem, {ending: data})
+
+
+def keep_all(stem: Path, files: Mapping[str, bytes]) -> Path:
+    """Write several files of one stem, by their endings, under the first number that is free for all of them or holds
+    them already; returns the path of the last. The last appears last, so that where it is, the others are."""
     for number in itertools.count(1):
-        path = stem.parent / (f"{stem.name}{ending}" if number == 1 else f"{stem.name}_{number}{ending}")
-        with contextlib.suppress(Taken):
-            if not os.path.lexists(path):
-                write_bytes(path, data, new=True)
-                return path
-        if _holds(path, data):
-            return path
+        name = stem.name if number == 1 else f"{stem.name}_{number}"
+        paths = {stem.parent / f"{name}{ending}": data for ending, data in files.items()}
+        if all(not os.path.lexists(path) or _holds(path, data) for path, data in paths.items()) and _write(paths):
+            return [*paths][-1]
     raise AssertionError
+
+
+def _write(paths: Mapping[Path, bytes]) -> bool:
+    """Write the files that are not there; whether all are then as they should be. If not, those written are gone."""
+    with contextlib.ExitStack() as undo:
+        for path, data in paths.items():
+            try:
+                if not os.path.lexists(path):
+                    write_bytes(path, data, new=True)
+                    undo.callback(path.unlink, missing_ok=True)
+                elif not _holds(path, data):
+                    return False
+            except Taken:
+                if not _holds(path, data):
+                    return False
+        undo.pop_all()
+    return True
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -1,10 +1,12 @@
 """Records as text within files of every medium."""
 
+import hashlib
 import json
+import os
 from pathlib import Path
 
 from sfumato.errors import FormatError, InputError, nearest, quoted
-from sfumato.files import parse_json
+from sfumato.files import parse_json, read_json, sha256
 from sfumato.media.protocol import Medium, Record
 from sfumato.wording import well_formed
 
@@ -24,6 +26,21 @@ def parse_record(text: object, path: Path) -> Record:
     if not isinstance(text, str):
         raise FormatError(f"{path} carries no record of Sfumato's: it was drawn by something else, or was edited since")
     return parse_json(text.encode(), f"the record in {path}")
+
+
+def beside_bytes(record: Record, data: bytes) -> bytes:
+    """The file that holds a record beside another file, of these bytes, in which there is no room for it."""
+    text = json.dumps({KEY: json.loads(record_text(record)), "sha256": hashlib.sha256(data).hexdigest()}, indent=2)
+    return f"{text}\n".encode()
+
+
+def read_beside(path: Path) -> Record:
+    """The record that lies in `path` and ".json" beside `path`; a `FormatError` where there is none, or one of other
+    bytes than those in `path`."""
+    digest, beside = sha256(path), path.with_name(f"{path.name}.json")
+    found = read_json(beside) if os.path.lexists(beside) else {}
+    record = found.get(KEY)
+    return record if isinstance(record, dict) and found.get("sha256") == digest else parse_record(None, path)
 
 
 def pick_format(medium: Medium, format: str | None) -> str:
