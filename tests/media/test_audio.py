@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sfumato.samples import Samples, read_record
 from torch import Tensor
 
 from media.records import RECORDS
@@ -20,6 +19,7 @@ from sfumato.errors import DataError, FormatError, InputError, NonFiniteError, S
 from sfumato.media import Audio
 from sfumato.media.audio import decode
 from sfumato.media.audio.wav import wav
+from sfumato.system.samples import Samples, read_record
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
