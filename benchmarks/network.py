@@ -27,7 +27,7 @@ from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfumato import machine
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.unet import UNet
 
 # the width, its multipliers, and the levels with attention
 NETWORKS = {"DDPM for CIFAR-10": (128, (1, 2, 2, 2), (1,)), "`recipes/ddpm.toml`": (64, (1, 2, 2), (1, 2))}

@@ -31,7 +31,7 @@ from sfumato.data import open_source, prepare
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.evaluate.distance import frechet
 from sfumato.evaluate.recognition import ClassIds, Convolutions, agreement, convolutions
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.unet import UNet
 from sfumato.parts import SAMPLERS
 from sfumato.sample import sample
 from sfumato.system import System

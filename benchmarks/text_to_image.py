@@ -45,7 +45,7 @@ from sfumato.files import write_bytes, write_json
 from sfumato.media.image import to_image
 from sfumato.media.image.decode import decode
 from sfumato.media.image.transform import to_array
-from sfumato.nn.mobilenet import MobileNet
+from sfumato.nn.image.mobilenet import MobileNet
 from sfumato.system import System
 from sfumato.wording import count
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import parts
-from sfumato.nn.autoencoder import KLAutoencoder
-from sfumato.nn.dit import DiT
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import KLAutoencoder
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.unet import UNet
 from sfumato.sample.facts import FACTS, Facts
 from sfumato.train.ema import AVERAGES
 from sfumato.train.recipe import Recipe, recipe_names

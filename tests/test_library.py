@@ -15,8 +15,8 @@ from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
 from sfumato.media import Image
-from sfumato.nn.autoencoder import KLAutoencoder
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import KLAutoencoder
+from sfumato.nn.image.unet import UNet
 from sfumato.parts import CODECS
 from sfumato.system import System
 from sfumato.system import file as system_file

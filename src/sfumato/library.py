@@ -6,7 +6,7 @@ from typing import Any
 
 from sfumato import files, machine
 from sfumato.codec import Latent
-from sfumato.condition.clip_file import is_single
+from sfumato.condition.clip.single_file import is_single
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import FormatError, InputError, nearest
 from sfumato.interop.diffusers.folder import is_checkpoint, is_hub_name

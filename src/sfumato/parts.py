@@ -24,12 +24,13 @@ from sfumato.loss import Loss, Times, Weight
 from sfumato.media import Medium
 from sfumato.nn.audio.dit import DiT1D
 from sfumato.nn.audio.unet import UNet1D
-from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
-from sfumato.nn.dit import DiT
-from sfumato.nn.encoder import Encoder
-from sfumato.nn.layout import Layout, WithLayout
-from sfumato.nn.text import TextTransformer, WithText
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.encoder import Encoder
+from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.unet import UNet
+from sfumato.nn.text.transformer import TextTransformer
+from sfumato.nn.text.with_text import WithText
 from sfumato.sample import Sampler
 
 P = TypeVar("P")

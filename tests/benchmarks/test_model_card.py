@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sfumato import media
 from sfumato.codec import Identity
 from sfumato.errors import DataError, InputError
-from sfumato.nn.mobilenet import MobileNet
+from sfumato.nn.image.mobilenet import MobileNet
 from sfumato.system.settings import Settings
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")

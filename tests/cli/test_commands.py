@@ -26,8 +26,8 @@ from sfumato.core.schedule import Linear
 from sfumato.denoise import Denoiser
 from sfumato.errors import Stopped
 from sfumato.media.image import png
-from sfumato.nn.autoencoder import KLAutoencoder
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import KLAutoencoder
+from sfumato.nn.image.unet import UNet
 from sfumato.parts import CODECS
 from sfumato.sample import DDIM
 from sfumato.system import System

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sfumato.codec import Codec, Latent, tiles
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder
+from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder
 from sfumato.parts import CODECS
 
 

@@ -8,8 +8,8 @@ import torch
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from sfumato.condition.encoder import mean, padded
-from sfumato.condition.tokenizer import Tokenizer
+from sfumato.condition.encoders.protocol import mean, padded
+from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "dog", "face", "in", "hat", "red", "house", "##s", "##top")

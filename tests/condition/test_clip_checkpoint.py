@@ -10,7 +10,7 @@ from small_clip import END, LENGTH, text_model, vocabulary
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from sfumato import files
-from sfumato.condition.clip_checkpoint import entries, read_config, read_tower, write_config
+from sfumato.condition.clip.checkpoint import entries, read_config, read_tower, write_config
 from sfumato.errors import FormatError
 from sfumato.keys import write_state
 

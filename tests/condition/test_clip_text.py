@@ -20,7 +20,9 @@ from small_clip import END, LENGTH, stirred, text_model, tokenizer_folder
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from sfumato.condition import ClipText, clip, clip_tokenizer
+from sfumato.condition import ClipText
+from sfumato.condition.clip import text as clip
+from sfumato.condition.clip import tokenizer as clip_tokenizer
 from sfumato.core.condition import Condition
 from sfumato.errors import DataError, FormatError, InputError
 from sfumato.parts import CONDITIONERS

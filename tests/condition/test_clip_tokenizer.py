@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_clip import END, LENGTH, MERGES, START, mark, tokenizer_folder, vocabulary
 from transformers import CLIPTokenizer
 
-from sfumato.condition.clip_tokenizer import ClipTokenizer
+from sfumato.condition.clip.tokenizer import ClipTokenizer
 from sfumato.errors import FormatError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "text" / "bpe_simple_vocab_16e6.txt.gz"
@@ -135,7 +135,7 @@ def test_the_real_vocabulary_gives_the_published_numbers(real: Path) -> None:
 def test_transformers_is_not_imported(tmp_path: Path) -> None:
     folder = legacy(tmp_path / "tokenizer")
     code = (
-        "import sys, pathlib; from sfumato.condition.clip_tokenizer import ClipTokenizer\n"
+        "import sys, pathlib; from sfumato.condition.clip.tokenizer import ClipTokenizer\n"
         f"ClipTokenizer(pathlib.Path({str(folder)!r})).ids('a cat', 8)\n"
         "sys.exit('transformers' in sys.modules)"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfumato.condition.label import Labels, Nothing
+from sfumato.condition.labels import Labels, Nothing
 from sfumato.errors import InputError
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sfumato.condition import MiniLM, Text, minilm
+from sfumato.condition import MiniLM, Text
+from sfumato.condition.encoders import minilm
 from sfumato.errors import DataError, FormatError
 
 needs_weights = pytest.mark.skipif(

@@ -2,9 +2,9 @@
 
 import torch
 
-from sfumato.condition.open_clip import entries, ignored
+from sfumato.condition.clip.open_clip import entries, ignored
 from sfumato.keys import fill
-from sfumato.nn.clip import ClipTower
+from sfumato.nn.text.clip_tower import ClipTower
 
 
 def tower(projection: int = 0) -> ClipTower:

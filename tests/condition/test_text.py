@@ -5,8 +5,8 @@ import torch
 from small_encoder import WORDS, Waves
 
 from sfumato.condition import Conditioner, Text
-from sfumato.condition.encoder import TextEncoder
-from sfumato.condition.tokenizer import Tokenizer
+from sfumato.condition.encoders.protocol import TextEncoder
+from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.errors import FormatError, InputError
 
 TEXT = Text(Waves())

@@ -10,8 +10,9 @@ from tokenizers import Tokenizer as Backend
 from sfumato import files
 from sfumato.condition import Conditioner, TokenIds, fit_tokenizer
 from sfumato.errors import FormatError, InputError
-from sfumato.nn.text import TextTransformer, WithText
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.unet import UNet
+from sfumato.nn.text.transformer import TextTransformer
+from sfumato.nn.text.with_text import WithText
 from sfumato.train.recipe import MOST_TOKENS
 
 CAPTIONS = ["a cat in a hat", "a Cat in a house", "the cat sat", "grinning 🐱"] * 5

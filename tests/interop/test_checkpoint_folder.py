@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sfumato.condition.hub import needed
+from sfumato.condition.encoders.hub import needed
 from sfumato.errors import DataError, FormatError
 from sfumato.interop.diffusers.folder import find_folder, read_folder
 from sfumato.store import MappedWeights, choose_weight_files, weight_files

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from sfumato import files
-from sfumato.condition.clip_checkpoint import TowerFiles
-from sfumato.condition.clip_tokenizer import ClipTokenizer
+from sfumato.condition.clip.checkpoint import TowerFiles
+from sfumato.condition.clip.tokenizer import ClipTokenizer
 from sfumato.errors import SfumatoError
 from sfumato.interop.diffusers import open as opening
 from sfumato.interop.diffusers.folder import Checkpoint, read_folder

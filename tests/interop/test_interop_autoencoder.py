@@ -15,7 +15,7 @@ from sfumato.interop.diffusers.networks.autoencoder import (
     write_autoencoder_config,
 )
 from sfumato.keys import fill, write_state
-from sfumato.nn.autoencoder import KLAutoencoder, VQAutoencoder
+from sfumato.nn.image.autoencoder import KLAutoencoder, VQAutoencoder
 
 SMALL: dict[str, Any] = {
     "block_out_channels": (16, 24),

@@ -12,7 +12,7 @@ from sfumato.condition import Labels
 from sfumato.errors import FormatError, InputError
 from sfumato.interop.diffusers.networks.dit import dit_entries, read_class_names, read_dit_config, write_dit_config
 from sfumato.keys import fill, write_state
-from sfumato.nn.dit import DiT, positions
+from sfumato.nn.image.dit import DiT, positions
 from sfumato.parts import NETWORKS
 
 SMALL: dict[str, Any] = {

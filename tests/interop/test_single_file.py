@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import sfumato
-from sfumato.condition import clip_checkpoint, clip_file, open_clip
+from sfumato.condition.clip import checkpoint as clip_checkpoint
+from sfumato.condition.clip import open_clip
+from sfumato.condition.clip import single_file as clip_file
 from sfumato.core.parameterization import EpsPrediction, VPrediction
 from sfumato.errors import DataError, FormatError, InputError
 from sfumato.interop.diffusers.folder import Checkpoint

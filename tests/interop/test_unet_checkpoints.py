@@ -11,7 +11,7 @@ from sfumato.errors import FormatError, InputError
 from sfumato.interop.diffusers.networks.unet import read_unet_config, sample_size, unet_entries, write_unet_config
 from sfumato.keys import fill, write_state
 from sfumato.nn.embedding import sinusoidal
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.unet import UNet
 from sfumato.parts import NETWORKS
 
 diffusers = pytest.importorskip("diffusers")

@@ -24,9 +24,9 @@ from sfumato.interop.diffusers.open import open_folder
 from sfumato.interop.diffusers.shards import PT_METADATA
 from sfumato.interop.diffusers.write import plan_writing, write_checkpoint
 from sfumato.media import Image
-from sfumato.nn.autoencoder import KLAutoencoder
-from sfumato.nn.dit import DiT
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import KLAutoencoder
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.unet import UNet
 from sfumato.sample import DDIM, Ancestral, AnnealedLangevin, Heun
 from sfumato.system import System
 from sfumato.system.settings import Settings

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sfumato.errors import ShapeError
 from sfumato.loss.perceptual import DEPTHS, perceptual
-from sfumato.nn.mobilenet import MobileNet
+from sfumato.nn.image.mobilenet import MobileNet
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "eval_nets" / "imagenet_mobilenet_v1_1024.npz"
 

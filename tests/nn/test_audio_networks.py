@@ -12,9 +12,9 @@ from sfumato.errors import InputError, ShapeError
 from sfumato.nn.audio.dit import DiT1D
 from sfumato.nn.audio.unet import UNet1D
 from sfumato.nn.blocks import shuffled, unshuffled
-from sfumato.nn.dit import DiT
 from sfumato.nn.dropout import sample_seeds
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.unet import UNet
 
 INPUTS: dict[str, Any] = {"vector": 3, "context": 5, "concat": 2}
 UNETS: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
+from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.parts import AUTOENCODERS
 
 SMALL: dict[str, Any] = {"width": 8, "multipliers": (1, 2), "blocks": 1, "latent": 3}

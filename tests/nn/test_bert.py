@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from sfumato.errors import FormatError
-from sfumato.nn.bert import bert
+from sfumato.nn.text.bert import bert
 
 
 @pytest.fixture(scope="module")

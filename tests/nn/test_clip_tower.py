@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.clip import ClipTower
+from sfumato.nn.text.clip_tower import ClipTower
 
 SIZES = {"vocabulary": 9, "width": 4, "layers": 2, "heads": 1, "hidden": 6, "length": 5}
 IDS = torch.tensor([[7, 3, 8, 8], [7, 1, 4, 8]])

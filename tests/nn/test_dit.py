@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfumato.errors import InputError
-from sfumato.nn.dit import DiT, positions
+from sfumato.nn.image.dit import DiT, positions
 from sfumato.nn.modulated import SequenceAttention
 
 SMALL: dict[str, Any] = {"width": 32, "depth": 2, "head_width": 8}

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import ShapeError
-from sfumato.nn.dit import DiT
 from sfumato.nn.dropout import Dropout, sample_seeds
-from sfumato.nn.encoder import Encoder
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.encoder import Encoder
+from sfumato.nn.image.unet import UNet
 
 RATE = 0.3
 

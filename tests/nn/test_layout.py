@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate, one_hot, silu
 
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.dit import DiT
 from sfumato.nn.embedding import sinusoidal
-from sfumato.nn.layout import GATE_WIDTH, Layout, WithLayout
-from sfumato.nn.text import TextTransformer, WithText
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.layout import GATE_WIDTH, Layout, WithLayout
+from sfumato.nn.image.unet import UNet
+from sfumato.nn.text.transformer import TextTransformer
+from sfumato.nn.text.with_text import WithText
 
 TIME = torch.tensor([0.2, 0.9])
 

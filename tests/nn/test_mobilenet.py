@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato.errors import FormatError, InputError, ShapeError
-from sfumato.nn.mobilenet import Convolution, MobileNet
+from sfumato.nn.image.mobilenet import Convolution, MobileNet
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "eval_nets" / "imagenet_mobilenet_v1_1024.npz"
 Arrays = dict[str, NDArray[Any]]

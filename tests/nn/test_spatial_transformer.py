@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.nn.attention import flat, unflat
-from sfumato.nn.transformer import HeadedAttention, SpatialTransformer
+from sfumato.nn.spatial_transformer import HeadedAttention, SpatialTransformer
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -11,8 +11,9 @@ from stirring import stirred
 from torch import Tensor
 
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.text import TextTransformer, WithText
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.unet import UNet
+from sfumato.nn.text.transformer import TextTransformer
+from sfumato.nn.text.with_text import WithText
 
 IDS = torch.tensor([[1, 5, 3, 2], [1, 2, 0, 0]])
 MASK = torch.tensor([[True] * 4, [True, True, False, False]])
@@ -101,7 +102,7 @@ def test_sizes_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
 
 def test_it_is_built_on_no_memory_without_loading_the_compiler() -> None:
     code = (
-        "import sys, torch; from sfumato.nn.text import TextTransformer\n"
+        "import sys, torch; from sfumato.nn.text.transformer import TextTransformer\n"
         "with torch.device('meta'): TextTransformer(50)\n"
         "sys.exit('torch._dynamo' in sys.modules)"
     )

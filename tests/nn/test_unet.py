@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.unet import UNet
 from sfumato.nn.unet_nd import Stage
 
 SMALL: dict[str, Any] = {"width": 40, "multipliers": (1, 2), "blocks": 1, "attention": (1,)}

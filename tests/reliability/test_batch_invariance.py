@@ -18,9 +18,9 @@ from sfumato.denoise import Denoiser
 from sfumato.errors import DataError
 from sfumato.library import shipped
 from sfumato.media import Image
-from sfumato.nn.autoencoder import KLAutoencoder
-from sfumato.nn.dit import DiT
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import KLAutoencoder
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.unet import UNet
 from sfumato.system import System
 from sfumato.system.settings import Settings
 from train.nursery import Nursery

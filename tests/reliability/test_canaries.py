@@ -19,7 +19,7 @@ from sfumato.condition import Pretrained
 from sfumato.data import open_source, prepare
 from sfumato.errors import SfumatoError
 from sfumato.library import load_codec
-from sfumato.nn.mobilenet import MobileNet
+from sfumato.nn.image.mobilenet import MobileNet
 from sfumato.system.classifier import NoisyClassifier
 from sfumato.train import recipe, train
 

@@ -22,7 +22,7 @@ from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.media import Image
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.unet import UNet
 from sfumato.parts import NETWORKS
 from sfumato.system import System
 from sfumato.system.settings import Settings

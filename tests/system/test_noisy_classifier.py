@@ -12,7 +12,7 @@ from sfumato.core.level import Level
 from sfumato.core.schedule import EDM, VP, Flow, Linear, Schedule
 from sfumato.errors import FormatError, InputError, ShapeError
 from sfumato.media import Image
-from sfumato.nn.encoder import Encoder
+from sfumato.nn.image.encoder import Encoder
 from sfumato.oracle import GaussianDenoiser
 from sfumato.system.classifier import NoisyClassifier
 from sfumato.train import train

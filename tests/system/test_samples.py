@@ -26,7 +26,7 @@ from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError, NonFiniteError, StorageError
 from sfumato.media.image import png, sheet, to_image
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.unet import UNet
 from sfumato.parts import SAMPLERS, SPACINGS
 from sfumato.system import System
 from sfumato.system.samples import Samples, read_record

@@ -29,9 +29,9 @@ from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.errors import FormatError, InputError, NonFiniteError, OutOfMemoryError, ShapeError, StorageError, quoted
 from sfumato.guide import DynamicThreshold
 from sfumato.media import Image
-from sfumato.nn.autoencoder import KLAutoencoder
-from sfumato.nn.dit import DiT
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import KLAutoencoder
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.unet import UNet
 from sfumato.parts import as_saved
 from sfumato.sample import DDIM, Ancestral, AnnealedLangevin, Langevin, PredictorCorrector
 from sfumato.system import System

@@ -15,7 +15,7 @@ from sfumato.data import Dataset
 from sfumato.errors import FormatError, InputError
 from sfumato.loss.reconstruction import absolute_error, edge_error, tone_error
 from sfumato.media import Image
-from sfumato.nn.autoencoder import KLAutoencoder
+from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.system import file as system_file
 from sfumato.train import train
 from sfumato.train.autoencode import AutoencodeTask, FittedCodec

@@ -13,7 +13,7 @@ from sfumato.codec import Latent
 from sfumato.data import Dataset
 from sfumato.errors import NonFiniteError
 from sfumato.media import Image
-from sfumato.nn.autoencoder import KLAutoencoder
+from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.train.feed import LatentFeed, PictureFeed, latents_key, latents_size
 
 CAPTIONS = (("a cat", "cat, pet"), ("a dog",), ())

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sfumato.errors import InputError
-from sfumato.nn.layout import Layout, WithLayout
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.unet import UNet
 from sfumato.train.initialize import initialize
 
 

@@ -11,7 +11,7 @@ from sfumato.core.schedule import VP, Flow
 from sfumato.data import Dataset
 from sfumato.errors import NonFiniteError
 from sfumato.media import Image
-from sfumato.nn.layout import WithLayout
+from sfumato.nn.image.layout import WithLayout
 from sfumato.train import layout
 from sfumato.train.build import build
 from sfumato.train.feed import PictureFeed

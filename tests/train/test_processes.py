@@ -47,7 +47,7 @@ from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from condition.small_encoder import Waves
 from sfumato.cli import main
-from sfumato.condition import cache
+from sfumato.condition import cached as cache
 from sfumato.parts import TEXT_ENCODERS
 from sfumato.train import feed
 def watched(module, name):

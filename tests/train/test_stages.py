@@ -19,7 +19,7 @@ from sfumato.codec import Latent
 from sfumato.condition import Text, TokenIds, fit_tokenizer
 from sfumato.errors import FormatError, InputError, ResumeError, StorageError
 from sfumato.library import load_codec
-from sfumato.nn.text import WithText
+from sfumato.nn.text.with_text import WithText
 from sfumato.parts import AUTOENCODERS, NETWORKS, TEXT_ENCODERS
 from sfumato.train import recipe, train
 from sfumato.train.autoencode import FittedCodec

@@ -23,7 +23,7 @@ def inspect(
 
 
 def _facts(what: str) -> list[tuple[str, Any]]:
-    from sfumato.condition.clip_file import is_single
+    from sfumato.condition.clip.single_file import is_single
     from sfumato.errors import FormatError
     from sfumato.interop.diffusers.folder import is_checkpoint, is_hub_name
     from sfumato.interop.diffusers.inspect import describe_checkpoint

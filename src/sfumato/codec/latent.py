@@ -10,7 +10,7 @@ from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.media import Image
 from sfumato.media.protocol import Size
-from sfumato.nn.autoencoder import Autoencoder
+from sfumato.nn.image.autoencoder import Autoencoder
 
 
 class Latent(nn.Module):

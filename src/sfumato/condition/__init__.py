@@ -1,11 +1,12 @@
 """Conditioners: from a prompt, as a person gives it, to a `Condition`, as a network takes it."""
 
 from sfumato.condition.cached import CachedText, captions_size
-from sfumato.condition.clip import ClipText
-from sfumato.condition.encoder import TextEncoder
-from sfumato.condition.label import Conditioner, Labels, Nothing, Prompt
-from sfumato.condition.minilm import MiniLM
-from sfumato.condition.pretrained import Pretrained
+from sfumato.condition.clip.text import ClipText
+from sfumato.condition.encoders.minilm import MiniLM
+from sfumato.condition.encoders.pretrained import Pretrained
+from sfumato.condition.encoders.protocol import TextEncoder
+from sfumato.condition.labels import Labels, Nothing
+from sfumato.condition.protocol import Conditioner, Prompt
 from sfumato.condition.text import Text
 from sfumato.condition.token_ids import TokenIds, fit_tokenizer
 

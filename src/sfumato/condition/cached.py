@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sfumato import files
-from sfumato.condition.label import Prompt
+from sfumato.condition.protocol import Prompt
 from sfumato.condition.text import Text
 from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, NonFiniteError

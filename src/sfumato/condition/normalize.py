@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from sfumato.condition.label import Prompt
+from sfumato.condition.protocol import Prompt
 from sfumato.errors import InputError, quoted
 from sfumato.wording import well_formed
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sfumato.condition.encoder import TextEncoder
-from sfumato.condition.label import Prompt
-from sfumato.condition.minilm import MiniLM
+from sfumato.condition.encoders.minilm import MiniLM
+from sfumato.condition.encoders.protocol import TextEncoder
 from sfumato.condition.normalize import normalize
+from sfumato.condition.protocol import Prompt
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from sfumato.condition.encoder import padded
-from sfumato.condition.label import Prompt
+from sfumato.condition.encoders.protocol import padded
+from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.condition.normalize import normalize
+from sfumato.condition.protocol import Prompt
 from sfumato.condition.text import SHORTEST
-from sfumato.condition.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, InputError
 from sfumato.files import parse_json

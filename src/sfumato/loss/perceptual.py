@@ -5,7 +5,7 @@ from collections.abc import Collection
 from torch import Tensor
 
 from sfumato.errors import ShapeError
-from sfumato.nn.mobilenet import MobileNet
+from sfumato.nn.image.mobilenet import MobileNet
 
 DEPTHS = (2, 6, 10, 22)
 """MobileNet's last layers at a half, a quarter, an eighth and a sixteenth of the size."""

@@ -1,13 +1,14 @@
 """Networks: tensors in, tensors out. They know nothing of diffusion."""
 
 from sfumato.nn.audio import DiT1D, UNet1D
-from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
-from sfumato.nn.dit import DiT
-from sfumato.nn.encoder import Encoder
-from sfumato.nn.layout import Layout, WithLayout
-from sfumato.nn.mobilenet import MobileNet
-from sfumato.nn.text import TextTransformer, WithText
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.encoder import Encoder
+from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.mobilenet import MobileNet
+from sfumato.nn.image.unet import UNet
+from sfumato.nn.text.transformer import TextTransformer
+from sfumato.nn.text.with_text import WithText
 
 __all__ = [
     "Autoencoder",

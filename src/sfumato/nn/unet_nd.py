@@ -11,7 +11,7 @@ from sfumato.nn.blocks import CONVOLUTIONS, Down, Padding, Residual, Up, norm, s
 from sfumato.nn.conditioning import check_conditioning
 from sfumato.nn.embedding import Perceptron, TimeEmbedding
 from sfumato.nn.size import check_sides
-from sfumato.nn.transformer import Projection, SpatialTransformer
+from sfumato.nn.spatial_transformer import Projection, SpatialTransformer
 
 MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last}
 _LARGEST = {"in_channels": 4096, "out_channels": 4096, "width": 8192, "blocks": 16, "patch": 64}

@@ -22,7 +22,7 @@ from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
 from sfumato.errors import FormatError, InputError, quoted
 from sfumato.media import Image
-from sfumato.nn.text import WithText
+from sfumato.nn.text.with_text import WithText
 from sfumato.parts import (
     CODECS,
     CONDITIONERS,

@@ -14,9 +14,9 @@ from sfumato.core.condition import Condition
 from sfumato.loss.perceptual import perceptual
 from sfumato.loss.reconstruction import absolute_error, discriminator_loss, edge_error, tone_error
 from sfumato.media.image import sheet, to_image
-from sfumato.nn.autoencoder import Autoencoder
-from sfumato.nn.discriminator import PatchDiscriminator
-from sfumato.nn.mobilenet import MobileNet
+from sfumato.nn.image.autoencoder import Autoencoder
+from sfumato.nn.image.discriminator import PatchDiscriminator
+from sfumato.nn.image.mobilenet import MobileNet
 from sfumato.parts import CODECS
 from sfumato.system import file as system_file
 from sfumato.train.feed import Feed

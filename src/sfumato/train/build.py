@@ -11,9 +11,10 @@ from sfumato.data.dataset import Dataset
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
 from sfumato.media import Image
-from sfumato.nn.autoencoder import Autoencoder
-from sfumato.nn.layout import Layout, WithLayout
-from sfumato.nn.text import TextTransformer, WithText
+from sfumato.nn.image.autoencoder import Autoencoder
+from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.text.transformer import TextTransformer
+from sfumato.nn.text.with_text import WithText
 from sfumato.parts import AUTOENCODERS, NETWORKS
 from sfumato.system import System
 from sfumato.system.classifier import NoisyClassifier

@@ -9,7 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from sfumato.core.schedule import Schedule, at
 from sfumato.denoise import Denoiser
 from sfumato.errors import NonFiniteError
-from sfumato.nn.layout import WithLayout
+from sfumato.nn.image.layout import WithLayout
 from sfumato.train.batches import Batches, mix
 from sfumato.train.task import DenoiseTask
 

@@ -19,7 +19,7 @@ from sfumato.core.schedule import Linear, Schedule, at
 from sfumato.disk import open_file
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Denoising, Loss, Times, UniformTimes
-from sfumato.nn.text import TextTransformer
+from sfumato.nn.text.transformer import TextTransformer
 from sfumato.parts import (
     AUTOENCODERS,
     LOSSES,
@@ -100,7 +100,8 @@ class ConditionRecipe(RecipeTable):
     """What the network is told. "auto" is labels where the data has classes; `dropout` of samples are told nothing.
     "text" is captions, read by `encoder`, of which `length` tokens count; "learned" is captions that a transformer of
     `layers` layers learns to read with the network, in up to `vocabulary` tokens that are fitted to them. With a
-    `layout`, so many places a side, the network is shown what dense layers draw of its vector (`nn/layout.py`)."""
+    `layout`, so many places a side, the network is shown what dense layers draw of its vector
+    (`nn/image/layout.py`)."""
 
     kind: Literal["auto", "labels", "nothing", "text", "learned"] = "auto"
     dropout: Dropped = 0.1

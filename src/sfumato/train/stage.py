@@ -16,8 +16,8 @@ from sfumato.data.dataset import Dataset
 from sfumato.errors import InputError
 from sfumato.library import load_codec, open_codec
 from sfumato.media import Image
-from sfumato.nn.autoencoder import Autoencoder
-from sfumato.nn.mobilenet import MobileNet
+from sfumato.nn.image.autoencoder import Autoencoder
+from sfumato.nn.image.mobilenet import MobileNet
 from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.system import file as system_file
 from sfumato.train import checkpoint

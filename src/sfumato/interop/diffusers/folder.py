@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import files
-from sfumato.condition import hub
-from sfumato.condition.hub import COMPONENTS, INDEX
+from sfumato.condition.encoders import hub
+from sfumato.condition.encoders.hub import COMPONENTS, INDEX
 from sfumato.errors import DataError, FormatError, quoted
 from sfumato.keys import Entry
 from sfumato.store import MappedWeights, weight_files

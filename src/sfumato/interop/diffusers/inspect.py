@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import files
-from sfumato.condition.clip_file import is_single
-from sfumato.condition.hub import CARD
+from sfumato.condition.clip.single_file import is_single
+from sfumato.condition.encoders.hub import CARD
 from sfumato.core.grid import Spacing
 from sfumato.errors import FormatError
 from sfumato.interop.diffusers.folder import Checkpoint, Component, read_folder

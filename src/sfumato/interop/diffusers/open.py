@@ -12,7 +12,7 @@ from torch import nn
 from sfumato import machine
 from sfumato.codec import Codec, Identity, Latent
 from sfumato.condition import ClipText, Conditioner, Labels, Nothing
-from sfumato.condition.clip_source import TOWERS, Family
+from sfumato.condition.clip.source import TOWERS, Family
 from sfumato.core.defaults import torch_defaults
 from sfumato.core.grid import AYSSpacing
 from sfumato.denoise import Denoiser
@@ -27,8 +27,8 @@ from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER
 from sfumato.keys import Entry, check_state, read_state
 from sfumato.lazy import ReadState
 from sfumato.media import Image
-from sfumato.nn.dit import DiT
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.unet import UNet
 from sfumato.sample import LCM, DPMSolver, EulerAncestral
 from sfumato.system import System
 from sfumato.system.settings import Preset, Settings

@@ -13,9 +13,9 @@ from torch import nn
 from sfumato import disk, files
 from sfumato.codec import Latent
 from sfumato.condition import ClipText, Labels, Nothing
-from sfumato.condition import clip_checkpoint as clip
-from sfumato.condition.clip import TOWERS
-from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
+from sfumato.condition.clip import checkpoint as clip
+from sfumato.condition.clip.text import TOWERS
+from sfumato.condition.clip.tokenizer import FILES, ClipTokenizer
 from sfumato.errors import InputError
 from sfumato.interop.diffusers.folder import INDEX
 from sfumato.interop.diffusers.networks.autoencoder import autoencoder_entries, write_autoencoder_config
@@ -24,9 +24,9 @@ from sfumato.interop.diffusers.networks.unet import unet_entries, write_unet_con
 from sfumato.interop.diffusers.schedulers.nearest import TEXT, nearest_scheduler
 from sfumato.interop.diffusers.shards import write_weights
 from sfumato.keys import Entry
-from sfumato.nn.autoencoder import KLAutoencoder, VQAutoencoder
-from sfumato.nn.dit import DiT
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import KLAutoencoder, VQAutoencoder
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.unet import UNet
 from sfumato.parts import NETWORKS
 from sfumato.system import System
 from sfumato.system.file import SHARD

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import files
-from sfumato.condition.clip_file import Place
+from sfumato.condition.clip.single_file import Place
 from sfumato.errors import FormatError, nearest, quoted
 from sfumato.interop.diffusers.folder import Checkpoint, Component
 from sfumato.store import MappedWeights

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from sfumato.condition.clip_file import Place, layout
-from sfumato.condition.clip_source import TOWERS
+from sfumato.condition.clip.single_file import Place, layout
+from sfumato.condition.clip.source import TOWERS
 from sfumato.errors import DataError, FormatError, InputError, quoted
 from sfumato.interop.diffusers.folder import Checkpoint, Component, read_folder
 from sfumato.interop.diffusers.networks.unet_options import UNet2DConditionOptions

@@ -10,8 +10,8 @@ from sfumato.interop.diffusers.networks.blocks import attention_entries, residua
 from sfumato.interop.options import ConfigOptions, as_format_errors, class_name, read_options
 from sfumato.keys import Entry, layer, same
 from sfumato.nn.attention import Attention
-from sfumato.nn.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.blocks import Residual
+from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 
 _CLASSES = ("AutoencoderKL", "VQModel")
 _DOWN = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")

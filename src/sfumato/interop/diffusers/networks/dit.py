@@ -6,8 +6,8 @@ from typing import Any, Literal
 from sfumato.errors import FormatError, InputError, quoted
 from sfumato.interop.options import ConfigOptions, as_format_errors, class_name, read_options
 from sfumato.keys import Entry, joined, layer, repeated, reshaped, transposed
-from sfumato.nn.dit import DiT
 from sfumato.nn.dit_nd import FREQUENCY_WIDTH
+from sfumato.nn.image.dit import DiT
 
 _CLASSES = ("DiTTransformer2DModel", "Transformer2DModel")
 """The second is what DiT's own checkpoints were written as, in which the first was one kind among others."""

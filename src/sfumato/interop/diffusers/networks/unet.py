@@ -12,8 +12,8 @@ from sfumato.interop.options import as_format_errors, class_name, read_options
 from sfumato.keys import Entry, joined, layer, transposed
 from sfumato.nn.blocks import Residual
 from sfumato.nn.embedding import Perceptron
-from sfumato.nn.transformer import SpatialTransformer
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.unet import UNet
+from sfumato.nn.spatial_transformer import SpatialTransformer
 from sfumato.nn.unet_nd import Resize, Stage
 
 _CLASSES = ("UNet2DModel", "UNet2DConditionModel")

@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import torch
 
 from sfumato import files
-from sfumato.condition import clip_checkpoint, hub, open_clip
-from sfumato.condition.clip_checkpoint import PLAIN, PROJECTED
-from sfumato.condition.clip_source import TOWERS, Family, tokenizer_name
-from sfumato.condition.clip_source import family_in as family_of_folder
-from sfumato.condition.clip_tokenizer import FILES, MERGES, VOCABULARY, WHOLE, ClipTokenizer
-from sfumato.condition.pretrained import digest
+from sfumato.condition.clip import checkpoint as clip_checkpoint
+from sfumato.condition.clip import open_clip
+from sfumato.condition.clip.checkpoint import PLAIN, PROJECTED
+from sfumato.condition.clip.source import TOWERS, Family, tokenizer_name
+from sfumato.condition.clip.source import family_in as family_of_folder
+from sfumato.condition.clip.tokenizer import FILES, MERGES, VOCABULARY, WHOLE, ClipTokenizer
+from sfumato.condition.encoders import hub
+from sfumato.condition.encoders.pretrained import digest
 from sfumato.errors import DataError, FormatError
 from sfumato.keys import Entry, check_state, fill, renamed_entries
-from sfumato.nn.clip import ClipTower
+from sfumato.nn.text.clip_tower import ClipTower
 from sfumato.store import FileStamps, MappedWeights
 
 SUFFIX = ".safetensors"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import files
-from sfumato.condition.tokenizer import Tokenizer
+from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.errors import FormatError, quoted
 from sfumato.store import FileStamps
 from sfumato.wording import shortened

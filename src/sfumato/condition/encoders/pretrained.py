@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from sfumato import files
-from sfumato.condition import hub
-from sfumato.condition.encoder import mean, padded
-from sfumato.condition.tokenizer import Tokenizer
+from sfumato.condition.encoders import hub
+from sfumato.condition.encoders.protocol import mean, padded
+from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import DataError, FormatError, SfumatoError, quoted

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from sfumato import files
-from sfumato.condition import clip_file
-from sfumato.condition.clip_source import TOWERS, Encoders, Family, Folders, Source, family_in, found_folder
-from sfumato.condition.clip_tokenizer import ClipTokenizer
-from sfumato.condition.label import Prompt
+from sfumato.condition.clip import single_file as clip_file
+from sfumato.condition.clip.source import TOWERS, Encoders, Family, Folders, Source, family_in, found_folder
+from sfumato.condition.clip.tokenizer import ClipTokenizer
 from sfumato.condition.normalize import as_text
+from sfumato.condition.protocol import Prompt
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import FormatError, InputError, quoted
-from sfumato.nn.clip import ClipTower
 from sfumato.nn.embedding import sinusoidal
+from sfumato.nn.text.clip_tower import ClipTower
 
 SKIP = 1
 """SDXL reads the states before the last layer."""
@@ -33,7 +33,7 @@ class ClipText:
 
     `name` is a folder, or a repository of the Hub, in the layout of diffusers, or a single file in the original layout;
     of the latter, `config` is the folder with configurations and tokenizers, "" for those that were published (see
-    `condition/clip_file.py`). `ClipText.open` fills in the rest:
+    `condition/clip/single_file.py`). `ClipText.open` fills in the rest:
 
     - `sd` (Stable Diffusion 1 and 2, arXiv:2112.10752, section 3.3): the last states [b, 77, width] of one encoder;
     - `sdxl` (arXiv:2307.01952, sections 2.1 and 2.2): through `context` the states of two encoders before their last

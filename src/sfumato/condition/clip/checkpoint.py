@@ -10,7 +10,7 @@ import torch
 from sfumato import files
 from sfumato.errors import FormatError, InputError, nearest, quoted
 from sfumato.keys import Entry, check_state, fill, joined, layer, same
-from sfumato.nn.clip import ClipTower
+from sfumato.nn.text.clip_tower import ClipTower
 from sfumato.store import MappedWeights, weight_files
 
 PLAIN, PROJECTED = CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")

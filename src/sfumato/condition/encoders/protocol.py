@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sfumato.condition.tokenizer import Tokenizer
+from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 
 E = TypeVar("E", bound="TextEncoder")

@@ -10,13 +10,13 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 from sfumato import files
-from sfumato.condition import hub
-from sfumato.condition.clip_checkpoint import TowerFiles
-from sfumato.condition.clip_tokenizer import FILES, ClipTokenizer
-from sfumato.condition.pretrained import check_files, digest
+from sfumato.condition.clip.checkpoint import TowerFiles
+from sfumato.condition.clip.tokenizer import FILES, ClipTokenizer
+from sfumato.condition.encoders import hub
+from sfumato.condition.encoders.pretrained import check_files, digest
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import DataError, FormatError
-from sfumato.nn.clip import ClipTower
+from sfumato.nn.text.clip_tower import ClipTower
 from sfumato.store import FileStamps
 
 Family = Literal["sd", "sdxl", "sdxl-refiner"]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from sfumato.errors import InputError, ShapeError, quoted
-from sfumato.nn.text import ACTIVATIONS, TextBlock, check_sizes
+from sfumato.nn.text.transformer import ACTIVATIONS, TextBlock, check_sizes
 
 WIDEST = 2**15
 """The most hidden units of a perceptron, and the most numbers that a projection gives."""

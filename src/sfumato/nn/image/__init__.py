@@ -1,0 +1,1 @@
+"""Networks over pictures: [b, channels, height, width]."""

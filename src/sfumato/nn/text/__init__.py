@@ -1,0 +1,1 @@
+"""Networks over texts: token ids [b, k]."""
