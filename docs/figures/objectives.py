@@ -1,4 +1,4 @@
-"""What a training asks for: the distribution of lambda that its times have, its weight there, and the product of the two."""
+"""What a training asks for: the distribution of lambda that its times have, its weight there, and their product."""
 
 from dataclasses import dataclass
 from pathlib import Path

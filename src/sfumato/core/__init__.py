@@ -4,6 +4,7 @@ from sfumato.core.adaptive import integrate
 from sfumato.core.condition import Condition
 from sfumato.core.discrete import DiscreteSpacing, DistilledSpacing
 from sfumato.core.estimate import Estimate
+from sfumato.core.gaussian import Normal, marginal, posterior, step_variance, transition
 from sfumato.core.grid import (
     AYSSpacing,
     ExplicitSpacing,
@@ -30,7 +31,8 @@ from sfumato.core.parameterization import (
     VPrediction,
     X0Prediction,
 )
-from sfumato.core.process import Normal, marginal, posterior, step_variance, transition
+from sfumato.core.process import Gaussian, Masking, Process, TokenProcess, Uniform
+from sfumato.core.token_estimate import TokenEstimate
 
 __all__ = [
     "AYSSpacing",
@@ -42,19 +44,25 @@ __all__ = [
     "Estimate",
     "ExplicitSpacing",
     "FlowPrediction",
+    "Gaussian",
     "KarrasSpacing",
     "LeadingSpacing",
     "Level",
     "LevelSpacing",
     "LogSNRSpacing",
+    "Masking",
     "MeanPrediction",
     "Noise",
     "Normal",
     "Parameterization",
+    "Process",
     "QuadraticSpacing",
     "ScorePrediction",
     "Spacing",
+    "TokenEstimate",
+    "TokenProcess",
     "TrailingSpacing",
+    "Uniform",
     "UniformSpacing",
     "VPrediction",
     "X0Prediction",
