@@ -99,7 +99,7 @@ def test_a_codec_takes_over_from_the_one_that_it_was_trained_on_from(run: Path) 
 
 
 def write_codec(folder: Path, codec: Latent) -> None:
-    spec = {"format": system_file.SYSTEM_FORMAT, "codec": CODECS.dump(codec), "about": {"steps": 7}}
+    spec = {"codec": CODECS.dump(codec), "about": {"steps": 7}}
     system_file.write_folder(folder, spec, {"codec": codec}, system_file.CODEC_FILE)
 
 

@@ -41,6 +41,16 @@ PLACE = ("--device", "cpu", "--precision", "float32")
 SET = [word for setting in SMALL for word in ("--set", setting)]
 
 
+def drawn_again(sfumato: Sfumato, path: str) -> bytes:
+    """The bytes of the picture that the command in a picture's record draws, in a folder of its own."""
+    shown = sfumato("inspect", path).out.splitlines()
+    assert not [line for line in shown if line.startswith("differs")]
+    (line,) = [line for line in shown if line.startswith("again")]
+    done = sfumato(*shlex.split(line)[2:], "--out", "second", *PLACE[:2])
+    assert done.code == 0, done.err
+    return Path(done.out.strip()).read_bytes()
+
+
 def pixels(path: Path | str) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image)
@@ -102,10 +112,11 @@ def test_generate_guides_by_a_classifier(sfumato: Sfumato, run: Path, data: Path
     guided = sfumato("generate", "-m", run, "--classifier", "cls", "--class", "hen", "--classifier-scale", 9, *PLACE)
     assert plain.code == guided.code == 0 and plain.out != guided.out
     record = read_record(Path(guided.out.strip()))
-    assert record["guide"] == "classifier toward hen, scale 9"
+    assert (record["guide"]["path"], record["guide"]["class"], record["guide"]["scale"]) == ("cls", "hen", 9.0)
+    assert drawn_again(sfumato, guided.out.strip()) == Path(guided.out.strip()).read_bytes()
     assert not np.array_equal(pixels(plain.out.strip()), pixels(guided.out.strip()))
     alone = sfumato("generate", "-m", run, "--class", "hen", *PLACE)
-    assert alone.code == 2 and "--classifier and --class go together" in alone.err
+    assert alone.code == 2 and "--classifier and --class go together: give both, or neither" in alone.err
     unknown = sfumato("generate", "-m", run, "--classifier", "cls", "--class", "cow", *PLACE)
     assert unknown.code == 2 and "there is no class 'cow' here" in unknown.err
 
@@ -113,11 +124,7 @@ def test_generate_guides_by_a_classifier(sfumato: Sfumato, run: Path, data: Path
 def test_a_sampler_within_a_sampler_is_drawn_with_again(sfumato: Sfumato, run: Path) -> None:
     inner = '{"kind": "predictor-corrector", "predictor": {"kind": "ddim", "eta": 0.5}, "corrections": 2, "snr": 0.1}'
     assert sfumato("generate", "-m", run, "--sampler", inner, *PLACE).code == 0
-    held = Path("out/0.png").read_bytes()
-    said = sfumato("inspect", "out/0.png").out
-    (line,) = [line for line in said.splitlines() if line.startswith("again")]
-    assert sfumato(*shlex.split(line)[2:], "--out", "second", *PLACE[:2]).code == 0
-    assert Path("second/0.png").read_bytes() == held
+    assert drawn_again(sfumato, "out/0.png") == Path("out/0.png").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -135,12 +142,7 @@ def test_whatever_settings_a_part_has_the_command_in_a_record_runs(
 ) -> None:
     """Truth values, nothing and lists too."""
     assert sfumato("generate", "cat", "-m", run, *options, *PLACE).code == 0
-    held = Path("out/cat-0.png").read_bytes()
-    said = sfumato("inspect", "out/cat-0.png").out
-    (line,) = [line for line in said.splitlines() if line.startswith("again")]
-    done = sfumato(*shlex.split(line)[2:], "--out", "second", *PLACE[:2])
-    assert done.code == 0, done.err
-    assert Path("second/cat-0.png").read_bytes() == held
+    assert drawn_again(sfumato, "out/cat-0.png") == Path("out/cat-0.png").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -162,11 +164,34 @@ def test_a_shell_reads_the_command_in_a_record_as_it_was_given(prompt: str, sfum
 
 
 def test_a_record_of_what_no_command_brings_back_says_so(sfumato: Sfumato, tmp_path: Path) -> None:
-    for name, more in {"plain": {}, "guided": {"guide": "classifier toward hen", "beside": "0" * 64}}.items():
+    """Also a record of an older version's, whose words were others."""
+    older = {"guide": "classifier toward hen, scale 9", "beside": "0" * 64, "bound": {"limit": 1.0}}
+    for name, more in {"plain": {}, "guided": older}.items():
         (tmp_path / f"{name}.png").write_bytes(png(Image.new("L", (4, 4)), {"seed": 1} | more))
-    assert "not in it" not in sfumato("inspect", "plain.png").out
-    said = sfumato("inspect", "guided.png").out
-    assert "not in it  the guide, such as a classifier and the picture and its mask: without the same, another" in said
+    assert "differs" not in sfumato("inspect", "plain.png").out
+    lines = sfumato("inspect", "guided.png").out.splitlines()
+    assert [line for line in lines if line.startswith("beside  ") and "0" * 64 in line]
+    guide, condition = [line for line in lines if line.startswith("differs")]
+    assert "its guide was given in Python, and the record holds no more of it than 'classifier toward hen" in guide
+    assert "its condition was given in Python" in condition and condition.endswith("the same, another one is drawn")
+
+
+def test_a_picture_painted_within_another_is_drawn_again(sfumato: Sfumato, tmp_path: Path) -> None:
+    """As long as both files are there and the same; if not, that is said."""
+    codec = Latent(KLAutoencoder(1, 2, width=8, multipliers=(1, 2), blocks=1, attention=False))
+    network = UNet(2, 2, width=8, multipliers=(1,), blocks=1, attention=(), concat=3)
+    System(codec, Nothing(), Denoiser(network, Linear(), EpsPrediction()), Settings((8, 8), steps=2)).save("painter")
+    masks()["L"].save("mask -.png")
+    masks()["LA"].save("photo.png")
+    done = sfumato("generate", "-m", "painter", "--image", "photo.png", "--mask", "mask -.png", *PLACE)
+    assert done.code == 0, done.err
+    assert drawn_again(sfumato, "out/0.png") == Path("out/0.png").read_bytes()
+    masks()["LA"].save("mask -.png")
+    assert "differs    its mask 'mask -.png' has changed since: without" in sfumato("inspect", "out/0.png").out
+    Path("photo.png").unlink()
+    assert "differs    its image is gone: there is no picture photo.png: " in sfumato("inspect", "out/0.png").out
+    alone = sfumato("generate", "-m", "painter", "--mask", "mask -.png", *PLACE)
+    assert alone.code == 2 and "--image and --mask go together: give both, or neither" in alone.err
 
 
 def masks() -> dict[str, Image.Image]:
@@ -423,7 +448,7 @@ def test_export_puts_a_codec_that_was_trained_on_into_a_system(sfumato: Sfumato,
     )
     with torch.no_grad():
         next(codec.network.decoder.parameters()).add_(1.0)
-    spec = {"format": system_file.SYSTEM_FORMAT, "codec": CODECS.dump(codec), "about": {"steps": 7}}
+    spec = {"codec": CODECS.dump(codec), "about": {"steps": 7}}
     system_file.write_folder(tmp_path / "on", spec, {"codec": codec}, system_file.CODEC_FILE)
 
     said = sfumato("export", "one", "--codec", "on", "--out", "other", "--precision", "bfloat16")
@@ -515,7 +540,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "interval": (("generate", "--interval", "nan,3", *MODEL), r"interval must be two sigma/alpha .*not \(nan, 3\.0\)$"),
     "interval to infinity": (("generate", "--interval", "0,inf", *MODEL), "interval must be two sigma/alpha"),
     "interval of three": (("generate", "--interval", "0,1,2", *MODEL), "--interval wants LOW,HIGH"),
-    "size of many digits": (("generate", "--size", f"{'9' * 5000}x8", *MODEL), "--size wants .*, not '9{96}\\.\\.\\.$"),
+    "size of many digits": (("generate", "--size", f"{'9' * 5000}x8", *MODEL), "a size reads .*, not '9{96}\\.\\.\\.$"),
     "endless": (
         ("generate", "--sampler", "annealed-langevin,steps=4294967296", *MODEL),
         "asks the network 4,294,967,297 times a step, in 3 steps: at most 1,000 a step and 1,000,000 in all",

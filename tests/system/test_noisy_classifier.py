@@ -91,7 +91,7 @@ def test_it_pulls_samples_towards_the_class_that_is_asked_for() -> None:
     law = GaussianDenoiser(VP(), torch.zeros(1, 8, 8), torch.ones(1, 8, 8))
     x, level = torch.randn(4, 1, 8, 8), VP()(torch.tensor([0.4]))
     toward = own.guide("dog", scale=3.0)
-    assert str(toward) == "classifier toward dog, scale 3"
+    assert (toward.index, toward.scale) == (1, 3.0)
     shift = toward(law)(x, level).x0 - law(x, level).x0
     nearer = own(x + 1e-2 * shift, level)[:, 1] - own(x, level)[:, 1]
     assert (nearer > 0).all()

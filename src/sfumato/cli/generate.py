@@ -47,6 +47,10 @@ def generate(
         str | None, typer.Option("--class", help="The class that the classifier guides to.", metavar="CLASS")
     ] = None,
     classifier_scale: Annotated[float, typer.Option(help="Scale of the classifier's guidance; 0 is off.")] = 1.0,
+    config: Annotated[
+        str | None,
+        typer.Option(help="Configurations and tokenizers of a single file, where not published.", metavar="DIR"),
+    ] = None,
     prediction: Annotated[
         str | None, typer.Option(help="What the network of a single file gives, where it does not say: eps or v.")
     ] = None,
@@ -74,7 +78,7 @@ def generate(
     for one, other, names in ((classifier, label, "--classifier and --class"), (image, mask, "--image and --mask")):
         if (one is None) != (other is None):
             raise InputError(f"{names} go together: give both, or neither")
-    system = load(model, device, precision, prediction=prediction)
+    system = load(model, device, precision, config, prediction)
     drawing: Drawing = {
         "seeds": range(seed, seed + number),
         "size": system.medium.parse_size(size) if size is not None else None,

@@ -45,38 +45,44 @@ def _facts(what: str) -> list[tuple[str, Any]]:
 
 
 def _picture(path: Path) -> list[tuple[str, Any]]:
+    from sfumato.system.repeat import obstacles
     from sfumato.system.samples import read_record
 
     record = read_record(path)
-    lost = [words for name, words in LOST.items() if record.get(name) is not None]
-    lacking = [("not in it", f"{' and '.join(lost)}: without the same, another picture is drawn")] if lost else []
-    return [*record.items(), ("again", _again(record)), *lacking]
+    lost = [("differs", f"{why}: without the same, another one is drawn") for why in obstacles(record)]
+    return [*record.items(), ("again", _again(record)), *lost]
 
 
 OPTIONS = (
-    *("model", "prediction", "seed", "steps", "sampler", "spacing", "guidance", "interval", "rescale", "negative"),
-    *("size", "precision"),
+    *("model", "config", "prediction", "seed", "steps", "sampler", "spacing", "guidance", "interval", "rescale"),
+    *("negative", "size", "precision", "image", "mask", "classifier", "class", "classifier-scale"),
 )
-"""What of a record `sfumato generate` has an option for."""
-LOST = {
-    "guide": "the guide, such as a classifier",
-    "beside": "the picture and its mask",
-    "config": "the configuration (config= of sfumato.load)",
-}
-"""What of a record no command brings back."""
+"""The options of `sfumato generate` that a record has a value for."""
 
 
 def _again(record: dict[str, Any]) -> str:
-    """The command that draws the picture once more."""
-    said = {"model": "DIR"} | record
+    """The command that draws the sample once more."""
+    values = {"model": "DIR"} | record | _given_files(record)
     words = ["sfumato generate"]
     for option in OPTIONS:
-        if (value := said.get(option)) is not None:
+        if (value := values.get(option)) is not None:
             words.append(_option(option, _text(option, value)))
     if (prompt := record.get("prompt")) is not None:
         text = str(prompt)
         words.append(f"-- {_quoted(text)}" if text.startswith("-") else _quoted(text))
     return " ".join(words)
+
+
+def _given_files(record: dict[str, Any]) -> dict[str, Any]:
+    """The options that name the files which a record's condition and guide were made of."""
+    condition, guide = record.get("condition"), record.get("guide")
+    found = {}
+    for name in ("image", "mask"):
+        file = condition.get(name) if isinstance(condition, dict) else None
+        found[name] = file.get("path") if isinstance(file, dict) else None
+    if isinstance(guide, dict):
+        found |= {"classifier": guide.get("path"), "class": guide.get("class"), "classifier-scale": guide.get("scale")}
+    return found
 
 
 def _option(name: str, text: str) -> str:

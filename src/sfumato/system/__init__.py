@@ -3,7 +3,9 @@
 from sfumato.system.classifier import ClassGuidance, NoisyClassifier
 from sfumato.system.draw import Frame
 from sfumato.system.drawing import Drawing
-from sfumato.system.samples import Samples
+from sfumato.system.masked import MaskedImage
+from sfumato.system.repeat import from_record
+from sfumato.system.samples import Samples, read_record
 from sfumato.system.settings import Preset, Settings, Thresholding
 from sfumato.system.system import System
 
@@ -11,10 +13,13 @@ __all__ = [
     "ClassGuidance",
     "Drawing",
     "Frame",
+    "MaskedImage",
     "NoisyClassifier",
     "Preset",
     "Samples",
     "Settings",
     "System",
     "Thresholding",
+    "from_record",
+    "read_record",
 ]

@@ -17,9 +17,13 @@ from sfumato.core.level import Level, like
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.guide import Classifier
+from sfumato.media.protocol import Record
 from sfumato.parts import CODECS, NETWORKS
 from sfumato.system import file as system_file
+from sfumato.system.fingerprint import weights_state
 
+CLASSIFIER = "classifier"
+"""The kind of its guidance in a record."""
 FARTHEST = 20.0
 """The λ beyond which the classifier is told no difference: by then all is signal, or all is noise."""
 
@@ -36,6 +40,7 @@ class NoisyClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.codec, self.classes, self.about = network, codec, classes, about or {}
+        self._digest, self._path, self._state = "", None, None
 
     def forward(self, x_t: Tensor, level: Level) -> Tensor:
         """x_t [b, *d] at `level` → the log probability of each class, float32 [b, k]."""
@@ -61,21 +66,41 @@ class NoisyClassifier(nn.Module):
     def to(self, device: str | torch.device | None = None, precision: str | None = None) -> "NoisyClassifier":  # pyright: ignore
         """Move to a device and a precision (float32 or bfloat16); None picks the best that the machine has."""
         where = machine.pick_device(str(device) if device is not None else None)
+        unchanged = self._unchanged()
         for part in self._parts().values():
             part.to(where, machine.dtype(machine.pick_precision(where, precision)))
+        if unchanged:
+            self._declare(self._digest, self._path)
         return self
 
     def save(self, folder: str | Path) -> Path:
         """Write the classifier to `folder`: `classifier.json` and the weights it names."""
-        spec = {
-            "format": system_file.SYSTEM_FORMAT,
+        digest = system_file.write_folder(Path(folder), self.spec(), self._parts(), system_file.CLASSIFIER_FILE)
+        self._declare(digest, str(folder))
+        return Path(folder)
+
+    def spec(self) -> dict[str, Any]:
+        """The classifier as data, but for its weights."""
+        return {
             "codec": CODECS.dump(self.codec),
             "classes": list(self.classes),
             "network": NETWORKS.dump(self.network),
             "about": self.about,
         }
-        system_file.write_folder(Path(folder), spec, self._parts(), system_file.CLASSIFIER_FILE)
-        return Path(folder)
+
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that change when anything that decides an answer does, but for the precision."""
+        if not self._unchanged():
+            self._declare(system_file.weights_digest(self._parts()), None)
+        return system_file.fingerprint(self.spec(), self._digest)
+
+    def _declare(self, digest: str, path: str | None) -> None:
+        """Note the digest of the weights as they are now, and the folder that holds them."""
+        self._digest, self._path, self._state = digest, path, weights_state(self._parts())
+
+    def _unchanged(self) -> bool:
+        """Whether the weights are still those whose digest is known."""
+        return self._state is not None and self._state == weights_state(self._parts())
 
     def _parts(self) -> dict[str, nn.Module]:
         return system_file.weighty(self.codec, self.network)
@@ -84,10 +109,17 @@ class NoisyClassifier(nn.Module):
     @torch_defaults()
     def load(where: str | Path, device: str | None = None, precision: str | None = None) -> "NoisyClassifier":
         """The classifier in the folder `where`, or in the folder of a training run."""
-        inside = Path(where) / "classifier"
-        said, codec, network = system_file.read_classifier(inside if inside.is_dir() else Path(where))
+        spec, codec, network = system_file.read_classifier(classifier_folder(where))
         network.eval().requires_grad_(False)
-        return NoisyClassifier(network, codec, said.classes, said.about).to(device, precision)
+        classifier = NoisyClassifier(network, codec, spec.classes, spec.about)
+        classifier._declare(spec.digest, str(where))
+        return classifier.to(device, precision)
+
+
+def classifier_folder(where: str | Path) -> Path:
+    """The folder of a classifier: `where`, or the one in a run's folder."""
+    inside = Path(where) / "classifier"
+    return inside if inside.is_dir() else Path(where)
 
 
 @dataclass(frozen=True)
@@ -101,8 +133,12 @@ class ClassGuidance:
     def __call__(self, denoiser: DenoiserLike) -> DenoiserLike:
         return Classifier(denoiser, self._log_prob(), self.scale)
 
-    def __str__(self) -> str:
-        return f"classifier toward {self.classifier.classes[self.index]}, scale {self.scale:g}"
+    def record(self) -> Record:
+        """The guidance as a record holds it: with the folder of the classifier, None if it lies in none as it is."""
+        fingerprint = self.classifier.fingerprint()
+        name = self.classifier.classes[self.index]
+        path = self.classifier._path
+        return {"kind": CLASSIFIER, "path": path, "fingerprint": fingerprint, "class": name, "scale": self.scale}
 
     def _log_prob(self) -> Callable[[Tensor, Level], Tensor]:
         return lambda x_t, level: _finite(self.classifier(x_t, level)[:, self.index], level)

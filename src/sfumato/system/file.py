@@ -5,6 +5,8 @@ Weights lie in one file or several, carry their SHA-256 in their name, and the J
 holds one whole system at every moment.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -113,11 +115,23 @@ def write_folder(folder: Path, spec: dict[str, Any], parts: Parts, name: str = S
         files.write_tensors(path, tensors)
         shards.append({"file": path.name, "sha256": hashed})
     whole = weights_digest(parts) if len(shards) > 1 else shards[0]["sha256"]
-    files.write_json(folder / name, {**spec, "digest": whole, "weights": shards})
+    files.write_json(folder / name, {"format": SYSTEM_FORMAT, **spec, "digest": whole, "weights": shards})
     for old in folder.glob("weights-*.safetensors"):  # those of before, and what a failure left
         if old.name not in [one["file"] for one in shards]:
             old.unlink(missing_ok=True)
     return whole
+
+
+def fingerprint(spec: Mapping[str, Any], digest: str) -> str:
+    """Twelve hexadecimal digits of a hash of a table and of the digest of the weights."""
+    return hashlib.sha256((json.dumps(spec, sort_keys=True) + digest).encode()).hexdigest()[:12]
+
+
+def saved_fingerprint(folder: Path, name: str = SYSTEM_FILE) -> str:
+    """The fingerprint of what is saved in `folder`, by its table alone: no weights are read."""
+    table = read_spec(folder, name)
+    spec = {key: value for key, value in table.items() if key not in ("format", "digest", "weights")}
+    return fingerprint(spec, str(table.get("digest")))
 
 
 def weights_digest(parts: Parts) -> str:
@@ -228,11 +242,7 @@ def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system, with settings that can be."""
     Settings.load(said.settings).check(codec.medium)
     _check_reader(said.conditioner)
-    expected = {
-        "in_channels": codec.channels,
-        "vector": said.conditioner.widths.get("vector", 0),
-        "context": said.conditioner.widths.get("context", 0),
-    }
+    expected = {"in_channels": codec.channels} | said.conditioner.widths  # others are the caller's to give
     _check_codec(said, codec)
     if not 0 <= said.conditioner.dropout <= 1:
         raise InputError(f"dropout lies in [0, 1], not {said.conditioner}")

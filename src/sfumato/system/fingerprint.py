@@ -1,6 +1,6 @@
 """What of a system has weights: when they are read, how they lie, and the digest that they are known by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -101,12 +101,16 @@ class Weighted:
 
     def declare(self, digest: str | None) -> None:
         """Say what digest the weights have as they are now, whose own is not made then; None for not known."""
-        self._weights = (digest, self._state()) if digest is not None else None
+        self._weights = (digest, weights_state(self._modules())) if digest is not None else None
 
     def _known(self) -> str | None:
         """The digest of the weights, if it is known."""
         with self._lazy.lock:
-            return self._weights[0] if self._weights is not None and self._weights[1] == self._state() else None
+            return (
+                self._weights[0]
+                if self._weights is not None and self._weights[1] == weights_state(self._modules())
+                else None
+            )
 
     @contextmanager
     def _the_same(self) -> Iterator[None]:
@@ -118,14 +122,6 @@ class Weighted:
             finally:
                 self.declare(known)
 
-    def _state(self) -> object:
-        """Changes whenever a weight is written to: torch counts the writes, but for those through `.data` or numpy, as
-        where a LoRA is merged; these a look at a few numbers of each weight shows."""
-        weights = [weight for part in self._modules().values() for weight in part.state_dict(keep_vars=True).values()]
-        if any(weight.is_inference() for weight in weights):
-            return object()  # of these torch counts none
-        return [(id(weight), weight._version) for weight in weights], _few_numbers(weights)
-
     def __getstate__(self) -> dict[str, Any]:
         self._parts()  # a copy holds its weights, wherever it goes
         return {**vars(self), "_weights": self._known()}  # what stands for the weights now is of this object alone
@@ -133,6 +129,15 @@ class Weighted:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.declare(state["_weights"])
+
+
+def weights_state(modules: Mapping[str, nn.Module]) -> object:
+    """A value that changes whenever a weight is written to: torch counts the writes, but for those through `.data` or
+    numpy, as where a LoRA is merged; these a look at a few numbers of each weight shows."""
+    weights = [weight for module in modules.values() for weight in module.state_dict(keep_vars=True).values()]
+    if any(weight.is_inference() for weight in weights):
+        return object()  # of these torch counts none
+    return [(id(weight), weight._version) for weight in weights], _few_numbers(weights)
 
 
 @torch.no_grad()

@@ -19,6 +19,8 @@ from sfumato.wording import brief
 BLACK: Color = (0, 0, 0)
 """Shows through a mask where it is transparent: nothing was painted there, so nothing is to be new."""
 MOST_BYTES = 2**28
+MASKED = "masked-image"
+"""The kind of such a condition in a record."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,12 @@ class MaskedImage:
         condition = codec.masked_condition(picture, _unit(mask, self.mask, size, 1, BLACK)[0])
         files = {"image": (self.image, image), "mask": (self.mask, mask)}
         record = {name: {"path": str(path), "sha256": _sha256(data)} for name, (path, data) in files.items()}
-        return condition, {"kind": "masked-image", **record}
+        return condition, {"kind": MASKED, **record}
+
+
+def picture_sha256(path: Path) -> str:
+    """The SHA-256 of a picture's file, as records hold it; a `DataError` if it cannot be read."""
+    return _sha256(_read(path))
 
 
 def _read(path: Path) -> bytes:

@@ -1,7 +1,5 @@
 """A System: everything that is needed to draw, as one value and as one folder."""
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,14 +13,15 @@ from sfumato.codec import Codec
 from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
 from sfumato.core.defaults import by_defaults, torch_defaults
 from sfumato.denoise import Denoiser
-from sfumato.errors import InputError
+from sfumato.errors import InputError, quoted
 from sfumato.media import Medium
-from sfumato.media.protocol import Size
+from sfumato.media.protocol import Record, Size
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.system import file as system_file
 from sfumato.system.draw import Frame, plan
 from sfumato.system.drawing import Drawing, read_drawing
 from sfumato.system.fingerprint import Weighted
+from sfumato.system.repeat import from_record
 from sfumato.system.samples import Samples
 from sfumato.system.settings import DryRun, Settings, dry_run
 
@@ -59,6 +58,16 @@ class System(Weighted):
         with torch_defaults():
             planned = plan(self, read_drawing(drawing if prompts is None else {**drawing, "prompt": prompts}))
         return by_defaults(planned.frames())
+
+    def repeat(self, record: Record) -> Samples:
+        """The sample of a record, drawn again: `system.repeat(read_record("cat-3.png"))`.
+
+        Raises an `InputError` for the record of another system, or where what the sample was drawn with is gone or has
+        changed.
+        """
+        if (other := record.get("system")) != (own := self.fingerprint()):
+            raise InputError(f"this record is of the system {quoted(other)}, and this is {own}: load the one it names")
+        return self.generate(**from_record(record, self.device))
 
     def truncated(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long to be read; "" if all of it is."""
@@ -124,7 +133,6 @@ class System(Weighted):
     def spec(self) -> dict[str, Any]:
         """The system as data, but for its weights."""
         return {
-            "format": system_file.SYSTEM_FORMAT,
             "codec": CODECS.dump(self._codec),
             "conditioner": CONDITIONERS.dump(self.conditioner),
             "network": NETWORKS.dump(self._denoiser.network),
@@ -141,8 +149,7 @@ class System(Weighted):
         """
         if (known := self._known()) is None:
             self.declare(known := system_file.weights_digest(self._parts()))
-        said = json.dumps(self.spec(), sort_keys=True) + known
-        return hashlib.sha256(said.encode()).hexdigest()[:12]
+        return system_file.fingerprint(self.spec(), known)
 
     def save(self, folder: str | Path, shard: int = system_file.SHARD) -> Path:
         """Write the system to `folder`: `system.json` and the weights it names, in files of at most `shard` bytes. A

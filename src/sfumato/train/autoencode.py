@@ -166,6 +166,6 @@ class FittedCodec:
         lost = torch.stack([(codec.decode(codec.encode(one)).cpu() - one).square().mean() for one in self._parts()])
         psnr = float(10 * (4 / lost.mean().clamp_min(1e-10)).log10())
         about = {**self.about, "psnr of pictures trained on": round(psnr, 2)}
-        spec = {"format": system_file.SYSTEM_FORMAT, "codec": CODECS.dump(codec), "about": about}
+        spec = {"codec": CODECS.dump(codec), "about": about}
         system_file.write_folder(Path(folder), spec, {"codec": codec}, system_file.CODEC_FILE)
         return Path(folder)

@@ -258,5 +258,5 @@ def _given(network: Autoencoder, source: str, place: Place, begin: Begin) -> Lat
 def copy_codec(source: str | Path, target: Path) -> None:
     """Copy a codec, as `load_codec` finds it, in float32: what names the weights comes last, so that it comes whole."""
     codec, about = open_codec(source)
-    spec = {"format": system_file.SYSTEM_FORMAT, "codec": CODECS.dump(codec), "about": about}
+    spec = {"codec": CODECS.dump(codec), "about": about}
     system_file.write_folder(target, spec, {CODEC: codec.float()}, system_file.CODEC_FILE)
