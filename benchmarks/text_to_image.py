@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             check_writable(path.parent)
     network = MobileNet.read(given.features)
     system = sfumato.load(given.system)
-    gallery = read(given.data, system.settings.size, system.codec.medium.channels)
+    gallery = read(given.data, (system.settings.size[0], system.settings.size[1]), system.codec.medium.channels)
     sets, others = choose(gallery, given.count, given.seed)
     settings = {"steps": given.steps, "guidance": given.guidance}
     asked = [gallery.prompts[place] for places in sets.values() for place in places]

@@ -106,11 +106,9 @@ class Weighted:
     def _known(self) -> str | None:
         """The digest of the weights, if it is known."""
         with self._lazy.lock:
-            return (
-                self._weights[0]
-                if self._weights is not None and self._weights[1] == weights_state(self._modules())
-                else None
-            )
+            if self._weights is None or self._weights[1] != weights_state(self._modules()):
+                return None
+            return self._weights[0]
 
     @contextmanager
     def _the_same(self) -> Iterator[None]:
