@@ -18,9 +18,9 @@ from sfumato.denoise import Denoiser
 from sfumato.errors import DataError, InputError, ShapeError
 from sfumato.guide import StaticThreshold
 from sfumato.media import Image as ImageMedium
-from sfumato.nn.autoencoder import KLAutoencoder
-from sfumato.nn.encoder import Encoder
-from sfumato.nn.unet import UNet
+from sfumato.nn.image.autoencoder import KLAutoencoder
+from sfumato.nn.image.encoder import Encoder
+from sfumato.nn.image.unet import UNet
 from sfumato.system import MaskedImage, NoisyClassifier, Settings, System, from_record, read_record
 from sfumato.system.repeat import obstacles
 
