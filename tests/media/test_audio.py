@@ -294,7 +294,7 @@ def test_what_is_no_whole_sound_is_an_error_that_names_it(name: str) -> None:
 
 def test_a_sound_that_is_too_long_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(np.zeros((600, 2)), 8000)
-    monkeypatch.setattr(decode, "MOST_VALUES", 1000)
+    monkeypatch.setattr(decode, "MOST_DECODED", 1000)
     with pytest.raises(DataError, match="expected at most 1,000 samples, came 1,200: cut it into parts"):
         Audio(8000).decode(data, "a")
 

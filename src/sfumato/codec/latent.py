@@ -2,13 +2,13 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from sfumato.codec.tiles import tiled
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError, NonFiniteError, ShapeError
 from sfumato.media import Image
+from sfumato.media.image.mask import small_mask
 from sfumato.media.protocol import Size
 from sfumato.nn.image.autoencoder import Autoencoder
 
@@ -101,7 +101,7 @@ class Latent(nn.Module):
             )
         wanted = (mask > 0.5).float()
         latents = self.encode((picture * (1 - wanted))[None])
-        small = interpolate(wanted[None, None], size=latents.shape[-2:]).to(latents)
+        small = small_mask(wanted, latents.shape[-2:]).to(latents)
         return Condition(concat=torch.cat([small, latents], dim=1))
 
     def _like_weights(self, x: Tensor, channels: int) -> Tensor:

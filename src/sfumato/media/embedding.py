@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_WIDTH = 2**16
-MOST_BYTES = 2**24
+_MOST_BYTES = 2**24
 """The largest file of an embedding."""
-NAME = "embedding"
+_NAME = "embedding"
 """The name of the vector in a file of safetensors."""
 
 
@@ -79,8 +79,8 @@ class Embedding:
         Nothing is unpickled."""
         shown = brief(name)
         try:
-            if len(data) > MOST_BYTES:
-                raise ValueError(f"{len(data):,} bytes, where {MOST_BYTES:,} is the most")
+            if len(data) > _MOST_BYTES:
+                raise ValueError(f"{len(data):,} bytes, where {_MOST_BYTES:,} is the most")
             found = _read(data)
         except Exception as error:  # the libraries raise several kinds on broken bytes
             detail = shortened(str(error), QUOTED) or type(error).__name__
@@ -100,7 +100,7 @@ class Embedding:
     def write(self, datum: Tensor, record: Record, stem: Path, format: str | None = None) -> Path:
         """Write a vector [width] as float32 in a file of safetensors, with its record in the metadata, as
         `files.read_tensors` reads both. A number that is not finite is a `NonFiniteError`."""
-        ending, tensors = f".{pick_format(self, format)}", {NAME: self._checked(datum)}
+        ending, tensors = f".{pick_format(self, format)}", {_NAME: self._checked(datum)}
         held = {"about": json.loads(record_text(record)), "sha256": content_sha256(tensors)}
         return keep(stem, ending, b"".join(serial.pieces(tensors, {KEY: json.dumps(held, sort_keys=True)})))
 

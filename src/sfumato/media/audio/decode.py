@@ -14,7 +14,7 @@ STARTS = {b"RIFF": ("WAV", "WAVEX"), b"RF64": ("RF64",), b"fLaC": ("FLAC",), b"O
 """The first bytes of the files that are read, and what the library calls their formats: no other of its decoders is
 ever tried."""
 
-MOST_VALUES = 2**27
+MOST_DECODED = 2**27
 """Samples times channels of one file: 50 minutes of mono at 44,100 Hz; 512 MiB while it is decoded."""
 MOST_CHANNELS = 64
 RATES = (1_000, 768_000)
@@ -26,7 +26,7 @@ _BLOCK = 2**16
 def read_sound(data: bytes, name: str, rate: int, channels: int, size: int | None = None) -> npt.NDArray[np.int16]:
     """The sound in `data`, WAV, FLAC or OGG, as int16 [channels, samples] at `rate` samples a second.
 
-    The format is read from the bytes, never from the name, and the length from the header is bounded by `MOST_VALUES`
+    The format is read from the bytes, never from the name, and the length from the header is bounded by `MOST_DECODED`
     before anything is decoded. Other numbers of channels are mixed by their mean, which each channel then holds;
     other rates are resampled by soxr (very high quality). With a `size` in samples at `rate`, what follows is left out,
     and silence stands after what is shorter. Values beyond [−1, 1) are clipped; rounding is to the nearest, without
@@ -79,8 +79,8 @@ def _read(soundfile: Any, data: bytes, rate: int, size: int | None) -> tuple[npt
             bounds = f"at most {MOST_CHANNELS} channels and {RATES[0]:,} to {RATES[1]:,} Hz"
             raise _Refused(f"expected {bounds}, came {channels} and {own:,} Hz")
         wanted = n if size is None else min(n, -(-size * own // rate) + MARGIN * max(1, -(-own // rate)))
-        if wanted * channels > MOST_VALUES:
-            raise _Refused(f"expected at most {MOST_VALUES:,} samples, came {wanted * channels:,}: cut it into parts")
+        if wanted * channels > MOST_DECODED:
+            raise _Refused(f"expected at most {MOST_DECODED:,} samples, came {wanted * channels:,}: cut it into parts")
         found = _blocks(file, wanted)
     if len(found) == 0:
         raise _Refused("expected a sound, came one without samples")

@@ -16,7 +16,7 @@ from sfumato.extras import import_extra
 from sfumato.media.protocol import Record
 from sfumato.media.record import KEY, MOST_RECORD, parse_record, record_text
 
-MOST_BLOCKS = 1000
+_MOST_BLOCKS = 1000
 """The most blocks of metadata that are looked through for a record."""
 _COMMENTS = 4
 _FIELD = f"{KEY.upper()}="
@@ -45,7 +45,7 @@ def flac(sound: npt.NDArray[np.int16], rate: int, record: Record) -> bytes:
 
 def read_flac(file: BinaryIO, path: Path) -> Record:
     """The record inside a FLAC file, open behind its first four bytes; no sample is read."""
-    for _ in range(MOST_BLOCKS):
+    for _ in range(_MOST_BLOCKS):
         head = file.read(4)
         if len(head) < 4:
             raise FormatError(f"{path} cannot be read as a FLAC: it ends within its header")

@@ -13,13 +13,13 @@ from sfumato.media.image.plot import Row, Ticks, envelope, figure, heat_map, nic
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-WIDTH, WAVE, BANDS = 400, 48, 128
+_WIDTH, _WAVE, _BANDS = 400, 48, 128
 """Columns of a picture, rows of a waveform, and bands (each a row) of a spectrogram."""
-RANGE = 80.0
+_RANGE = 80.0
 """Decibels from the brightest to the darkest."""
-QUIET = -80.0
+_QUIET = -80.0
 """The loudest of a sound is bright, but no noise below so many decibels is."""
-WINDOW = 0.046
+_WINDOW = 0.046
 """Seconds of the spectrogram's window."""
 _HERTZ = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
@@ -27,18 +27,18 @@ _HERTZ = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 def sound_picture(sound: Tensor, rate: int) -> "Image":
     """One sound [channels, samples] in [−1, 1]: a waveform a channel, and the spectrogram of their mean."""
     sound = sound.detach().double().cpu()
-    waves = [Row(envelope(channel, WIDTH, WAVE)) for channel in sound]
+    waves = [Row(envelope(channel, _WIDTH, _WAVE)) for channel in sound]
     return figure([*waves, Row(heat_map(_spectrogram(sound.mean(0), rate)), _pitches(rate))], _seconds(sound, rate))
 
 
 def _spectrogram(sound: Tensor, rate: int) -> Tensor:
-    """The log-mel spectrogram as brightness [BANDS, WIDTH], high frequencies first; each column holds the loudest of
+    """The log-mel spectrogram as brightness [_BANDS, _WIDTH], high frequencies first; each column holds the loudest of
     its time."""
-    window = max(2 ** round(math.log2(WINDOW * rate)), 16)
-    hop = min(max(len(sound) // WIDTH, 1), window)
-    decibels = adaptive_max_pool1d(log_mel(sound, rate, BANDS, window, hop)[:, : max(len(sound) // hop, 1)], WIDTH)
-    loudest = max(float(decibels.max()), QUIET)
-    return ((decibels - loudest) / RANGE + 1).clamp(0, 1).flip(0)
+    window = max(2 ** round(math.log2(_WINDOW * rate)), 16)
+    hop = min(max(len(sound) // _WIDTH, 1), window)
+    decibels = adaptive_max_pool1d(log_mel(sound, rate, _BANDS, window, hop)[:, : max(len(sound) // hop, 1)], _WIDTH)
+    loudest = max(float(decibels.max()), _QUIET)
+    return ((decibels - loudest) / _RANGE + 1).clamp(0, 1).flip(0)
 
 
 def _pitches(rate: int) -> Ticks:

@@ -16,7 +16,7 @@ from sfumato.errors import FormatError
 from sfumato.media.protocol import Record
 from sfumato.media.record import KEY, MOST_RECORD, parse_record, record_text
 
-MOST_CHUNKS = 1000
+_MOST_CHUNKS = 1000
 """The most chunks of a file that are looked through for its record."""
 _MARK = f"{KEY} "
 """Stands before a record among comments."""
@@ -39,7 +39,7 @@ def read_wav(file: BinaryIO, path: Path) -> Record:
     """The record inside a WAV file, open behind its first four bytes; no sample is read."""
     if file.read(8)[4:] != b"WAVE":
         raise FormatError(f"{path} cannot be read as a WAV: it is something else, or damaged")
-    for _ in range(MOST_CHUNKS):
+    for _ in range(_MOST_CHUNKS):
         head = file.read(8)
         if len(head) < 8:
             break

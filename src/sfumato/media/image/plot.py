@@ -8,10 +8,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool1d
 
-INK, FRAME, PAPER, TRACE = (60, 60, 66), (205, 205, 210), (255, 255, 255), (121, 40, 130)
-FONT = 10
+INK, FRAME, PAPER, _TRACE = (60, 60, 66), (205, 205, 210), (255, 255, 255), (121, 40, 130)
+_FONT = 10
 """The height of letters in pixels."""
-LEFT, RIGHT, TOP, BOTTOM, GAP = 44, 18, 6, 16, 4
+_LEFT, _RIGHT, _TOP, _BOTTOM, _GAP = 44, 18, 6, 16, 4
 """Room around a plot for the words of its axes, and between two rows."""
 
 # Nine colours of even steps in lightness, from black by purple and orange to pale yellow: those of matplotlib's "magma"
@@ -48,28 +48,28 @@ def envelope(sound: Tensor, width: int, height: int) -> Image.Image:
     top, bottom = ((1 - end) / 2 * (height - 1) for end in (most, least))
     rows = np.arange(height)[:, None]
     inside = (rows >= np.floor(top + 0.5)) & (rows <= np.floor(bottom + 0.5))
-    page = np.where(inside[..., None], np.array(TRACE, np.uint8), np.array(PAPER, np.uint8))
+    page = np.where(inside[..., None], np.array(_TRACE, np.uint8), np.array(PAPER, np.uint8))
     page[height // 2][~inside[height // 2]] = FRAME
     return Image.fromarray(page)
 
 
 def figure(rows: Sequence[Row], ticks: Ticks = ()) -> Image.Image:
     """Plots of one width below one another, framed, with the words of their axes; `ticks` are those of the bottom."""
-    width, height = rows[0].image.width, sum(row.image.height + GAP for row in rows) - GAP
-    page = Image.new("RGB", (LEFT + width + RIGHT, TOP + height + BOTTOM), PAPER)
-    draw, font, top = ImageDraw.Draw(page), ImageFont.load_default(FONT), TOP
+    width, height = rows[0].image.width, sum(row.image.height + _GAP for row in rows) - _GAP
+    page = Image.new("RGB", (_LEFT + width + _RIGHT, _TOP + height + _BOTTOM), PAPER)
+    draw, font, top = ImageDraw.Draw(page), ImageFont.load_default(_FONT), _TOP
     for row in rows:
         end = top + row.image.height - 1
-        draw.rectangle((LEFT - 1, top - 1, LEFT + width, end + 1), outline=FRAME)
-        page.paste(row.image, (LEFT, top))
+        draw.rectangle((_LEFT - 1, top - 1, _LEFT + width, end + 1), outline=FRAME)
+        page.paste(row.image, (_LEFT, top))
         for place, words in row.ticks:
             y = end - place * (row.image.height - 1)
-            draw.line((LEFT - 4, y, LEFT - 2, y), fill=INK)
-            draw.text((LEFT - 6, y), words, INK, font, anchor="rm")
-        top = end + 1 + GAP
-    bottom = TOP + height
+            draw.line((_LEFT - 4, y, _LEFT - 2, y), fill=INK)
+            draw.text((_LEFT - 6, y), words, INK, font, anchor="rm")
+        top = end + 1 + _GAP
+    bottom = _TOP + height
     for place, words in ticks:
-        x = LEFT + place * (width - 1)
+        x = _LEFT + place * (width - 1)
         draw.line((x, bottom, x, bottom + 2), fill=INK)
         draw.text((x, bottom + 4), words, INK, font, anchor="mt")
     return page

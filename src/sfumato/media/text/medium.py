@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from tokenizers import Tokenizer
 
-MOST_TOKENS = 2**20
+MOST_LENGTH = 2**20
 """The longest text."""
-MOST_BYTES = 2**26
+_MOST_BYTES = 2**26
 """The largest file."""
 
 
@@ -68,10 +68,10 @@ class Text:
         return size
 
     def check_size(self, size: Any) -> Size:
-        """(length,), from 1 to `MOST_TOKENS` tokens; a `ShapeError` for anything else."""
+        """(length,), from 1 to `MOST_LENGTH` tokens; a `ShapeError` for anything else."""
         found = listed("size", own(size))
-        if len(found) != 1 or type(found[0]) is not int or not 1 <= found[0] <= MOST_TOKENS:
-            raise ShapeError(f"size must be (length,), from 1 to {MOST_TOKENS:,} tokens, not {quoted(size)}")
+        if len(found) != 1 or type(found[0]) is not int or not 1 <= found[0] <= MOST_LENGTH:
+            raise ShapeError(f"size must be (length,), from 1 to {MOST_LENGTH:,} tokens, not {quoted(size)}")
         return tuple(found)
 
     def parse_size(self, text: str) -> Size:
@@ -88,8 +88,8 @@ class Text:
         """The text in a file's bytes, UTF-8, as int64 [length]: cut after `size` tokens, or followed by `<pad>` up to
         them."""
         shown = brief(name)
-        if not data or len(data) > MOST_BYTES:
-            came = "an empty file" if not data else f"one of {len(data):,} bytes, where {MOST_BYTES:,} is the most"
+        if not data or len(data) > _MOST_BYTES:
+            came = "an empty file" if not data else f"one of {len(data):,} bytes, where {_MOST_BYTES:,} is the most"
             raise DataError(f"{shown}: expected a text, came {came}; replace it or take it out")
         try:
             ids = self.ids(data.decode("utf-8-sig"))
