@@ -70,6 +70,10 @@ def of_docstring(module: str, name: str, doc: str | None, around: str) -> Iterat
         if not named:
             raise ValueError(f"{module}: {name or 'the docstring'} names {found[0]!r} of no paper in docs/papers.py")
         paper = SHORT.get(named[0][0], named[0][0])
+        if paper not in PAPERS:
+            raise ValueError(
+                f"{module}: {name} names {found[0]!r} of {paper}, which docs/papers.py lacks: add its title"
+            )
         word = {"eqs.": "eq."}.get(found[1].lower(), found[1].lower().removesuffix("s"))
         for number in re.split(r", and |, | and ", found[2]):
             yield Equation(paper, f"{word} {number}", module, name, formula)

@@ -39,6 +39,8 @@ FAMOUS = [
     ("2102.09672", "eq. 15", "Estimate"),  # improved DDPM: the learned variance
     ("2102.09672", "eq. 17", "Cosine"),
     ("2011.13456", "eq. 39", "bits_by_ode"),  # score SDE: the likelihood of the probability-flow ODE
+    ("2107.03006", "eq. 3", "Uniform"),  # D3PM
+    ("2406.07524", "eq. 3", "Masking"),  # MDLM
     ("2206.00364", "eq. 5", "KarrasSpacing"),  # EDM
     ("2206.00364", "algorithm 1", "Heun"),
     ("2206.00364", "algorithm 2", "Heun"),
@@ -64,6 +66,8 @@ def test_every_row_of_the_index_links_to_the_reference(equations: ModuleType, tm
 def test_an_equation_of_no_known_paper_is_refused(equations: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"sfumato.x: f names 'eq. 3' of no paper"):
         list(equations.of_docstring("sfumato.x", "f", "As in eq. 3.", ""))
+    with pytest.raises(ValueError, match=r"'eq. 3' of 9901.00001, which docs/papers.py lacks"):
+        list(equations.of_docstring("sfumato.x", "f", "As arXiv:9901.00001, eq. 3.", ""))
 
 
 def test_the_equation_of_the_nearest_paper_before_it_is_meant(equations: ModuleType) -> None:

@@ -1,14 +1,18 @@
 """Networks: tensors in, tensors out. They know nothing of diffusion."""
 
 from sfumato.nn.audio import DiT1D, UNet1D
-from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
-from sfumato.nn.image.dit import DiT
-from sfumato.nn.image.encoder import Encoder
-from sfumato.nn.image.layout import Layout, WithLayout
-from sfumato.nn.image.mobilenet import MobileNet
-from sfumato.nn.image.unet import UNet
-from sfumato.nn.text.transformer import TextTransformer
-from sfumato.nn.text.with_text import WithText
+from sfumato.nn.image import (
+    Autoencoder,
+    DiT,
+    Encoder,
+    KLAutoencoder,
+    Layout,
+    MobileNet,
+    UNet,
+    VQAutoencoder,
+    WithLayout,
+)
+from sfumato.nn.text import TextTransformer, WithText
 
 __all__ = [
     "Autoencoder",

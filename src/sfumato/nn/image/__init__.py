@@ -1,1 +1,20 @@
 """Networks over pictures: [b, channels, height, width]."""
+
+from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
+from sfumato.nn.image.dit import DiT
+from sfumato.nn.image.encoder import Encoder
+from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.mobilenet import MobileNet
+from sfumato.nn.image.unet import UNet
+
+__all__ = [
+    "Autoencoder",
+    "DiT",
+    "Encoder",
+    "KLAutoencoder",
+    "Layout",
+    "MobileNet",
+    "UNet",
+    "VQAutoencoder",
+    "WithLayout",
+]

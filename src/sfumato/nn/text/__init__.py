@@ -1,1 +1,6 @@
 """Networks over texts: token ids [b, k]."""
+
+from sfumato.nn.text.transformer import TextTransformer
+from sfumato.nn.text.with_text import WithText
+
+__all__ = ["TextTransformer", "WithText"]
