@@ -36,7 +36,7 @@ def test_a_codec_holds_its_medium(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", MEDIA_AND_SHAPES)
 def test_data_come_back_within_the_limit_of_their_medium(kind: str) -> None:
-    medium, size, shape = MEDIA_AND_SHAPES[kind]
+    medium, _, shape = MEDIA_AND_SHAPES[kind]
     codec, x = Identity(medium), 3 * torch.randn(2, *shape, dtype=torch.float64)
     if kind == "text":
         x = torch.randint(0, TEXT.vocabulary, (2, *shape))
