@@ -56,7 +56,7 @@ def test_gradients_are_not_kept() -> None:
     assert not z.requires_grad and not codec.decode(z).requires_grad
 
 
-def test_what_does_not_fit_is_said() -> None:
+def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="shift must hold 1 or 3 numbers, not 2"):
         Latent(Halves(), shift=(0.0, 1.0))
     with pytest.raises(InputError, match="scale must be above 0"):
@@ -70,7 +70,7 @@ def test_what_does_not_fit_is_said() -> None:
             Latent(Halves()).decode(x)
 
 
-def test_what_is_painted_within_is_a_picture_and_a_mask() -> None:
+def test_a_masked_condition_is_the_mask_and_the_latents_outside_it() -> None:
     codec, picture, mask = Latent(Halves()), torch.full((3, 4, 4), 0.5), torch.eye(4)
     plain = codec.masked_condition(picture, mask).given()["concat"]
     assert plain.shape == (1, 1 + codec.channels, 2, 2)

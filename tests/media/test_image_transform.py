@@ -103,7 +103,9 @@ def test_sixteen_bits_of_either_byte_order() -> None:
 
 @pytest.mark.parametrize("value", (-1, 65_536))
 def test_grayscale_beyond_sixteen_bits_is_refused(value: int) -> None:
-    with pytest.raises(DataError, match=f"expected 16-bit grey, 0 to 65535, came {value} to {value}; save it with 8"):
+    with pytest.raises(
+        DataError, match=f"expected 16-bit grayscale, 0 to 65535, came {value} to {value}; save it with 8"
+    ):
         to_array(Image.new("I", (2, 2), value), size=(2, 2), channels=1)
 
 
@@ -200,7 +202,7 @@ def test_grayscale_follows_from_mode_and_background() -> None:
         ({"size": 8}, "came 8"),
         ({"size": (8.0, 8)}, r"came \(8.0, 8\)"),
         ({"size": (True, 8)}, r"came \(True, 8\)"),
-        ({"channels": 2}, r"channels: expected 1 \(grey\), 3 \(RGB\) or 4 \(RGBA\), came 2"),
+        ({"channels": 2}, r"channels: expected 1 \(grayscale\), 3 \(RGB\) or 4 \(RGBA\), came 2"),
         ({"channels": True}, "came True"),
         ({"fit": "cover"}, "fit: expected one of crop, pad, stretch, came 'cover'"),
         ({"background": (0, 0)}, r"background: expected \(red, green, blue\), each 0 to 255, came \(0, 0\)"),

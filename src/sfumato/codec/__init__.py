@@ -1,4 +1,4 @@
-"""Codecs: between data as people have it and the space in which diffusion runs."""
+"""Codecs: between data of a medium and the space in which diffusion runs."""
 
 from sfumato.codec.identity import Identity
 from sfumato.codec.latent import Latent

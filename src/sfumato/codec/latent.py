@@ -14,10 +14,15 @@ from sfumato.nn.image.autoencoder import Autoencoder
 
 
 class Latent(nn.Module):
-    """Samples are latents, brought to zero mean and unit variance: `(z − shift)·scale` (arXiv:2112.10752, appendix G).
+    """Samples are the latents z of pictures, brought to zero mean and unit variance: `(z − shift)·scale`
+    (arXiv:2112.10752, appendix G).
 
-    `shift` and `scale` hold one number, or one for each channel of the latents. A picture with a side of more than
-    `whole` pixels is encoded and decoded in tiles, so that memory stays bounded; set another bound where there is more.
+    - `network`: the autoencoder, for pictures of `network.in_channels` channels;
+    - `shift`, `scale`: one number, or one for each channel of the latents. diffusers' `shift_factor` and
+      `scaling_factor`.
+
+    A picture with a side of more than `whole` pixels is encoded and decoded in tiles, so that memory stays bounded; set
+    another bound where there is more.
     """
 
     limit = None
@@ -44,15 +49,15 @@ class Latent(nn.Module):
 
     def check_like(self, other: "Latent") -> None:
         """Raise an `InputError` unless `other`, of the same shape, gives every picture the same latents, so that it may
-        decode these; weights that were rounded to bfloat16 are as good as those that they were rounded from."""
+        decode these. Weights that were rounded to bfloat16 count as the same."""
         ours, theirs = self.network.encoder_parameters(), other.network.encoder_parameters()
         same = ours.keys() == theirs.keys() and (self.shift, self.scale) == (other.shift, other.scale)
         if not same or not all(_equal(ours[name], theirs[name]) for name in ours):
             raise InputError("the two codecs have other latents: only one that was trained on from the first will do")
 
     def shape(self, size: Size) -> tuple[int, ...]:
-        """The shape of the sample behind a picture of `size` (width, height); a `ShapeError` for one that does not
-        fit."""
+        """The shape of the sample behind a picture of `size` (width, height); a `ShapeError` where it does not
+        fit the network."""
         width, height = size
         self.network.check_size(height, width)
         return (self.channels, height // self.network.factor, width // self.network.factor)
@@ -60,7 +65,7 @@ class Latent(nn.Module):
     @torch_defaults()
     @torch.no_grad()
     def encode(self, data: Tensor) -> Tensor:
-        """Pictures `data` [n, c, h, w] in [−1, 1] → samples; a `ShapeError` for others."""
+        """Pictures `data` [n, c, h, w] in [−1, 1] → samples [n, channels, h/f, w/f]; a `ShapeError` for others."""
         x, factor = self._like_weights(data, self.medium.channels), self.network.factor
         if max(x.shape[-2:]) > self.whole:
             self.network.check_size(*x.shape[-2:])
@@ -72,8 +77,8 @@ class Latent(nn.Module):
     @torch_defaults()
     @torch.no_grad()
     def decode(self, samples: Tensor) -> Tensor:
-        """Samples [n, channels, h, w] → pictures in [−1, 1]; a `ShapeError` for others, and a `NonFiniteError` where
-        the weights give none."""
+        """Samples [n, channels, h, w] → pictures in [−1, 1]; a `ShapeError` for other shapes, and a `NonFiniteError`
+        where the weights give a number that is not finite."""
         z = samples / self._across(self.scale, samples) + self._across(self.shift, samples)
         z, factor = self._like_weights(z, self.channels), self.network.factor
         if max(z.shape[-2:]) * factor > self.whole:
@@ -105,7 +110,7 @@ class Latent(nn.Module):
         return Condition(concat=torch.cat([small, latents], dim=1))
 
     def _like_weights(self, x: Tensor, channels: int) -> Tensor:
-        """On the device and in the type of the weights; a `ShapeError` where there are other channels."""
+        """x on the device and in the type of the weights; a `ShapeError` for other channels."""
         if x.ndim != 4 or x.shape[1] != channels:
             raise ShapeError(f"[n, {channels}, h, w] is wanted, not {list(x.shape)}")
         weight = next(self.network.parameters())
@@ -116,7 +121,7 @@ class Latent(nn.Module):
 
 
 def _finite(x: Tensor, name: str) -> Tensor:
-    """What the codec gave; a `NonFiniteError` if there is a number in it that is not finite."""
+    """x, if every number in it is finite; else a `NonFiniteError`."""
     if not bool(x.isfinite().all()):
         raise NonFiniteError(
             f"the codec gave {name} with a number that is not finite: its weights are damaged, or want float32"

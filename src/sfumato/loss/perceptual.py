@@ -1,4 +1,4 @@
-"""How different two pictures look: their distance in the features of a network that was trained to see."""
+"""The perceptual distance of two pictures: that of their features in a network trained to classify."""
 
 from collections.abc import Collection
 
@@ -17,9 +17,9 @@ def perceptual(a: Tensor, b: Tensor, network: MobileNet, after: Collection[int] 
     """`∑_l mean_hw |â_l − b̂_l|²`: pictures [n, 3, h, w] in [−1, 1], twice → [n], from 0 to 2 for each depth l.
 
     `â_l` are the features of a after layer l, at unit length over the channels: at each place, `2 − 2·cos` of the angle
-    between what the network sees in the two. This is LPIPS (arXiv:1801.03924, eq. 1) on MobileNet and without learned
-    weights, so figures compare only with each other. Pictures are seen at their own size, not brought to 224×224: what
-    is near by in a small picture is compared, not its blow-up.
+    between the two features. This is LPIPS (arXiv:1801.03924, eq. 1) on MobileNet and without learned
+    weights, so figures compare only with each other. Pictures keep their own size, and are not brought to
+    224×224: small pictures are compared, and not their enlargements.
     """
     if a.shape != b.shape:
         raise ShapeError(f"pictures that are compared must have one shape, not {list(a.shape)} and {list(b.shape)}")

@@ -1,4 +1,4 @@
-"""New files beside whatever is there."""
+"""Files that are never written over others."""
 
 import contextlib
 import itertools

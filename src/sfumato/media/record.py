@@ -1,4 +1,4 @@
-"""Records as text within files of every medium."""
+"""Records as text, within the files of a medium or beside them."""
 
 import hashlib
 import json

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 from torch import Tensor
 
-from sfumato.arguments import listed, own
+from sfumato.arguments import listed, own, whole
 from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.media.html import picture_html
 from sfumato.media.image.decode import ENDINGS, decode
@@ -26,7 +26,7 @@ MOST_SIDE = 16384
 class Image:
     """Pictures: float [channels, height, width] in [−1, 1], stored as uint8; a size is (width, height).
 
-    `channels` is 1 (grey), 3 (RGB), or 4 (RGB and alpha, which is stored and not written).
+    `channels` is 1 (grayscale), 3 (RGB), or 4 (RGB and alpha, which is stored and not written).
     """
 
     channels: int = 3
@@ -36,6 +36,10 @@ class Image:
     endings: ClassVar[tuple[str, ...]] = ENDINGS
     columns: ClassVar[tuple[str, ...]] = ("image", "img", "picture")
     formats: ClassVar[tuple[str, ...]] = ("png",)
+
+    def __post_init__(self) -> None:
+        if whole("channels", self.channels, 1, 4) == 2:
+            raise InputError("pictures have 1 channel (grayscale), 3 (RGB) or 4 (RGB and alpha), not 2")
 
     def shape(self, size: Size) -> tuple[int, ...]:
         """[channels, height, width]."""

@@ -32,7 +32,7 @@ def to_array(
     - stretch: the whole picture, its aspect given up.
 
     Scaling, up or down, is Lanczos on premultiplied colour. A picture that has the size already keeps its pixels.
-    16-bit grey (modes I;16 and I, 0 to 65535) is scaled by 1/257 and rounded; Pillow has cut 16-bit colour to its high
+    16-bit grayscale (modes I;16 and I, 0 to 65535) is scaled by 1/257 and rounded; Pillow has cut 16-bit colour to its high
     byte before.
 
     Raises InputError for a wrong argument, DataError for a picture whose mode has no defined brightness.
@@ -52,7 +52,7 @@ def to_array(
 
 
 def is_grayscale(image: Image.Image, background: Color = WHITE) -> bool:
-    """Whether the picture is grey by its mode, also when laid over `background`."""
+    """Whether the picture is grayscale by its mode, also when laid over `background`."""
     return image.mode in _GRAYSCALE and (not image.has_transparency_data or len(set(background)) == 1)
 
 
@@ -66,7 +66,7 @@ def check_transform(size: Size, channels: int, fit: str, background: Color) -> N
     if not (_integers(size, 2) and all(1 <= side <= 65_535 for side in size)):
         raise InputError(f"size: expected (width, height), each 1 to 65535, came {size!r}")
     if not (_integers((channels,), 1) and channels in _MODES):
-        raise InputError(f"channels: expected 1 (grey), 3 (RGB) or 4 (RGBA), came {channels!r}")
+        raise InputError(f"channels: expected 1 (grayscale), 3 (RGB) or 4 (RGBA), came {channels!r}")
     if fit not in get_args(Fit):
         raise InputError(f"fit: expected one of {', '.join(get_args(Fit))}, came {fit!r}")
     if not (_integers(background, 3) and all(0 <= value <= 255 for value in background)):
@@ -98,7 +98,7 @@ def _from_sixteen_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65_535:
-        raise DataError(f"expected 16-bit grey, 0 to 65535, came {low} to {high}; save it with 8 or 16 bits")
+        raise DataError(f"expected 16-bit grayscale, 0 to 65535, came {low} to {high}; save it with 8 or 16 bits")
     # floor((v + 128) / 257) is v / 257 rounded, in whole numbers.
     grayscale = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
     clear = image.info.get("transparency")
