@@ -137,14 +137,6 @@ def _wrong(error: pydantic.ValidationError, model: type[pydantic.BaseModel], whe
     return InputError(f"'{place}': {said}, not {quoted(first['input'])}")
 
 
-def as_saved(network: Any) -> Any:
-    """The table of a saved network, by whatever version: a `dit` that does not say its `frequency_shift` had 1."""
-    if not isinstance(network, Mapping):
-        return network
-    said = {key: as_saved(value) for key, value in network.items()}
-    return {"frequency_shift": 1.0, **said} if said.get("kind") == "dit" else said
-
-
 def value_of(text: str) -> Any:
     """A setting's value from the command line: JSON where it reads as JSON, else the text itself."""
     try:

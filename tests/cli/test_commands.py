@@ -459,6 +459,21 @@ def test_export_puts_a_codec_that_was_trained_on_into_a_system(sfumato: Sfumato,
     assert other.about["codec"] == {"steps": 7}
 
 
+def test_export_writes_what_is_in_format_2_in_todays(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "system", tmp_path / "old")
+    table = json.loads((tmp_path / "old/system.json").read_bytes())
+    older = {"format": 2, "codec": {"kind": "pixels", "channels": table["codec"]["medium"]["channels"]}}
+    (tmp_path / "old/system.json").write_text(json.dumps(table | older))
+    refused = sfumato("generate", "-m", "old", *PLACE)
+    assert refused.code == 2 and "convert it: sfumato export old --out NEW" in refused.err
+    wrong = sfumato("export", "old", "--out", "new", "--to", "diffusers")
+    assert wrong.code == 2 and "old is in format 2: write it in today's first" in wrong.err
+    done = sfumato("export", "old", "--out", "new")
+    assert done.code == 0 and done.out == "new: system of format 2 in format 3, its weights as they were\n", done.err
+    for file in (run / "system").iterdir():
+        assert file.read_bytes() == (tmp_path / "new" / file.name).read_bytes()
+
+
 def test_export_writes_a_folder_of_diffusers_and_says_what_differs(sfumato: Sfumato, tmp_path: Path) -> None:
     network = UNet(width=8, multipliers=(1, 2), blocks=1, groups=8)
     settings = Settings((8, 8), DDIM(), steps=10)

@@ -32,7 +32,6 @@ from sfumato.media import Image
 from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.unet import UNet
-from sfumato.parts import as_saved
 from sfumato.sample import DDIM, Ancestral, AnnealedLangevin, Langevin, PredictorCorrector
 from sfumato.system import System
 from sfumato.system.settings import Preset, Settings, Thresholding
@@ -537,22 +536,6 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
     table = json.loads(path.read_bytes())
     edit(table)
     path.write_text(json.dumps(table), encoding="utf-8")
-
-
-def test_a_transformer_saved_before_its_frequencies_were_said_keeps_those_that_it_had(tmp_path: Path) -> None:
-    """At any depth of networks that hold others: i/127, and not the i/128 that are the default now."""
-    conditioner = Labels(CLASSES)
-    for shift in (1.0, 0.0):
-        network = DiT(1, 1, width=16, depth=1, head_width=8, vector=3, frequency_shift=shift)
-        system = System(
-            Identity(Image(1)), conditioner, Denoiser(network, Cosine(), X0Prediction()), Settings((8, 8), steps=2)
-        )
-        system.save(folder := tmp_path / str(shift))
-        assert System.load(folder).denoiser.network.frequency_shift == shift  # pyright: ignore[reportAttributeAccessIssue]
-    change(folder, lambda table: table["network"].pop("frequency_shift"))
-    assert System.load(folder).denoiser.network.frequency_shift == 1.0  # pyright: ignore[reportAttributeAccessIssue]
-    held = {"kind": "with-layout", "network": {"kind": "dit", "depth": 1}, "layout": {"kind": "dense"}}
-    assert as_saved(held) == held | {"network": {"kind": "dit", "depth": 1, "frequency_shift": 1.0}}
 
 
 def test_dynamic_thresholding_may_be_without_a_bound() -> None:

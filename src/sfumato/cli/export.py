@@ -23,6 +23,8 @@ def export(
     from sfumato import library
     from sfumato.disk import check_writable, in_use, replacing_folder
     from sfumato.errors import InputError, nearest, quoted
+    from sfumato.system.file import SYSTEM_FORMAT
+    from sfumato.system.format2 import convert, find_format2
     from sfumato.wording import one_line
 
     if to not in _LAYOUTS:
@@ -32,6 +34,12 @@ def export(
     if in_use(out):
         raise InputError(f"{out} is not empty: choose a new folder with --out")
     check_writable(out)
+    if (old := find_format2(model)) is not None:
+        if to != "sfumato" or codec is not None:
+            raise InputError(f"{old.parent} is in format 2: write it in today's first, with --out alone")
+        convert(old, out)
+        print(one_line(f"{out}: {old.stem} of format 2 in format {SYSTEM_FORMAT}, its weights as they were"))
+        return
     system = library.load(model, "cpu", precision if codec is None else "float32")
     if codec is not None:
         system = library.with_codec(system, codec).to("cpu", precision)

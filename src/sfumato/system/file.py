@@ -7,6 +7,7 @@ holds one whole system at every moment.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +32,6 @@ from sfumato.parts import (
     NETWORKS,
     PARAMETERIZATIONS,
     SCHEDULES,
-    as_saved,
     part_field,
     validate,
 )
@@ -162,22 +162,26 @@ def read_spec(folder: Path, name: str = SYSTEM_FILE) -> dict[str, Any]:
         raise FormatError(f"{folder} holds no {path.stem}: there is no {name} in it")
     data = files.read_json(path, finite=True)
     if data.get("format") != SYSTEM_FORMAT:
+        way = f"convert it: sfumato export {shlex.quote(str(folder))} --out NEW"
         raise FormatError(
             f"{path} is in format {data.get('format')!r}, and this version of Sfumato ({version('sfumato')}) reads"
-            f" format {SYSTEM_FORMAT}: use the version that wrote it"
+            f" format {SYSTEM_FORMAT}: {way if data.get('format') == 2 else 'use the version that wrote it'}"
         )
     return data
 
 
-def read_outline(folder: Path) -> tuple[dict[str, Any], list[Path], dict[str, tuple[str, list[int]]]]:
-    """What is in a folder, without loading it: the table, the weights' files, and each tensor's type and shape."""
-    data = read_spec(folder)
+def read_outline(
+    folder: Path, name: str = SYSTEM_FILE, table: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], list[Path], dict[str, tuple[str, list[int]]]]:
+    """What is in a folder, without loading it: the table, read unless given, the weights' files, and each tensor's type
+    and shape."""
+    data = table or read_spec(folder, name)
     try:
         shards = validate(_Weighed, {"weights": data.get("weights", [])}, "")
     except InputError as error:
-        raise FormatError(f"{folder / SYSTEM_FILE}: {error}") from error
+        raise FormatError(f"{folder / name}: {error}") from error
     assert isinstance(shards, _Weighed)
-    paths = [_weights_path(folder, shard.file) for shard in shards.weights]
+    paths = [_weights_path(folder, shard.file, name) for shard in shards.weights]
     return data, paths, {key: value for path in paths for key, value in files.read_shapes(path).items()}
 
 
@@ -216,7 +220,7 @@ def _read(
         assert isinstance(said, kind)
         with torch.device("meta"):
             codec = CODECS.load(said.codec)
-            network = None if isinstance(said, CodecFile) else NETWORKS.load(as_saved(said.network))
+            network = None if isinstance(said, CodecFile) else NETWORKS.load(said.network)
         check(said, codec, network)
     except InputError as error:
         raise FormatError(f"{path}: {error}") from error
