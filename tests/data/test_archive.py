@@ -17,6 +17,7 @@ PICTURE = encode(noise(6, 4))
 
 
 def pack(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    path.parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
@@ -47,6 +48,24 @@ def test_one_folder_around_everything_is_the_root(tmp_path: Path) -> None:
 def test_names_are_brought_to_one_spelling(tmp_path: Path) -> None:
     source = open_source(pack(tmp_path / "a.zip", {"./cat\\1.png": PICTURE, "dog//2.png": PICTURE}))
     assert [source.name(i) for i in range(2)] == ["cat/1.png", "dog/2.png"]
+
+
+def test_a_folder_of_zips_is_read_as_if_unpacked_into_one(tmp_path: Path) -> None:
+    rows = b'{"file_name": "dog/2.png", "text": "a dog"}'
+    pack(tmp_path / "zips" / "a.zip", {"pets/cat/3.png": PICTURE, "pets/dog/2.png": PICTURE})
+    pack(tmp_path / "zips" / "b.zip", {"pets/cat/1.png": PICTURE, "pets/metadata.jsonl": rows})
+    (tmp_path / "zips" / "README.md").write_text("x")
+    source = open_source(tmp_path / "zips")
+    assert [source.name(i) for i in range(3)] == ["cat/1.png", "cat/3.png", "dog/2.png"]
+    assert source.classes == ("cat", "dog") and source.captions(2) == ("a dog",) and image(source, 1).size == (6, 4)
+    pack(tmp_path / "zips" / "train-c.zip", {"x.png": PICTURE})
+    train = open_source(tmp_path / "zips")
+    assert train.name(0) == "x.png" and train.notes == ("2 files beside the training split passed over: a.zip, b.zip",)
+    pack(tmp_path / "zips" / "train-d.zip", {"x.png": PICTURE})
+    with pytest.raises(
+        DataError, match=r"c\.zip and .*d\.zip: expected every name once, came x\.png in both; pack it in"
+    ):
+        open_source(tmp_path / "zips")
 
 
 @pytest.mark.parametrize("name", ("../a.png", "x/../../a.png", "/etc/a.png", "..\\a.png", "C:\\a.png", "c:a.png"))

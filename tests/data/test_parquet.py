@@ -237,7 +237,7 @@ def test_several_configurations_are_refused_and_named(write: Write, tmp_path: Pa
     for name in ("en/train-0", "fr/train-0"):
         write(f"set/{name}.parquet")
     with pytest.raises(
-        InputError, match=r"set: expected the Parquet files of one data set, came those of 2: en, fr; name"
+        InputError, match=r"set: expected the .parquet files of one data set, came those of 2: en, fr; name"
     ):
         open_source(tmp_path / "set")
     assert len(open_source(tmp_path / "set" / "fr")) == 3

@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import shutil
 import threading
 import tracemalloc
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +41,17 @@ def folder(root: Path) -> Path:
 
 
 def archive(root: Path) -> Path:
-    import shutil
-
     return Path(shutil.make_archive(str(root / "x"), "zip", folder(root / "pictures")))
+
+
+def archives(root: Path) -> Path:
+    """Three .zip files of the same folders."""
+    (root / "zips").mkdir(parents=True)
+    for z in range(3):
+        with zipfile.ZipFile(root / "zips" / f"{z}.zip", "w", zipfile.ZIP_DEFLATED) as file:
+            for i in range(z, N, 3):
+                file.writestr(f"{'ab'[i % 2]}/{i:02}.png", picture(i))
+    return root / "zips"
 
 
 def shards(root: Path, files: int = 4) -> Path:
@@ -57,7 +67,7 @@ def arrays(root: Path) -> Path:
     return root / "x.npz"
 
 
-KINDS = {"folder": folder, "zip": archive, "parquet": shards, "npz": arrays}
+KINDS = {"folder": folder, "zip": archive, "zips": archives, "parquet": shards, "npz": arrays}
 
 
 @pytest.fixture(params=KINDS)

@@ -128,12 +128,12 @@ def _arrays(path: str | Path, named: str, shown: str) -> dict[str, np.ndarray]:
         if key not in members:
             raise DataError(f"{shown}: expected an array '{named}', came {few(sorted(members)) or 'none'}; rename it")
         wanted = {"data": key} | {name: name for name in ("rate", "labels", "classes", "captions") if name in members}
-        return {own: _read(archive, members[name], f"{shown} '{name}'") for own, name in wanted.items()}
+        return {own: _read(path, members[name], f"{shown} '{name}'") for own, name in wanted.items()}
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> np.ndarray:
+def _read(path: str | Path, info: zipfile.ZipInfo, place: str) -> np.ndarray:
     try:
-        with open_member(archive, info, MAX_ARRAY_BYTES) as stream:
+        with open_member(path, info, MAX_ARRAY_BYTES) as stream:
             return _array(stream, info.file_size)
     except DataError as error:
         raise DataError(f"{place}: {error}") from error

@@ -22,20 +22,18 @@ from sfumato.data.columns import (
     kind_of,
 )
 from sfumato.data.process import OfProcess, Recent
+from sfumato.data.shards import find_shards
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
-from sfumato.data.tree import visible
-from sfumato.errors import DataError, InputError
+from sfumato.errors import DataError
 from sfumato.extras import import_extra
 from sfumato.media import Image, Medium
 from sfumato.media.image.decode import POINTER, is_pointer
-from sfumato.wording import QUOTED, amount, brief, count, few, printable, shortened
+from sfumato.wording import QUOTED, amount, brief, printable, shortened
 
 if TYPE_CHECKING:
     import pyarrow
     from pyarrow.parquet import FileMetaData
 
-TRAIN = ("train", "partial-train")
-SPLITS = (*TRAIN, "test", "partial-test", "val", "partial-val", "dev")
 MAX_GROUP_BYTES = 2**32
 MAX_TEXT_BYTES = 2**28
 HELD_BYTES = 2**28
@@ -51,50 +49,8 @@ def is_parquet(path: str | Path) -> bool:
 
 
 def find_parquet(folder: str | Path, medium: Medium = _PICTURES) -> tuple[list[Path], tuple[str, ...]]:
-    """The Parquet files of a data set in a folder, in order of their names, and what to note of them.
-
-    They lie in the folder or, as in a clone of the Hub's, in folders below it, beside a README and the like; a folder
-    that also holds files of the medium's data is one of these. If the name of any file, or of a folder above it, begins
-    with train, as of a training split, only those are taken, and the others are named in a note. Hidden files do not
-    count.
-
-    Raises InputError if the files are of several configurations, none called default.
-    """
-    names = _names(folder, medium)
-    if not names:
-        return [], ()
-    train = [name for name in names if any(part.startswith(TRAIN) for part in name.lower().split("/"))]
-    taken = _of_one_configuration(train or names, folder)
-    others = [name for name in names if name not in set(taken)]
-    notes = (f"{count(len(others), 'file')} beside the training split passed over: {few(others)}",) if others else ()
-    return [Path(folder) / name for name in taken], notes
-
-
-def _names(folder: str | Path, medium: Medium) -> list[str]:
-    """The Parquet files below a folder, as paths from there; none as soon as a file of the medium's data is found."""
-    found: list[str] = []
-    for here, folders, files in os.walk(folder):
-        below = Path(here).relative_to(folder)
-        folders[:] = [name for name in folders if visible(name)]
-        files = [name for name in files if visible(name)]
-        if any(os.path.splitext(name)[1].lower() in medium.endings for name in files):
-            return []
-        paths = [(below / name).as_posix() for name in files if is_parquet(name)]
-        found.extend(path for path in paths if os.path.isfile(os.path.join(folder, path)))  # opening a pipe would wait
-    return sorted(found)
-
-
-def _of_one_configuration(names: list[str], folder: str | Path) -> list[str]:
-    """Those of the configuration called default, or of the only one: a folder, but for those named as splits are."""
-    by_folder: dict[str, list[str]] = {}
-    for name in names:
-        parts = [part for part in name.split("/")[:-1] if not part.lower().startswith(SPLITS)]
-        by_folder.setdefault("/".join(parts), []).append(name)
-    taken = by_folder.get("default", next(iter(by_folder.values())))
-    if len(by_folder) > 1 and "default" not in by_folder:
-        wanted = "expected the Parquet files of one data set, came those of"
-        raise InputError(f"{brief(str(folder))}: {wanted} {len(by_folder)}: {few([*by_folder])}; name one folder")
-    return taken
+    """The Parquet files of a data set in a folder, and what to note of them: see `find_shards`."""
+    return find_shards(folder, medium, ".parquet")
 
 
 def open_parquet(paths: Sequence[str | Path], medium: Medium, notes: Sequence[str] = ()) -> TableSource:

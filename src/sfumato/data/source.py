@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from sfumato.data.archive import open_archive
+from sfumato.data.archive import open_archive, open_archives
 from sfumato.data.arrays import open_npz
 from sfumato.data.decoder import Kept
 from sfumato.data.digits import open_digits
@@ -13,6 +13,7 @@ from sfumato.data.folder import open_folder
 from sfumato.data.hub import HUB_PREFIX, open_hub
 from sfumato.data.idx import find_idx, is_idx, open_idx
 from sfumato.data.parquet import find_parquet, is_parquet, open_parquet
+from sfumato.data.shards import find_shards
 from sfumato.data.table import TableSource, mended
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.media import Image, Medium
@@ -67,9 +68,9 @@ def open_source(where: str | Path, medium: Medium = _PICTURES) -> DataSource:
     """The medium's data at a path, or of a data set that ships (`NAMED`): 'digits'.
 
     A path is a folder of files of the medium's `endings`, a .zip of one, a .npz, a Parquet file, an IDX file, or a
-    folder of Parquet or of IDX files (whose training split is taken). IDX files and named data sets hold pictures. A
-    string that is the name of a data set means that; write './digits' for a folder of that name. A string that begins
-    with 'hub:' is a data set on the Hugging Face Hub: see `open_hub`.
+    folder of .zip, of Parquet or of IDX files (whose training split is taken). IDX files and named data sets hold
+    pictures. A string that is the name of a data set means that; write './digits' for a folder of that name. A string
+    that begins with 'hub:' is a data set on the Hugging Face Hub: see `open_hub`.
 
     Text that is no Unicode, in classes and captions, is mended and noted: see `mended`. Raises InputError for anything
     else and for another medium than the data's, DataError for data that cannot be read.
@@ -100,10 +101,13 @@ def _open_directory(where: str | Path, medium: Medium) -> TableSource:
     try:
         idx = find_idx(where)
         parquet, notes = find_parquet(where, medium)
+        archives, own = ([], ()) if parquet else find_shards(where, medium, ".zip")
     except OSError as error:
         raise InputError(f"{brief(str(where))}: expected a folder to read, came {error.strerror}") from error
     if idx is not None:
         return open_idx(idx)
+    if archives:
+        return open_archives(archives, medium, str(where), own)
     return open_parquet(parquet, medium, notes) if parquet else open_folder(where, medium)
 
 
