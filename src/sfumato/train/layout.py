@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch.nn.functional import adaptive_avg_pool2d
 
 from sfumato.core.schedule import Schedule, at
 from sfumato.denoise import Denoiser
@@ -51,7 +50,7 @@ def fit_layout(
         batch = batches[step]
         told = batch.told.vector
         assert told is not None
-        wanted = adaptive_avg_pool2d(batch.x_0.to(device), layout.side)
+        wanted = layout.averaged(batch.x_0.to(device))
         drawn = layout.draw(told.to(device))[:, : wanted.shape[1]]  # what lies beyond is a learned variance
         loss = (drawn - wanted).square().mean()
         if not bool(loss.isfinite()):

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, silu
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, silu
 
 from sfumato.errors import InputError
 from sfumato.nn.blocks import zero
@@ -41,6 +41,10 @@ class Layout(nn.Module):
             drawn = interpolate(drawn, size=(height, width), mode="bilinear")
         gate = self.gate(sinusoidal(self.time_scale * time, GATE_WIDTH).to(drawn.dtype))
         return drawn, gate[:, :, None, None]
+
+    def averaged(self, pictures: Tensor) -> Tensor:
+        """Pictures [b, c, h, w] by the mean of each place of the maps: [b, c, side, side]."""
+        return adaptive_avg_pool2d(pictures, self.side)
 
     def draw(self, vector: Tensor) -> Tensor:
         """The maps on their own places: [b, channels, side, side]."""

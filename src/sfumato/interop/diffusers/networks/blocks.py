@@ -15,7 +15,7 @@ def residual_entries(block: Residual, ours: str, theirs: str) -> list[Entry]:
     pairs = {"norm1": "norm1", "conv1": "conv1", "norm2": "norm2", "conv2": "conv2"}
     if block.embed is not None:
         pairs["embed"] = "time_emb_proj"
-    if isinstance(block.skip, nn.Conv2d):
+    if not isinstance(block.skip, nn.Identity):
         pairs["skip"] = "conv_shortcut"
     return [entry for own, other in pairs.items() for entry in layer(f"{ours}.{own}", f"{theirs}.{other}")]
 
