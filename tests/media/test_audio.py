@@ -260,6 +260,15 @@ def test_a_size_cuts_or_pads_with_silence(rate: int) -> None:
         assert not found[:, shared:].any()
 
 
+def test_a_wav_of_unknown_length_is_read_to_its_end() -> None:
+    """As a program writes it into a pipe."""
+    sound = noise(9)
+    data = bytearray(encoded(sound[0], 8000))
+    for size in (0xFFFFFFFF, 0x7FFFF000):
+        data[40:44] = size.to_bytes(4, "little")
+        np.testing.assert_array_equal(Audio(8000).decode(bytes(data), "a"), sound)
+
+
 def header(rate: int = 8000, channels: int = 1, frames: int = 4) -> bytes:
     """The header of a WAV that names so much, and the start of its samples."""
     size = frames * channels * 2
@@ -275,6 +284,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "an AVI": (b"RIFF\4\0\0\0AVI " + bytes(64), "expected a whole sound, came damaged or hostile data"),
     "no samples": (encoded(np.zeros(0), 8000), "came one without samples"),
     "a cut FLAC": (encoded(noise(9000)[0], 8000, "FLAC")[:9000], "expected a whole sound, came"),
+    "a cut WAV": (encoded(noise(9)[0], 8000)[:-3], "expected a whole sound, came one without its last 3 bytes"),
     "not a number": (encoded(np.array([0, np.nan]), 8000, subtype="FLOAT"), "expected finite samples"),
     "an infinity": (encoded(np.array([0, np.inf]), 8000, subtype="FLOAT"), "expected finite samples"),
     "no rate": (header(rate=1), "1,000 to 768,000 Hz, came 1 and 1 Hz"),
@@ -347,6 +357,8 @@ def test_a_picture_of_a_sound_is_the_same_in_every_thread_and_by_any_default() -
     torch.set_default_dtype(torch.float64)
     try:
         assert Audio().preview(data).tobytes() == plain
+        with torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
+            assert Audio().preview(data).tobytes() == plain
     finally:
         torch.set_default_dtype(torch.float32)
 

@@ -21,6 +21,8 @@ RATES = (1_000, 768_000)
 MARGIN = 4096
 """Samples read beyond a size that is wanted: what the resampling filter reaches over."""
 _BLOCK = 2**16
+_UNKNOWN = 0x7FFF0000
+"""From so many bytes on, the length in a WAV's header means that it was not known."""
 
 
 def read_sound(data: bytes, name: str, rate: int, channels: int, size: int | None = None) -> npt.NDArray[np.int16]:
@@ -71,6 +73,8 @@ def _read(soundfile: Any, data: bytes, rate: int, size: int | None) -> tuple[npt
     known = STARTS.get(data[:4], ())
     if not known:
         raise _Refused("expected a sound (WAV, FLAC, OGG), came something else")
+    if missing := _missing(data):
+        raise _Refused(f"expected a whole sound, came one without its last {missing:,} bytes")
     with soundfile.SoundFile(io.BytesIO(data)) as file:
         own, n, channels = file.samplerate, file.frames, file.channels
         if file.format not in known:
@@ -89,6 +93,18 @@ def _read(soundfile: Any, data: bytes, rate: int, size: int | None) -> tuple[npt
     if not np.isfinite(found).all():
         raise _Refused("expected finite samples, came one that is not")
     return found, own
+
+
+def _missing(data: bytes) -> int:
+    """The bytes that a WAV lacks of the samples that its header names; 0 where it names no length, as a program does
+    that writes into a pipe. The library takes what is there."""
+    place = 12
+    while data[:4] == b"RIFF" and place + 8 <= len(data):
+        name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+        if name == b"data":
+            return max(place + 8 + size - len(data), 0) if size < _UNKNOWN else 0
+        place += 8 + size + size % 2
+    return 0
 
 
 def _blocks(file: Any, wanted: int) -> npt.NDArray[np.float32]:

@@ -27,10 +27,11 @@ def filter_bank(rate: int, n_fft: int, bands: int) -> Tensor:
     Band k rises from the centre of band k − 1 to its own and falls to that of k + 1; each has the area 1 over hertz
     (Slaney's normalization), so that white noise is as loud in every band.
     """
-    nyquist = torch.tensor(rate / 2, dtype=torch.float64)
-    edges = mel_to_hz(torch.linspace(0, 1, bands + 2, dtype=torch.float64) * hz_to_mel(nyquist))
+    like = {"dtype": torch.float64, "device": "cpu"}  # whatever the default is
+    nyquist = torch.tensor(rate / 2, **like)
+    edges = mel_to_hz(torch.linspace(0, 1, bands + 2, **like) * hz_to_mel(nyquist))
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    hertz = torch.linspace(0, 1, n_fft // 2 + 1, dtype=torch.float64) * nyquist
+    hertz = torch.linspace(0, 1, n_fft // 2 + 1, **like) * nyquist
     triangle = torch.minimum((hertz - low) / (centre - low), (high - hertz) / (high - centre)).clamp_min(0)
     return triangle * 2 / (high - low)
 
@@ -41,9 +42,9 @@ def log_mel(sound: Tensor, rate: int, bands: int, window: int, hop: int) -> Tens
 
     The frequencies are twice as fine as the window's own (it is padded to 2·`window`), so that low bands are not empty.
     """
-    shape = torch.hann_window(window, dtype=torch.float64)
+    shape = torch.hann_window(window, dtype=torch.float64, device=sound.device)
     spectrum = torch.stft(
         sound.double(), 2 * window, hop, window, shape, center=True, pad_mode="constant", return_complex=True
     )
     power = (spectrum.abs() / shape.sum()).square()
-    return 10 * (filter_bank(rate, 2 * window, bands) @ power).clamp_min(1e-16).log10()
+    return 10 * (filter_bank(rate, 2 * window, bands).to(sound.device) @ power).clamp_min(1e-16).log10()

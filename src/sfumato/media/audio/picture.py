@@ -44,7 +44,7 @@ def _spectrogram(sound: Tensor, rate: int) -> Tensor:
 def _pitches(rate: int) -> Ticks:
     """Marks of frequencies below half the rate, in kilohertz from 1,000 on."""
     shown = [hertz for hertz in _HERTZ if hertz < 0.95 * rate / 2]
-    places = hz_to_mel(torch.tensor([*shown, rate / 2], dtype=torch.float64))
+    places = hz_to_mel(torch.tensor([*shown, rate / 2], dtype=torch.float64, device="cpu"))
     kept: list[tuple[float, str]] = []
     for hertz, place in zip(shown, (places[:-1] / places[-1]).tolist(), strict=True):
         if not kept or place - kept[-1][0] > 0.09:  # else the words would touch

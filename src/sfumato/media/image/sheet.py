@@ -14,8 +14,8 @@ MOST_PIXELS = 2**28
 
 
 def to_image(picture: Tensor) -> Image.Image:
-    """One picture, [c, h, w] in [−1, 1], as Pillow's: grayscale for one channel, RGB for three; what lies beyond is black or
-    white, and a NaN a `NonFiniteError`."""
+    """One picture, [c, h, w] in [−1, 1], as Pillow's: grayscale for one channel, RGB for three; what lies beyond is
+    black or white, and a NaN a `NonFiniteError`."""
     if picture.shape[0] not in (1, 3):
         raise InputError(f"a picture has 1 or 3 channels, not {picture.shape[0]}")
     if bool(picture.isnan().any()):

@@ -32,8 +32,8 @@ def to_array(
     - stretch: the whole picture, its aspect given up.
 
     Scaling, up or down, is Lanczos on premultiplied colour. A picture that has the size already keeps its pixels.
-    16-bit grayscale (modes I;16 and I, 0 to 65535) is scaled by 1/257 and rounded; Pillow has cut 16-bit colour to its high
-    byte before.
+    16-bit grayscale (modes I;16 and I, 0 to 65535) is scaled by 1/257 and rounded; Pillow has cut 16-bit colour to its
+    high byte before.
 
     Raises InputError for a wrong argument, DataError for a picture whose mode has no defined brightness.
     """
