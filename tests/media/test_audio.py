@@ -131,6 +131,12 @@ def test_a_record_comes_back_whole(format: str, record: dict[str, Any], tmp_path
     assert soundfile.info(path).frames == 3
 
 
+@pytest.mark.parametrize("format", ["wav", "flac"])
+def test_half_a_character_is_written_as_it_is_read(format: str, tmp_path: Path) -> None:
+    path = Audio().write(torch.zeros(1, 3), {"prompt": "half \ud83d"}, tmp_path / "a", format)
+    assert read_record(path) == {"prompt": "half \ufffd"}
+
+
 def test_samples_are_saved_as_sounds_with_their_records(tmp_path: Path) -> None:
     drawn = Samples(torch.zeros(2, 1, 5), Audio(8000), ({"prompt": "a bell", "seed": 3}, {"seed": 4}))
     paths = drawn.save(tmp_path)

@@ -293,6 +293,11 @@ def test_nothing_of_a_prompt_is_markup() -> None:
     assert "&amp;amp;" in shown
 
 
+def test_a_notebook_keeps_few_large_pictures() -> None:
+    drawn = Samples(torch.zeros(3, 1, 2896, 2896), media.Image(1), ({},) * 3)
+    assert len(drawn._first()) == 2
+
+
 def test_a_notebook_shows_so_many_and_says_how_many_more() -> None:
     drawn = Samples(torch.zeros(70, 1, 2, 2), media.Image(1), ({},) * 70)
     assert drawn._repr_html_().count("<img") == 64 and drawn._repr_html_().endswith("<p>… and 6 more</p>")

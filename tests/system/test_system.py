@@ -30,7 +30,6 @@ from sfumato.errors import FormatError, InputError, NonFiniteError, OutOfMemoryE
 from sfumato.guide import DynamicThreshold
 from sfumato.media import Image
 from sfumato.nn.image.autoencoder import KLAutoencoder
-from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.unet import UNet
 from sfumato.sample import DDIM, Ancestral, AnnealedLangevin, Langevin, PredictorCorrector
 from sfumato.system import System

@@ -19,8 +19,8 @@ from sfumato.wording import shortened
 if TYPE_CHECKING:
     import PIL.Image
 
-MOST_SHOWN = 64
-"""How many samples a notebook shows at once."""
+MOST_SHOWN, MOST_NUMBERS = 64, 2**24
+"""How many samples a notebook shows at once, and how many numbers of theirs: what is shown is kept in the notebook."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +92,17 @@ class Samples:
 
     def _repr_png_(self) -> bytes:
         """The first samples on one picture, as a PNG."""
-        return png(self[:MOST_SHOWN].preview(), {})
+        return png(self._first().preview(), {})
 
     def _repr_html_(self) -> str:
         """The first samples side by side, each as its medium shows it, above its prompt and seed."""
-        shown = self[:MOST_SHOWN]
+        shown = self._first()
         figures = "".join(_figure(self.medium.html(x), r) for x, r in zip(shown.data, shown.records, strict=True))
         more = f"<p>… and {rest:,} more</p>" if (rest := len(self) - len(shown)) else ""
         return f'<div style="display:flex;flex-wrap:wrap;gap:8px;align-items:flex-start">{figures}</div>{more}'
+
+    def _first(self) -> "Samples":
+        return self[: min(MOST_SHOWN, max(MOST_NUMBERS // max(self.data[:1].numel(), 1), 1))]
 
 
 def read_record(path: Path) -> Record:
