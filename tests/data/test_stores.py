@@ -1,5 +1,7 @@
 """Where a data set lies, in memory, in a file or in its source, changes nothing of it."""
 
+import multiprocessing
+import operator
 import os
 import pickle
 import shutil
@@ -270,3 +272,10 @@ def test_the_latest_are_held_within_the_limit() -> None:
     for key in "abc":
         two.put(key, key, 4)
     assert [two.get(key) for key in "abc"] == [None, "b", "c"]
+
+
+@pytest.mark.release
+def test_a_spawned_process_reads_the_same(source: DataSource) -> None:
+    stored = on_demand(source).stored
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(operator.getitem, (stored, slice(None))), stored[:])
