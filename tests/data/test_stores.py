@@ -100,7 +100,17 @@ def test_all_stores_hold_the_same_data_in_the_same_order(source: DataSource, tmp
 
 @pytest.mark.parametrize(
     "key",
-    [0, -1, slice(2, 9, 3), np.array([5, 5, 0]), np.array([[1, 2], [3, 4]]), (4, slice(1)), (np.array([7, 2]), 0)],
+    [
+        0,
+        -1,
+        slice(2, 9, 3),
+        slice(None, None, -5),
+        np.array([], dtype=int),
+        np.array([5, -5, 5, 0]),
+        np.array([[1, 2], [3, 4]]),
+        (4, slice(1)),
+        (np.array([7, 2]), 0),
+    ],
 )
 def test_it_is_indexed_as_an_array_is(key: Any, tmp_path: Path) -> None:
     source = open_source(folder(tmp_path))
@@ -109,8 +119,8 @@ def test_it_is_indexed_as_an_array_is(key: Any, tmp_path: Path) -> None:
 
 def test_an_absent_row_is_an_index_error(tmp_path: Path) -> None:
     stored = on_demand(open_source(folder(tmp_path))).stored
-    for key in (22, np.array([0, 22])):
-        with pytest.raises(IndexError):
+    for key in (22, -23, np.array([0, 22]), np.array([-23]), 0.5, "x"):
+        with pytest.raises(IndexError, match="^rows are whole numbers or slices, within 22 data, not "):
             stored[key]
 
 

@@ -13,7 +13,7 @@ from sfumato.data.parallel import in_order
 from sfumato.data.process import OfProcess, Recent
 from sfumato.data.source import DataSource
 from sfumato.data.table import sha256_of
-from sfumato.errors import DataError
+from sfumato.errors import DataError, quoted
 from sfumato.wording import brief
 
 
@@ -47,10 +47,20 @@ class OnDemand:
 
     def __getitem__(self, key: Any, /) -> npt.NDArray[Any]:
         rows, *rest = key if isinstance(key, tuple) else (key,)
-        chosen = np.arange(len(self))[rows]
+        chosen = self._rows(rows)
         if chosen.ndim == 0:
             return self._one(int(chosen))[tuple(rest)].copy()
         return self._many(chosen)[(slice(None),) * chosen.ndim + tuple(rest)]
+
+    def _rows(self, rows: Any) -> npt.NDArray[np.int64]:
+        """The rows that a whole number, a slice or an array of whole numbers names, each 0 to n − 1."""
+        n = len(self)
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(n))
+        chosen = np.asarray(rows)
+        if chosen.dtype.kind not in "iu" or chosen.min(initial=0) < -n or chosen.max(initial=0) >= n:
+            raise IndexError(f"rows are whole numbers or slices, within {n:,} data, not {quoted(rows)}")
+        return np.where(chosen < 0, chosen + n, chosen).astype(np.int64)
 
     def _many(self, chosen: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         wanted, places = np.unique(chosen, return_inverse=True)
