@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import PIL.Image
 import pytest
+
+import sfumato
+from sfumato.codec import Identity
+from sfumato.condition import Labels
+from sfumato.core.parameterization import EpsPrediction
+from sfumato.core.schedule import Linear
+from sfumato.denoise import Denoiser
+from sfumato.media import Image
+from sfumato.nn import UNet
+from sfumato.system import Settings, System
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -109,3 +120,20 @@ PRIVATE = r"\b(told|tells?|doors?|walk(s|ed|ing)?|moved?|moves|said|manners?)\b"
 def test_the_pages_speak_in_the_words_of_the_field(page: Path) -> None:
     lines = page.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if re.search(PRIVATE, line, re.IGNORECASE)] == []
+
+
+@pytest.mark.parametrize(
+    "page", [DOCS.parent / "README.md", DOCS / "how-to" / "your-own-pictures.md"], ids=["readme", "pictures"]
+)
+def test_the_python_of_a_page_runs_as_it_stands(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a system of random weights in the place of the reader's own."""
+    network = UNet(width=8, multipliers=(1,), attention=(), vector=4, in_channels=1, out_channels=1)
+    labels = Labels(("cat", "dog", "cats", "dogs"))
+    settings = Settings((8, 8), steps=2)
+    system = System(Identity(Image(1)), labels, Denoiser(network, Linear(), EpsPrediction()), settings)
+    monkeypatch.setattr(sfumato, "load", lambda where: system)
+    monkeypatch.setattr(PIL.Image.Image, "show", lambda image: None)
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    exec(compile(code, str(page), "exec"), {})
+    assert len(list((tmp_path / "drawn").iterdir())) in (8, 16)
