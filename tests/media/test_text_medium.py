@@ -1,6 +1,7 @@
 """Texts as token ids, as files with a record beside them, and as pages."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,12 @@ def hostile(change: dict[str, Any]) -> str:
 )
 def test_a_tokenizer_of_another_make_is_refused(tokenizer: str) -> None:
     with pytest.raises(FormatError, match="tokenizer") as caught:
-        Text(tokenizer).ids("a")
+        Text(tokenizer)
     assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+def test_a_copy_for_another_process_reads_texts_alike() -> None:
+    assert pickle.loads(pickle.dumps(TEXT)).ids("<pad>") == TEXT.ids("<pad>") != [TEXT.pad_id]
 
 
 def test_the_medium_is_its_tokenizer() -> None:

@@ -293,8 +293,9 @@ def test_nothing_of_a_prompt_is_markup() -> None:
     assert "&amp;amp;" in shown
 
 
-def test_a_notebook_keeps_few_large_pictures() -> None:
-    drawn = Samples(torch.zeros(3, 1, 2896, 2896), media.Image(1), ({},) * 3)
+def test_a_notebook_keeps_few_large_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfumato.system.samples.MOST_NUMBERS", 50)
+    drawn = Samples(ramp(3), media.Image(1), ({},) * 3)
     assert len(drawn._first()) == 2
 
 

@@ -35,7 +35,7 @@ class Text:
     """Texts: token ids [length], int64, stored as they are; a size is (length,).
 
     `tokenizer` is the text of a tokenizer.json that `fit_text_tokenizer` gave. A text that is shorter is followed by
-    `<pad>`, and ends at the first.
+    `<pad>`, and ends at the first. A tokenizer of another make is a `FormatError`.
     """
 
     tokenizer: str
@@ -53,6 +53,12 @@ class Text:
     def channels(self) -> int:
         """1: a text has no axis of channels."""
         return 1
+
+    def __post_init__(self) -> None:
+        _ = self._backend  # one of another make stops here
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Text, (self.tokenizer,)  # the library's own copy would forget a setting
 
     def __repr__(self) -> str:
         digest = hashlib.sha256(self.tokenizer.encode(errors="surrogatepass")).hexdigest()
