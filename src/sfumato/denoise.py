@@ -9,7 +9,9 @@ from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level, like
 from sfumato.core.parameterization import Parameterization
+from sfumato.core.process import TokenProcess
 from sfumato.core.schedule import Schedule
+from sfumato.core.token_estimate import TokenEstimate
 from sfumato.errors import InputError, ShapeError
 
 
@@ -21,6 +23,16 @@ class DenoiserLike(Protocol):
     def schedule(self) -> Schedule: ...
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = ..., /) -> Estimate: ...
+
+
+@runtime_checkable
+class TokenDenoiserLike(Protocol):
+    """A denoiser of tokens: ids [b, l] in, log-probabilities of the tokens of x_0 out."""
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = ..., /) -> TokenEstimate: ...
 
 
 class Denoiser(nn.Module):
@@ -57,3 +69,31 @@ class Denoiser(nn.Module):
                 f" {list(f.shape)}"
             )
         return Estimate(x_t, level, like(skip, x_t) * x_t + like(out, x_t) * f, variance_fraction)
+
+
+class TokenDenoiser(nn.Module):
+    """A network that predicts tokens, with the schedule and the forward process it was trained on.
+
+    `p(x_0 | x_t)` from the logits `network(x_t, time)`, as the process has it (`Masking.log_probabilities`).
+
+    - `network`: token ids [b, l], times [b] and the inputs of a condition → logits [b, l, k];
+    - `schedule`: of which `alpha` is the probability that a token is still itself;
+    - `process`: `Masking` or `Uniform`.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule, process: TokenProcess) -> None:
+        super().__init__()
+        self.network, self.schedule, self.process = network, schedule, process
+
+    def forward(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> TokenEstimate:
+        """Token ids x_t [b, l] at `level` [b] or [1], under `condition` → the estimate of x_0, at least in float32."""
+        level = Level(*(value.cpu() for value in level))  # where several processes train, torch moves it
+        time = level.t.to(x_t.device, torch.float32).expand(len(x_t))
+        logits = self.network(x_t, time, **condition.given())
+        if logits.shape[:-1] != x_t.shape:
+            raise ShapeError(
+                f"a network of this denoiser gives logits {[*x_t.shape]} by the number of tokens, not"
+                f" {list(logits.shape)}"
+            )
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return TokenEstimate(x_t, level, self.process.log_probabilities(logits, x_t), self.process)

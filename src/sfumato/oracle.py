@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sfumato.core.categorical import log_one_hot
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level, like
+from sfumato.core.process import TokenProcess
 from sfumato.core.schedule import Schedule
+from sfumato.core.token_estimate import TokenEstimate
+from sfumato.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -63,3 +67,36 @@ def finite(schedule: Schedule, points: Tensor) -> MixtureDenoiser:
     return MixtureDenoiser(
         schedule, torch.full((k,), 1 / k, dtype=points.dtype), points, torch.zeros(k, dtype=points.dtype)
     )
+
+
+@dataclass(frozen=True)
+class LanguageDenoiser:
+    """Data that are sequences of tokens, each with its probability: `p(x_0^i | x_t)` of each token i, exactly.
+
+    By Bayes' rule, `p(x_0 | x_t) ∝ p(x_0)·∏_i q(x_t^i | x_0^i)`, summed over the sequences that have the token at i.
+
+    - `process`: `Masking` or `Uniform`;
+    - `sequences` [n, l]: token ids, each sequence once;
+    - `probability` [n]: of each sequence, float64, with the sum 1;
+    - `k`: the number of tokens, the mask among them.
+
+    Tokens x_t that no sequence can become are an `InputError`.
+    """
+
+    schedule: Schedule
+    process: TokenProcess
+    sequences: Tensor
+    probability: Tensor
+    k: int
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> TokenEstimate:
+        """Token ids x_t [b, l] at `level` [b] or [1] → the estimate, in float64."""
+        n, b = len(self.sequences), len(x_t)
+        known = log_one_hot(self.sequences, self.k)  # [n, l, k]
+        noisy = self.process.marginal(known.flatten(0, 1).expand(b, -1, -1), level).log_p
+        each = noisy.gather(-1, x_t.repeat(1, n).unsqueeze(-1)).reshape(b, n, -1).sum(-1)  # [b, n]
+        weight = each + self.probability.log()
+        if bool((weight.amax(1) == -torch.inf).any()):
+            raise InputError("these tokens are not of the language: no sequence of it becomes them by noise")
+        log_p = (weight[:, :, None, None] + known).logsumexp(1).log_softmax(-1)
+        return TokenEstimate(x_t, level, log_p, self.process)

@@ -258,6 +258,8 @@ SAMPLERS = Kinds[Sampler[Any]](
         "langevin": sample.Langevin,
         "annealed-langevin": sample.AnnealedLangevin,
         "predictor-corrector": sample.PredictorCorrector,
+        "token-ancestral": sample.TokenAncestral,
+        "confidence-unmasking": sample.ConfidenceUnmasking,
     },
 )
 NETWORKS = Kinds[Any](
@@ -299,6 +301,7 @@ LOSSES = Kinds[Loss](
     {
         "denoising": loss.Denoising,
         "vlb": loss.VLB,
+        "token-vlb": loss.TokenVLB,
         "hybrid": loss.Hybrid,
     },
 )

@@ -23,7 +23,7 @@ def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: str, schedul
     x = normal(len(moves), 2)
 
     def move(which: list[int]) -> torch.Tensor:
-        moved, state, noise = x[which], rule.init(x[which]), Noise(which)
+        moved, state, noise = x[which], rule.init(x[which], [*moves[0][0], moves[0][1][1]]), Noise(which)
         for k in range(2):
             now, then = (stack([moves[i][k][end] for i in which]) for end in (0, 1))
             with torch.no_grad():

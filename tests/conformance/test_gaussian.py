@@ -168,7 +168,7 @@ def measured(sampler: str, oracle: GaussianDenoiser, parameterization: str, path
     rule = SAMPLERS[sampler]
     denoiser = network(oracle, parameterization)
     with torch.no_grad():
-        moved, _ = rule.step(denoiser, x, now, then, rule.init(x), Given(noise))
+        moved, _ = rule.step(denoiser, x, now, then, rule.init(x, [now, then]), Given(noise))
     at_0, at_1, noised = moved[:, 0].chunk(3)
     return Affine(at_1 - at_0, at_0, noised - at_0)
 
@@ -178,7 +178,7 @@ def of_a_walk(sampler: str, schedule: str, path: Sequence[Level]) -> Affine:
     x = torch.zeros(len(path) + 1, 1, dtype=torch.float64)
     x[1] = 1
     rule, noise = SAMPLERS[sampler], Impulses()
-    state = rule.init(x)
+    state = rule.init(x, path)
     for now, then in pairwise(path):
         x, state = rule.step(oracle(schedule), x, now, then, state, noise)
     return Affine(x[1] - x[0], x[0], (x[2:] - x[0]).square().sum(0).sqrt())

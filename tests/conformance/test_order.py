@@ -55,7 +55,7 @@ def walked(sampler: Sampler[Any], schedule: str, levels: Sequence[Level], exact:
     oracle = MixtureDenoiser(SCHEDULES[schedule], WEIGHTS, MEANS[:, None], STDS)
     first = levels[0]
     x = start = STARTS * (first.alpha**2 + first.sigma**2).sqrt()
-    state = sampler.init(x)
+    state = sampler.init(x, levels)
     for move, (now, then) in enumerate(pairwise(levels)):
         before = x
         x, state = sampler.step(oracle, x, now, then, state, Noise([]))
@@ -80,7 +80,7 @@ def spread(sampler: Sampler[Any], schedule: str, levels: Sequence[Level]) -> flo
     (_, first_var), (last_mean, last_var) = law(levels[0]), law(levels[-1])
     x = torch.zeros(len(levels) + 1, 1, dtype=torch.float64) + law(levels[0])[0]
     x[1] += 1
-    state, noise = sampler.init(x), Impulses()
+    state, noise = sampler.init(x, levels), Impulses()
     for now, then in pairwise(levels):
         x, state = sampler.step(oracle, x, now, then, state, noise)
     assert noise.drawn == len(levels) - 1

@@ -86,7 +86,7 @@ class Stays:
 
     min_steps = 1
 
-    def init(self, x: Tensor) -> int:
+    def init(self, x: Tensor, levels: Sequence[Level]) -> int:
         return 0
 
     def step(
@@ -399,7 +399,7 @@ def test_a_predictor_keeps_its_state_and_is_itself_without_corrections(predictor
     alone, corrected = (run(data, rule, x, path[:-2]) for rule in (predictor, PredictorCorrector(predictor, snr=0.05)))
     assert 1e-3 < error(corrected, alone) < 10
     _, state = PredictorCorrector(Stays()).step(data, x, path[2], path[3], 7, Draws())
-    assert state == 8 and PredictorCorrector(Stays()).init(x) == 0
+    assert state == 8 and PredictorCorrector(Stays()).init(x, []) == 0
 
 
 # All of them
@@ -440,7 +440,7 @@ def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: Sampler[Any]
 
     def move(which: list[int]) -> Tensor:
         here, there = (Level(*(field[which] for field in level)) for level in (now, then))
-        found, _ = sampler.step(data, x[which], here, there, sampler.init(x[which]), Noise(which))
+        found, _ = sampler.step(data, x[which], here, there, sampler.init(x[which], [here, there]), Noise(which))
         return found
 
     together = move([0, 1, 2, 3, 4])

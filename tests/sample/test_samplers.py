@@ -36,6 +36,7 @@ from sfumato.sample import (
     PLMS,
     Ancestral,
     DPMSolver,
+    DPMSolverPairs,
     DPMSolverS,
     Euler,
     Heun,
@@ -89,7 +90,7 @@ def column(*numbers: float) -> Tensor:
 
 def moved(sampler: Sampler[Any], denoiser: DenoiserLike, x: Tensor, path: Sequence[Level]) -> Tensor:
     """Where a walk ends, however short it is."""
-    state = sampler.init(x)
+    state = sampler.init(x, path)
     for now, then in pairwise(path):
         x, state = sampler.step(denoiser, x, now, then, state, Always(0.5))
     return x
@@ -99,7 +100,9 @@ def moved(sampler: Sampler[Any], denoiser: DenoiserLike, x: Tensor, path: Sequen
 def test_the_noise_of_a_move_has_its_deviation(sampler: Sampler[Any]) -> None:
     now, then = SCHEDULE(torch.tensor([600])), SCHEDULE(torch.tensor([400]))
     x = torch.zeros(1, 1, dtype=torch.float64)
-    (still, _), (noised, _) = (sampler.step(Says(x), x, now, then, sampler.init(x), Always(value)) for value in (0, 1))
+    (still, _), (noised, _) = (
+        sampler.step(Says(x), x, now, then, sampler.init(x, [now, then]), Always(value)) for value in (0, 1)
+    )
     match sampler:
         case DDIM(eta):
             wanted = eta**2 * posterior_variance(then, now)
@@ -413,3 +416,22 @@ def test_a_place_so_far_that_its_powers_are_infinite_gets_no_weight(far: float) 
     """The weights of the others are those without it: w_0 + w_1 = 1 and w_1 − 2 w_0 = 1/2."""
     places, moments = (torch.tensor([row], dtype=torch.float64) for row in ([-2.0, 1.0, far], [1.0, 0.5, 7.0]))
     assert solve_moments(places, moments)[0].tolist() == pytest.approx([1 / 6, 5 / 6, 0.0], abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "plain"),
+    [
+        (DPMSolver(3, lower_final=True), DPMSolver(3)),
+        (DPMSolver(2, euler_final=True), DPMSolver(2)),
+        (DPMSolverPairs(lower_final=True), DPMSolverPairs()),
+        (UniPC(3, lower_final=True), UniPC(3)),
+        (UniPC(2, uncorrected=(1,)), UniPC(2)),
+    ],
+    ids=repr,
+)
+def test_steps_by_hand_end_as_those_of_the_driver_do(sampler: Sampler[Any], plain: Sampler[Any]) -> None:
+    """With the last steps of lower order, wherever the levels end: here in noise, where orders can be told apart."""
+    x, path = column(0.4, -1.1), levels(SCHEDULE, TrailingSpacing(), 9)[:-1]
+    *_, wanted = sample(mixture(SCHEDULE), sampler, x, path, noise=Always(0.5))
+    assert torch.equal(moved(sampler, mixture(SCHEDULE), x, path), wanted)
+    assert (moved(plain, mixture(SCHEDULE), x, path) - wanted).abs().max() > 1e-6

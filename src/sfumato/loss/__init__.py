@@ -10,6 +10,7 @@ from sfumato.loss.times import (
     Times,
     UniformTimes,
 )
+from sfumato.loss.tokens import TokenVLB
 from sfumato.loss.variational import VLB, Hybrid
 from sfumato.loss.weight import EDMWeight, MinSNRWeight, P2Weight, Sigma2Weight, SNRWeight, UnitWeight, Weight
 
@@ -29,6 +30,7 @@ __all__ = [
     "SNRWeight",
     "Sigma2Weight",
     "Times",
+    "TokenVLB",
     "UniformTimes",
     "UnitWeight",
     "Weight",

@@ -10,6 +10,7 @@ from sfumato.sample.langevin import AnnealedLangevin, Langevin, PredictorCorrect
 from sfumato.sample.ode import Euler, EulerAncestral, Heun
 from sfumato.sample.pairs import DPMSolverPairs
 from sfumato.sample.sgld import SGLD
+from sfumato.sample.tokens import ConfidenceUnmasking, TokenAncestral
 from sfumato.sample.unipc import UniPC
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "SGLD",
     "Ancestral",
     "AnnealedLangevin",
+    "ConfidenceUnmasking",
     "DPMSolver",
     "DPMSolverPairs",
     "DPMSolverS",
@@ -30,6 +32,7 @@ __all__ = [
     "Langevin",
     "PredictorCorrector",
     "Sampler",
+    "TokenAncestral",
     "UniPC",
     "sample",
 ]

@@ -4,6 +4,7 @@ All integrate `d(x/alpha)/dσ = eps`, `σ = sigma/alpha`, from a polynomial thro
 evaluation a step. Each step is an Euler step with another eps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,7 @@ class LMS:
     def min_steps(self) -> int:
         return self.order
 
-    def init(self, x: Tensor) -> History:
+    def init(self, x: Tensor, levels: Sequence[Level]) -> History:
         return ()
 
     def step(
@@ -67,7 +68,7 @@ class IPNDM:
     def min_steps(self) -> int:
         return self.order
 
-    def init(self, x: Tensor) -> History:
+    def init(self, x: Tensor, levels: Sequence[Level]) -> History:
         return ()
 
     def step(

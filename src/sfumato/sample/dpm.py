@@ -8,8 +8,9 @@ where D is x_0 at first order (that is DDIM, or DDPM), and corrected by earlier 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,12 +20,19 @@ from sfumato.core.level import Level, like, logsnr_change
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.driver import Stateless, StatelessStep, steps_done, steps_remaining
+from sfumato.sample.driver import Progress, Stateless, StatelessStep, at_start
 from sfumato.sample.steps import History, Past
 
 FEW_STEPS = 15
 """A walk of fewer moves than these is one of few, where `lower_final` counts: so diffusers. The code released with the
 paper says 10."""
+
+
+class MultistepState(NamedTuple):
+    """The steps before, the newest first, as λ and the x_0 found there; and how far the trajectory is."""
+
+    past: History
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -57,19 +65,19 @@ class DPMSolver:
     def min_steps(self) -> int:
         return self.order + (self.order > 1)  # the last move is of first order
 
-    def init(self, x: Tensor) -> History:
-        return ()
+    def init(self, x: Tensor, levels: Sequence[Level]) -> MultistepState:
+        return MultistepState((), at_start(levels))
 
     def step(
-        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: History, noise: Noise
-    ) -> tuple[Tensor, History]:
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: MultistepState, noise: Noise
+    ) -> tuple[Tensor, MultistepState]:
         if self.order not in (1, 2, 3):
             raise InputError(f"the order of dpm++ must be 1, 2 or 3, not {self.order}")
         check_eta(self.eta)
         check_form(self.form)
         x0 = denoiser(x, now).x0
-        past = (Past(now.logsnr / 2, x0), *state[: self.order - 1])
-        used = past[: self._order(denoiser)]
+        past = (Past(now.logsnr / 2, x0), *state.past[: self.order - 1])
+        used = past[: self._order(state.progress)]
         h = logsnr_change(now, then) / 2
         mean, data, std = weights(now, then, self.eta)
         x_s = like(mean, x) * x + like(data, x) * x0
@@ -77,16 +85,14 @@ class DPMSolver:
             x_s = x_s + self._correction(h, then, used)
         if bool((std > 0).any()):
             x_s = x_s + like(std, x) * noise.like(x)
-        return x_s, past
+        return x_s, MultistepState(past, state.progress.next())
 
-    def _order(self, denoiser: DenoiserLike) -> int:
-        """The order of this move, which may be lower at the end of a walk."""
-        done, to_go = steps_done(denoiser), steps_remaining(denoiser)
-        if done is None or to_go is None:
-            return self.order
-        if to_go == 1 and self.euler_final:
+    def _order(self, progress: Progress) -> int:
+        """The order of this step, which may be lower at the end of a trajectory."""
+        if progress.remaining <= 1 and self.euler_final:
             return 1
-        return min(self.order, to_go) if self.lower_final and done + to_go < FEW_STEPS else self.order
+        lowers = self.lower_final and progress.steps < FEW_STEPS
+        return min(self.order, max(progress.remaining, 1)) if lowers else self.order
 
     def _correction(self, h: Tensor, then: Level, past: History) -> Tensor:
         """What the earlier estimates add to the first-order step; nothing where h has no bound."""

@@ -10,6 +10,7 @@ Samples go to the next level with their signal kept: x is scaled by `alpha_s/alp
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,8 +115,8 @@ class PredictorCorrector:
         """How often a move asks the network."""
         return getattr(self.predictor, "repeats", 1) + self.corrections
 
-    def init(self, x: Tensor) -> Any:
-        return self.predictor.init(x)
+    def init(self, x: Tensor, levels: Sequence[Level]) -> Any:
+        return self.predictor.init(x, levels)
 
     def step(
         self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: Any, noise: Noise

@@ -1,5 +1,6 @@
 """DPM-Solver++ 2S on a grid that holds the middles of its steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,7 +11,7 @@ from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.sample.dpm import check_eta, check_form, slope_weight, weights
-from sfumato.sample.driver import steps_remaining
+from sfumato.sample.driver import Progress, at_start
 
 
 class Half(NamedTuple):
@@ -20,6 +21,13 @@ class Half(NamedTuple):
     level: Level
     x0: Tensor
     open: Tensor
+
+
+class PairState(NamedTuple):
+    """The first of two steps, if one was made; and how far the trajectory is."""
+
+    half: Half | None
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -39,25 +47,26 @@ class DPMSolverPairs:
     def min_steps(self) -> int:
         return 3  # the last move is of first order
 
-    def init(self, x: Tensor) -> Half | None:
-        return None
+    def init(self, x: Tensor, levels: Sequence[Level]) -> PairState:
+        return PairState(None, at_start(levels))
 
     def step(
-        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: Half | None, noise: Noise
-    ) -> tuple[Tensor, Half | None]:
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: PairState, noise: Noise
+    ) -> tuple[Tensor, PairState]:
         check_eta(self.eta)
         check_form(self.form)
         x0 = denoiser(x, now).x0
         here = Half(x, now, x0, torch.ones(1, dtype=torch.bool))
-        if state is None or (self.lower_final and steps_remaining(denoiser) == 1):
-            return self._moved(x, here, then, noise), here
-        second = state.open & (then.sigma > 0) & state.level.logsnr.isfinite()
-        start = _where(second, state, here)
+        half, progress = state.half, state.progress.next()
+        if half is None or (self.lower_final and state.progress.remaining <= 1):
+            return self._moved(x, here, then, noise), PairState(here, progress)
+        second = half.open & (then.sigma > 0) & half.level.logsnr.isfinite()
+        start = _where(second, half, here)
         h, part = then.logsnr - start.level.logsnr, now.logsnr - start.level.logsnr
         h, part = torch.where(second, h, 1.0), torch.where(second, part, 1.0)
         weight = then.alpha * slope_weight((1 + self.eta) * h / 2, self.form) * h / part
         x_s = self._moved(x, start, then, noise) + like(torch.where(second, weight, 0.0), x) * (x0 - start.x0)
-        return x_s, here._replace(open=~second)
+        return x_s, PairState(here._replace(open=~second), progress)
 
     def _moved(self, x: Tensor, start: Half, then: Level, noise: Noise) -> Tensor:
         """The move of first order from `start`."""

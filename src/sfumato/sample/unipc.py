@@ -1,6 +1,7 @@
 """UniPC (arXiv:2302.04867): a predictor of any order, and a corrector that costs no evaluation."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -11,16 +12,18 @@ from sfumato.core.level import Level, like, logsnr_change
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError
-from sfumato.sample.driver import steps_done, steps_remaining
-from sfumato.sample.steps import Past, solve_moments
+from sfumato.sample.driver import Progress, at_start
+from sfumato.sample.steps import History, Past, solve_moments
 
 
 class UniPCState(NamedTuple):
-    """The samples before the last step, the level they stood at, and the steps before, the newest first: λ and x_0."""
+    """The samples before the last step and the level they stood at, None before the first; the steps before, the newest
+    first, as λ and x_0; and how far the trajectory is."""
 
-    x: Tensor
-    level: Level
-    past: tuple[Past, ...]
+    x: Tensor | None
+    level: Level | None
+    past: History
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -48,24 +51,25 @@ class UniPC:
     def min_steps(self) -> int:
         return max(self.order + 1, 3)  # the last move is of first order, and where it starts from needs no correction
 
-    def init(self, x: Tensor) -> UniPCState | None:
-        return None
+    def init(self, x: Tensor, levels: Sequence[Level]) -> UniPCState:
+        return UniPCState(None, None, (), at_start(levels))
 
     def step(
-        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: UniPCState | None, noise: Noise
+        self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: UniPCState, noise: Noise
     ) -> tuple[Tensor, UniPCState]:
         if self.order not in (1, 2, 3):
             raise InputError(f"the order of unipc must be 1, 2 or 3, not {self.order}")
         if self.b not in ("bh1", "bh2"):
             raise InputError(f"the b of unipc must be bh1 or bh2, not {self.b}")
         here = Past(now.logsnr / 2, denoiser(x, now).x0)
-        if state is not None and (steps_done(denoiser) or 0) - 1 not in self.uncorrected:
+        done, remaining = state.progress.done, max(state.progress.remaining, 1)
+        if state.x is not None and state.level is not None and done - 1 not in self.uncorrected:
             x = self._move(state.x, state.level, now, state.past, here)
-        order = min(self.order, steps_remaining(denoiser) or self.order) if self.lower_final else self.order
-        past = (here, *(state.past[: order - 1] if state is not None else ()))
-        return self._move(x, now, then, past, None), UniPCState(x, now, past)
+        order = min(self.order, remaining) if self.lower_final else self.order
+        past = (here, *state.past[: order - 1])
+        return self._move(x, now, then, past, None), UniPCState(x, now, past, state.progress.next())
 
-    def _move(self, x: Tensor, now: Level, then: Level, past: tuple[Past, ...], new: Past | None) -> Tensor:
+    def _move(self, x: Tensor, now: Level, then: Level, past: History, new: Past | None) -> Tensor:
         """The predictor's step from `past`, or, with what is `new` at its end, the corrector's."""
         (λ, x0), *others = past
         h = logsnr_change(now, then) / 2

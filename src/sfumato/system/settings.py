@@ -171,7 +171,7 @@ def dry_run(trial: DryRun, sampler: Sampler[Any], spacing: Spacing, steps: int) 
     now, then, *_ = levels(trial.schedule, spacing, steps)
     check_evaluations(sampler, steps)
     x = torch.zeros(1, 1, dtype=torch.float32)
-    sampler.step(trial, x, now, then, sampler.init(x), Noise([0]))
+    sampler.step(trial, x, now, then, sampler.init(x, [now, then]), Noise([0]))
     check_steps(sampler, steps)
 
 
