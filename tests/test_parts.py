@@ -13,7 +13,7 @@ import torch
 from sfumato import sample
 from sfumato.codec import Identity, Latent
 from sfumato.condition import ClipText, Labels, MiniLM, Nothing, Pretrained, Text, TokenIds
-from sfumato.core import grid, schedule
+from sfumato.core import grid, process, schedule
 from sfumato.core.discrete import DiscreteSpacing, DistilledSpacing
 from sfumato.core.parameterization import (
     EDMPreconditioning,
@@ -38,6 +38,7 @@ from sfumato.loss import (
     P2Weight,
     Sigma2Weight,
     SNRWeight,
+    TokenVLB,
     UniformTimes,
     UnitWeight,
 )
@@ -49,6 +50,7 @@ from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.encoder import Encoder
 from sfumato.nn.image.layout import Layout, WithLayout
 from sfumato.nn.image.unet import UNet
+from sfumato.nn.text.token_transformer import TokenTransformer
 from sfumato.nn.text.transformer import TextTransformer
 from sfumato.nn.text.with_text import WithText
 from sfumato.parts import (
@@ -58,6 +60,7 @@ from sfumato.parts import (
     LOSSES,
     NETWORKS,
     PARAMETERIZATIONS,
+    PROCESSES,
     SAMPLERS,
     SCHEDULES,
     SPACINGS,
@@ -82,6 +85,7 @@ ALL: list[Kinds[Any]] = [
     TEXT_ENCODERS,
     WEIGHTS,
     LOSSES,
+    PROCESSES,
     TIMES,
 ]
 VALUES: list[tuple[Kinds[Any], Any]] = [
@@ -143,6 +147,8 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (SAMPLERS, sample.Langevin(size=0.01, steps=5)),
     (SAMPLERS, sample.AnnealedLangevin(steps=3, rate=0.5)),
     (SAMPLERS, sample.PredictorCorrector(DDIM(eta=1.0), corrections=2)),
+    (SAMPLERS, sample.TokenAncestral()),
+    (SAMPLERS, sample.ConfidenceUnmasking(temperature=0.5, noise_scale=0.0)),
     (CODECS, Identity(Image(channels=1))),
     (CONDITIONERS, Nothing()),
     (CONDITIONERS, Labels(("cat", "a dog", "été"), dropout=0.2)),
@@ -162,6 +168,10 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (LOSSES, Denoising(UnitWeight("v"))),
     (LOSSES, Denoising(MinSNRWeight())),
     (LOSSES, VLB()),
+    (LOSSES, TokenVLB()),
+    (PROCESSES, process.Gaussian()),
+    (PROCESSES, process.Masking(26)),
+    (PROCESSES, process.Uniform(27)),
     (LOSSES, Hybrid(share=0.25, mean=Denoising(P2Weight()))),
     (TIMES, UniformTimes()),
     (TIMES, LogitNormalTimes(mean=0.5, std=2.0)),
@@ -181,6 +191,7 @@ BUILT: list[tuple[type, dict[str, Any]]] = [
     (DiT, {"width": 8, "head_width": 8, "dropout": 0.1, "time_scale": 2.5, "vector": 3, "context": 4, "concat": 5}),
     (UNet1D, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
     (DiT1D, {"in_channels": 1, "out_channels": 2, "width": 8, "depth": 1, "head_width": 4, "context": 4}),
+    (TokenTransformer, {"tokens": 7, "width": 8, "depth": 1, "head_width": 4, "vector": 3, "context": 5}),
     (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "attention": (1,), "patch": 2}),
 ]
 
@@ -359,7 +370,11 @@ def test_an_unknown_word_is_named_with_the_nearest_known(kinds: Kinds[Any], data
             "time_input': input should be 't' or 'sigma', not 'λ'",
         ),
         (WEIGHTS, {"kind": "unit", "view": "mean"}, "'weight.unit.view': input should be 'eps', 'x0', 'v', 'flow' or"),
-        (LOSSES, {"kind": "hybrid", "mean": {"kind": "l2"}}, "there is no loss 'l2'; known: denoising, hybrid, vlb$"),
+        (
+            LOSSES,
+            {"kind": "hybrid", "mean": {"kind": "l2"}},
+            "no loss 'l2'; known: denoising, hybrid, token-vlb, vlb$",
+        ),
         (
             LOSSES,
             {"kind": "denoising", "weight": {"kind": "min-snr", "gama": 5}},

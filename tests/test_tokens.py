@@ -21,7 +21,7 @@ from sfumato.denoise import TokenDenoiser, TokenDenoiserLike
 from sfumato.errors import InputError, ShapeError
 from sfumato.guide import ClassifierFree
 from sfumato.loss import TokenVLB
-from sfumato.oracle import LanguageDenoiser
+from sfumato.oracle import LanguageDenoiser, finite
 from sfumato.sample import ConfidenceUnmasking, TokenAncestral, sample
 
 K, L = 5, 3
@@ -343,6 +343,9 @@ def test_what_tokens_cannot_be_is_refused() -> None:
                 noise=Noise([0]),
             )
         )
+    for sampler in (TokenAncestral(), ConfidenceUnmasking()):
+        with pytest.raises(InputError, match="draw tokens, and this system has none: take ddim"):
+            next(sample(finite(Flow(), torch.zeros(1, 2)), sampler, torch.zeros(1, 2), path, noise=Noise([0])))
     for wrong in (ConfidenceUnmasking(-1.0), ConfidenceUnmasking(noise_scale=math.nan)):
         with pytest.raises(InputError, match="needs a temperature and a noise_scale of 0 or more"):
             next(sample(Fixed(torch.zeros(3)), wrong, torch.full((1, 2), 2), path, noise=Noise([0])))

@@ -29,6 +29,7 @@ from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.encoder import Encoder
 from sfumato.nn.image.layout import Layout, WithLayout
 from sfumato.nn.image.unet import UNet
+from sfumato.nn.text.token_transformer import TokenTransformer
 from sfumato.nn.text.transformer import TextTransformer
 from sfumato.nn.text.with_text import WithText
 from sfumato.sample import Sampler
@@ -269,6 +270,7 @@ NETWORKS = Kinds[Any](
         "dit": DiT,
         "unet-1d": UNet1D,
         "dit-1d": DiT1D,
+        "token-transformer": TokenTransformer,
         "encoder": Encoder,
         "with-text": WithText,
         "with-layout": WithLayout,

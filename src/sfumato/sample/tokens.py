@@ -11,6 +11,7 @@ from sfumato.core.categorical import Categorical
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.process import Masking
+from sfumato.core.token_estimate import TokenEstimate
 from sfumato.denoise import TokenDenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.driver import Stateless, StatelessStep
@@ -24,7 +25,7 @@ class TokenAncestral(Stateless):
     def step(
         self, denoiser: TokenDenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
     ) -> StatelessStep:
-        return denoiser(x, now).reverse(then).sample(noise.uniform_like(x)), None
+        return _asked(denoiser, x, now).reverse(then).sample(noise.uniform_like(x)), None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ConfidenceUnmasking:
     ) -> tuple[Tensor, Tensor]:
         """The state is the number of masks at the start, [b]."""
         _check(self.temperature, self.noise_scale)
-        estimate = denoiser(x, now)
+        estimate = _asked(denoiser, x, now)
         if not isinstance(estimate.process, Masking):
             raise InputError(f"confidence-unmasking is for masked tokens, not {estimate.process}: take token-ancestral")
         masked = x == estimate.process.mask_id
@@ -73,6 +74,14 @@ class ConfidenceUnmasking:
         if self.temperature == 0:
             return Categorical(log_p).mode()
         return Categorical((log_p.double() / self.temperature).log_softmax(-1)).sample(noise.uniform_like(x))
+
+
+def _asked(denoiser: TokenDenoiserLike, x: Tensor, level: Level) -> TokenEstimate:
+    """The estimate, if it is one of tokens."""
+    estimate = denoiser(x, level)
+    if not isinstance(estimate, TokenEstimate):
+        raise InputError("token-ancestral and confidence-unmasking draw tokens, and this system has none: take ddim")
+    return estimate
 
 
 def _masks(start: Tensor, now: Tensor, then: Level) -> Tensor:
