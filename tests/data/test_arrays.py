@@ -168,7 +168,7 @@ def test_a_header_that_promises_more_than_there_is(tmp_path: Path) -> None:
 
 
 def test_a_member_that_unpacks_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfumato.data.arrays.MAX_ARRAY_BYTES", 10_000)
+    monkeypatch.setattr("sfumato.data.npz.MAX_ARRAY_BYTES", 10_000)
     with pytest.raises(DataError, match=r"'images': images\.npy: expected at most 10,000 bytes, came"):
         open_source(save(tmp_path, images=np.zeros((100, 20, 20), dtype=np.uint8)))
 

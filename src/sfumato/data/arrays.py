@@ -1,9 +1,6 @@
 """Data in arrays: .npz files."""
 
 import json
-import math
-import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,16 +8,15 @@ from typing import Self
 
 import numpy as np
 
-from sfumato.data.archive import open_member, open_zip
 from sfumato.data.captions import MAX_CAPTIONS
 from sfumato.data.decoder import Kept
+from sfumato.data.npz import read_npz
 from sfumato.data.sounds import sounds_of
 from sfumato.data.table import MAX_CLASSES, TableSource, sha256_of
 from sfumato.errors import DataError, InputError, ShapeError
 from sfumato.media import Image, Medium
-from sfumato.wording import QUOTED, brief, few, printable, shortened
+from sfumato.wording import brief, printable
 
-MAX_ARRAY_BYTES = 2**34
 _KEYS = {"picture": "images", "sound": "sounds"}
 """The arrays that hold the data of a medium, by its noun."""
 
@@ -42,7 +38,7 @@ def open_npz(path: str | Path, medium: Medium) -> TableSource:
         raise InputError(
             f"{shown}: expected {medium.plural}, came a .npz, which holds pictures or sounds; name a folder"
         )
-    arrays = _arrays(path, _KEYS[medium.noun], shown)
+    arrays = read_npz(path, _KEYS[medium.noun], shown)
     if medium.noun == "sound":
         sounds = sounds_of(arrays["data"], arrays.get("rate"), shown)
         parts = (sounds.samples, str(sounds.rate))
@@ -118,52 +114,6 @@ def _table(
         texts=beside.texts,
         notes=beside.notes,
     )
-
-
-def _arrays(path: str | Path, named: str, shown: str) -> dict[str, np.ndarray]:
-    """The arrays in a file that are read, the data's, called `named` there, as "data"."""
-    with open_zip(path) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        key = named if named in members else "arr_0"
-        if key not in members:
-            raise DataError(f"{shown}: expected an array '{named}', came {few(sorted(members)) or 'none'}; rename it")
-        wanted = {"data": key} | {name: name for name in ("rate", "labels", "classes", "captions") if name in members}
-        return {own: _read(path, members[name], f"{shown} '{name}'") for own, name in wanted.items()}
-
-
-def _read(path: str | Path, info: zipfile.ZipInfo, place: str) -> np.ndarray:
-    try:
-        with open_member(path, info, MAX_ARRAY_BYTES) as stream:
-            return _array(stream, info.file_size)
-    except DataError as error:
-        raise DataError(f"{place}: {error}") from error
-    except Exception as error:  # numpy, zipfile and zlib raise many kinds on broken bytes
-        came = f"came damaged data ({shortened(str(error), QUOTED)})"
-        raise DataError(f"{place}: expected a whole array, {came}; save it again") from error
-
-
-def _array(stream: zipfile.ZipExtFile, size: int) -> np.ndarray:
-    """An array of plain values in a .npy of `size` bytes: no more memory than these is taken."""
-    version = np.lib.format.read_magic(stream)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, by_columns, kind = header(stream)
-    if kind.hasobject:
-        refused = "expected plain numbers or strings, came Python objects, which could run code"
-        raise DataError(f"{refused}; save it with a uint8, integer or string dtype")
-    needed = math.prod(shape) * kind.itemsize
-    if min(shape, default=0) < 0 or needed > size:
-        raise ValueError(f"{size:,} bytes where the shape needs {brief(f'{needed:,}')}")
-    data = stream.read(needed)
-    if stream.read(1):  # also has the member's sum checked
-        raise ValueError("more bytes than the shape needs")
-    array = np.frombuffer(data, dtype=kind) if needed else np.empty(shape, dtype=kind)
-    if (
-        array.dtype.kind == "U"
-        and array.size
-        and int(array.view(f"{kind.byteorder}u4").max(initial=0)) > sys.maxunicode
-    ):
-        raise ValueError("numbers that are no characters")
-    return array.reshape(shape, order="F" if by_columns else "C")
 
 
 def _strings(
