@@ -13,9 +13,11 @@ from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.unet import UNet
 from sfumato.sample.facts import FACTS, Facts
 from sfumato.train.ema import AVERAGES
-from sfumato.train.recipe import Recipe, recipe_names
+from sfumato.train.recipe import recipe_names
+from sfumato.train.tasks import TASKS
 
 MEANING = {
+    "data.medium": "what the data are; each medium has a table [data] of its own",
     "data.size": "width and height; the pictures' own, if they share one, when left out",
     "data.channels": "1 for grayscale, 3 for colour; grayscale if every picture is, when left out",
     "data.fit": "how another aspect is met: `crop`, `pad` or `stretch`",
@@ -133,7 +135,8 @@ GIVEN = {"in_channels", "out_channels", "vector", "context", "concat"}
 def write_all(folder: Path) -> None:
     """Write every table into `folder`, as NAME.md."""
     folder.mkdir(parents=True, exist_ok=True)
-    defaults = Recipe().dump()
+    defaults = {key: value for task in TASKS.values() for key, value in task.recipe().dump().items()}
+    defaults |= TASKS["denoise"].recipe().dump()
     for table, network in NETWORKS.items():
         arguments = inspect.signature(network).parameters.values()
         defaults[table] = {one.name: one.default for one in arguments if one.name not in GIVEN}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sfumato.errors import NonFiniteError, OutOfMemoryError
 from sfumato.loss import Denoising
-from sfumato.train.feed import PictureFeed
+from sfumato.train.feed import ImageFeed
 from sfumato.train.plan import Budget
 from train.small_runs import equal, last_step, newest, tensors, trainer, weights
 
@@ -27,9 +27,9 @@ def marked(values: Tensor, odd: float) -> Tensor:
 
 def poison(way: str, odd: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """One sample of the next batches is odd, or its loss, or only the gradient of that."""
-    samples, loss = PictureFeed.samples, Denoising.__call__
+    samples, loss = ImageFeed.samples, Denoising.__call__
     if way == "data":
-        monkeypatch.setattr(PictureFeed, "samples", lambda *arguments: marked(samples(*arguments), odd))
+        monkeypatch.setattr(ImageFeed, "samples", lambda *arguments: marked(samples(*arguments), odd))
         return
 
     def odd_loss(*arguments: Any) -> Tensor:

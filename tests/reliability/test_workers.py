@@ -43,7 +43,7 @@ def ahead(data: Path, out: Path) -> Trainer:
 def test_a_worker_that_comes_to_harm_costs_one_error_and_no_step(
     times: int, harm: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader, "LOOK", 2.0)
+    monkeypatch.setattr(loader, "SECONDS_A_LOOK", 2.0)
     monkeypatch.setattr(loader, "PATIENCE", 2)
     (once := ahead(data, tmp_path / "once")).run(Budget(STEPS))
     make, (act, text) = Batches.__getitem__, HARM[harm]

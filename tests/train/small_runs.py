@@ -13,9 +13,12 @@ from sfumato import disk, files
 from sfumato.data import Dataset, open_source, prepare
 from sfumato.system import System
 from sfumato.train import checkpoint, recipe, train
+from sfumato.train.compute import Compute
 from sfumato.train.monitor import Quiet
-from sfumato.train.place import Place
-from sfumato.train.stage import work
+from sfumato.train.plan import Budget
+from sfumato.train.run import Run
+from sfumato.train.run_folder import RunFolder
+from sfumato.train.tasks import TASKS
 from sfumato.train.trainer import Trainer
 
 SMALL = (
@@ -59,10 +62,12 @@ def trainer(data: Path | str, out: Path, *settings: str) -> Trainer:
     """A trainer that has made no step."""
     out.mkdir(parents=True, exist_ok=True)
     chosen = recipe.load_recipe("digits", [*SMALL, *settings])
-    pictures = read(data)
-    place = Place(out, Accelerator(cpu=True), "float32")
-    nothing = lambda: None  # noqa: E731
-    return Trainer(chosen, work(chosen, pictures, place, Quiet(), nothing, nothing), place, Quiet())
+    folder, compute = RunFolder(out), Compute(Accelerator(cpu=True), "float32")
+    run = Run(chosen, Budget(chosen.train.steps), str(data), read(data), folder, compute, Quiet())
+    task = TASKS[chosen.task](run)
+    for need in task.needs():
+        need.make()
+    return Trainer(chosen, task.trainee(), folder, folder.artefact(task.leaves), compute, Quiet())
 
 
 def read(data: Path | str) -> Dataset:

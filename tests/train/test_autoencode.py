@@ -18,9 +18,9 @@ from sfumato.media import Image
 from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.system import file as system_file
 from sfumato.train import train
-from sfumato.train.autoencode import AutoencodeTask, FittedCodec
-from sfumato.train.feed import PictureFeed
-from sfumato.train.recipe import Recipe, ReconstructionRecipe
+from sfumato.train.feed import ImageFeed
+from sfumato.train.fitted_codec import FittedCodec
+from sfumato.train.tasks.autoencode import AutoencodeRecipe, AutoencodeTrainee, ReconstructionRecipe
 from train.small_runs import newest, pictures_file, tensors
 
 SMALL = {"width": 8, "multipliers": (1, 2), "blocks": 1, "latent": 2, "attention": False}
@@ -36,21 +36,21 @@ SETTINGS = (
 )
 
 
-def feed(n: int = 12) -> PictureFeed:
+def feed(n: int = 12) -> ImageFeed:
     pixels = np.random.default_rng(0).integers(0, 256, (n, 3, 8, 8), dtype=np.uint8)
-    return PictureFeed(
+    return ImageFeed(
         Dataset(Image(pixels.shape[1]), pixels, None, ((),) * n, tuple(map(str, range(n))), (), (), (), "")
     )
 
 
-def work(**changes: Any) -> AutoencodeTask:
+def work(**changes: Any) -> AutoencodeTrainee:
     torch.manual_seed(0)
-    return AutoencodeTask(
-        Recipe(task="autoencode", reconstruction=ReconstructionRecipe(**changes)), KLAutoencoder(**SMALL), feed()
+    return AutoencodeTrainee(
+        AutoencodeRecipe(reconstruction=ReconstructionRecipe(**changes)), KLAutoencoder(**SMALL), feed()
     )
 
 
-def asked(own: AutoencodeTask) -> tuple[Tensor, Any]:
+def asked(own: AutoencodeTrainee) -> tuple[Tensor, Any]:
     x = own.feed.samples(torch.arange(3), torch.zeros(3, dtype=torch.long))
     torch.manual_seed(1)
     return x, own.model(*own.inputs(x, torch.randn(3, *own.shape), torch.zeros(3), Condition()))
@@ -59,7 +59,7 @@ def asked(own: AutoencodeTask) -> tuple[Tensor, Any]:
 def test_the_loss_is_the_sum_of_what_the_recipe_weighs() -> None:
     own = work(edges=0.3, tones=0.7, penalty=0.01)
     x, outputs = asked(own)
-    y = outputs.pictures
+    y = outputs.decoded
     expected = absolute_error(y, x) + 0.3 * edge_error(y, x) + 0.7 * tone_error(y, x) + 0.01 * outputs.penalty
     assert (own.loss(outputs, x, Condition()) - expected).abs().max() <= 1e-6
     assert own.shape == (2, 4, 4)
@@ -90,7 +90,7 @@ def test_a_discriminator_and_what_it_judges_learn_against_each_other_in_one_pass
             assert (found[f"{part}.{name}"] - gradient).abs().max() <= 1e-5, (part, name)
 
 
-def _noise(own: AutoencodeTask) -> Tensor:
+def _noise(own: AutoencodeTrainee) -> Tensor:
     torch.manual_seed(1)
     return torch.randn(3, *own.shape)
 

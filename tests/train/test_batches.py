@@ -13,7 +13,7 @@ from sfumato.core.condition import Condition
 from sfumato.data import Dataset, indices
 from sfumato.media import Image
 from sfumato.train.batches import Batch, Batches, mix
-from sfumato.train.feed import PictureFeed
+from sfumato.train.feed import ImageFeed
 
 
 def pictures(n: int) -> Dataset:
@@ -26,7 +26,7 @@ def pictures(n: int) -> Dataset:
 
 def batches(n: int = 20, **changes: Any) -> Batches:
     options: dict[str, Any] = {"seed": 3, "batch": 6, "flip": True, "dropout": 0.5} | changes
-    return Batches(PictureFeed(pictures(n), options.pop("flip")), (1, 2, 4), **options)
+    return Batches(ImageFeed(pictures(n), options.pop("flip")), (1, 2, 4), **options)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -73,7 +73,7 @@ def test_a_batch_has_the_samples_of_its_step() -> None:
 def test_a_batch_is_told_what_its_prompts_say_and_is_cut_with_it() -> None:
     """Captions are of many lengths; each sample keeps its own, whichever part it comes into."""
     captions = ["a" + " cat" * (i % 5) for i in range(20)]
-    feed = PictureFeed(replace(pictures(20), captions=tuple((caption,) for caption in captions)), prompts="text")
+    feed = ImageFeed(replace(pictures(20), captions=tuple((caption,) for caption in captions)), reads="captions")
     batch = Batches(feed, (1,), seed=3, batch=6, dropout=0.5, conditioner=Text(Waves()))[1]
     drawn = zip(batch.sample.tolist(), batch.dropped.tolist(), strict=True)
     prompts = [None if dropped else captions[i] for i, dropped in drawn]

@@ -14,9 +14,9 @@ from sfumato.media import Image
 from sfumato.nn.image.layout import WithLayout
 from sfumato.train import layout
 from sfumato.train.build import build
-from sfumato.train.feed import PictureFeed
-from sfumato.train.recipe import Recipe, load_recipe
-from sfumato.train.task import DenoiseTask
+from sfumato.train.feed import ImageFeed
+from sfumato.train.recipe import load_recipe
+from sfumato.train.tasks.denoise import DenoiseTrainee
 
 LABELS = np.repeat(np.arange(2), 32)
 CPU = torch.device("cpu")
@@ -31,11 +31,11 @@ def pictures() -> Dataset:
     return Dataset(Image(1), pixels, LABELS.astype(np.int64), ((),) * 64, names, ("a", "b"), (), (), "")
 
 
-def work(*settings: str, side: int = 8) -> tuple[DenoiseTask, WithLayout]:
+def work(*settings: str, side: int = 8) -> tuple[DenoiseTrainee, WithLayout]:
     small = ["network.width=8", "network.multipliers=[1]", "network.attention=[]", f"condition.layout={side}"]
-    recipe: Recipe = load_recipe("digits", [*small, "network.patch=1", *settings])
-    feed = PictureFeed(pictures(), prompts="labels")
-    task = DenoiseTask(recipe, build(recipe, feed.pictures), feed)
+    recipe: Any = load_recipe("digits", [*small, "network.patch=1", *settings])
+    feed = ImageFeed(pictures(), reads="labels")
+    task = DenoiseTrainee(recipe, build(recipe, feed.dataset), feed)
     network: Any = task.system.denoiser.network
     assert isinstance(network, WithLayout)
     return task, network
@@ -110,8 +110,8 @@ def test_a_learned_variance_is_not_laid_out() -> None:
 
 def test_a_network_without_one_is_left_alone() -> None:
     recipe = load_recipe("digits", ["network.width=8", "network.multipliers=[1]", "network.attention=[]"])
-    feed = PictureFeed(pictures(), prompts="labels")
-    task = DenoiseTask(recipe, build(recipe, feed.pictures), feed)
+    feed = ImageFeed(pictures(), reads="labels")
+    task = DenoiseTrainee(recipe, build(recipe, feed.dataset), feed)
     before = [parameter.clone() for parameter in task.system.denoiser.parameters()]
     layout.fit_layout(task, CPU, lambda done, of: pytest.fail("there is nothing to fit"))
     assert all(torch.equal(*both) for both in zip(before, task.system.denoiser.parameters(), strict=True))
@@ -131,7 +131,7 @@ def test_it_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.optim.Adam, "step", look)
     task, _ = work()
     layout.fit_layout(task, CPU, seconds=5.0)
-    assert rates == pytest.approx([layout.RATE * (1 - i / 5) for i in range(5)])
+    assert rates == pytest.approx([layout._RATE * (1 - i / 5) for i in range(5)])
 
 
 def test_progress_is_told_and_numbers_that_are_not_finite_are_refused() -> None:
@@ -149,4 +149,4 @@ def replace_samples(feed: Any) -> Any:
         def samples(self, index: Tensor, view: Tensor) -> Tensor:
             return super().samples(index, view) * torch.nan
 
-    return Broken(feed.pictures, prompts="labels")
+    return Broken(feed.dataset, reads="labels")

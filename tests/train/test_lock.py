@@ -60,7 +60,7 @@ def test_a_lock_is_freed_by_death(tmp_path: Path) -> None:
             os.kill(os.getpid(), 9)
 
     assert in_child(die) == -9
-    assert [path.name for path in tmp_path.iterdir()] == [lock.NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [lock.LOCK_FILE]
     lock.check_free(tmp_path)
     hold(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -123,21 +123,21 @@ def test_on_a_disk_without_locks_processes_of_this_machine_are_seen(tmp_path: Pa
     assert said == [f"note: the disk of {tmp_path} has no locks: see that no other machine trains there"]
     dead = {"host": os.uname().nodename, "pid": 2**22 + 1, "since": "then"}
     for text in (json.dumps(dead), "", "[" * 2000, '{"pid": 1}', '{"host": [], "pid": true, "since": {}}'):
-        (tmp_path / lock.NAME).write_text(text)
+        (tmp_path / lock.LOCK_FILE).write_text(text)
         hold(tmp_path)
 
 
 def test_a_lock_that_says_nothing_of_its_holder_holds(tmp_path: Path) -> None:
     with lock.held(tmp_path):
         for text in ("", "{", json.dumps({"host": "x" * 300 + "\n", "pid": "\x1b", "since": None})):
-            (tmp_path / lock.NAME).write_text(text)
+            (tmp_path / lock.LOCK_FILE).write_text(text)
             with pytest.raises(ResumeError, match="is in use: (a process|process .*) trains there") as caught:
                 lock.check_free(tmp_path)
             assert str(caught.value).isprintable() and len(str(caught.value)) < 600
 
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / lock.NAME).mkdir()
+    (tmp_path / lock.LOCK_FILE).mkdir()
     with pytest.raises(StorageError, match=f"cannot write {tmp_path}: Is a directory"):
         hold(tmp_path)
     (tmp_path / "file").touch()
@@ -156,7 +156,7 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path, monk
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "theirs").write_text("mine")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / lock.NAME).symlink_to(tmp_path / "theirs")
+    (tmp_path / "run" / lock.LOCK_FILE).symlink_to(tmp_path / "theirs")
     with pytest.raises(StorageError):
         hold(tmp_path / "run")
     assert (tmp_path / "theirs").read_text() == "mine"

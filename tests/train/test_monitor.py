@@ -49,11 +49,12 @@ def test_a_log_gets_the_first_step_at_once_and_then_a_line_every_half_minute(mon
     clock, out = Clock(monkeypatch), io.StringIO()
     with Terminal(Console(file=out)) as terminal:
         terminal.preparing(1, 2)
-        terminal.plan(type("Plan", (), {"lines": lambda self: []})())
+        terminal.plan(type("Plan", (), {"lines": lambda self: [], "plural": "sounds"})())
         for step in range(1, 62):
             terminal.step(step, 0.5, 10.0, 60.0, 0.1)
             clock.now += 1
     assert [line.partition("  ")[0] for line in out.getvalue().splitlines()] == ["step 1", "step 31", "step 61"]
+    assert "  10 sounds/s  " in out.getvalue()
 
 
 @pytest.mark.parametrize("colours", ["FORCE_COLOR", "TTY_COMPATIBLE"])

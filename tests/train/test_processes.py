@@ -131,7 +131,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the launcher of
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*processes.SIZES, *processes.RANKS, *processes.LOCAL, "MASTER_ADDR", "MASTER_PORT"):
+    for name in (*processes._SIZES, *processes._RANKS, *processes._LOCAL, "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
 
 

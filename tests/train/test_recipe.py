@@ -10,8 +10,10 @@ from sfumato.core.parameterization import VPrediction
 from sfumato.core.schedule import Linear
 from sfumato.errors import InputError
 from sfumato.sample import DDIM
+from sfumato.train.base_recipe import differences
+from sfumato.train.denoise_recipe import DenoiseRecipe
 from sfumato.train.ema import Constant, Power
-from sfumato.train.recipe import Recipe, check_recipe, differences, lay_over, load_recipe, recipe_names
+from sfumato.train.recipe import check_recipe, lay_over, load_recipe, recipe_names
 
 
 def write(path: Path, text: str) -> Path:
@@ -35,8 +37,12 @@ def test_the_recipes_of_the_documents_ship() -> None:
 
 
 def test_an_empty_recipe_is_all_defaults(tmp_path: Path) -> None:
-    assert load_recipe(write(tmp_path / "empty.toml", "")) == Recipe()
-    assert Recipe().schedule == Linear() and Recipe().average == Power() and Recipe().settings.sampler == DDIM()
+    assert load_recipe(write(tmp_path / "empty.toml", "")) == DenoiseRecipe()
+    assert (
+        DenoiseRecipe().schedule == Linear()
+        and DenoiseRecipe().average == Power()
+        and DenoiseRecipe().settings.sampler == DDIM()
+    )
 
 
 def test_a_file_is_a_recipe(tmp_path: Path) -> None:
@@ -86,7 +92,10 @@ WRONG = [
     ("[network]\nkind = 'unet'\nwidth = nan", r"^'network\.unet\.width': .*not nan$"),
     ("[network]\nkind = 'unet'\nwidth = 0", "width must be from 1 to 8,192, not 0$"),
     ("[network]\nkind = 'unet'\nattention = [9]", "attention names level 9, but the levels are 0 to 3$"),
-    ("[network]\nwidth = 8", "should be a table with a kind; known kinds: unet, dit, encoder, with-text, with-layout$"),
+    (
+        "[network]\nwidth = 8",
+        "should be a table with a kind; known kinds: unet, dit, unet-1d, dit-1d, encoder, with-text, with-layout$",
+    ),
     ("about = 5", "^'about': input should be a valid string, not 5$"),
     ("about = 2026-01-01", "holds a value that is no number, text, list or table"),
     ("[train]\nbatch = 8\naccumulate = 3", r"train\.accumulate \(3\) must divide train\.batch \(8\) evenly$"),
@@ -256,8 +265,8 @@ def test_differences_are_named_by_their_place() -> None:
     assert differences(one.dump(), one.dump()) == []
     assert differences(one.dump(), other.dump()) == [
         f"network.width: {one.network['width']} → 16",
-        "schedule.offset: 0.008 → 0.01",
         f"train.batch: {one.train.batch} → 32",
+        "schedule.offset: 0.008 → 0.01",
     ]
 
 
@@ -284,7 +293,7 @@ def test_a_recorded_recipe_takes_settings() -> None:
     [
         (['parameterization={"kind":"eps"}', 'schedule={"kind":"flow"}'], "cannot be asked at alpha 0"),
         (
-            ['schedule={"kind":"zero-terminal","of":{"kind":"linear"}}', 'settings.spacing={"kind":"leading"}'],
+            ['schedule={"kind":"zero-terminal","table":{"kind":"linear"}}', 'settings.spacing={"kind":"leading"}'],
             "cannot be asked at alpha 0",
         ),
         (['settings.sampler={"kind":"unipc","order":7}'], "the order of unipc must be 1, 2 or 3, not 7"),
@@ -292,7 +301,7 @@ def test_a_recorded_recipe_takes_settings() -> None:
         (['settings.sampler={"kind":"annealed-langevin","rate":9.0}'], "the rate of annealed Langevin"),
         (['settings.sampler={"kind":"ddpm","variance":"learned"}'], "this network gives no variance"),
         (['settings.sampler={"kind":"lms"}', "settings.steps=3"], "needs at least 4 steps"),
-        (['loss={"kind":"bound"}', 'schedule={"kind":"vp"}'], "the bound sums over the steps of a chain"),
+        (['loss={"kind":"vlb"}', 'schedule={"kind":"vp"}'], "the bound sums over the steps of a chain"),
         (
             ['loss={"kind":"denoising","weight":{"kind":"min-snr","gamma":-1.0}}'],
             "the gamma of min-snr must be above 0",
@@ -323,12 +332,36 @@ def test_a_classifier_may_be_trained_on_any_schedule() -> None:
     assert load_recipe("classifier", ['schedule={"kind":"flow"}']).task == "classify"
 
 
-def test_a_classifier_has_no_codec_to_use() -> None:
-    with pytest.raises(InputError, match="codec.path is for what draws in latents, .* the task classify has no codec$"):
-        load_recipe("classifier", ["codec.path=anywhere"])
-    for name, hint in (("classifier", "leave it out$"), ("autoencoder", "codec.init_from is for an autoencoder$")):
-        with pytest.raises(InputError, match=f"^train.init_from is for what draws, and the task is .*{hint}"):
-            load_recipe(name, ["train.init_from=emoji"])
+@pytest.mark.parametrize(
+    ("name", "setting", "match"),
+    [
+        (
+            "digits",
+            "reconstruction.edges=1",
+            "^[reconstruction] is read by the task autoencode, and .* task is denoise$",
+        ),
+        ("digits", "reconstruction=1", "^reconstruction is read by the task autoencode, and .* task is denoise$"),
+        ("classifier", "codec.path=x", "^[codec] is read by the tasks autoencode and denoise, and .* is classify$"),
+        ("classifier", "train.init_from=x", "^train.init_from is read by the task denoise, and .* task is classify$"),
+        ("autoencoder", "train.init_from=x", "^train.init_from is read by the task denoise, and .* is autoencode$"),
+        ("autoencoder", "codec.kind=latent", "^codec.kind is read by the task denoise, and .* is autoencode$"),
+        (
+            "autoencoder",
+            "schedule.kind=flow",
+            "^[schedule] is read by the tasks classify and denoise, and .* autoencode$",
+        ),
+        ("classifier", "variance=learned", "^variance is read by the task denoise, and .* task is classify$"),
+        ("digits", "task=clasify", "^there is no task 'clasify'; did you mean 'classify'?"),
+        ("digits", "task=3", "^there is no task 3"),
+        ("digits", "data.medium=imag", "^there is no data.medium 'imag'; did you mean 'image'?"),
+    ],
+)
+def test_a_table_or_key_that_another_task_reads_is_refused(name: str, setting: str, match: str) -> None:
+    with pytest.raises(InputError, match=match.replace("[", r"\[").replace("?", r"\?")):
+        load_recipe(name, [setting])
+
+
+def test_an_autoencoder_goes_on_with_one_codec() -> None:
     with pytest.raises(
         InputError, match="an autoencoder goes on with codec.path, .* or begins with codec.init_from, .*: give one"
     ):

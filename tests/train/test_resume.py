@@ -37,7 +37,7 @@ from sfumato.train import checkpoint
 from sfumato.train.log import Log
 from sfumato.train.monitor import Quiet
 from sfumato.train.plan import Budget
-from sfumato.train.record import CACHE
+from sfumato.train.run_folder import RunFolder
 from sfumato.train.signals import Stopper
 
 HARD = (
@@ -369,9 +369,7 @@ def test_data_that_the_runs_own_sheets_would_be_in_is_refused(
     elif way == "in it":
         begin(photos, tmp_path / "run", steps=1)
         data, out = tmp_path / "run" / "samples", tmp_path / "run"
-    with pytest.raises(
-        InputError, match="so that sheets of samples would become data: choose a folder beside the data"
-    ):
+    with pytest.raises(InputError, match="so that previews would become data: choose a folder beside the data"):
         begin(data, out, steps=2, resume=way == "in it")
     assert way == "in it" or not out.exists()
 
@@ -527,17 +525,17 @@ def test_many_pictures_are_kept_under_a_name_of_our_own(data: Path, tmp_path: Pa
     """What a start that was killed left of them does not stand in the way of another."""
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sfumato.train.run.prepare", partial(prepare, memory=0))
-        patch.setattr("sfumato.train.run._run", dies)
+        patch.setattr("sfumato.train.data_recipe.prepare", partial(prepare, memory=0))
+        patch.setattr("sfumato.train.run.Run.make", dies)
         with pytest.raises(Death):
             begin(data, out, steps=1)
         assert not out.exists()
         out.mkdir()
-        (out / CACHE).write_bytes(b"whole or half")
+        RunFolder(out).cache.write_bytes(b"whole or half")
         patch.undo()
-        patch.setattr("sfumato.train.run.prepare", partial(prepare, memory=0))
+        patch.setattr("sfumato.train.data_recipe.prepare", partial(prepare, memory=0))
         begin(data, out, steps=1)
-    assert np.load(out / CACHE).shape == (24, 1, 8, 8)
+    assert np.load(RunFolder(out).cache).shape == (24, 1, 8, 8)
 
 
 def test_an_empty_folder_may_be_used(data: Path, tmp_path: Path) -> None:
@@ -596,7 +594,7 @@ def test_what_cannot_be_trained_is_said_and_leaves_nothing(
 
 
 def test_data_must_be_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="^what to train on\\? give a folder of pictures"):
+    with pytest.raises(InputError, match="^what to train on\\? give a folder of data"):
         begin(None, tmp_path / "run", steps=2)
 
 

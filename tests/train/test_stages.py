@@ -22,7 +22,7 @@ from sfumato.library import load_codec
 from sfumato.nn.text.with_text import WithText
 from sfumato.parts import AUTOENCODERS, NETWORKS, TEXT_ENCODERS
 from sfumato.train import recipe, train
-from sfumato.train.autoencode import FittedCodec
+from sfumato.train.fitted_codec import FittedCodec
 from sfumato.train.monitor import Quiet
 from sfumato.train.plan import Budget, Plan, disk_needed
 from sfumato.train.trainer import Trainer
@@ -104,7 +104,7 @@ LEARNED = ("condition.kind=learned", "condition.width=8", "condition.layers=1", 
 def test_a_run_keeps_the_tokenizer_that_it_fitted(data: Path, tmp_path: Path) -> None:
     """Else other captions would give its network's numbers to other pieces."""
     out = tmp_path / "run"
-    fitted = begin(data, out, *LEARNED, "condition.vocabulary=300", "codec.kind=pixels").conditioner
+    fitted = begin(data, out, *LEARNED, "condition.vocabulary=300", "codec.kind=identity").conditioner
     (data / "01.txt").write_text("zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich")
     assert fit_tokenizer([path.read_text() for path in data.glob("*.txt")], 300) != fitted.tokenizer
     shutil.rmtree(out / "system")  # as if it had been stopped between its first checkpoint and its first system
@@ -123,7 +123,7 @@ def test_grey_pictures_are_refused_for_a_codec_that_compares_colours(data: Path,
         begin(data, tmp_path / "run", f"codec.settings={json.dumps(perceptual)}")
     settings = [f"codec.settings={json.dumps(perceptual)}", "data.channels=1"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sfumato.train.stage.MobileNet.read", lambda path: None)
+        patch.setattr("sfumato.train.tasks.autoencode.MobileNet.read", lambda path: None)
         with pytest.raises(InputError, match="compares pictures in colours, and these are grey"):
             begin(data, tmp_path / "run", *settings)
     assert not (tmp_path / "run").exists()
@@ -134,7 +134,7 @@ def test_the_room_that_a_run_takes_is_known_before_its_codec_is_fitted(
 ) -> None:
     """To within the headers of its files. What is there already is not asked for again."""
     asked: list[int] = []
-    monkeypatch.setattr("sfumato.train.stage.check_disk", lambda folder, needed: asked.append(needed))
+    monkeypatch.setattr("sfumato.train.run.check_disk", lambda folder, needed: asked.append(needed))
     plans: list[Plan] = []
     monkeypatch.setattr(Quiet, "plan", lambda self, plan: plans.append(plan))
     out = tmp_path / "run"
@@ -142,18 +142,18 @@ def test_the_room_that_a_run_takes_is_known_before_its_codec_is_fitted(
     made = [next(out.glob("latents-*.npy")), out / "captions.safetensors"]
     kept = sum(path.stat().st_size for path in made)
     weights = [sum(p.numel() for p in own.parameters()) for own in (system.denoiser.network, system.codec)]
-    assert plans[-1].kept == kept and plans[-1].disk == disk_needed(weights[0])
+    assert plans[-1].prepared == kept and plans[-1].disk == disk_needed(weights[0])
     assert asked[0] == pytest.approx(sum(map(disk_needed, weights)) + kept, abs=1024)
     assert f"{(plans[-1].disk + kept) / 1e6:,.0f} MB, {kept / 1e6:,.0f} MB of it" in dict(plans[-1].lines())["disk"]
     left = disk_needed(weights[0], [out / "checkpoints", out / "system"])
     begin(None, out, resume=True, steps=6)
-    assert asked[1:] == [left] < [disk_needed(weights[0])]
+    assert asked[-2:] == [left, left] < [disk_needed(weights[0])] * 2
 
 
 def test_a_disk_without_room_for_latents_is_said_before_the_codec_is_fitted(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sfumato.train.stage.latents_size", lambda feed, codec: 10**18)
+    monkeypatch.setattr("sfumato.train.tasks.denoise.latents_size", lambda feed, codec: 10**18)
     with pytest.raises(StorageError, match="run needs 1,000,000,000,[0-9]{3} MB of space"):
         begin(data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -164,7 +164,7 @@ def test_a_run_that_is_stopped_between_its_stages_goes_on(
 ) -> None:
     begin(data, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr("sfumato.train.stage.LatentFeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("sfumato.train.tasks.denoise.LatentFeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             begin(data, tmp_path / "halved")
     begin(None, tmp_path / "halved", resume=True)
@@ -177,7 +177,7 @@ def test_a_run_that_is_stopped_in_its_first_stage_goes_on(
 ) -> None:
     begin(data, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr("sfumato.train.run.copy_codec", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("sfumato.train.tasks.denoise.copy_codec", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             begin(data, tmp_path / "halved")
     begin(None, tmp_path / "halved", resume=True)
@@ -225,7 +225,7 @@ def test_a_codec_that_has_begun_goes_on_without_that_which_it_began_with(
     start = f"codec.init_from={tmp_path / 'one'}"
     begin(data, tmp_path / "whole", start)
     with monkeypatch.context() as patch:
-        patch.setattr("sfumato.train.run.copy_codec", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("sfumato.train.tasks.denoise.copy_codec", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             begin(data, tmp_path / "halved", start)
     (tmp_path / "one").rename(tmp_path / "moved")
@@ -383,7 +383,7 @@ def test_latents_that_were_altered_are_not_taken_up(data: Path, tmp_path: Path) 
 
 
 def test_a_tokenizer_that_was_altered_is_not_taken_up(data: Path, tmp_path: Path) -> None:
-    begin(data, tmp_path / "run", *LEARNED, "condition.vocabulary=300", "codec.kind=pixels")
+    begin(data, tmp_path / "run", *LEARNED, "condition.vocabulary=300", "codec.kind=identity")
     path = tmp_path / "run" / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
     pieces = tokenizer["model"]["vocab"]
@@ -411,12 +411,12 @@ def test_a_refused_resume_leaves_the_record_of_the_codec(data: Path, tmp_path: P
 
 
 PHASES = [
-    "sfumato.train.run._run",
-    "sfumato.train.run._fit_codec",
-    "sfumato.train.run.copy_codec",
-    "sfumato.train.stage._remembered",
-    "sfumato.train.stage.LatentFeed",
-    "sfumato.train.stage.fit_layout",
+    "sfumato.train.run.Run.make",
+    "sfumato.train.run.Run.stage",
+    "sfumato.train.tasks.denoise.copy_codec",
+    "sfumato.train.tasks.denoise.CachedText",
+    "sfumato.train.tasks.denoise.LatentFeed",
+    "sfumato.train.tasks.denoise.fit_layout",
     "sfumato.train.trainer.Trainer.rehearse",
     "sfumato.train.checkpoint.save_checkpoint",
     "sfumato.system.file.write_folder",

@@ -191,8 +191,8 @@ def test_a_sheet_that_takes_too_long_is_given_up(data: Path, tmp_path: Path, mon
 def test_what_a_sheet_will_take_is_known_before_the_first(data: Path, tmp_path: Path) -> None:
     own = trainer(data, tmp_path, "settings.steps=30", "settings.guidance=2.0")
     plan = own.rehearse(Budget(3, 1.0))
-    assert own.work.passes == 24 * 30 * 2, "three classes by eight seeds, with and without what is asked for"
-    assert own.clock.drawing == pytest.approx(own.work.passes * plan.seconds_a_step / 8 / 3)
+    assert own.trainee.passes == 24 * 30 * 2, "three classes by eight seeds, with and without what is asked for"
+    assert own.clock.drawing == pytest.approx(own.trainee.passes * plan.seconds_a_step / 8 / 3)
 
 
 # Errors of a step -----------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_what_a_sheet_will_take_is_known_before_the_first(data: Path, tmp_path: 
 
 def fails_at(own: Trainer, step: int, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
     """At a step the loss is not finite, or there is an error."""
-    honest = own.work.loss
+    honest = own.trainee.loss
 
     def loss(*arguments: Any) -> Any:
         if own.step < step:
@@ -209,7 +209,7 @@ def fails_at(own: Trainer, step: int, monkeypatch: pytest.MonkeyPatch, error: Ex
             raise error
         return honest(*arguments) * math.nan
 
-    monkeypatch.setattr(own.work, "loss", loss)
+    monkeypatch.setattr(own.trainee, "loss", loss)
 
 
 @pytest.mark.parametrize(
@@ -284,9 +284,9 @@ def test_half_a_step_is_not_saved(data: Path, tmp_path: Path, monkeypatch: pytes
 def test_latents_that_are_not_finite_are_to_be_made_again(data: Path, tmp_path: Path) -> None:
     """The learning rate cannot mend them."""
     own = trainer(data, tmp_path, "train.batch=24")
-    honest = own.work.feed.samples
-    own.work.feed.samples = lambda index, view: honest(index, view) * math.nan  # type: ignore[method-assign]
-    own.work.feed.remedy = "delete latents-1.npy"  # type: ignore[misc]
+    honest = own.trainee.feed.samples
+    own.trainee.feed.samples = lambda index, view: honest(index, view) * math.nan  # type: ignore[method-assign]
+    own.trainee.feed.remedy = "delete latents-1.npy"  # type: ignore[misc]
     with pytest.raises(
         NonFiniteError, match=r"^what is trained on is not finite for 24 of .*\); delete latents-1.npy$"
     ):
@@ -327,7 +327,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning
 def test_a_worker_that_dies_or_hangs_is_one_error_and_all_is_saved(
     act: Any, text: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader, "LOOK", 0.3)
+    monkeypatch.setattr(loader, "SECONDS_A_LOOK", 0.3)
     monkeypatch.setattr(loader, "PATIENCE", 2)
     own = trainer(data, tmp_path)
     hurt(own, 4, act)
@@ -350,7 +350,7 @@ def test_workers_change_no_number(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
 def test_a_signal_is_heard_while_a_worker_hangs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "LOOK", 0.3)
+    monkeypatch.setattr(loader, "SECONDS_A_LOOK", 0.3)
     own = trainer(data, tmp_path)
     hurt(own, 4, lambda: (os.kill(os.getppid(), signal.SIGTERM), time.sleep(99)))
     with pytest.raises(Stopped, match=r"at step [0-4]; all is saved"):  # the workers may be ahead of the first step

@@ -47,7 +47,7 @@ from sfumato.train.trainer import Trainer
 def mean_loss(denoiser: Denoiser, own: Trainer) -> float:
     """L_simple over 512 samples, with draws that no step of training makes."""
     told = own.artefact.conditioner
-    batch = Batches(own.work.feed, (1, 8, 8), seed=10**6, batch=512, dropout=0.0, conditioner=told)[0]
+    batch = Batches(own.trainee.feed, (1, 8, 8), seed=10**6, batch=512, dropout=0.0, conditioner=told)[0]
     level = own.recipe.schedule(own.recipe.times(own.recipe.schedule, batch.u))
     with torch.no_grad():
         estimate = denoiser.eval()(marginal(batch.x_0, level).sample(batch.noise), level, batch.told)
@@ -82,7 +82,7 @@ def test_the_accumulation_and_scaling_of_accelerate_are_not_ours(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = trainer(data, tmp_path)
-    monkeypatch.setattr(own.place.accelerator, "backward", lambda *_: pytest.fail("it would divide the gradients"))
+    monkeypatch.setattr(own.compute.accelerator, "backward", lambda *_: pytest.fail("it would divide the gradients"))
     own._gradients(own._dataset()[0], 0)
     assert any(bool(parameter.grad.any()) for parameter in own.network.parameters() if parameter.grad is not None)
 
@@ -212,7 +212,7 @@ def test_the_record_says_what_decides_the_weights(finished: Path, data: Path) ->
     record = json.loads((finished / "run.json").read_text())
     assert record["data"] == str(data) and record["fingerprint"] == read(data).fingerprint
     assert record["recipe"]["train"]["batch"] == 8 and record["recipe"]["optimizer"]["weight_decay"] == 0.0
-    assert record["precision"] == "float32" and record["sfumato"] == "0.1.0" and record["format"] == 1
+    assert record["precision"] == "float32" and record["sfumato"] == "0.1.0" and record["format"] == 2
 
 
 def test_the_system_holds_the_average(finished: Path) -> None:
@@ -305,7 +305,7 @@ def test_the_pictures_that_gave_it_are_named(data: Path, tmp_path: Path, monkeyp
     own = trainer(data, tmp_path, "train.accumulate=4")
     batch = own._dataset()[0]
     poisoned(monkeypatch, "nan", call=1, sample=1)  # the second of each part of two
-    names = ", ".join(own.work.feed.pictures.names[int(i)] for i in batch.sample[1::2][:3]).replace("[", r"\[")
+    names = ", ".join(own.trainee.feed.dataset.names[int(i)] for i in batch.sample[1::2][:3]).replace("[", r"\[")
     with pytest.raises(NonFiniteError, match=rf"at step 0 is not finite for 4 of 8 pictures \({names}\)"):
         own.run(Budget(1))
     assert own.step == 0 and not (tmp_path / "checkpoints").exists()

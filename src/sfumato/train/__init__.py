@@ -1,5 +1,5 @@
-"""Training: a recipe and a folder of pictures in, a system out."""
+"""Training: a recipe and data in, a system out."""
 
-from sfumato.train.run import train
+from sfumato.train.start import train
 
 __all__ = ["train"]

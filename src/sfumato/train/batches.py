@@ -69,7 +69,7 @@ class Batches(Dataset[Batch]):
         self.dropout, self.conditioner, self.rank, self.world = dropout, conditioner, rank, world
 
     def __getitem__(self, step: int) -> Batch:
-        index = torch.from_numpy(indices(self.seed, step, self.batch, len(self.feed.pictures)))[self.rank :: self.world]
+        index = torch.from_numpy(indices(self.seed, step, self.batch, len(self.feed.dataset)))[self.rank :: self.world]
         places = range(step * self.batch + self.rank, (step + 1) * self.batch, self.world)
         streams = [torch.Generator().manual_seed(mix(self.seed, place)) for place in places]
         u, view, drop, pick = torch.stack([torch.rand(4, generator=stream) for stream in streams]).unbind(1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from sfumato.errors import InputError
 from sfumato.parts import Kinds
 
-LEAST = 1e-6
+_LEAST_WIDTH = 1e-6
 """The smallest width of a power average."""
 
 
@@ -37,8 +37,8 @@ class Power:
     def gamma(self) -> float:
         if not 0 < self.width < 0.28:
             raise InputError(f"the width of a power average must lie between 0 and 0.28, not {self.width}")
-        if self.width < LEAST:
-            raise InputError(f"the width of a power average must be at least {LEAST:g}, not {self.width}")
+        if self.width < _LEAST_WIDTH:
+            raise InputError(f"the width of a power average must be at least {_LEAST_WIDTH:g}, not {self.width}")
         t = self.width**-2
         return float(np.roots([1, 7, 16 - t, 12 - t]).real.max())
 

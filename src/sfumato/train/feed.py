@@ -10,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import ImageColor
 from torch import Tensor
 
 from sfumato import disk, files
@@ -18,18 +17,20 @@ from sfumato.codec import Latent
 from sfumato.condition import Prompt
 from sfumato.data.dataset import Dataset
 from sfumato.errors import NonFiniteError
+from sfumato.media import Image, Medium
+from sfumato.media.image import parse_color
 from sfumato.parts import CODECS
 
-TOGETHER = 32
-"""How many pictures are encoded at once."""
-HALF = 65504.0
+_TOGETHER = 32
+"""How many data are encoded at once."""
+_LARGEST_HALF = 65504.0
 """The largest number in half precision."""
 
 
 class Feed(Protocol):
-    """n pictures, each of which may be seen in several `views`: mirrored, before one background or another."""
+    """n data, each of which may be seen in several `views`: a picture mirrored, before one background or another."""
 
-    pictures: Dataset
+    dataset: Dataset
 
     @property
     def views(self) -> int: ...
@@ -40,16 +41,54 @@ class Feed(Protocol):
         ...
 
     def samples(self, index: Tensor, view: Tensor) -> Tensor:
-        """Pictures `index` [b] in the views `view` [b] → samples, float32 [b, *d]."""
+        """Data `index` [b] in the views `view` [b] → samples, float32 [b, *d]."""
         ...
 
     def prompt(self, i: int, view: int, pick: float) -> Prompt:
-        """What picture i shows, in that view; `pick`, from 0 to 1, chooses among several things to say."""
+        """The label or a caption of datum i, in that view; `pick`, from 0 to 1, chooses among several captions."""
         ...
 
 
-class PictureFeed:
-    """The pictures themselves, in [−1, 1].
+class DataFeed:
+    """The data themselves, each in one view, as their medium has them in floats.
+
+    `reads` says what a prompt is, as conditioners do: the "labels" or the "captions" of the data, or "nothing".
+    """
+
+    remedy = "prepare the data again"
+
+    def __init__(self, dataset: Dataset, reads: str = "nothing") -> None:
+        self.dataset, self.reads = dataset, reads
+
+    @property
+    def medium(self) -> Medium:
+        """The medium of the samples."""
+        return self.dataset.medium
+
+    @property
+    def views(self) -> int:
+        return 1
+
+    def samples(self, index: Tensor, view: Tensor) -> Tensor:
+        return self.dataset.medium.floats(torch.from_numpy(self.dataset.stored[index.numpy()]))
+
+    def prompt(self, i: int, view: int, pick: float) -> Prompt:
+        if self.reads == "labels" and self.dataset.labels is not None:
+            return int(self.dataset.labels[i])
+        captions = self.dataset.captions[i] if self.reads == "captions" else ()
+        return captions[min(int(pick * len(captions)), len(captions) - 1)] if captions else None
+
+    def captions(self) -> list[str]:
+        """Every caption that may be asked for, each once."""
+        return list(dict.fromkeys(caption for own in self.dataset.captions for caption in own))
+
+    def digest(self) -> str:
+        """All that decides the samples, as text."""
+        return "()"
+
+
+class ImageFeed(DataFeed):
+    """Pictures, in [−1, 1].
 
     Views are plain and mirrored, if `flip`; and before each background where pictures have an alpha channel: `plain`,
     and `backgrounds` by their names in CSS. A caption then says the background, if it is not the plain one.
@@ -57,18 +96,21 @@ class PictureFeed:
 
     def __init__(
         self,
-        pictures: Dataset,
+        dataset: Dataset,
         flip: bool = False,
         plain: tuple[int, int, int] = (255, 255, 255),
         backgrounds: Sequence[str] = (),
-        prompts: str | None = None,
+        reads: str = "nothing",
     ) -> None:
-        self.pictures, self.prompts = pictures, prompts
+        super().__init__(dataset, reads)
         named: list[str | None] = [None, *backgrounds]
-        colours = [plain, *(ImageColor.getrgb(name)[:3] for name in backgrounds)]
+        colours = [plain, *(parse_color(name) for name in backgrounds)]
         self.seen = list(product(zip(named, colours, strict=True), (False, True) if flip else (False,)))
 
-    remedy = "prepare the data again"
+    @property
+    def medium(self) -> Image:
+        """That of pictures as they are seen: an alpha channel is laid over a background before."""
+        return Image(min(self.dataset.stored.shape[1], 3))
 
     @property
     def views(self) -> int:
@@ -76,7 +118,7 @@ class PictureFeed:
 
     def samples(self, index: Tensor, view: Tensor) -> Tensor:
         chosen = [self.seen[v] for v in view.tolist()]
-        x = torch.from_numpy(self.pictures.stored[index.numpy()])
+        x = torch.from_numpy(self.dataset.stored[index.numpy()])
         mirrored = torch.tensor([flip for _, flip in chosen])
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x).to(torch.float32)  # mirrored as bytes: a quarter
         if x.shape[1] == 4:
@@ -84,22 +126,18 @@ class PictureFeed:
         return x.div_(127.5).sub_(1)
 
     def prompt(self, i: int, view: int, pick: float) -> Prompt:
-        if self.prompts == "labels" and self.pictures.labels is not None:
-            return int(self.pictures.labels[i])
-        captions = self.pictures.captions[i] if self.prompts == "text" else ()
-        if not captions:
-            return None
-        caption = captions[min(int(pick * len(captions)), len(captions) - 1)]
+        prompt = super().prompt(i, view, pick)
         (background, _), _ = self.seen[view]
-        if background is None or bool((self.pictures.stored[i, 3:] == 255).all()):
-            return caption  # what is opaque stands before nothing
-        return said_before(caption, background)
+        if not isinstance(prompt, str) or background is None or bool((self.dataset.stored[i, 3:] == 255).all()):
+            return prompt  # what is opaque stands before nothing
+        return before_background(prompt, background)
 
-    def said(self) -> list[str]:
-        """Every caption that may be asked for, each once."""
+    def captions(self) -> list[str]:
         grounds = dict.fromkeys(background for (background, _), _ in self.seen)
-        captions = dict.fromkeys(caption for own in self.pictures.captions for caption in own)
-        return [c if ground is None else said_before(c, ground) for c in captions for ground in grounds]
+        return [c if ground is None else before_background(c, ground) for c in super().captions() for ground in grounds]
+
+    def digest(self) -> str:
+        return repr(self.seen)
 
 
 class LatentFeed:
@@ -111,12 +149,12 @@ class LatentFeed:
 
     def __init__(
         self,
-        feed: PictureFeed,
+        feed: DataFeed,
         codec: Latent,
         cache: Path,
         progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
-        self.feed, self.pictures = feed, feed.pictures
+        self.feed, self.dataset = feed, feed.dataset
         shape = _shape(feed, codec)
         kept = _opened(cache, shape)
         if kept is None:
@@ -124,7 +162,7 @@ class LatentFeed:
             kept = _opened(cache, shape)
         assert kept is not None
         self.latents = kept
-        self.remedy = f"delete {cache}: --resume encodes the pictures again"
+        self.remedy = f"delete {cache}: --resume encodes the data again"
 
     @property
     def views(self) -> int:
@@ -137,19 +175,19 @@ class LatentFeed:
         return self.feed.prompt(i, view, pick)
 
 
-def latents_key(feed: PictureFeed, codec: Latent) -> str:
+def latents_key(feed: DataFeed, codec: Latent) -> str:
     """A hash of all that decides the latents: pictures, views and codec."""
     weights = files.tensors_sha256(codec.state_dict())
-    said = [feed.pictures.fingerprint, feed.pictures.contents, repr(feed.seen), CODECS.dump(codec), weights]
+    said = [feed.dataset.fingerprint, feed.dataset.contents, feed.digest(), CODECS.dump(codec), weights]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
-def latents_size(feed: PictureFeed, codec: Latent) -> int:
+def latents_size(feed: DataFeed, codec: Latent) -> int:
     """The bytes that `LatentFeed` takes to keep the latents of every view."""
     return 2 * math.prod(_shape(feed, codec))
 
 
-def said_before(caption: str, background: str) -> str:
+def before_background(caption: str, background: str) -> str:
     """A caption, with the background that its picture stands before."""
     return f"{caption}, {background} background"
 
@@ -160,10 +198,9 @@ def _over(x: Tensor, colour: Tensor) -> Tensor:
     return (alpha * x[:, :3] + (1 - alpha) * colour[:, :, None, None]).round()
 
 
-def _shape(feed: PictureFeed, codec: Latent) -> tuple[int, ...]:
+def _shape(feed: DataFeed, codec: Latent) -> tuple[int, ...]:
     """The shape of the latents of every view: [n, views, c, h, w]."""
-    height, width = feed.pictures.stored.shape[2:]
-    return (len(feed.pictures), feed.views, *codec.shape((width, height)))
+    return (len(feed.dataset), feed.views, *codec.shape(feed.dataset.size))
 
 
 def _opened(cache: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -178,7 +215,7 @@ def _opened(cache: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _encode(
-    feed: PictureFeed, codec: Latent, cache: Path, shape: tuple[int, ...], progress: Callable[[int, int], None]
+    feed: DataFeed, codec: Latent, cache: Path, shape: tuple[int, ...], progress: Callable[[int, int], None]
 ) -> None:
     """Write the latents of every view of every picture, float16 [n, views, c, h, w], to `cache`: whole or not at all.
 
@@ -188,15 +225,17 @@ def _encode(
     with disk.replacing(cache, 2 * math.prod(shape)) as beside, open(beside, "wb") as file:
         # written and not mapped: a full disk is then an error, where a map would end the process
         np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
-        for start in range(0, n, TOGETHER):
-            index = torch.arange(start, min(start + TOGETHER, n))
+        for start in range(0, n, _TOGETHER):
+            index = torch.arange(start, min(start + _TOGETHER, n))
             seen = [codec.encode(feed.samples(index, torch.full_like(index, view))).cpu() for view in range(views)]
             latents = torch.stack(seen, dim=1)
-            if not bool((latents.abs() < HALF).all()):
-                bad = next(i for i, one in zip(index.tolist(), latents, strict=True) if not (one.abs() < HALF).all())
+            if not bool((latents.abs() < _LARGEST_HALF).all()):
+                bad = next(
+                    i for i, one in zip(index.tolist(), latents, strict=True) if not (one.abs() < _LARGEST_HALF).all()
+                )
                 raise NonFiniteError(
-                    f"the codec makes numbers of {feed.pictures.names[bad]} that are not finite or too large to keep:"
+                    f"the codec makes numbers of {feed.dataset.names[bad]} that are not finite or too large to keep:"
                     " train it again, with a lower optimizer.learning_rate"
                 )
             file.write(latents.numpy().astype("<f2").tobytes())
-            progress(min(start + TOGETHER, n), n)
+            progress(min(start + _TOGETHER, n), n)

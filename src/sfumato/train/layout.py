@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,17 +11,19 @@ from sfumato.denoise import Denoiser
 from sfumato.errors import NonFiniteError
 from sfumato.nn.image.layout import WithLayout
 from sfumato.train.batches import Batches, mix
-from sfumato.train.task import DenoiseTask
+
+if TYPE_CHECKING:
+    from sfumato.train.tasks.denoise import DenoiseTrainee
 
 SAMPLES, PASSES = 100_000, 16
 """How many samples are seen at most, and how often each."""
-BATCH, RATE = 64, 1e-3
+_BATCH, _RATE = 64, 1e-3
 LAYOUT_SHARE = 0.2
 """The share of a run's minutes, if it has any, that the layout may take."""
 
 
 def fit_layout(
-    task: DenoiseTask,
+    trainee: "DenoiseTrainee",
     device: torch.device,
     progress: Callable[[int, int], None] = lambda done, of: None,
     seconds: float | None = None,
@@ -33,15 +36,17 @@ def fit_layout(
     given, the rate falls to zero at the latest, and the fit is over. Gates start where the map is the estimate at the
     last level: `x_0 = skip·x_t + out·F` with `F = m/out`. Raises `NonFiniteError`.
     """
-    network = task.system.denoiser.network
+    network = trainee.system.denoiser.network
     if not isinstance(network, WithLayout):
         return
     layout = network.layout.to(device).requires_grad_(True)
-    n = len(task.feed.pictures)
-    seed = mix(task.recipe.train.seed, 1)
-    steps = max(min(SAMPLES, PASSES * n) // BATCH, 1)
-    batches = Batches(task.feed, (), seed=seed, batch=BATCH, dropout=task.dropout, conditioner=task.conditioner)
-    optimizer = torch.optim.Adam(layout.parameters(), lr=RATE)
+    n = len(trainee.feed.dataset)
+    seed = mix(trainee.recipe.train.seed, 1)
+    steps = max(min(SAMPLES, PASSES * n) // _BATCH, 1)
+    batches = Batches(
+        trainee.feed, (), seed=seed, batch=_BATCH, dropout=trainee.dropout, conditioner=trainee.conditioner
+    )
+    optimizer = torch.optim.Adam(layout.parameters(), lr=_RATE)
     began = time.monotonic()
     for step in range(steps):
         done = max(step / steps, 0.0 if seconds is None else (time.monotonic() - began) / seconds)
@@ -59,13 +64,13 @@ def fit_layout(
                 " finite, so train the codec again, or leave condition.layout out"
             )
         for group in optimizer.param_groups:
-            group["lr"] = RATE * (1 - done)
+            group["lr"] = _RATE * (1 - done)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        progress((step + 1) * BATCH, steps * BATCH)
+        progress((step + 1) * _BATCH, steps * _BATCH)
     with torch.no_grad():
-        layout.gate.bias.fill_(_gate(task.system.denoiser, task.recipe.schedule))
+        layout.gate.bias.fill_(_gate(trainee.system.denoiser, trainee.recipe.schedule))
 
 
 def _gate(denoiser: Denoiser, schedule: Schedule) -> float:

@@ -13,7 +13,7 @@ from sfumato.errors import WorkerError
 from sfumato.train.batches import Batch, Batches
 
 WORKERS = 4
-LOOK = 5.0
+SECONDS_A_LOOK = 5.0
 """Seconds between two looks at whether the workers are alive."""
 PATIENCE = 24
 """How many looks in a row may find no batch: two minutes."""
@@ -40,7 +40,7 @@ def batches(
         sampler=steps,
         num_workers=workers,
         pin_memory=pin,
-        timeout=LOOK,
+        timeout=SECONDS_A_LOOK,
         worker_init_fn=_leave_signals,
     )
     with _workers(lambda: iter(loader)) as (source, processes):
@@ -72,8 +72,8 @@ def _next(
         if stop():
             return None
     raise WorkerError(
-        f"the processes that make batches ahead have given none for {PATIENCE * LOOK:g} s, before step {step}: is the"
-        " disk with the run's folder still there?"
+        f"the processes that make batches ahead have given none for {PATIENCE * SECONDS_A_LOOK:g} s, before step"
+        f" {step}: is the disk with the run's folder still there?"
     )
 
 
@@ -101,7 +101,7 @@ def _workers(
         del source
         for process in processes:
             process.kill()
-            process.join(LOOK)
+            process.join(SECONDS_A_LOOK)
         if main:
             signal.signal(signal.SIGCHLD, raising)
 

@@ -18,11 +18,11 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-NAME = ".sfumato.lock"
+LOCK_FILE = ".sfumato.lock"
 """Hidden, and a name that nobody else gives: it is removed at the end."""
-TRIES, PAUSE = 5, 0.05
+_TRIES, _PAUSE = 5, 0.05
 """Whoever only looks holds the lock for a moment."""
-MOST = 1000
+_MOST_BYTES = 1000
 _HELD: set[int] = set()
 
 
@@ -39,7 +39,7 @@ def held(folder: Path, say: Callable[[str], None] = lambda text: None) -> Iterat
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _take(folder / NAME, say)
+        handle = _take(folder / LOCK_FILE, say)
     except OSError as error:
         _remove_empty(missing)
         raise error if isinstance(error, disk.StorageError) else disk.unwritable(folder, error) from error
@@ -52,7 +52,7 @@ def held(folder: Path, say: Callable[[str], None] = lambda text: None) -> Iterat
     finally:
         if os.getpid() == owner:  # and not a process that was forked from it
             with suppress(OSError):
-                (folder / NAME).unlink()  # while it is held: who waits for it finds that it is another's
+                (folder / LOCK_FILE).unlink()  # while it is held: who waits for it finds that it is another's
             _HELD.discard(handle)
             os.close(handle)
             _remove_empty(missing)
@@ -61,7 +61,7 @@ def held(folder: Path, say: Callable[[str], None] = lambda text: None) -> Iterat
 def check_free(folder: Path) -> None:
     """Raise a `ResumeError` if `held` would; changes nothing."""
     with suppress(OSError):
-        handle = os.open(folder / NAME, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        handle = os.open(folder / LOCK_FILE, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         try:
             _refuse(folder, handle, _lock(handle, shared=True))
         finally:
@@ -73,9 +73,9 @@ def _take(path: Path, say: Callable[[str], None]) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
-            tries = TRIES
+            tries = _TRIES
             while (locked := _lock(handle)) is False and tries:
-                time.sleep(PAUSE)
+                time.sleep(_PAUSE)
                 tries -= 1
             _refuse(path.parent, handle, locked)
             if not _is(path, handle):  # its holder removed it since it was opened
@@ -116,7 +116,7 @@ def _holder(handle: int) -> dict[str, Any]:
     """What the file says of who holds, or held, the lock; {} if that is nothing."""
     try:
         os.lseek(handle, 0, os.SEEK_SET)
-        said = json.loads(os.read(handle, MOST))
+        said = json.loads(os.read(handle, _MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) and said.keys() == {"host", "pid", "since"} else {}

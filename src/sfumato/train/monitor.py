@@ -27,7 +27,7 @@ class Monitor(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     def say(self, text: str) -> None: ...
-    def preparing(self, done: int, total: int, what: str = "reading pictures") -> None: ...
+    def preparing(self, done: int, total: int, what: str = "reading data") -> None: ...
     def plan(self, plan: Plan) -> None: ...
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None: ...
 
@@ -44,7 +44,7 @@ class Quiet:
         return None
 
     def say(self, text: str) -> None: ...
-    def preparing(self, done: int, total: int, what: str = "reading pictures") -> None: ...
+    def preparing(self, done: int, total: int, what: str = "reading data") -> None: ...
     def plan(self, plan: Plan) -> None: ...
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None: ...
 
@@ -79,7 +79,7 @@ class Guarded:
     def say(self, text: str) -> None:
         self._ask(lambda: self.monitor.say(text))
 
-    def preparing(self, done: int, total: int, what: str = "reading pictures") -> None:
+    def preparing(self, done: int, total: int, what: str = "reading data") -> None:
         self._ask(lambda: self.monitor.preparing(done, total, what))
 
     def plan(self, plan: Plan) -> None:
@@ -130,6 +130,7 @@ class Terminal:
         )
         self._task: TaskID | None = None
         self._shown = time.monotonic()
+        self._plural = "data"
 
     def __enter__(self) -> "Terminal":
         self._bar.start()
@@ -144,16 +145,17 @@ class Terminal:
     def say(self, text: str) -> None:
         self.console.print(Text(one_line(text)), soft_wrap=True)
 
-    def preparing(self, done: int, total: int, what: str = "reading pictures") -> None:
+    def preparing(self, done: int, total: int, what: str = "reading data") -> None:
         self._update(f"{what}: {done:,} of {total:,}", done / max(total, 1))
 
     def plan(self, plan: Plan) -> None:
+        self._plural = plan.plural
         self._shown = -float("inf")  # the first step is shown at once
         for heading, text in plan.lines():
             self.console.print(Text.assemble("  ", (f"{heading:<8}", "bold"), " ", text), soft_wrap=True)
 
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None:
-        line = f"step {step:,}  loss {loss:.4f}  {rate:,.0f} pictures/s  {duration(left)} left"
+        line = f"step {step:,}  loss {loss:.4f}  {rate:,.0f} {self._plural}/s  {duration(left)} left"
         self._update(line, share)
 
     def _update(self, line: str, share: float) -> None:

@@ -13,7 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from sfumato import disk
 from sfumato.errors import StorageError
 from sfumato.train import checkpoint
-from sfumato.train.task import Task
+from sfumato.train.tasks.protocol import Trainee
+
+MOST_TRAINING_STEPS = 10**8
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of the task. `gflop` is one picture's forward pass; a training step costs three times as much. `peak` is
-    the FLOP/s that a convolution reaches on the machine; `disk` is for what the training saves, and `kept` for what was
-    made for it before."""
+    """The size of a training on `count` data, whose `plural` is for messages. `gflop` is one sample's forward pass; a
+    training step costs three times as much. `peak` is the FLOP/s that a convolution reaches on the machine; `disk` is
+    for what the training saves, and `prepared` for what was made before it."""
 
-    pictures: int
+    count: int
+    plural: str
     parameters: int
     gflop: float
     batch: int
@@ -42,15 +45,15 @@ class Plan:
     peak: float
     disk: int
     memory: int
-    kept: int = 0
+    prepared: int = 0
 
     @property
     def rate(self) -> float:
-        """Pictures a second."""
+        """Data a second."""
         return self.batch / self.seconds_a_step
 
     def share(self, rate: float) -> float:
-        """The share of the machine's peak that training at so many pictures a second takes."""
+        """The share of the machine's peak that training on so many data a second takes."""
         return 3e9 * self.gflop * rate / self.peak
 
     @property
@@ -63,19 +66,20 @@ class Plan:
 
     def lines(self) -> list[tuple[str, str]]:
         """The plan as pairs of a heading and what it says."""
-        passes = self.steps * self.batch / self.pictures
-        kept = f", {self.kept / 1e6:,.0f} MB of it latents and captions" if self.kept else ""
-        speed = f"{self.rate:,.0f} pictures a second, {self.share(self.rate):.0%} of what its convolutions reach"
+        passes = self.steps * self.batch / self.count
+        prepared = f", {self.prepared / 1e6:,.0f} MB of it latents and captions" if self.prepared else ""
+        speed = f"{self.rate:,.0f} {self.plural} a second, {self.share(self.rate):.0%} of what its convolutions reach"
         return [
-            ("network", f"{self.parameters / 1e6:.2f}M parameters, {self.gflop:.3g} GFLOP a picture"),
+            ("network", f"{self.parameters / 1e6:.2f}M parameters, {self.gflop:.3g} GFLOP each"),
             ("machine", f"{self.machine}, {self.precision}: about {speed} ({self.peak / 1e9:,.0f} GFLOP/s)"),
             ("memory", f"{self.memory / 1e9:.2f} GB in use at a batch of {self.batch}"),
             (
                 "work",
-                f"about {self.steps:,} steps from {self.start:,}: {passes:.1f} passes over {self.pictures:,} pictures",
+                f"about {self.steps:,} steps from {self.start:,}: {passes:.1f} passes over {self.count:,}"
+                f" {self.plural}",
             ),
             ("time", f"about {duration(self.steps * self.seconds_a_step)}"),
-            ("disk", f"{(self.disk + self.kept) / 1e6:,.0f} MB{kept}"),
+            ("disk", f"{(self.disk + self.prepared) / 1e6:,.0f} MB{prepared}"),
         ]
 
 
@@ -89,12 +93,12 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def gflop(task: Task, t: float) -> float:
-    """GFLOP of one forward pass for one picture, at time t, counted on shapes alone."""
-    ghost = copy.deepcopy(task.model).to("meta")
-    noise = torch.empty(1, *task.shape, device="meta")
-    x_0 = task.feed.samples(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)).to("meta")
-    inputs = task.inputs(x_0, noise, torch.tensor([t]), task.conditioner([None]).to("meta"))
+def gflop(trainee: Trainee) -> float:
+    """GFLOP of one forward pass for one sample, at the schedule's last time, counted on shapes alone."""
+    ghost = copy.deepcopy(trainee.model).to("meta")
+    noise = torch.empty(1, *trainee.shape, device="meta")
+    x_0 = trainee.feed.samples(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)).to("meta")
+    inputs = trainee.inputs(x_0, noise, torch.tensor([trainee.schedule.last]), trainee.conditioner([None]).to("meta"))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         ghost(*inputs)
     return counter.get_total_flops() / 1e9

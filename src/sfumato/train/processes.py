@@ -21,13 +21,13 @@ LONGEST_WAIT = timedelta(days=2)
 """For the process that computes all latents, or draws a sheet, while the others wait."""
 SILENT = 5.0
 """Seconds to wait for others before it is said."""
-SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
-LOCAL = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
+_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+_LOCAL = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
 """Where launchers say how many processes there are, which of them one is, and which on its machine."""
-OBEYED = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE", "ACCELERATE_CPU_AFFINITY", "ACCELERATE_DEBUG_MODE")
+_OBEYED = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE", "ACCELERATE_CPU_AFFINITY", "ACCELERATE_DEBUG_MODE")
 """Of accelerate's own settings, those that change no number."""
-TRUE = ("1", "true", "yes", "on")
+_TRUE = ("1", "true", "yes", "on")
 
 
 def join(device: str | None, say: Callable[[str], None] = lambda text: None) -> Accelerator:
@@ -40,7 +40,7 @@ def join(device: str | None, say: Callable[[str], None] = lambda text: None) -> 
     """
     kind = machine.pick_device(device).type
     _refuse_others()
-    count = _said(SIZES) or 1
+    count = _said(_SIZES) or 1
     try:
         if count > 1 and not dist.is_initialized():
             _meet(kind, count, say)
@@ -59,7 +59,7 @@ def join(device: str | None, say: Callable[[str], None] = lambda text: None) -> 
 def _refuse_others() -> None:
     """Raise an `InputError` where another way to train is asked for."""
     for name, value in os.environ.items():
-        if name.startswith("ACCELERATE_USE_") and name not in OBEYED and value.lower() in TRUE:
+        if name.startswith("ACCELERATE_USE_") and name not in _OBEYED and value.lower() in _TRUE:
             raise InputError(f"{name} is set, which is a way to train that Sfumato has not: unset it")
 
 
@@ -75,14 +75,14 @@ def _said(names: tuple[str, ...]) -> int | None:
 
 def _meet(kind: str, count: int, say: Callable[[str], None]) -> None:
     """Wait until all processes are there, and let them speak to one another."""
-    named = next(name for name in SIZES if os.environ.get(name))
-    rank = _said(RANKS)
+    named = next(name for name in _SIZES if os.environ.get(name))
+    rank = _said(_RANKS)
     if kind not in ("cpu", "cuda"):
         raise InputError(f"{named} is {count}, and {kind} has but one device: unset it")
     for name, there in (
         ("MASTER_ADDR", os.environ.get("MASTER_ADDR")),
         ("RANK", rank is not None),
-        ("LOCAL_RANK", kind == "cpu" or _said(LOCAL) is not None),
+        ("LOCAL_RANK", kind == "cpu" or _said(_LOCAL) is not None),
     ):
         if not there:
             raise InputError(f"{named} is {count} and {name} is not set: unset it, or start by torchrun")
@@ -116,8 +116,8 @@ def _plain(alone: bool) -> Iterator[None]:
     before = dict(os.environ)
     owned = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
     for name in before:
-        left = alone and name in (*SIZES, *RANKS, *LOCAL)
-        if left or (name.startswith(owned) and name not in OBEYED):
+        left = alone and name in (*_SIZES, *_RANKS, *_LOCAL)
+        if left or (name.startswith(owned) and name not in _OBEYED):
             del os.environ[name]
     try:
         yield

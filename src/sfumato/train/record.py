@@ -1,10 +1,8 @@
 """`run.json`: what a run was begun with, and whether that is still so."""
 
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,85 +14,75 @@ from sfumato.data.idx import find_idx
 from sfumato.data.parquet import find_parquet
 from sfumato.data.source import NAMED
 from sfumato.errors import FormatError, InputError, ResumeError, quoted
-from sfumato.system import file as system_file
 from sfumato.train import lock
-from sfumato.train import recipe as recipes
-from sfumato.train.place import Place
-from sfumato.train.recipe import Recipe
+from sfumato.train.base_recipe import Recipe, differences
+from sfumato.train.compute import Compute
+from sfumato.train.recipe import check_recipe
+from sfumato.train.run_folder import RunFolder
 from sfumato.wording import few
 
-FORMAT = 2
-NAME = "run.json"
-CACHE = "sfumato-pictures.npy"
-"""A name that nobody else gives: what a start that was killed leaves under it does not make a folder one in use."""
-CODEC = "codec"
-FITTING = "autoencoder"
-GIVEN = "given"
-LATENTS = "latents-{}.npy"
-CAPTIONS = "captions.safetensors"
-TOKENIZER = "tokenizer.json"
+RUN_FORMAT = 2
 
 
-def before(folder: Path, resume: bool) -> dict[str, Any] | None:
+def before(folder: RunFolder, resume: bool) -> dict[str, Any] | None:
     """What is on record of the run in `folder`; None for a new one. A folder in use is never written over."""
-    lock.check_free(folder)
-    record = folder / NAME
+    lock.check_free(folder.path)
     if not resume:
-        if disk.in_use(folder) and not _only_ours(folder):
-            hint = "--resume goes on with it; or " if record.exists() else ""
+        if not folder.is_new:
+            hint = "--resume goes on with it; or " if folder.begun else ""
             raise InputError(f"{folder} is not empty: {hint}choose a new folder with --out")
-        disk.check_writable(folder)
+        disk.check_writable(folder.path)
         return None
-    if not record.exists():
-        raise ResumeError(f"there is no run to resume in {folder}: it holds no {NAME}")
-    disk.check_writable(folder)
-    said = files.read_json(record)
-    if said.get("format") != FORMAT:
+    if not folder.begun:
+        raise ResumeError(f"there is no run to resume in {folder}: it holds no {folder.record_file.name}")
+    disk.check_writable(folder.path)
+    return _read(folder.record_file)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A record, and a run's recipe in it."""
+    held = files.read_json(path)
+    if held.get("format") != RUN_FORMAT:
         raise ResumeError(
-            f"{record} is in format {quoted(said.get('format'))}; this version of Sfumato reads format {FORMAT}"
+            f"{path} is in format {quoted(held.get('format'))}; this version of Sfumato reads format {RUN_FORMAT}"
         )
     try:
-        recipes.check_recipe(said["recipe"])
-        if not isinstance(said["data"], str):
-            raise InputError(f"'data' should be a text, not {quoted(said['data'])}")
-    except (InputError, KeyError, TypeError) as error:
+        check_recipe(held["recipe"])
+        if not isinstance(held["data"], str):
+            raise InputError(f"'data' should be a text, not {quoted(held['data'])}")
+    except (InputError, KeyError, TypeError, AttributeError) as error:
         detail = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise FormatError(f"{record} is damaged: {detail}") from error
-    return said
+        raise FormatError(f"{path} is damaged: {detail}") from error
+    return held
 
 
-def _only_ours(folder: Path) -> bool:
-    """Whether all in a folder, but for hidden files, is what a start that was killed left."""
-    return folder.is_dir() and all(path.name == CACHE or disk.hidden(path.name) for path in folder.iterdir())
-
-
-def about(where: str, recipe: Recipe, pictures: Dataset, place: Place) -> dict[str, Any]:
+def about(where: str, recipe: Recipe, dataset: Dataset, compute: Compute) -> dict[str, Any]:
     """What `run.json` records: all that decides the weights."""
     return {
-        "format": FORMAT,
+        "format": RUN_FORMAT,
         "sfumato": version("sfumato"),
         "data": where,
-        "pictures": len(pictures),
-        "classes": len(pictures.classes),
-        "captions": sum(map(bool, pictures.captions)),
-        "fingerprint": pictures.fingerprint,
-        "contents": pictures.contents,
-        "precision": place.precision,
-        "left_out": [skipped.name for skipped in pictures.skipped],
+        dataset.medium.plural: len(dataset),
+        "classes": len(dataset.classes),
+        "captions": sum(map(bool, dataset.captions)),
+        "fingerprint": dataset.fingerprint,
+        "contents": dataset.contents,
+        "precision": compute.precision,
+        "left_out": [skipped.name for skipped in dataset.skipped],
         "recipe": recipe.dump(),
     }
 
 
-def spelled(data: str | Path) -> str:
+def spell_data(data: str | Path) -> str:
     """How a run records its data: a path from the root on, so that it is found from any folder."""
     if isinstance(data, str) and (not data or data in NAMED or data.startswith(HUB_PREFIX)):
         return data
     return str(Path(data).absolute())
 
 
-def data_of(said: dict[str, Any], folder: Path) -> str:
+def data_of(before: dict[str, Any], folder: RunFolder) -> str:
     """The data of a run. Raises a `ResumeError` if it is not where it was."""
-    where: str = said["data"]
+    where: str = before["data"]
     if where in NAMED or where.startswith(HUB_PREFIX) or Path(where).exists():
         return where
     raise ResumeError(
@@ -103,20 +91,20 @@ def data_of(said: dict[str, Any], folder: Path) -> str:
     )
 
 
-def check_apart(where: str, folder: Path) -> None:
-    """Raise an `InputError` if the run's own sheets would be among its data."""
+def check_apart(where: str, folder: RunFolder, stages: Sequence[str] = ()) -> None:
+    """Raise an `InputError` if the previews of the run, or of its stages, would be among its data."""
     data = Path(where)
     if where in NAMED or where.startswith(HUB_PREFIX) or not data.is_dir():
         return
     with suppress(OSError):
         if find_idx(data) or find_parquet(data)[0]:  # of such folders no pictures are read
             return
-    places = [(folder / name).resolve() for name in ("samples", f"{FITTING}/samples")]
+    places = [one.samples.resolve() for one in (folder, *map(folder.within, stages))]
     for root in (data, *_links(data)):
         if any(_among(place, root.resolve()) for place in places):
             raise InputError(
-                f"{folder} lies in the data, {data}, or the data in it, so that sheets of samples would become data:"
-                f" choose a folder beside the data, such as --out {data.resolve()}-{folder.name}"
+                f"{folder} lies in the data, {data}, or the data in it, so that previews would become data:"
+                f" choose a folder beside the data, such as --out {data.resolve()}-{folder.path.name}"
             )
 
 
@@ -137,53 +125,35 @@ def _among(place: Path, data: Path) -> bool:
 # What changed ---------------------------------------------------------------------------------------------------------
 
 
-def changes(said: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def changes(before: dict[str, Any], now: dict[str, Any], plural: str) -> list[str]:
     """How version, precision and data differ from what is on record, a line each."""
-    found = [
-        line for key in ("sfumato", "precision") for line in recipes.differences({key: said.get(key)}, {key: now[key]})
-    ]
-    if any(said.get(key, now[key]) != now[key] for key in ("fingerprint", "contents")):
-        found.append(f"the data: {_data_change(said, now)}")
-    elif said.get("left_out") != now["left_out"]:
-        old, new = (len(one) if isinstance(one := side.get("left_out"), list) else "?" for side in (said, now))
-        found.append(f"left_out: {old} → {new} pictures ({few(now['left_out'])})")
+    found = [line for key in ("sfumato", "precision") for line in differences({key: before.get(key)}, {key: now[key]})]
+    if any(before.get(key, now[key]) != now[key] for key in ("fingerprint", "contents")):
+        found.append(f"the data: {_data_change(before, now, plural)}")
+    elif before.get("left_out") != now["left_out"]:
+        old, new = (len(one) if isinstance(one := side.get("left_out"), list) else "?" for side in (before, now))
+        found.append(f"left_out: {old} → {new} {plural} ({few(now['left_out'])})")
     return found
 
 
-def _data_change(said: dict[str, Any], now: dict[str, Any]) -> str:
+def _data_change(before: dict[str, Any], now: dict[str, Any], plural: str) -> str:
     counts = [
-        f"{quoted(said[key])} → {now[key]:,} {key}"
-        for key in ("pictures", "classes", "captions")
-        if key in said and said[key] != now[key]
+        f"{quoted(before[key])} → {now[key]:,} {key}"
+        for key in (plural, "classes", "captions")
+        if key in before and before[key] != now[key]
     ]
-    key = "fingerprint" if said.get("fingerprint") != now["fingerprint"] else "contents"
-    marks = " → ".join(str(side.get(key))[:12] for side in (said, now))
-    same = f"{now['pictures']:,} pictures as before, but not the same ones, or not in the same form"
+    key = "fingerprint" if before.get("fingerprint") != now["fingerprint"] else "contents"
+    marks = " → ".join(str(side.get(key))[:12] for side in (before, now))
+    same = f"{now[plural]:,} {plural} as before, but not the same ones, or not in the same form"
     return f"{', '.join(counts) or same} ({key}: {marks})"
 
 
-def made(folder: Path, known: dict[str, str] | None = None) -> dict[str, str]:
-    """Hashes of what was made for a run before its training, by the names of the files, as far as it is there; those
-    that are `known` already are not read again."""
-    known = known or {}
-    codecs = [name for name in (CODEC, GIVEN) if (folder / name / system_file.CODEC_FILE).exists()]
-    found = {name: _codec(folder / name) for name in codecs}
-    others = [folder / TOKENIZER, *sorted(folder.glob(LATENTS.format("*")))]
-    return found | {path.name: known.get(path.name) or files.sha256(path) for path in others if path.is_file()}
-
-
-def _codec(folder: Path) -> str:
-    """A hash of a codec: of its weights and of what they stand in."""
-    said = system_file.read_spec(folder, system_file.CODEC_FILE)
-    return sha256(json.dumps([said.get("codec"), said.get("digest")], sort_keys=True).encode()).hexdigest()
-
-
-def altered(said: dict[str, Any], now: dict[str, str], folder: Path) -> Iterator[str]:
+def altered(before: dict[str, Any], now: dict[str, str], folder: RunFolder) -> Iterator[str]:
     """What was made for a run and is not what it was trained with, and what to do: a line each."""
-    recorded = said.get("made")
+    recorded = before.get("made")
     recorded = recorded if isinstance(recorded, dict) else {}
     for name, digest in now.items():
         if recorded.get(name, digest) != digest:
-            anew = "" if name in (CODEC, GIVEN) else "; or remove it, and --resume makes it anew"
-            what = "codec in " if name in (CODEC, GIVEN) else "file "
-            yield f"the {what}{folder / name} is not the one that this run was trained in: put it back{anew}"
+            codec = (folder.path / name).is_dir()
+            what, anew = ("codec in ", "") if codec else ("file ", "; or remove it, and --resume makes it anew")
+            yield f"the {what}{folder.path / name} is not the one that this run was trained in: put it back{anew}"

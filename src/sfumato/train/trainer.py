@@ -17,49 +17,54 @@ from sfumato.loss import LossAwareTimes
 from sfumato.media.image import png
 from sfumato.nn.dropout import sample_seeds
 from sfumato.train import checkpoint, ema, loader
+from sfumato.train.base_recipe import Recipe
 from sfumato.train.batches import Batch, Batches
 from sfumato.train.clock import Clock
+from sfumato.train.compute import Compute
 from sfumato.train.log import Log
 from sfumato.train.monitor import Monitor
-from sfumato.train.place import Place
 from sfumato.train.plan import Budget, Plan, disk_needed, gflop
-from sfumato.train.recipe import Recipe
+from sfumato.train.run_folder import RunFolder
 from sfumato.train.signals import Stopper
-from sfumato.train.task import Task
+from sfumato.train.tasks.protocol import Trainee
 from sfumato.wording import shortened
 
 SLOWER = "lower optimizer.learning_rate"
 
 
 class Trainer:
-    """Work in training: the network, the average of its weights, the optimizer, and the step they are at.
+    """A trainee in training: the network, the average of its weights, the optimizer, and the step they are at.
 
     `artefact` is what will be left behind, with the average for its network.
     """
 
-    def __init__(self, recipe: Recipe, task: Task, place: Place, monitor: Monitor) -> None:
-        self.recipe, self.task, self.place, self.monitor = recipe, task, place, monitor
+    def __init__(
+        self, recipe: Recipe, trainee: Trainee, folder: RunFolder, leaves: Path, compute: Compute, monitor: Monitor
+    ) -> None:
+        self.recipe, self.trainee, self.monitor = recipe, trainee, monitor
+        self.folder, self.leaves, self.compute = folder, leaves, compute
         self.step = self.seen = 0
         self._saved = -1
-        nn.Module.to(task.model, place.device)
-        nn.Module.to(task.model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.network: nn.Module = task.model.network
+        nn.Module.to(trainee.model, compute.device)
+        nn.Module.to(trainee.model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.network: nn.Module = trainee.model.network
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.artefact = task.artefact(self.average)
+        self.artefact = trainee.artefact(self.average)
         own = recipe.optimizer
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=own.learning_rate,
             betas=own.betas,
             weight_decay=own.weight_decay,
-            fused=place.device.type in ("cpu", "cuda"),
+            fused=compute.device.type in ("cpu", "cuda"),
         )
         # placed as it is: a model's own `to` may also choose a precision, which is for drawing
-        self.model = place.accelerator.prepare_model(task.model, device_placement=False)
-        self.memory = recipe.times.start(recipe.schedule) if isinstance(recipe.times, LossAwareTimes) else None
-        self.log = Log(place.folder / "log.jsonl", monitor.say)
+        self.model = compute.accelerator.prepare_model(trainee.model, device_placement=False)
+        times, schedule = trainee.times, trainee.schedule
+        self.memory = times.start(schedule) if isinstance(times, LossAwareTimes) else None
+        self.log = Log(folder.log, monitor.say)
         self.plan: Plan | None = None
-        self.workers = loader.WORKERS if place.device.type == "cuda" else 0
+        self.workers = loader.WORKERS if compute.device.type == "cuda" else 0
         self.clock = Clock()
         self._whole = True  # weights, average and optimizer are of one step
 
@@ -116,20 +121,21 @@ class Trainer:
         self.optimizer.zero_grad()
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
         self.plan = Plan(
-            pictures=len(self.task.feed.pictures),
+            count=len(self.trainee.feed.dataset),
+            plural=self._plural,
             parameters=parameters,
-            gflop=gflop(self.task, self.recipe.schedule.last),
+            gflop=gflop(self.trainee),
             batch=self.recipe.train.batch,
             start=self.step,
             budget=budget,
             seconds_a_step=max(seconds, 1e-6),
-            machine=machine.name(self.place.device),
-            precision=self.place.precision,
-            peak=machine.peak(self.place.device, self.place.precision) * self.place.accelerator.num_processes,
-            disk=disk_needed(parameters, [self._checkpoints, self.place.folder / self.task.name]),
-            memory=machine.used(self.place.device),
+            machine=machine.name(self.compute.device),
+            precision=self.compute.precision,
+            peak=machine.peak(self.compute.device, self.compute.precision) * self.compute.processes,
+            disk=disk_needed(parameters, [self.folder.checkpoints, self.leaves]),
+            memory=machine.used(self.compute.device),
         )
-        self.clock.drawing = self.task.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
+        self.clock.drawing = self.trainee.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
         return self.plan
 
     def _update(self, batch: Batch) -> float:
@@ -152,8 +158,8 @@ class Trainer:
         self.seen += self.recipe.train.batch
         ema.update(self.average.parameters(), self.network.parameters(), self.recipe.average.decay(self.step))
         if self.memory is not None:
-            assert isinstance(self.recipe.times, LossAwareTimes)
-            self.memory = self.recipe.times.remember(self.memory, t, losses)
+            assert isinstance(self.trainee.times, LossAwareTimes)
+            self.memory = self.trainee.times.remember(self.memory, t, losses)
         self._whole = True
         return loss
 
@@ -180,67 +186,67 @@ class Trainer:
         """Raise a `NonFiniteError` that names the samples whose loss it is, and where it came from."""
         index, sound = self._gathered(batch.sample), self._gathered(batch.x_0.isfinite().flatten(1).all(1))
         ill = ~losses.isfinite()
-        names = [self.task.feed.pictures.names[int(i)] for i in index[ill].tolist()]
-        where = f"for {len(names)} of {len(losses)} pictures ({', '.join(names[:3])})"
+        names = [self.trainee.feed.dataset.names[int(i)] for i in index[ill].tolist()]
+        where = f"for {len(names)} of {len(losses)} {self._plural} ({', '.join(names[:3])})"
         if not bool(sound[ill].all()):
-            raise NonFiniteError(f"what is trained on is not finite {where}; {self.task.feed.remedy}")
+            raise NonFiniteError(f"what is trained on is not finite {where}; {self.trainee.feed.remedy}")
         raise NonFiniteError(
             f"the loss at step {step} is not finite {where}; the weights are as before the step: {self._slower()}"
         )
 
     def _gathered(self, values: Tensor) -> Tensor:
         """A number of each sample [b], of every process, in the order of the batch: as `Batches` shares them out."""
-        every = self.place.accelerator.gather(values.to(self.place.device))
+        every = self.compute.accelerator.gather(values.to(self.compute.device))
         assert isinstance(every, Tensor)
-        return every.unflatten(0, (self.place.accelerator.num_processes, -1)).T.flatten()
+        return every.unflatten(0, (self.compute.processes, -1)).T.flatten()
 
     def _slower(self) -> str:
-        float32 = ", or train in float32" if self.place.precision != "float32" else ""
+        float32 = ", or train in float32" if self.compute.precision != "float32" else ""
         return f"{SLOWER}{float32}"
 
     def _times(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The time of each sample, and what its loss is multiplied by: both [b]."""
-        times, schedule = self.recipe.times, self.recipe.schedule
+        times, schedule = self.trainee.times, self.trainee.schedule
         if self.memory is None:
-            return times(schedule, batch.u), torch.ones(len(batch.u), device=self.place.device)
+            return times(schedule, batch.u), torch.ones(len(batch.u), device=self.compute.device)
         assert isinstance(times, LossAwareTimes)
         t, factor = times.draw(schedule, batch.u, self.memory)
-        return t, factor.to(self.place.device, torch.float32)
+        return t, factor.to(self.compute.device, torch.float32)
 
     def _losses(self, batch: Batch, t: Tensor) -> Tensor:
         """The loss of each sample, [b]."""
-        device = self.place.device
+        device = self.compute.device
         x_0 = batch.x_0.to(device, non_blocking=True)
         noise = batch.noise.to(device, non_blocking=True)
         told = batch.told.map(lambda value: value.to(device, non_blocking=True))
-        inputs = self.task.inputs(x_0, noise, t, told)
-        precision = torch.autocast(device.type, torch.bfloat16, enabled=self.place.precision == "bfloat16")
+        inputs = self.trainee.inputs(x_0, noise, t, told)
+        precision = torch.autocast(device.type, torch.bfloat16, enabled=self.compute.precision == "bfloat16")
         with sample_seeds(batch.seed.to(device)), precision:
             outputs = self.model(*inputs)
-        return self.task.loss(outputs, x_0, told)
+        return self.trainee.loss(outputs, x_0, told)
 
     # Keeping and showing ----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write a checkpoint to resume from, and the artefact as it is now."""
         began = time.monotonic()
-        if self.place.accelerator.is_main_process:
+        if self.compute.is_main:
             self._write()
-        self.place.accelerator.wait_for_everyone()
+        self.compute.wait()
         self.clock.saving = time.monotonic() - began
 
     def _write(self) -> None:
         with machine.memory_errors("saving does not fit the memory, which a copy of the weights is to have: free some"):
             if self.step != self._saved:
                 state = self.network, self.average, self.optimizer, self.memory
-                checkpoint.save_checkpoint(self._checkpoints, self.step, *state, self.seen)
+                checkpoint.save_checkpoint(self.folder.checkpoints, self.step, *state, self.seen)
                 self._saved = self.step
             self.artefact.about = {
                 "recipe": self.recipe.about,
                 "steps": self.step,
-                "pictures seen": self.seen,
+                f"{self._plural} seen": self.seen,
             }
-            self.artefact.save(self.place.folder / self.task.name)
+            self.artefact.save(self.leaves)
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -265,9 +271,9 @@ class Trainer:
         own = [*self.network.parameters(), *self.average.parameters()]
         if self.step > start and self._whole and all(bool(tensor.isfinite().all()) for tensor in own):
             with suppress(Exception):  # the error that led here is the one to tell of
-                if self.place.accelerator.is_main_process:
+                if self.compute.is_main:
                     self._write()
-        last = checkpoint.last_step(self._checkpoints)
+        last = checkpoint.last_step(self.folder.checkpoints)
         return f"step {last:,} is saved, and goes on by --resume" if last >= 0 else ""
 
     def resume(self, path: Path) -> None:
@@ -282,15 +288,15 @@ class Trainer:
 
         It is only to look at: an error is a note, and there is no sheet.
         """
-        if not self.place.accelerator.is_main_process:
+        if not self.compute.is_main:
             return None
         began = time.monotonic()
         try:
-            sheet = self.task.preview(self.artefact, stop)
-            if sheet is None:
+            preview = self.trainee.preview(self.artefact, stop)
+            if preview is None:
                 return None
-            path = self.place.folder / "samples" / f"step-{self.step:09d}.png"
-            files.write_bytes(path, png(*sheet))
+            path = self.folder.preview(self.step)
+            files.write_bytes(path, png(*preview))
         except Exception as error:
             why = "memory is short" if machine.is_short(error) else str(error) or type(error).__name__
             self.monitor.say(f"note: no samples of step {self.step:,}: {shortened(why, 200)}")
@@ -299,17 +305,18 @@ class Trainer:
         return path
 
     @property
-    def _checkpoints(self) -> Path:
-        return self.place.folder / "checkpoints"
+    def _plural(self) -> str:
+        """What the data are, in messages."""
+        return self.trainee.feed.dataset.medium.plural
 
     def _report(self, losses: list[float], seconds: float, start: int, budget: Budget) -> None:
         """One line to the log and to whoever looks on."""
-        if not self.place.accelerator.is_main_process or not losses:
+        if not self.compute.is_main or not losses:
             return
         rate = len(losses) * self.recipe.train.batch / max(seconds, 1e-9)
         loss = float(np.mean(losses))
         elapsed = self.clock.elapsed
-        speed = {"pictures_a_second": round(rate, 1)}
+        speed = {f"{self._plural}_a_second": round(rate, 1)}
         if self.plan is not None:
             speed["share_of_peak"] = round(self.plan.share(rate), 4)
         self.log.write(step=self.step, loss=loss, **speed, seconds=round(elapsed, 1))
@@ -320,19 +327,19 @@ class Trainer:
 
     def _dataset(self) -> Batches:
         return Batches(
-            self.task.feed,
-            self.task.shape,
+            self.trainee.feed,
+            self.trainee.shape,
             seed=self.recipe.train.seed,
             batch=self.recipe.train.batch,
-            dropout=self.task.dropout,
-            conditioner=self.task.conditioner,
-            rank=self.place.accelerator.process_index,
-            world=self.place.accelerator.num_processes,
+            dropout=self.trainee.dropout,
+            conditioner=self.trainee.conditioner,
+            rank=self.compute.accelerator.process_index,
+            world=self.compute.processes,
         )
 
     def _batches(self, last: int, stopper: Stopper) -> Generator[Batch]:
         """The batches of the steps still to make; made ahead by workers where a GPU would wait for them."""
-        ahead = self.place.device.type == "cuda"
+        ahead = self.compute.device.type == "cuda"
         stop = lambda: stopper.signal is not None  # noqa: E731
         return loader.batches(self._dataset(), range(self.step, last), self.workers, ahead, stop)
 
@@ -347,6 +354,6 @@ class Trainer:
 
     def _agreed(self, decision: bool) -> bool:
         """The first process's decision, so that all save and stop at the same step."""
-        if self.place.accelerator.num_processes == 1:
+        if self.compute.processes == 1:
             return decision
         return bool(broadcast_object_list([decision])[0])

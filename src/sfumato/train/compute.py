@@ -1,0 +1,33 @@
+"""What a run computes with."""
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+
+from sfumato import machine
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The processes of a training, the device of this one, and the precision that they compute in."""
+
+    accelerator: Accelerator
+    precision: machine.Precision
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one process that writes and speaks."""
+        return self.accelerator.is_main_process
+
+    @property
+    def processes(self) -> int:
+        return self.accelerator.num_processes
+
+    def wait(self) -> None:
+        """Until every process has come here."""
+        self.accelerator.wait_for_everyone()

@@ -1,0 +1,169 @@
+"""How a training starts, or goes on: everything is checked, the data are read, and then the run is made."""
+
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sfumato import machine
+from sfumato.core.defaults import torch_defaults
+from sfumato.data.dataset import Dataset
+from sfumato.errors import InputError, ResumeError, quoted
+from sfumato.system import System
+from sfumato.system.classifier import NoisyClassifier
+from sfumato.train import processes, record
+from sfumato.train.base_recipe import Recipe, differences
+from sfumato.train.checkpoint import samples_seen
+from sfumato.train.compute import Compute
+from sfumato.train.fitted_codec import FittedCodec
+from sfumato.train.monitor import Guarded, Monitor, Quiet
+from sfumato.train.plan import MOST_TRAINING_STEPS, Budget
+from sfumato.train.recipe import check_recipe, load_recipe
+from sfumato.train.run import Run, alone, is_finished
+from sfumato.train.run_folder import RunFolder
+from sfumato.train.signals import interruptible
+from sfumato.train.tasks import TASKS
+
+
+@torch_defaults()
+@torch.enable_grad()
+def train(
+    data: str | Path | None = None,
+    *,
+    out: str | Path,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
+    settings: Iterable[str] = (),
+    steps: int | None = None,
+    images: int | None = None,
+    minutes: float | None = None,
+    resume: bool = False,
+    accept_changes: bool = False,
+    device: str | None = None,
+    precision: str | None = None,
+    monitor: Monitor | None = None,
+) -> System | NoisyClassifier | FittedCodec:
+    """Train a system on `data` by a recipe and keep all of it in the folder `out`; returns the system.
+
+    A recipe whose task is "classify" trains a `NoisyClassifier` in its place, in the folder `classifier/`; one whose
+    task is "autoencode" a codec, in `codec/`. A recipe that diffuses in latents fits its codec first.
+
+    - `data`: what `sfumato.data.open_source` opens: a folder, a .zip, a .npz, IDX files, "digits";
+    - `recipe`: the name of one that ships, a TOML file, its tables as a dict, or a `Recipe` ("ddpm" when left out);
+      `settings` lay "key=value" over it;
+    - `steps` or `images` in all, or `minutes` of this sitting: when to stop. Without any, the recipe's own number;
+    - `resume`: go on with the run in `out`, exactly where it was saved. `data` and `recipe` are then the run's own, and
+      may be left out. If given and different, that is a `ResumeError` that lists what differs, unless `accept_changes`;
+    - `device` ("cpu", "cuda", "mps") and `precision` ("float32", "bfloat16"): the best there are if left out;
+    - `monitor`: what is shown of it while it runs; nothing if left out.
+
+    `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl` and `run.json`.
+    """
+    folder = RunFolder(Path(out))
+    before = record.before(folder, resume)
+    if data is None and before is None:
+        raise InputError("what to train on? give a folder of data, a .zip, a .npz, or a name such as digits")
+    where = record.spell_data(data) if data is not None else record.data_of(before or {}, folder)
+    chosen = _recipe(recipe, settings, before, accept_changes)
+    budget = _budget(chosen, folder, steps, images, minutes)
+    task = TASKS[chosen.task]
+    record.check_apart(where, folder, task.stages)
+    task.check_sources(chosen, None if before is None else check_recipe(before["recipe"]), folder)
+    budget = _unfinished(chosen, budget, folder)
+    accelerator = processes.join(device, monitor.say if monitor is not None else lambda text: None)
+    for own in (chosen, *task.stage_recipes(chosen, folder)):
+        _check_shares(own, accelerator.num_processes)
+    compute = Compute(
+        accelerator, machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
+    )
+    compute.wait()  # no process writes to the folder before all have found it as it was
+    monitor = Guarded(monitor) if monitor is not None and compute.is_main else Quiet()
+    stopping = interruptible(monitor.say, folder.record_file)
+    with monitor, stopping, alone(folder, compute, before, monitor), _memory_errors():
+        dataset = _read(where, chosen, folder, monitor)
+        return Run(chosen, budget, where, dataset, folder, compute, monitor, before, accept_changes).make()
+
+
+def _recipe(
+    recipe: str | Path | Mapping[str, Any] | Recipe | None,
+    settings: Iterable[str],
+    before: dict[str, Any] | None,
+    accept_changes: bool,
+) -> Recipe:
+    """The recipe asked for; a resumed run's own unless one is given, which then must be the same."""
+    settings = [settings] if isinstance(settings, str) else list(settings)
+    if before is None:
+        return load_recipe("ddpm" if recipe is None else recipe, settings)
+    own = check_recipe(before["recipe"])
+    asked = load_recipe(own if recipe is None else recipe, settings)
+    changes = differences(own.dump(), asked.dump())
+    if changes and not accept_changes:
+        raise ResumeError(
+            f"the recipe differs from the run's: {'; '.join(changes)}. --accept-changes goes on with them"
+        )
+    return asked
+
+
+def _budget(recipe: Recipe, folder: RunFolder, steps: int | None, images: int | None, minutes: float | None) -> Budget:
+    """When to stop, from what was asked or else from the recipe."""
+    given = {"steps": steps, "images": images, "minutes": minutes}
+    for name, value in given.items():
+        kind: Any = Real if name == "minutes" else Integral
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            what = "a number" if kind is Real else "a whole number"
+            raise InputError(f"--{name} must be {what}, not {quoted(value)}")
+        if value is not None and not 0 < value <= MOST_TRAINING_STEPS:
+            raise InputError(f"--{name} must be more than 0 and at most {MOST_TRAINING_STEPS:,}, not {value:g}")
+    if sum(value is not None for value in given.values()) > 1:
+        raise InputError("give one of --steps, --images and --minutes, not several")
+    if images is not None:
+        last = folder.last_checkpoint
+        seen = 0 if last is None else samples_seen(last, recipe.train.batch)
+        return Budget(max(folder.last_step, 0) + math.ceil((images - seen) / recipe.train.batch))
+    return Budget(steps or (MOST_TRAINING_STEPS if minutes else recipe.train.steps), minutes)
+
+
+def _unfinished(recipe: Recipe, budget: Budget, folder: RunFolder) -> Budget:
+    """The budget, or that of a run which ended between its last checkpoint and what it was to leave behind; an
+    `InputError` if there is nothing to do."""
+    step = folder.last_step
+    if step < budget.steps:
+        return budget
+    if is_finished(recipe, folder):
+        raise InputError(f"{folder} has made {step:,} steps already, and {budget.steps:,} are asked for in all")
+    return Budget(step)
+
+
+def _check_shares(recipe: Recipe, processes: int) -> None:
+    """Raise an `InputError` unless each process has as many samples of a batch as every other, in as many parts."""
+    own = recipe.train
+    parts = processes * own.accumulate
+    if own.batch % parts:
+        raise InputError(
+            f"train.batch ({own.batch}) must be a multiple of {parts}: {processes} processes work on it in"
+            f" {own.accumulate} parts each; set train.batch={max(own.batch // parts, 1) * parts}"
+        )
+
+
+def _read(where: str, recipe: Recipe, folder: RunFolder, monitor: Monitor) -> Dataset:
+    """The data, and a word on what was left out."""
+    reading = partial(monitor.preparing, what=f"reading {recipe.data.plural}")
+    dataset = recipe.data.prepare(where, folder.cache, reading)
+    medium, classes = dataset.medium, f" in {len(dataset.classes)} classes" if dataset.classes else ""
+    monitor.say(f"{where}: {len(dataset):,} {medium.plural} of {medium.size_text(dataset.size)}{classes}")
+    for note in (*TASKS[recipe.task].notes(recipe, dataset), *dataset.notes):
+        monitor.say(f"note: {note}")
+    for skipped in dataset.skipped[:5]:
+        monitor.say(f"  {skipped.name}: {skipped.reason}")
+    return dataset
+
+
+def _memory_errors() -> AbstractContextManager[None]:
+    """For what a step does not say better."""
+    return machine.memory_errors(
+        "what is trained on does not fit the memory: end other programs, set data.size smaller, or a smaller network"
+    )
