@@ -49,5 +49,7 @@ class Waves:
     def fingerprint(self) -> str:
         return repr(self)
 
+    def check(self) -> None: ...
+
     def to(self, device: Any) -> Any:
         return self

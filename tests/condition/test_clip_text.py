@@ -147,7 +147,7 @@ def test_stable_diffusion_is_told_what_diffusers_tells_it(act: str, pad: str, tm
         told = ours(PROMPTS)
         assert told.vector is None and told.mask is None
         assert gap(told.context, prompts) < 1e-5
-        assert gap(ours.negative([negative] * len(PROMPTS)).context, away) < 1e-5
+        assert gap(ours.null([negative] * len(PROMPTS)).context, away) < 1e-5
 
 
 @pytest.mark.parametrize("zeros", [True, False])
@@ -160,10 +160,10 @@ def test_sdxl_is_told_what_diffusers_tells_it(zeros: bool, tmp_path: Path) -> No
         zeros,
     )
     numbers = pipeline._get_add_time_ids((768, 1024), (0, 32), (768, 1024), torch.float32, 10)
-    ours = replace(ours, crop=(0, 32)).sized((1024, 768))
+    ours = replace(ours, crop=(0, 32)).at((1024, 768))
     for negative in (None, "", "the hat"):
         prompts, away, texts, away_texts = encoded(pipeline, negative)
-        told, told_away = ours(PROMPTS), ours.negative([negative] * len(PROMPTS))
+        told, told_away = ours(PROMPTS), ours.null([negative] * len(PROMPTS))
         assert gap(told.context, prompts) < 1e-5 and gap(told_away.context, away) < 1e-5
         assert gap(told.vector, told_to(pipeline.unet, texts, numbers)) < 1e-5
         assert gap(told_away.vector, told_to(pipeline.unet, away_texts, numbers)) < 1e-5
@@ -172,7 +172,7 @@ def test_sdxl_is_told_what_diffusers_tells_it(zeros: bool, tmp_path: Path) -> No
 
 def test_the_refiner_is_told_what_diffusers_tells_it(tmp_path: Path) -> None:
     pipeline = refiner(tmp_path)
-    ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH).sized((640, 512))
+    ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH).at((640, 512))
     assert (ours.family, ours.widths, ours.zeros) == (
         "sdxl-refiner",
         {"vector": 10 + 5 * FREQUENCY_WIDTH, "context": 24},
@@ -183,7 +183,7 @@ def test_the_refiner_is_told_what_diffusers_tells_it(tmp_path: Path) -> None:
         size, corner, size, 6.0, 2.5, size, corner, size, torch.float32, 10
     )
     prompts, away, texts, away_texts = encoded(pipeline, None)
-    told, told_away = ours(PROMPTS), ours.negative([None] * len(PROMPTS))
+    told, told_away = ours(PROMPTS), ours.null([None] * len(PROMPTS))
     assert gap(told.context, prompts) < 1e-5 and gap(told_away.context, away) < 1e-5
     assert gap(told.vector, told_to(pipeline.unet, texts, numbers)) < 1e-5
     assert gap(told_away.vector, told_to(pipeline.unet, away_texts, away_numbers)) < 1e-5
@@ -202,8 +202,8 @@ def test_it_is_data(tmp_path: Path) -> None:
     assert again.widths == ours.widths and "towers" not in vars(again._encoders), "sizes are known without the weights"
     assert not differs(again(PROMPTS), ours(PROMPTS))
     assert again.fingerprint() == ours.fingerprint() == ClipText(ours.name, "sdxl", 40, 10).fingerprint()
-    assert differs(again.sized((64, 64))(PROMPTS), ours(PROMPTS))
-    assert again.sized((64, 64)).towers is again.towers, "weights are read once"
+    assert differs(again.at((64, 64))(PROMPTS), ours(PROMPTS))
+    assert again.at((64, 64)).towers is again.towers, "weights are read once"
 
 
 def test_opening_checks_all_shapes_and_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_each_text_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH)
     wanted, seen = ours(PROMPTS), []
     monkeypatch.setattr(ClipText, "_encoded", lambda _, texts: seen.extend(texts))
-    assert not differs(ours(PROMPTS), wanted) and not differs(ours.sized((64, 64)).sized(ours.size)(PROMPTS), wanted)
+    assert not differs(ours(PROMPTS), wanted) and not differs(ours.at((64, 64)).at(ours.size)(PROMPTS), wanted)
     assert not seen
     monkeypatch.undo()
     many = [f"cat {nth}" for nth in range(clip.RECENT)]

@@ -3,16 +3,18 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from sfumato import files
-from sfumato.condition.protocol import Prompt
-from sfumato.condition.text import Text
+from sfumato.condition.protocol import Conditioner, Prompt
 from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, NonFiniteError
+
+if TYPE_CHECKING:
+    from sfumato.condition.text import Text
 
 BATCH = 64
 TAKEN_APART = 1000
@@ -20,7 +22,7 @@ TAKEN_APART = 1000
 KIND = "captions"
 
 
-class CachedText:
+class CachedText(Conditioner):
     """A conditioner that answers for `captions` from the file `path`, and for other prompts as `conditioner` does.
 
     Each distinct caption, and the empty one, is encoded once, those of like length together; `progress(done, of)` is
@@ -34,12 +36,12 @@ class CachedText:
 
     def __init__(
         self,
-        conditioner: Text,
+        conditioner: "Text",
         captions: Iterable[Prompt],
         path: str | Path,
         progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
-        self.conditioner = conditioner
+        self.conditioner, self.dropout = conditioner, conditioner.dropout
         texts = _texts(conditioner, captions)
         self._places = {text: place for place, text in enumerate(texts)}
         about = {"kind": KIND, "encoder": conditioner.fingerprint(), "captions": _digest(texts)}
@@ -52,12 +54,12 @@ class CachedText:
         self._starts = ends - self._lengths
 
     @property
-    def dropout(self) -> float:
-        return self.conditioner.dropout
-
-    @property
     def widths(self) -> dict[str, int]:
         return self.conditioner.widths
+
+    @property
+    def saved(self) -> Conditioner:
+        return self.conditioner
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
         texts = [self.conditioner.normalize(prompt) for prompt in prompts]
@@ -80,7 +82,7 @@ class CachedText:
         return Condition(self._vectors[at], tokens.mul_(mask[..., None]), mask)
 
 
-def captions_size(conditioner: Text, captions: Iterable[Prompt]) -> int:
+def captions_size(conditioner: "Text", captions: Iterable[Prompt]) -> int:
     """The bytes that `CachedText` takes to keep these captions; from a thousand of them, if there are more."""
     texts = _texts(conditioner, captions)
     some = texts[:: -(-len(texts) // TAKEN_APART)]
@@ -89,12 +91,12 @@ def captions_size(conditioner: Text, captions: Iterable[Prompt]) -> int:
     return round(len(texts) * (4 * widths["vector"] + 2 * tokens * widths["context"] + 8))
 
 
-def _texts(conditioner: Text, captions: Iterable[Prompt]) -> list[str]:
+def _texts(conditioner: "Text", captions: Iterable[Prompt]) -> list[str]:
     """Each distinct text, as it is read, and the empty one."""
     return sorted({"", *(conditioner.normalize(caption) for caption in captions)})
 
 
-def _encoded(conditioner: Text, texts: Sequence[str], progress: Callable[[int, int], None]) -> dict[str, Tensor]:
+def _encoded(conditioner: "Text", texts: Sequence[str], progress: Callable[[int, int], None]) -> dict[str, Tensor]:
     """The vectors of all texts: those of the tokens one after another, with the place where each text's end."""
     tokenizer = conditioner.encoder.tokenizer
     lengths = torch.tensor([len(tokenizer.ids(text, conditioner.length)) for text in texts])

@@ -5,21 +5,17 @@ from dataclasses import dataclass
 
 import torch
 
-from sfumato.condition.protocol import Prompt
+from sfumato.condition.protocol import Conditioner, Prompt
 from sfumato.core.condition import Condition
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.wording import folded, shortened, well_formed
 
 
 @dataclass(frozen=True)
-class Nothing:
+class Nothing(Conditioner):
     """No condition: the only prompt is None."""
 
-    dropout = 0.0
-
-    @property
-    def widths(self) -> dict[str, int]:
-        return {}
+    reads = "nothing"
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
         for prompt in prompts:
@@ -29,11 +25,12 @@ class Nothing:
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Conditioner):
     """One of `classes`, by name or by index: a one-hot vector, all zero for the empty prompt."""
 
     classes: tuple[str, ...]
     dropout: float = 0.1
+    reads = "labels"
 
     @property
     def widths(self) -> dict[str, int]:

@@ -1,14 +1,17 @@
 """Conditions for texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
+from torch import nn
 
+from sfumato.condition.cached import CachedText, captions_size
 from sfumato.condition.encoders.minilm import MiniLM
 from sfumato.condition.encoders.protocol import TextEncoder
 from sfumato.condition.normalize import normalize
-from sfumato.condition.protocol import Prompt
+from sfumato.condition.protocol import Conditioner, Prompt, TrainingFiles
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError
@@ -17,7 +20,7 @@ SHORTEST = 4
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(Conditioner):
     """A text in any words, as the vectors that `encoder` gives for it.
 
     The vector of the whole text, scaled to a mean square of 1, the size that networks expect, goes through the door
@@ -62,7 +65,17 @@ class Text:
         """A line that changes whenever the vectors for a text, as `normalize`, may."""
         return f"{self.encoder.fingerprint()} length {self.length} scaled"
 
-    def to(self, device: torch.device | str) -> "Text":
-        """The same conditioner, its encoder on `device`."""
+    def to(self, device: torch.device | str) -> Self:
         self.encoder.to(device)
         return self
+
+    def check(self, network: nn.Module) -> None:
+        self.encoder.check()
+
+    def training_size(self, captions: Iterable[Prompt]) -> int:
+        return captions_size(self, captions)
+
+    def for_training(
+        self, files: TrainingFiles, captions: Iterable[Prompt], progress: Callable[[int, int], None]
+    ) -> Conditioner:
+        return CachedText(self, captions, files.captions, progress)

@@ -1,28 +1,30 @@
 """Conditions for texts that the network itself learns to read."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sfumato.condition.encoders.protocol import padded
 from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.condition.normalize import normalize
-from sfumato.condition.protocol import Prompt
+from sfumato.condition.protocol import Conditioner, Prompt, TrainingFiles
 from sfumato.condition.text import SHORTEST
 from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, InputError
-from sfumato.files import parse_json
+from sfumato.files import parse_json, read_json, write_bytes
 
 PAD, START, END = SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
 BYTES = 256
 
 
 @dataclass(frozen=True)
-class TokenIds:
+class TokenIds(Conditioner):
     """A text as the whole numbers of its tokens [b, k, 1] through the door `context`, for `WithText` to read.
 
     `tokenizer` is the text of a tokenizer.json that `fit_tokenizer` gave; at most `length` tokens are read. One of
@@ -43,7 +45,6 @@ class TokenIds:
 
     @property
     def vocabulary(self) -> int:
-        """How many numbers there are."""
         return self._tokenizer.vocabulary
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
@@ -59,6 +60,22 @@ class TokenIds:
         """The end of the prompt that is lost, because only `length` tokens are read; "" if nothing is."""
         return self._tokenizer.truncated(self.normalize(prompt), self.length)
 
+    def check(self, network: nn.Module) -> None:
+        vocabulary, reader = self.vocabulary, getattr(network, "text", None)  # the first reads the tokenizer
+        if reader is not None and (vocabulary > reader.vocabulary or self.length > reader.length):
+            raise InputError(
+                f"the conditioner gives up to {self.length} of {vocabulary:,} tokens, and the network reads"
+                f" {reader.length} of {reader.vocabulary:,}"
+            )
+
+    def for_training(
+        self, files: TrainingFiles, captions: Iterable[Prompt], progress: Callable[[int, int], None]
+    ) -> "TokenIds":
+        """The conditioner with the run's tokenizer, which is this one's if the run has none yet."""
+        if not files.tokenizer.exists():
+            write_bytes(files.tokenizer, self.tokenizer.encode())
+        return replace(self, tokenizer=read_tokenizer(files.tokenizer))
+
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         parse_json(self.tokenizer.encode(errors="surrogatepass"), "the tokenizer")  # which is bounded
@@ -69,6 +86,12 @@ class TokenIds:
                 " pairs): take one that Sfumato fitted"
             )
         return found
+
+
+def read_tokenizer(path: Path) -> str:
+    """The text of a tokenizer.json. Raises a `FormatError` that names the file, where it is damaged."""
+    read_json(path)
+    return path.read_text(encoding="utf-8")
 
 
 def _rules(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sfumato import machine
-from sfumato.condition import ClipText, Conditioner, Prompt
+from sfumato.condition import Prompt
 from sfumato.core.condition import Condition
 from sfumato.core.grid import initial_std, levels
 from sfumato.core.noise import Noise
@@ -50,7 +50,11 @@ class Plan:
     system: "System"
     request: Request
     settings: Settings
-    conditioner: Conditioner
+    prompts: dict[Prompt, int]
+    """The row of each distinct prompt in `encoded`."""
+    encoded: Condition
+    null: Condition | None
+    """The condition that guidance leads away from, one row; None without guidance."""
     condition: Condition
     """Further inputs, one row for all samples or one a sample."""
     sources: tuple[Record, ...]
@@ -115,8 +119,8 @@ class Plan:
         request, chosen = self.request, self.settings
         denoiser: DenoiserLike = self.system.denoiser
         prompts = [prompt for prompt, _ in request.samples[rows]]
-        if chosen.guidance != 1 and any(prompt not in (None, "") for prompt in (*prompts, request.negative)):
-            null = self._condition(rows, null=True)
+        if self.null is not None and any(prompt not in (None, "") for prompt in (*prompts, request.negative)):
+            null = self._with_inputs(self.null.map(lambda value: value.expand(len(prompts), *value.shape[1:])), rows)
             denoiser = ClassifierFree(denoiser, null, chosen.guidance, chosen.interval, chosen.rescale)
         if request.guide is not None:
             denoiser = request.guide(denoiser)
@@ -126,24 +130,15 @@ class Plan:
                 )
         return (chosen.thresholding or Thresholding(self.system.codec.limit)).around(denoiser)
 
-    def _condition(self, rows: slice, null: bool = False) -> Condition:
-        """The condition of these samples, or, `null`, the one that guidance leads away from."""
-        prompts = [prompt for prompt, _ in self.request.samples[rows]]
-        if null:
-            given = self._null([self.request.negative] * len(prompts))
-        else:
-            given = self.conditioner(prompts)
-        for name, value in given.given().items():
-            if value.is_floating_point() and not bool(value.isfinite().all()):
-                raise NonFiniteError(
-                    f"the conditioner gave {name} that are not finite for {quoted(prompts)}: its weights are damaged,"
-                    " or want float32"
-                )
-        return replace(given, **rows_of(self.condition, rows, len(prompts)).given()).to(self.system.device)
+    def _condition(self, rows: slice) -> Condition:
+        """The condition of these samples."""
+        places = [self.prompts[prompt] for prompt, _ in self.request.samples[rows]]
+        return self._with_inputs(self.encoded.map(lambda value: value[places]), rows)
 
-    def _null(self, prompts: Sequence[Prompt]) -> Condition:
-        known = self.conditioner
-        return known.negative(prompts) if isinstance(known, ClipText) else known(prompts)
+    def _with_inputs(self, condition: Condition, rows: slice) -> Condition:
+        """The condition with the further inputs of these samples, on the system's device."""
+        count = len(self.request.samples[rows])
+        return replace(condition, **rows_of(self.condition, rows, count).given()).to(self.system.device)
 
 
 def plan(system: "System", request: Request) -> Plan:
@@ -154,14 +149,27 @@ def plan(system: "System", request: Request) -> Plan:
         raise InputError("a negative prompt needs guidance, which is off at 1: give guidance=2 or so")
     # is an empty prompt asked as well?
     system.check(chosen, prompted=bool(asked) and len(asked) < len(request.prompts) + 1)
-    conditioner = system.conditioner
-    if isinstance(conditioner, ClipText):
-        conditioner = conditioner.sized((chosen.size[0], chosen.size[1]))
+    conditioner = system.conditioner.at(chosen.size)
     condition, source = request.condition or Condition(), None
     if not isinstance(condition, Condition):
         condition, source = condition(system.codec, chosen.size)
     count = len(request.samples)
     check_inputs(condition, wanted_inputs(system, chosen.size), count)
     system.begin_reading()
-    conditioner([*request.prompts, request.negative])  # an unknown prompt stops here, before anything is drawn
-    return Plan(system, request, chosen, conditioner, condition, sources(condition, source, count))
+    prompts = list(dict.fromkeys(request.prompts))
+    encoded = _finite(conditioner(prompts), prompts)  # an unknown prompt stops here, before anything is drawn
+    guided = chosen.guidance != 1 and bool(asked)
+    null = _finite(conditioner.null([request.negative]), [request.negative]) if guided else None
+    places = {prompt: place for place, prompt in enumerate(prompts)}
+    return Plan(system, request, chosen, places, encoded, null, condition, sources(condition, source, count))
+
+
+def _finite(condition: Condition, prompts: Sequence[Prompt]) -> Condition:
+    """The condition; a `NonFiniteError` where a number in it is not finite."""
+    for name, value in condition.given().items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise NonFiniteError(
+                f"the conditioner gave {name} that are not finite for {quoted(list(prompts))}: its weights are damaged,"
+                " or want float32"
+            )
+    return condition

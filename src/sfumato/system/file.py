@@ -19,13 +19,12 @@ from torch import Tensor, nn
 
 from sfumato import files
 from sfumato.codec import Codec
-from sfumato.condition import ClipText, Conditioner, Pretrained, Text, TokenIds
+from sfumato.condition import Conditioner
 from sfumato.core.defaults import torch_defaults
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.schedule import Schedule
 from sfumato.errors import FormatError, InputError, quoted
 from sfumato.media import Image
-from sfumato.nn.text.with_text import WithText
 from sfumato.parts import (
     CODECS,
     CONDITIONERS,
@@ -245,7 +244,7 @@ def weighty(codec: Codec, network: nn.Module | None) -> dict[str, nn.Module]:
 def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system, with settings that can be."""
     Settings.load(said.settings).check(codec.medium)
-    _check_reader(said.conditioner)
+    said.conditioner.check(network)
     expected = {"in_channels": codec.channels} | said.conditioner.widths  # others are the caller's to give
     _check_codec(said, codec)
     if not 0 <= said.conditioner.dropout <= 1:
@@ -260,25 +259,6 @@ def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
         found = getattr(network, name, value)
         if found != value:
             raise InputError(f"network.{name} is {found}, and codec and conditioner want {value}")
-    if isinstance(network, WithText) and isinstance(reader := said.conditioner, TokenIds):
-        if reader.vocabulary > network.text.vocabulary or reader.length > network.text.length:
-            raise InputError(
-                f"the conditioner tells up to {reader.length} of {reader.vocabulary:,} tokens, and the network reads"
-                f" {network.text.length} of {network.text.vocabulary:,}"
-            )
-
-
-def _check_reader(conditioner: Conditioner) -> None:
-    """Raise an `InputError` for a text encoder from elsewhere that any other could take the place of, and a
-    `FormatError` for a tokenizer that is none of ours."""
-    source = conditioner.encoder if isinstance(conditioner, Text) else conditioner
-    if isinstance(source, Pretrained | ClipText) and not (source.sha256 and source.tokenizer_sha256):
-        raise InputError(
-            f"its conditioner reads by {quoted(source.name)} without the SHA-256 of what it was made with (sha256 and"
-            " tokenizer_sha256), so that anything could be there by now: save the system with `System.save`"
-        )
-    if isinstance(source, TokenIds):
-        _ = source.vocabulary
 
 
 def _check_classifier(said: ClassifierFile, codec: Codec, network: nn.Module) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from sfumato import machine
 from sfumato.codec import Codec
-from sfumato.condition import ClipText, Conditioner, Prompt, Text, TokenIds
+from sfumato.condition import Conditioner, Prompt
 from sfumato.core.defaults import by_defaults, torch_defaults
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, quoted
@@ -71,7 +71,7 @@ class System(Weighted):
 
     def truncated(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long to be read; "" if all of it is."""
-        return self.conditioner.truncated(prompt) if isinstance(self.conditioner, Text | TokenIds | ClipText) else ""
+        return self.conditioner.truncated(prompt)
 
     def check(self, chosen: Settings, prompted: bool) -> None:
         """Raise an `InputError` for settings that this system cannot draw with; one for a size says which near by
@@ -122,8 +122,7 @@ class System(Weighted):
         with self._the_same():
             for part in self._parts().values():
                 part.to(where, machine.dtype(machine.pick_precision(where, precision)))
-        if where.type != "cpu" and isinstance(self.conditioner, Text | ClipText):  # on the CPU it need not be read yet
-            self.conditioner.to(where)
+        self.conditioner = self.conditioner.to(where)
         self._laid_out = False
         self._lay_out()
         return self
@@ -154,8 +153,7 @@ class System(Weighted):
     def save(self, folder: str | Path, shard: int = system_file.SHARD) -> Path:
         """Write the system to `folder`: `system.json` and the weights it names, in files of at most `shard` bytes. A
         system there before stays whole until this one is."""
-        if isinstance(self.conditioner, ClipText):
-            self.conditioner = self.conditioner.pinned()
+        self.conditioner = self.conditioner.pinned()
         digest = system_file.write_folder(Path(folder), self.spec(), self._parts(), shard=shard)
         self.declare(digest)
         return Path(folder)

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato import files
 from sfumato.condition.clip import single_file as clip_file
 from sfumato.condition.clip.source import TOWERS, Encoders, Family, Folders, Source, family_in, found_folder
 from sfumato.condition.clip.tokenizer import ClipTokenizer
+from sfumato.condition.encoders.pretrained import check_pinned
+from sfumato.condition.encoders.protocol import is_read
 from sfumato.condition.normalize import as_text
-from sfumato.condition.protocol import Prompt
+from sfumato.condition.protocol import Conditioner, Prompt
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import FormatError, InputError, quoted
@@ -28,7 +30,7 @@ RECENT = 64
 
 
 @dataclass(frozen=True)
-class ClipText:
+class ClipText(Conditioner):
     """A prompt as the states that CLIP's text encoders give for it, all of them attended to, padding and all.
 
     `name` is a folder, or a repository of the Hub, in the layout of diffusers, or a single file in the original layout;
@@ -42,7 +44,7 @@ class ClipText:
     - `sdxl-refiner`: the second encoder alone, and in place of the last two an aesthetic `score`.
 
     The empty prompt is the encoding of ""; where `zeros`, None is told by states and a vector of the text that are all
-    zero, and "" still by its encoding. Prompts are read as they are, emoji too. `size` (width, height) is what `sized`
+    zero, and "" still by its encoding. Prompts are read as they are, emoji too. `size` (width, height) is what `at`
     sets. `sha256` are those of the encoders' weights and `tokenizer_sha256` those of the tokenizers: others are
     refused. Only safetensors are read, when first needed, and no code is run.
     """
@@ -129,13 +131,17 @@ class ClipText:
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
         return self._told(prompts, self.score)
 
-    def negative(self, prompts: Sequence[Prompt]) -> Condition:
-        """What guidance leads away from: the same, but for the aesthetic score, which is `negative_score`."""
+    def null(self, prompts: Sequence[Prompt]) -> Condition:
+        """The same, but for the aesthetic score, which is `negative_score`."""
         return self._told(prompts, self.negative_score)
 
-    def sized(self, size: tuple[int, int]) -> "ClipText":
+    def at(self, size: tuple[int, ...]) -> "ClipText":
         """The same conditioner for pictures of another size (width, height)."""
-        return self._but(size=size)
+        width, height = size
+        return self._but(size=(width, height))
+
+    def check(self, network: nn.Module) -> None:
+        check_pinned(self.name, self.sha256, self.tokenizer_sha256)
 
     def normalize(self, prompt: Prompt) -> str:
         """The prompt as it is taken apart: as it is."""
@@ -153,7 +159,7 @@ class ClipText:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "ClipText":
         """The same conditioner, its encoders on `device` and with weights of `dtype`; what it tells stays float32."""
-        for tower in self.towers:
+        for tower in self.towers if dtype or is_read(self._encoders, device, "towers") else ():
             tower.to(device, dtype)
         self._encoders.recent.clear()
         return self

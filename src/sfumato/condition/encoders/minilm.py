@@ -10,7 +10,7 @@ import torch
 
 from sfumato import files
 from sfumato.condition.encoders import hub
-from sfumato.condition.encoders.protocol import mean, padded
+from sfumato.condition.encoders.protocol import is_read, mean, padded
 from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
@@ -63,8 +63,12 @@ class MiniLM:
     def fingerprint(self) -> str:
         return " ".join(["minilm", *SHA256.values()])
 
+    def check(self) -> None:
+        """Nothing to check: only the files that are meant are ever read."""
+
     def to(self, device: torch.device | str) -> "MiniLM":
-        self._network.to(device)
+        if is_read(self, device):
+            self._network.to(device)
         return self
 
 

@@ -12,11 +12,11 @@ import torch
 
 from sfumato import files
 from sfumato.condition.encoders import hub
-from sfumato.condition.encoders.protocol import mean, padded
+from sfumato.condition.encoders.protocol import is_read, mean, padded
 from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
-from sfumato.errors import DataError, FormatError, SfumatoError, quoted
+from sfumato.errors import DataError, FormatError, InputError, SfumatoError, quoted
 from sfumato.wording import shortened
 
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
@@ -116,8 +116,12 @@ class Pretrained:
         known = (self.sha256, WEIGHTS), (self.tokenizer_sha256, TOKENIZER)
         return " ".join(["transformers", *(sha256 or digest(self._folder, names) for sha256, names in known)])
 
+    def check(self) -> None:
+        check_pinned(self.name, self.sha256, self.tokenizer_sha256)
+
     def to(self, device: torch.device | str) -> "Pretrained":
-        self._network.model.to(device)
+        if is_read(self, device):
+            self._network.model.to(device)
         return self
 
 
@@ -214,6 +218,15 @@ def check_files(place: Path, names: Sequence[str], expected: str | None) -> None
         raise FormatError(
             f"{', '.join(path.name for path in _files(place, names))} in {place} changed since the system was made:"
             f" the SHA-256 should be {expected}, and is {found}; take the version that it was made with"
+        )
+
+
+def check_pinned(name: str, *hashes: object) -> None:
+    """Raise an `InputError` for a conditioner that was saved without the hashes of what it reads by."""
+    if not all(hashes):
+        raise InputError(
+            f"its conditioner reads by {quoted(name)} without the SHA-256 of what it was made with (sha256 and"
+            " tokenizer_sha256), so that anything could be there by now: save the system with `System.save`"
         )
 
 

@@ -41,9 +41,18 @@ class TextEncoder(Protocol):
         """A line that changes whenever the vectors may."""
         ...
 
-    def to(self: E, device: torch.device | str) -> E:
-        """The same encoder, its weights on `device`."""
+    def check(self) -> None:
+        """Raise an `InputError` where other files than it was made with could be read."""
         ...
+
+    def to(self: E, device: torch.device | str) -> E:
+        """The same encoder, its weights on `device`; the CPU is where they are read."""
+        ...
+
+
+def is_read(encoder: object, device: torch.device | str, part: str = "_network") -> bool:
+    """Whether the encoder's weights are to be moved now: on the CPU, where they are read, they may be read later."""
+    return torch.device(device).type != "cpu" or part in vars(encoder)
 
 
 def padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
