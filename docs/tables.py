@@ -11,7 +11,7 @@ from sfumato import parts
 from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.unet import UNet
-from sfumato.sample.facts import FACTS, Facts
+from sfumato.sample.facts import FACTS, TOKEN_FACTS, Facts
 from sfumato.train.ema import AVERAGES
 from sfumato.train.recipe import recipe_names
 from sfumato.train.tasks import TASKS
@@ -149,8 +149,8 @@ def write_all(folder: Path) -> None:
         _write(
             folder / f"{part}.md", ("kind", "settings", "what it is"), [_kind(*item) for item in kinds.kinds.items()]
         )
-    _write(folder / "solvers.md", SOLVERS, [_solver(*item) for item in FACTS.items()])
-    count = f"Sfumato has {len(parts.SAMPLERS.kinds)} samplers; these are {len(FACTS)} settings of them."
+    _write(folder / "solvers.md", SOLVERS, [_solver(*item) for item in (FACTS | TOKEN_FACTS).items()])
+    count = f"Sfumato has {len(parts.SAMPLERS.kinds)} samplers; these are {len(FACTS | TOKEN_FACTS)} settings of them."
     (folder / "solvers.md").write_text(f"{count}\n\n{(folder / 'solvers.md').read_text(encoding='utf-8')}")
     recipes = [
         (f"`{name}`", tomllib.loads((files("sfumato.recipes") / f"{name}.toml").read_text())) for name in recipe_names()

@@ -22,7 +22,9 @@ from sfumato.errors import InputError, ShapeError
 from sfumato.guide import ClassifierFree
 from sfumato.loss import TokenVLB
 from sfumato.oracle import LanguageDenoiser, finite
+from sfumato.parts import SAMPLERS
 from sfumato.sample import ConfidenceUnmasking, TokenAncestral, sample
+from sfumato.sample.facts import TOKEN_FACTS
 
 K, L = 5, 3
 MASK = 4
@@ -68,9 +70,10 @@ class Once:
     """A denoiser that is asked about each state once, however many samples stand there."""
 
     def __init__(self, denoiser: TokenDenoiserLike) -> None:
-        self.denoiser, self.schedule = denoiser, denoiser.schedule
+        self.denoiser, self.schedule, self.asked = denoiser, denoiser.schedule, 0
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> TokenEstimate:
+        self.asked += 1
         states, place = number(x_t).unique(return_inverse=True)
         return self.denoiser(EVERY[states], level).rows(place)
 
@@ -192,6 +195,14 @@ def test_many_steps_end_in_the_language(process: TokenProcess) -> None:
             state = state @ reverse(oracle(process), t, s, state[0] > 0)
         misses.append((state[0] - truth).abs().sum().item())
     assert misses[0] < 0.4 and misses[1] < 0.6 * misses[0] and misses[2] < 0.6 * misses[1]
+
+
+@pytest.mark.parametrize("sampler", TOKEN_FACTS)
+def test_a_step_asks_the_denoiser_once(sampler: str) -> None:
+    assert TOKEN_FACTS[sampler].evaluations == 1 and TOKEN_FACTS[sampler].over == 0
+    once, path = Once(oracle(Masking(MASK))), levels(LINEAR, TrailingSpacing(), 4)
+    list(sample(once, SAMPLERS.parse(sampler), torch.full((2, L), MASK), path, noise=Noise([0, 1])))
+    assert once.asked == 4
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from matrix import SAMPLERS, SCHEDULES, each_pair, error, levels, network, normal, stack
+from matrix import SAMPLERS, SCHEDULES, each_pair, error, levels, network, normal, run, stack
 
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
-from sfumato.oracle import finite
+from sfumato.oracle import GaussianDenoiser, finite
 from sfumato.sample import sample
 
 POINTS = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], dtype=torch.float64)
@@ -63,3 +63,17 @@ def test_one_level_stands_for_a_whole_batch() -> None:
         *_, shared = sample(denoiser, sampler, x, path, noise=Noise(seeds))
         *_, own = sample(denoiser, sampler, x, each, noise=Noise(seeds))
         assert error(shared, own) < 1e-12
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_sequences_and_pictures_take_the_steps_of_their_elements(sampler: str) -> None:
+    """Samples [b, c, n] and [b, c, h, w] end where the same numbers in one axis do."""
+    mean, std = normal(8, seed=1), normal(8, seed=2).abs() + 0.1
+
+    def ends(*shape: int) -> torch.Tensor:
+        denoiser = GaussianDenoiser(SCHEDULES["linear"], mean.reshape(shape), std.reshape(shape))
+        return run(denoiser, sampler, normal(3, *shape), levels("linear", "trailing", 5))[-1]
+
+    flat = ends(8)
+    for shape in ((2, 4), (1, 8), (2, 2, 2)):
+        assert error(ends(*shape).flatten(1), flat) < 1e-12

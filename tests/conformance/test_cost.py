@@ -15,7 +15,7 @@ from sfumato.core.level import Level
 from sfumato.core.schedule import Linear
 from sfumato.oracle import GaussianDenoiser
 from sfumato.sample import sample
-from sfumato.sample.facts import FACTS
+from sfumato.sample.facts import FACTS, TOKEN_FACTS
 
 SCHEDULE = Linear()
 
@@ -78,4 +78,4 @@ def test_what_is_no_solver_draws_too(sampler: str) -> None:
 
 
 def test_there_are_facts_of_every_sampler() -> None:
-    assert {spelled.partition(",")[0] for spelled in FACTS} == parts.SAMPLERS.kinds.keys()
+    assert {spelled.partition(",")[0] for spelled in FACTS | TOKEN_FACTS} == parts.SAMPLERS.kinds.keys()

@@ -75,3 +75,12 @@ FACTS = {
     "predictor-corrector": Facts(None, "score SDE, arXiv:2011.13456", evaluations=2, over=-1, stochastic=True),
 }
 """By the sampler as it is spelled. The orders of `ipndm` and `plms` hold where σ falls evenly."""
+
+_D3PM = "D3PM, arXiv:2107.03006, eq. 4"
+_MASKGIT = "MaskGIT, arXiv:2202.04200, section 3.2"
+
+TOKEN_FACTS = {
+    "token-ancestral": Facts(None, _D3PM, stochastic=True),
+    "confidence-unmasking": Facts(None, _MASKGIT, stochastic=True),
+}
+"""The samplers of tokens. Their error falls as more steps change fewer tokens each, to order 1; it has no norm here."""
