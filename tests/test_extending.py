@@ -140,11 +140,14 @@ def test_a_kind_that_was_added_is_read_written_and_spelled_like_any_other() -> N
 ADDITIONS = {
     "codec": ("codec/haar.py", "parts.py", "CODECS", "haar", "Haar"),
     "medium": ("media/curve.py", "parts.py", "MEDIA", "curve", "Curve"),
+    "task": ("train/tasks/noise_level.py", "train/tasks/__init__.py", "TASKS", "noise-level", "NoiseLevelTask"),
 }
 """Of each example: its file in the package, the file of its line, the table there, its kind and its class."""
 
 DRAWS = """
-import torch
+import json
+from pathlib import Path
+import numpy as np
 from sfumato import System
 from sfumato.codec import Identity
 from sfumato.codec.haar import Haar
@@ -157,6 +160,7 @@ from sfumato.media.curve import Curve
 from sfumato.parts import NETWORKS
 from sfumato.system import Settings
 from sfumato.system.samples import read_record
+from sfumato.train import train
 
 def drawn(name, codec, network, size):
     denoiser = Denoiser(NETWORKS.load(network), Flow(), FlowPrediction())
@@ -171,20 +175,26 @@ def drawn(name, codec, network, size):
 unet = {"kind": "unet", "in_channels": 12, "out_channels": 12, "width": 8, "multipliers": [1], "attention": []}
 print(drawn("haar", Haar(Image(3)), unet, (6, 4)))
 flat = unet | {"kind": "unet-1d", "in_channels": 2, "out_channels": 2}
+np.savez("pictures.npz", images=np.random.default_rng(0).integers(0, 256, (16, 8, 8), np.uint8))
+own = {"kind": "encoder", "width": 8, "multipliers": [1], "attention": []}
+recipe = {"task": "noise-level", "network": own, "train": {"batch": 4}}
+train("pictures.npz", out="run", recipe=recipe, steps=2, device="cpu")
+train("pictures.npz", out="run", resume=True, steps=3, device="cpu")
+print(json.loads(Path("run/noise-level/noise-level.json").read_text())["about"]["steps"])
 print(drawn("curve", Identity(Curve(2)), flat, (16,)))
 """
 
 
-def test_a_codec_and_a_medium_touch_two_files_each(tmp_path: Path) -> None:
+def test_a_codec_a_medium_and_a_task_touch_two_files_each(tmp_path: Path) -> None:
     """In a copy of the source: the example's own file and one line. A system of each is then saved, opened and drawn
-    with, and its samples are kept and recognised by their files."""
+    with, and its samples are kept and recognised by their files; a run of the task is trained and goes on."""
     source = tmp_path / "src" / "sfumato"
     shutil.copytree(SRC, source, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     for name, (file, registry, table, kind, known) in ADDITIONS.items():
         shutil.copy(EXAMPLES / f"{name}.py", source / file)
         module = f"sfumato.{file.removesuffix('.py').replace('/', '.')}"
         text = (source / registry).read_text(encoding="utf-8")
-        text, count = re.subn(rf"^({table} = [^{{]*{{)", rf'\1"{kind}": {known}, ', text, flags=re.MULTILINE)
+        text, count = re.subn(rf"^({table}\b[^{{]*{{)", rf'\1"{kind}": {known}, ', text, flags=re.MULTILINE)
         assert count == 1
         (source / registry).write_text(
             text.replace("\nfrom sfumato", f"\nfrom {module} import {known}\nfrom sfumato", 1)
@@ -198,4 +208,4 @@ def test_a_codec_and_a_medium_touch_two_files_each(tmp_path: Path) -> None:
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines() == ["('0.png', (2, 3, 4, 6))", "('0.csv', (2, 2, 16))"]
+    assert found.stdout.splitlines() == ["('0.png', (2, 3, 4, 6))", "3", "('0.csv', (2, 2, 16))"]

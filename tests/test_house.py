@@ -109,7 +109,6 @@ def test_networks_and_the_core_import_nothing_of_ours_but_errors(package: str) -
     assert {name for module in modules for name in layers_imported(module)} <= {package, "errors"}
 
 
-@pytest.mark.xfail(reason="being laid", strict=True)
 def test_pillow_stays_with_the_readers_and_writers_of_pictures() -> None:
     users = [module for module in MODULES if any(name.split(".")[0] == "PIL" for name in imported(module))]
     assert [str(module) for module in users if not within(module, PICTURES)] == []
