@@ -286,6 +286,10 @@ def header(rate: int = 8000, channels: int = 1, frames: int = 4) -> bytes:
 BROKEN: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "expected a sound, came an empty file"),
     "a text": (b"hello, hello", r"expected a sound \(WAV, FLAC, OGG\), came something else"),
+    "a pointer": (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        "came a pointer of Git LFS",
+    ),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(64), "came something else"),
     "an AVI": (b"RIFF\4\0\0\0AVI " + bytes(64), "expected a whole sound, came damaged or hostile data"),
     "no samples": (encoded(np.zeros(0), 8000), "came one without samples"),

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from sfumato.errors import DataError
 from sfumato.extras import import_extra
+from sfumato.media.image.decode import POINTER, is_pointer
 from sfumato.wording import QUOTED, brief, shortened
 
 STARTS = {b"RIFF": ("WAV", "WAVEX"), b"RF64": ("RF64",), b"fLaC": ("FLAC",), b"OggS": ("OGG",)}
@@ -20,6 +21,7 @@ MOST_CHANNELS = 64
 RATES = (1_000, 768_000)
 MARGIN = 4096
 """Samples read beyond a size that is wanted: what the resampling filter reaches over."""
+_SOUND = "a sound (WAV, FLAC, OGG)"
 _BLOCK = 2**16
 _UNKNOWN = 0x7FFF0000
 """From so many bytes on, the length in a WAV's header means that it was not known."""
@@ -70,29 +72,35 @@ class _Refused(Exception):
 
 def _read(soundfile: Any, data: bytes, rate: int, size: int | None) -> tuple[npt.NDArray[np.float32], int]:
     """The samples [n, channels] as they are in the file, or as many as `size` needs, and their rate."""
-    known = STARTS.get(data[:4], ())
-    if not known:
-        raise _Refused("expected a sound (WAV, FLAC, OGG), came something else")
+    if not (known := STARTS.get(data[:4], ())):
+        raise _Refused(f"expected {_SOUND}, came {POINTER if is_pointer(data) else 'something else'}")
     if missing := _missing(data):
         raise _Refused(f"expected a whole sound, came one without its last {missing:,} bytes")
     with soundfile.SoundFile(io.BytesIO(data)) as file:
-        own, n, channels = file.samplerate, file.frames, file.channels
-        if file.format not in known:
-            raise _Refused(f"expected a sound (WAV, FLAC, OGG), came {brief(file.format)}")
-        if not RATES[0] <= own <= RATES[1] or not 1 <= channels <= MOST_CHANNELS:
-            bounds = f"at most {MOST_CHANNELS} channels and {RATES[0]:,} to {RATES[1]:,} Hz"
-            raise _Refused(f"expected {bounds}, came {channels} and {own:,} Hz")
-        wanted = n if size is None else min(n, -(-size * own // rate) + MARGIN * max(1, -(-own // rate)))
-        if wanted * channels > MOST_DECODED:
-            raise _Refused(f"expected at most {MOST_DECODED:,} samples, came {wanted * channels:,}: cut it into parts")
+        _check_header(file, known)
+        own, wanted = file.samplerate, file.frames
+        if size is not None:
+            wanted = min(wanted, -(-size * own // rate) + MARGIN * max(1, -(-own // rate)))
+        if wanted * file.channels > MOST_DECODED:
+            came = f"{wanted * file.channels:,}"
+            raise _Refused(f"expected at most {MOST_DECODED:,} samples, came {came}: cut it into parts")
         found = _blocks(file, wanted)
-    if len(found) == 0:
-        raise _Refused("expected a sound, came one without samples")
     if len(found) < wanted:
         raise _Refused(f"expected a whole sound, came {len(found):,} of the {wanted:,} samples that its header names")
     if not np.isfinite(found).all():
         raise _Refused("expected finite samples, came one that is not")
     return found, own
+
+
+def _check_header(file: Any, known: tuple[str, ...]) -> None:
+    """Refuse a sound of another format, without samples, or of a rate or number of channels that no sound has."""
+    if file.format not in known:
+        raise _Refused(f"expected {_SOUND}, came {brief(file.format)}")
+    if not RATES[0] <= file.samplerate <= RATES[1] or not 1 <= file.channels <= MOST_CHANNELS:
+        bounds = f"at most {MOST_CHANNELS} channels and {RATES[0]:,} to {RATES[1]:,} Hz"
+        raise _Refused(f"expected {bounds}, came {file.channels} and {file.samplerate:,} Hz")
+    if file.frames < 1:
+        raise _Refused("expected a sound, came one without samples")
 
 
 def _missing(data: bytes) -> int:
