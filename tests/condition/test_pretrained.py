@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from sfumato import files
-from sfumato.condition import Pretrained, Text
+from sfumato.condition import EncodedText, Pretrained
 from sfumato.errors import DataError, FormatError, InputError
 
 PROMPTS = ["a cat in a red hat", "", "a dog"]
@@ -65,7 +65,7 @@ def test_the_vectors_are_those_of_transformers(make: Any, sizes: Any, pools: boo
     encoder = Pretrained.open(str(saved(model, tmp_path)))
     assert (encoder.width, encoder.pooled, encoder.longest) == sizes
     assert encoder.sha256 == files.sha256(tmp_path / "model.safetensors")
-    told = Text(encoder, 16)(PROMPTS)
+    told = EncodedText(encoder, 16)(PROMPTS)
     assert told.context is not None and told.vector is not None and told.mask is not None
     assert told.mask.sum(1).tolist() == [8, 2, 4] and (told.context[~told.mask] == 0).all()
     for row, count in enumerate([8, 2, 4]):
@@ -79,7 +79,7 @@ def test_the_vectors_are_those_of_transformers(make: Any, sizes: Any, pools: boo
 
 
 def test_a_pooler_that_was_not_saved_is_not_made_up(tmp_path: Path) -> None:
-    told = Text(Pretrained.open(str(saved(bert(pooler=False), tmp_path))), 16)(PROMPTS)
+    told = EncodedText(Pretrained.open(str(saved(bert(pooler=False), tmp_path))), 16)(PROMPTS)
     assert told.context is not None and told.vector is not None
     assert (told.vector[1] - scaled(told.context[1, :2].mean(0))).abs().max() < 1e-6
 
@@ -87,16 +87,16 @@ def test_a_pooler_that_was_not_saved_is_not_made_up(tmp_path: Path) -> None:
 def test_sizes_are_known_without_the_weights_and_other_weights_are_refused(tmp_path: Path) -> None:
     opened = Pretrained.open(str(saved(t5(), tmp_path)))
     again = Pretrained(opened.name, 12, 12, 24, opened.sha256, opened.tokenizer_sha256)
-    assert again == opened and Text(again, 8).widths == {"vector": 12, "context": 12}
-    one, other = Text(opened, 8)(PROMPTS).context, Text(again, 8)(PROMPTS).context
+    assert again == opened and EncodedText(again, 8).widths == {"vector": 12, "context": 12}
+    one, other = EncodedText(opened, 8)(PROMPTS).context, EncodedText(again, 8)(PROMPTS).context
     assert one is not None and other is not None and torch.equal(one, other)
 
     (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text().replace('"dog"', '"god"'))
     with pytest.raises(FormatError, match="tokenizer.json.* changed since the system was made: the SHA-256 should be"):
-        Text(Pretrained(opened.name, 12, 12, 24, opened.sha256, opened.tokenizer_sha256), 8)(PROMPTS)
+        EncodedText(Pretrained(opened.name, 12, 12, 24, opened.sha256, opened.tokenizer_sha256), 8)(PROMPTS)
     saved(bert(), tmp_path)
     with pytest.raises(FormatError, match=r"model.safetensors in .* changed .* should be .*, and is [0-9a-f]{64};"):
-        Text(Pretrained(opened.name, 12, 12, 24, opened.sha256), 8)(PROMPTS)
+        EncodedText(Pretrained(opened.name, 12, 12, 24, opened.sha256), 8)(PROMPTS)
     assert Pretrained.open(opened.name).fingerprint() != opened.fingerprint()
     assert Pretrained(opened.name, 1, 1, 9).fingerprint() == Pretrained.open(opened.name).fingerprint()
 
@@ -104,9 +104,9 @@ def test_sizes_are_known_without_the_weights_and_other_weights_are_refused(tmp_p
 def test_sizes_that_are_not_its_own_are_refused(tmp_path: Path) -> None:
     name = str(saved(t5(), tmp_path))
     with pytest.raises(FormatError, match="gives vectors of 12 for a token and 12 for a text, and 16 and 12 are said"):
-        Text(Pretrained(name, 16, 12, 24), 8)(PROMPTS)
+        EncodedText(Pretrained(name, 16, 12, 24), 8)(PROMPTS)
     with pytest.raises(InputError, match="length must be from 4 to 24"):
-        Text(Pretrained(name, 12, 12, 24), 32)
+        EncodedText(Pretrained(name, 12, 12, 24), 32)
 
 
 def test_what_is_no_text_encoder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

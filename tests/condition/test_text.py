@@ -4,12 +4,12 @@ import pytest
 import torch
 from small_encoder import WORDS, Waves
 
-from sfumato.condition import Conditioner, Text
+from sfumato.condition import Conditioner, EncodedText
 from sfumato.condition.encoders.protocol import TextEncoder
 from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.errors import FormatError, InputError
 
-TEXT = Text(Waves())
+TEXT = EncodedText(Waves())
 PROMPTS = ["a cat", None, "a red house in a hat", "", "a cat"]
 
 
@@ -74,7 +74,7 @@ def test_emoji_are_told_by_name() -> None:
     ],
 )
 def test_what_is_cut_is_said(length: int, prompt: str | None, lost: str) -> None:
-    text = Text(Waves(), length)
+    text = EncodedText(Waves(), length)
     assert text.truncated(prompt) == lost
     kept = text.normalize(prompt).removesuffix(lost)
     whole, short = text([prompt]).context, text([kept]).context
@@ -93,7 +93,7 @@ def test_ten_thousand_characters_are_no_problem() -> None:
 @pytest.mark.parametrize("length", [-1, 0, 3, 41])
 def test_a_length_that_cannot_be_is_refused(length: int) -> None:
     with pytest.raises(InputError, match="length must be from 4 to 40, what the encoder reads, not"):
-        Text(Waves(), length)
+        EncodedText(Waves(), length)
 
 
 def test_a_number_is_no_text() -> None:
@@ -102,8 +102,8 @@ def test_a_number_is_no_text() -> None:
 
 
 def test_the_fingerprint_is_of_what_decides_the_vectors() -> None:
-    prints = {Text(*each).fingerprint() for each in [(Waves(),), (Waves(7),), (Waves(), 31)]}
-    assert len(prints) == 3 and Text(Waves(), dropout=0.5).fingerprint() in prints
+    prints = {EncodedText(*each).fingerprint() for each in [(Waves(),), (Waves(7),), (Waves(), 31)]}
+    assert len(prints) == 3 and EncodedText(Waves(), dropout=0.5).fingerprint() in prints
 
 
 def test_a_broken_tokenizer_is_refused() -> None:

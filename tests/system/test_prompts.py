@@ -8,7 +8,7 @@ import torch
 from test_system import small
 
 from condition.small_encoder import Waves
-from sfumato.condition import Text
+from sfumato.condition import EncodedText
 from sfumato.core.condition import Condition
 from sfumato.parts import TEXT_ENCODERS
 
@@ -34,7 +34,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_prompt_is_encoded_twice() -> None:
     """Neither to be checked, nor with another seed, nor in another batch, nor to be led away from in each."""
     encoder = Counting()
-    system = small(Text(encoder))
+    system = small(EncodedText(encoder))
     system.generate(["a cat", "a dog", "a cat"], seeds=[0, 1, 2], batch=2, guidance=2.0)
     asked = vars(encoder)["asked"]
     assert len(asked) == len(set(asked)) == 3, "two prompts and the empty one"
@@ -42,12 +42,12 @@ def test_no_prompt_is_encoded_twice() -> None:
 
 def test_without_guidance_the_empty_prompt_is_not_encoded() -> None:
     encoder = Counting()
-    small(Text(encoder)).generate(["a cat"], batch=1, guidance=1.0)
+    small(EncodedText(encoder)).generate(["a cat"], batch=1, guidance=1.0)
     assert len(vars(encoder)["asked"]) == 1
 
 
 def test_prompts_of_several_batches_are_drawn_as_each_alone() -> None:
-    system = small(Text(Waves()))
+    system = small(EncodedText(Waves()))
     prompts = ["a cat", "a house in a hat", "a dog"]
     together = system.generate(prompts, seeds=[5, 6], batch=2, guidance=2.0)
     alone = [system.generate(prompt, seeds=[seed], guidance=2.0) for prompt in prompts for seed in (5, 6)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from condition.small_encoder import Waves
-from sfumato.condition import Text
+from sfumato.condition import EncodedText
 from sfumato.core.condition import Condition
 from sfumato.data import Dataset, indices
 from sfumato.media import Image
@@ -74,11 +74,11 @@ def test_a_batch_is_told_what_its_prompts_say_and_is_cut_with_it() -> None:
     """Captions are of many lengths; each sample keeps its own, whichever part it comes into."""
     captions = ["a" + " cat" * (i % 5) for i in range(20)]
     feed = ImageFeed(replace(pictures(20), captions=tuple((caption,) for caption in captions)), reads="captions")
-    batch = Batches(feed, (1,), seed=3, batch=6, dropout=0.5, conditioner=Text(Waves()))[1]
+    batch = Batches(feed, (1,), seed=3, batch=6, dropout=0.5, conditioner=EncodedText(Waves()))[1]
     drawn = zip(batch.sample.tolist(), batch.dropped.tolist(), strict=True)
     prompts = [None if dropped else captions[i] for i, dropped in drawn]
     assert None in prompts and len(set(prompts)) > 2
-    wanted, parts = Text(Waves())(prompts), batch.parts(3)
+    wanted, parts = EncodedText(Waves())(prompts), batch.parts(3)
     assert [len(part.sample) for part in parts] == [2, 2, 2]
     joined = [torch.cat(values) for values in zip(*(part[:-1] for part in parts), strict=True)]
     assert same([*joined, Condition.cat([part.told for part in parts])], batch) and same([batch.told], [wanted])

@@ -16,7 +16,7 @@ from PIL import Image
 import sfumato
 from condition.small_encoder import Waves
 from sfumato.codec import Latent
-from sfumato.condition import Text, TokenIds, fit_tokenizer
+from sfumato.condition import EncodedText, TokenIds, fit_tokenizer
 from sfumato.errors import FormatError, InputError, ResumeError, StorageError
 from sfumato.library import load_codec
 from sfumato.nn.text.with_text import WithText
@@ -75,7 +75,7 @@ def begin(data: Path | None, out: Path, *settings: str, **options: Any) -> Any:
 def test_one_command_fits_the_codec_and_then_the_denoiser(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     system = begin(data, out)
-    assert isinstance(system.codec, Latent) and isinstance(system.conditioner, Text)
+    assert isinstance(system.codec, Latent) and isinstance(system.conditioner, EncodedText)
     assert (out / "autoencoder" / "run.json").exists() and (out / "codec" / "codec.json").exists()
     latents = next(out.glob("latents-*.npy"))
     drawn = sfumato.load(out, "cpu", "float32").generate(["a red cat", None], seeds=[1])

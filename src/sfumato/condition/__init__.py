@@ -7,19 +7,19 @@ from sfumato.condition.encoders.pretrained import Pretrained
 from sfumato.condition.encoders.protocol import TextEncoder
 from sfumato.condition.labels import Labels, Nothing
 from sfumato.condition.protocol import Conditioner, Prompt
-from sfumato.condition.text import Text
+from sfumato.condition.text import EncodedText
 from sfumato.condition.token_ids import TokenIds, fit_tokenizer
 
 __all__ = [
     "CachedText",
     "ClipText",
     "Conditioner",
+    "EncodedText",
     "Labels",
     "MiniLM",
     "Nothing",
     "Pretrained",
     "Prompt",
-    "Text",
     "TextEncoder",
     "TokenIds",
     "captions_size",

@@ -14,7 +14,7 @@ from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, NonFiniteError
 
 if TYPE_CHECKING:
-    from sfumato.condition.text import Text
+    from sfumato.condition.text import EncodedText
 
 BATCH = 64
 TAKEN_APART = 1000
@@ -36,7 +36,7 @@ class CachedText(Conditioner):
 
     def __init__(
         self,
-        conditioner: "Text",
+        conditioner: "EncodedText",
         captions: Iterable[Prompt],
         path: str | Path,
         progress: Callable[[int, int], None] = lambda done, of: None,
@@ -82,7 +82,7 @@ class CachedText(Conditioner):
         return Condition(self._vectors[at], tokens.mul_(mask[..., None]), mask)
 
 
-def captions_size(conditioner: "Text", captions: Iterable[Prompt]) -> int:
+def captions_size(conditioner: "EncodedText", captions: Iterable[Prompt]) -> int:
     """The bytes that `CachedText` takes to keep these captions; from a thousand of them, if there are more."""
     texts = _texts(conditioner, captions)
     some = texts[:: -(-len(texts) // TAKEN_APART)]
@@ -91,12 +91,14 @@ def captions_size(conditioner: "Text", captions: Iterable[Prompt]) -> int:
     return round(len(texts) * (4 * widths["vector"] + 2 * tokens * widths["context"] + 8))
 
 
-def _texts(conditioner: "Text", captions: Iterable[Prompt]) -> list[str]:
+def _texts(conditioner: "EncodedText", captions: Iterable[Prompt]) -> list[str]:
     """Each distinct text, as it is read, and the empty one."""
     return sorted({"", *(conditioner.normalize(caption) for caption in captions)})
 
 
-def _encoded(conditioner: "Text", texts: Sequence[str], progress: Callable[[int, int], None]) -> dict[str, Tensor]:
+def _encoded(
+    conditioner: "EncodedText", texts: Sequence[str], progress: Callable[[int, int], None]
+) -> dict[str, Tensor]:
     """The vectors of all texts: those of the tokens one after another, with the place where each text's end."""
     tokenizer = conditioner.encoder.tokenizer
     lengths = torch.tensor([len(tokenizer.ids(text, conditioner.length)) for text in texts])

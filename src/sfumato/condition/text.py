@@ -20,7 +20,7 @@ SHORTEST = 4
 
 
 @dataclass(frozen=True)
-class Text(Conditioner):
+class EncodedText(Conditioner):
     """A text in any words, as the vectors that `encoder` gives for it.
 
     The vector of the whole text, scaled to a mean square of 1, the size that networks expect, goes through the door

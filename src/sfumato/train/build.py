@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from sfumato.codec import Codec, Identity
-from sfumato.condition import Conditioner, Labels, Nothing, Text, TokenIds, fit_tokenizer
+from sfumato.condition import Conditioner, EncodedText, Labels, Nothing, TokenIds, fit_tokenizer
 from sfumato.data.dataset import Dataset
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
@@ -83,7 +83,7 @@ def build_conditioner(recipe: ConditionRecipe, dataset: Dataset, tokenizer: str 
                 " into the folder, or a column `text` into the parquet file"
             )
         if recipe.kind == "text":
-            return Text(recipe.encoder, recipe.length, recipe.dropout)
+            return EncodedText(recipe.encoder, recipe.length, recipe.dropout)
         captions = (caption for own in dataset.captions for caption in own)
         return TokenIds(tokenizer or fit_tokenizer(captions, recipe.vocabulary), recipe.length, recipe.dropout)
     classes = dataset.classes if dataset.labels is not None else ()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from sfumato.condition import MiniLM, Pretrained, Text, TextEncoder
+from sfumato.condition import EncodedText, MiniLM, Pretrained, TextEncoder
 from sfumato.core.grid import Spacing, TrailingSpacing
 from sfumato.core.parameterization import EpsPrediction, Parameterization
 from sfumato.core.schedule import Linear, Schedule, at
@@ -85,7 +85,7 @@ class ConditionRecipe(RecipeTable):
     def check(self) -> None:
         """Raise an `InputError` for captions that cannot be encoded so."""
         if self.kind == "text":
-            Text(self.encoder, self.length, self.dropout)
+            EncodedText(self.encoder, self.length, self.dropout)
         elif self.kind == "learned":
             with torch.device("meta"):
                 TextTransformer(self.vocabulary, self.width, self.layers, self.heads, self.length)

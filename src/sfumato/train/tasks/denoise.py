@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sfumato import files
 from sfumato.codec import Codec, Identity, Latent
-from sfumato.condition import CachedText, Conditioner, Labels, Text, TokenIds, captions_size
+from sfumato.condition import CachedText, Conditioner, EncodedText, Labels, TokenIds, captions_size
 from sfumato.core.condition import Condition
 from sfumato.core.gaussian import marginal
 from sfumato.data.dataset import Dataset
@@ -98,7 +98,7 @@ class DenoiseTask(Task):
         needs = []
         if isinstance(self.conditioner, TokenIds):
             needs.append(Need(0, self._keep_tokenizer))
-        if isinstance(self.conditioner, Text):
+        if isinstance(self.conditioner, EncodedText):
             size = 0 if folder.captions.exists() else captions_size(self.conditioner, self.feed.captions())
             needs.append(Need(size, self._encode_captions))
         if isinstance(codec, Latent):
@@ -119,7 +119,7 @@ class DenoiseTask(Task):
         self.training_conditioner = self.conditioner
 
     def _encode_captions(self) -> None:
-        assert isinstance(self.conditioner, Text)
+        assert isinstance(self.conditioner, EncodedText)
         device, progress = self.run.compute.device, partial(self.run.monitor.preparing, what="reading captions")
         with self.run.compute.accelerator.main_process_first():  # the others find the file
             if device.type != "cpu":
