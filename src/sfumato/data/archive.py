@@ -23,11 +23,6 @@ _TIGHTEST = 100
 _SMALL = 2**16
 
 
-def open_archive(path: str | Path, medium: Medium) -> TableSource:
-    """The medium's data in a .zip of a folder: see `open_archives`."""
-    return open_archives([path], medium, str(path))
-
-
 def open_archives(paths: Sequence[str | Path], medium: Medium, where: str, notes: Sequence[str] = ()) -> TableSource:
     """The medium's data in .zip files, as if all were unpacked into one folder; see `from_tree` for classes and
     captions. Each member is read from its archive when it is asked for, one file open at a time.

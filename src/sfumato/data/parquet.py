@@ -22,11 +22,10 @@ from sfumato.data.columns import (
     kind_of,
 )
 from sfumato.data.process import OfProcess, Recent
-from sfumato.data.shards import find_shards
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.errors import DataError
 from sfumato.extras import import_extra
-from sfumato.media import Image, Medium
+from sfumato.media import Medium
 from sfumato.media.image.decode import POINTER, is_pointer
 from sfumato.wording import QUOTED, amount, brief, printable, shortened
 
@@ -40,20 +39,9 @@ HELD_BYTES = 2**28
 _ROWS = 2**16  # read at a time
 # Groups of rows in memory at least: two, so that threads which work across a border do not read both again and again.
 _HELD = 2
-_PICTURES = Image()
 
 
-def is_parquet(path: str | Path) -> bool:
-    """Whether the path is named as a Parquet file."""
-    return os.path.splitext(path)[1].lower() == ".parquet"
-
-
-def find_parquet(folder: str | Path, medium: Medium = _PICTURES) -> tuple[list[Path], tuple[str, ...]]:
-    """The Parquet files of a data set in a folder, and what to note of them: see `find_shards`."""
-    return find_shards(folder, medium, ".parquet")
-
-
-def open_parquet(paths: Sequence[str | Path], medium: Medium, notes: Sequence[str] = ()) -> TableSource:
+def open_parquet(paths: Sequence[str | Path], medium: Medium, where: str, notes: Sequence[str] = ()) -> TableSource:
     """The data in Parquet files of the same columns, in the order of their rows; see
     `choose_columns` for those that are read.
 
@@ -67,7 +55,7 @@ def open_parquet(paths: Sequence[str | Path], medium: Medium, notes: Sequence[st
     Raises InputError if pyarrow is not installed; DataError, naming the file, for one that is damaged, that has no
     column of data or other columns than the first file, or whose groups or texts are too large to hold.
     """
-    import_extra("pyarrow", "parquet", brief(str(paths[0])))
+    import_extra("pyarrow", "parquet", brief(where))
     files = [_open(path) for path in paths]
     columns = choose_columns([file.schema for file in files], files[0].shown, medium)
     for file in files:

@@ -1,18 +1,18 @@
 """Where data come from: one function that opens every kind of source."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from sfumato.data.archive import open_archive, open_archives
+from sfumato.data.archive import open_archives
 from sfumato.data.arrays import open_npz
 from sfumato.data.decoder import Kept
 from sfumato.data.digits import open_digits
 from sfumato.data.folder import open_folder
 from sfumato.data.hub import HUB_PREFIX, open_hub
 from sfumato.data.idx import find_idx, is_idx, open_idx
-from sfumato.data.parquet import find_parquet, is_parquet, open_parquet
+from sfumato.data.parquet import open_parquet
 from sfumato.data.shards import find_shards
 from sfumato.data.table import TableSource, mended
 from sfumato.errors import InputError, nearest, quoted
@@ -20,6 +20,14 @@ from sfumato.media import Image, Medium
 from sfumato.wording import brief
 
 NAMED: dict[str, Callable[[], TableSource]] = {"digits": open_digits}
+"""The data sets that ship."""
+FILES: dict[str, Callable[[str | Path, Medium], TableSource]] = {".npz": open_npz}
+"""What opens a file of an ending."""
+SHARDS: dict[str, Callable[[Sequence[str | Path], Medium, str, Sequence[str]], TableSource]] = {
+    ".parquet": open_parquet,
+    ".zip": open_archives,
+}
+"""What opens a file of an ending, or the many of a folder, given their medium, their place for messages, and notes."""
 _PICTURES = Image()
 
 
@@ -100,25 +108,24 @@ def _open(where: str | Path, medium: Medium) -> TableSource:
 def _open_directory(where: str | Path, medium: Medium) -> TableSource:
     try:
         idx = find_idx(where)
-        parquet, notes = find_parquet(where, medium)
-        archives, own = ([], ()) if parquet else find_shards(where, medium, ".zip")
+        searches = () if idx else ((open_files, *find_shards(where, medium, e)) for e, open_files in SHARDS.items())
+        found = next((one for one in searches if one[1]), None)
     except OSError as error:
         raise InputError(f"{brief(str(where))}: expected a folder to read, came {error.strerror}") from error
     if idx is not None:
         return open_idx(idx)
-    if archives:
-        return open_archives(archives, medium, str(where), own)
-    return open_parquet(parquet, medium, notes) if parquet else open_folder(where, medium)
+    if found is None:
+        return open_folder(where, medium)
+    open_files, paths, notes = found
+    return open_files(paths, medium, str(where), notes)
 
 
 def _open_file(where: str | Path, medium: Medium) -> TableSource:
     ending = os.path.splitext(where)[1].lower()
-    if ending == ".zip":
-        return open_archive(where, medium)
-    if ending == ".npz":
-        return open_npz(where, medium)
-    if is_parquet(where):
-        return open_parquet([where], medium)
+    if ending in FILES:
+        return FILES[ending](where, medium)
+    if ending in SHARDS:
+        return SHARDS[ending]([where], medium, str(where), ())
     if is_idx(where):
         return open_idx(where)
     raise InputError(f"expected {_kinds(medium)}, came a file of another kind: {brief(str(where))}")

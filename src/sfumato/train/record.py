@@ -11,7 +11,6 @@ from sfumato import disk, files
 from sfumato.data.dataset import Dataset
 from sfumato.data.hub import HUB_PREFIX
 from sfumato.data.idx import find_idx
-from sfumato.data.parquet import find_parquet
 from sfumato.data.source import NAMED
 from sfumato.errors import FormatError, InputError, ResumeError, quoted
 from sfumato.train import lock
@@ -97,7 +96,7 @@ def check_apart(where: str, folder: RunFolder, stages: Sequence[str] = ()) -> No
     if where in NAMED or where.startswith(HUB_PREFIX) or not data.is_dir():
         return
     with suppress(OSError):
-        if find_idx(data) or find_parquet(data)[0]:  # of such folders no pictures are read
+        if find_idx(data):  # of such a folder no pictures are read; of one of shards they are, once there are any
             return
     places = [one.samples.resolve() for one in (folder, *map(folder.within, stages))]
     for root in (data, *_links(data)):

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 from small_runs import begin, digest
 
+from sfumato.errors import InputError
 from sfumato.train.record import CACHE
 
 LEARNED = ("condition.kind=learned", "condition.width=8", "condition.layers=1", "condition.vocabulary=300")
@@ -39,3 +41,10 @@ def test_the_weights_have_the_same_bytes_in_every_store(tmp_path: Path) -> None:
         found[store] = [digest(path) for path in sorted((out / "system").glob("*.safetensors"))]
         assert (out / CACHE).exists() == (store == "map")
     assert found["memory"] and found["memory"] == found["map"] == found["source"]
+
+
+def test_a_run_among_shards_is_refused_for_its_previews_would_hide_them(tmp_path: Path) -> None:
+    data = shards(tmp_path / "shards")
+    with pytest.raises(InputError, match="would become data: choose a folder beside the data"):
+        begin(data, data / "run", "data.size=[8,8]", steps=1)
+    assert not (data / "run").exists()
