@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -27,3 +28,13 @@ def test_a_loop_of_ones_own_learns_a_ring_and_its_quarters() -> None:
         angle = torch.atan2(points[:, 1], points[:, 0]) % (2 * math.pi)
         assert ((angle / (math.pi / 2)).long() == quarter).float().mean() > 0.8
         assert 0.8 < points.norm(dim=1).mean() < 1.3  # guidance leads a little beyond
+
+
+def test_a_recipe_of_values_trains_a_system(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (64, 8, 8), np.uint8)
+    classes = np.array([str(digit) for digit in range(10)])
+    np.savez(tmp_path / "data.npz", images=pictures, labels=np.arange(64) % 10, classes=classes)
+    values = example("recipe_values")
+    system = values.main(tmp_path / "data.npz", tmp_path / "run", steps=2)
+    assert len(list((tmp_path / "run" / "drawn").glob("*.png"))) == 8
+    assert system.settings.sampler == values.DPMSolver() and system.denoiser.schedule == values.Cosine(T=1000)

@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 import sfumato
+from sfumato.condition import Conditioner
 from sfumato.core.grid import LogSNRSpacing, UniformSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
@@ -80,6 +81,18 @@ def test_the_guide_pulls_the_mean_of_every_sample() -> None:
     assert torch.allclose(after, before + 0.5 * (0.9 - before))
 
 
+def test_the_conditioner_is_a_circle_and_its_null_is_the_origin() -> None:
+    hour = example("conditioner").Hour()
+    assert isinstance(hour, Conditioner) and hour.reads == "captions" and hour.truncated("6:00") == ""
+    found = hour(["0:00", "6:00", "18:00", None, ""]).vector
+    wanted = torch.tensor([[1.0, 0, 1], [0, 1, 1], [0, -1, 1], [0, 0, 0], [0, 0, 0]])
+    assert torch.allclose(found, wanted, atol=1e-6) and found.shape[1] == hour.widths["vector"]
+    assert torch.equal(hour.null([None]).vector, torch.zeros(1, 3))
+    for wrong in ("25:00", "6", "six", 6):
+        with pytest.raises(InputError, match="HOURS:MINUTES"):
+            hour([wrong])
+
+
 def test_the_codec_loses_nothing_and_keeps_lengths() -> None:
     codec = example("codec").Haar()
     data = torch.rand(2, 3, 6, 4) * 2 - 1
@@ -138,6 +151,7 @@ def test_a_kind_that_was_added_is_read_written_and_spelled_like_any_other() -> N
 
 
 ADDITIONS = {
+    "conditioner": ("condition/hour.py", "parts.py", "CONDITIONERS", "hour", "Hour"),
     "codec": ("codec/haar.py", "parts.py", "CODECS", "haar", "Haar"),
     "medium": ("media/curve.py", "parts.py", "MEDIA", "curve", "Curve"),
     "task": ("train/tasks/noise_level.py", "train/tasks/__init__.py", "TASKS", "noise-level", "NoiseLevelTask"),
@@ -152,6 +166,7 @@ from sfumato import System
 from sfumato.codec import Identity
 from sfumato.codec.haar import Haar
 from sfumato.condition import Nothing
+from sfumato.condition.hour import Hour
 from sfumato.core.parameterization import FlowPrediction
 from sfumato.core.schedule import Flow
 from sfumato.denoise import Denoiser
@@ -162,18 +177,19 @@ from sfumato.system import Settings
 from sfumato.system.samples import read_record
 from sfumato.train import train
 
-def drawn(name, codec, network, size):
+def drawn(name, codec, conditioner, network, size):
     denoiser = Denoiser(NETWORKS.load(network), Flow(), FlowPrediction())
-    System(codec, Nothing(), denoiser, Settings(size, steps=2)).save(name)
+    System(codec, conditioner, denoiser, Settings(size, steps=2)).save(name)
     system = System.load(name)
-    assert system.codec == codec
-    samples = system.generate(seeds=[0, 1])
+    assert system.codec == codec and system.conditioner == conditioner
+    asked = {"prompt": "6:30", "guidance": 2.0} if conditioner.widths else {}
+    samples = system.generate(seeds=[0, 1], **asked)
     (one, other) = samples.save(f"{name}-drawn")
     assert read_record(one)["seed"] == 0 and samples.preview() is not None
     return one.name, tuple(samples.data.shape)
 
 unet = {"kind": "unet", "in_channels": 12, "out_channels": 12, "width": 8, "multipliers": [1], "attention": []}
-print(drawn("haar", Haar(Image(3)), unet, (6, 4)))
+print(drawn("haar", Haar(Image(3)), Hour(), unet | {"vector": 3}, (6, 4)))
 flat = unet | {"kind": "unet-1d", "in_channels": 2, "out_channels": 2}
 np.savez("pictures.npz", images=np.random.default_rng(0).integers(0, 256, (16, 8, 8), np.uint8))
 own = {"kind": "encoder", "width": 8, "multipliers": [1], "attention": []}
@@ -181,11 +197,11 @@ recipe = {"task": "noise-level", "network": own, "train": {"batch": 4}}
 train("pictures.npz", out="run", recipe=recipe, steps=2, device="cpu")
 train("pictures.npz", out="run", resume=True, steps=3, device="cpu")
 print(json.loads(Path("run/noise-level/noise-level.json").read_text())["about"]["steps"])
-print(drawn("curve", Identity(Curve(2)), flat, (16,)))
+print(drawn("curve", Identity(Curve(2)), Nothing(), flat, (16,)))
 """
 
 
-def test_a_codec_a_medium_and_a_task_touch_two_files_each(tmp_path: Path) -> None:
+def test_a_conditioner_a_codec_a_medium_and_a_task_touch_two_files_each(tmp_path: Path) -> None:
     """In a copy of the source: the example's own file and one line. A system of each is then saved, opened and drawn
     with, and its samples are kept and recognised by their files; a run of the task is trained and goes on."""
     source = tmp_path / "src" / "sfumato"
@@ -208,4 +224,4 @@ def test_a_codec_a_medium_and_a_task_touch_two_files_each(tmp_path: Path) -> Non
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines() == ["('0.png', (2, 3, 4, 6))", "3", "('0.csv', (2, 2, 16))"]
+    assert found.stdout.splitlines() == ["('6-30-0.png', (2, 3, 4, 6))", "3", "('0.csv', (2, 2, 16))"]

@@ -195,10 +195,13 @@ def _nested(hint: Any) -> Any:
 
 
 def part_field(kinds: Kinds[Any], load: Callable[[Any], Any] | None = None) -> GetPydanticSchema:
-    """Marks a pydantic field as holding a part: read from a table (by `load`, if that is another's), kept as the part,
-    written as a table."""
+    """Marks a pydantic field as holding a part: read from a table (by `load`, if that is another's) or given as it is,
+    kept as the part, written as a table."""
+    read = load or kinds.load
     writes = core_schema.plain_serializer_function_ser_schema(kinds.dump)
-    schema = core_schema.no_info_plain_validator_function(load or kinds.load, serialization=writes)
+    schema = core_schema.no_info_plain_validator_function(
+        lambda value: value if type(value) in kinds.kinds.values() else read(value), serialization=writes
+    )
     return GetPydanticSchema(lambda source, handler: schema)
 
 
