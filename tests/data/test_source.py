@@ -4,11 +4,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sfumato.data import open_source, prepare
+from sfumato.data.source import SHARDS
+from sfumato.data.table import TableSource
 from sfumato.errors import DataError, InputError
 
 Fill = Callable[..., Path]
@@ -98,3 +101,17 @@ def test_text_that_is_no_unicode_is_mended_and_noted(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_refused(folder: Fill) -> None:
     with pytest.raises(InputError, match=r"came a file of another kind: .*a\.png$"):
         open_source(folder({"a.png": None}) / "a.png")
+
+
+def test_a_format_is_one_function_and_one_row(folder: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of files, each line a path: as one file, and as many in a folder."""
+
+    def open_lists(paths: Any, medium: Any, where: str, notes: Any) -> TableSource:
+        files = [Path(path).parent / line for path in paths for line in Path(path).read_text().split()]
+        return TableSource(medium, tuple(file.name for file in files), lambda i: files[i].read_bytes(), "", notes=notes)
+
+    monkeypatch.setitem(SHARDS, ".list", open_lists)
+    folder({"a.png": None, "b.png": None})
+    lists = folder({"1.list": "../pictures/b.png", "2.list": "../pictures/a.png"}, "lists")
+    assert prepare(open_source(lists)).names == ("b.png", "a.png")
+    assert prepare(open_source(lists / "2.list"), store="source").names == ("a.png",)

@@ -15,7 +15,7 @@ from sfumato.wording import brief, count, few
 _MORE = 2**16
 
 
-def open_folder(root: str | Path, medium: Medium) -> TableSource:
+def open_data_folder(root: str | Path, medium: Medium) -> TableSource:
     """The medium's data below `root`, links followed; see `from_tree` for classes and captions.
 
     A folder that links reach twice is read once, so a loop of links ends. Raises DataError if there

@@ -9,7 +9,7 @@ from sfumato.data.archive import open_archives
 from sfumato.data.arrays import open_npz
 from sfumato.data.decoder import Kept
 from sfumato.data.digits import open_digits
-from sfumato.data.folder import open_folder
+from sfumato.data.folder import open_data_folder
 from sfumato.data.hub import HUB_PREFIX, open_hub
 from sfumato.data.idx import find_idx, is_idx, open_idx
 from sfumato.data.parquet import open_parquet
@@ -21,7 +21,7 @@ from sfumato.wording import brief
 
 NAMED: dict[str, Callable[[], TableSource]] = {"digits": open_digits}
 """The data sets that ship."""
-FILES: dict[str, Callable[[str | Path, Medium], TableSource]] = {".npz": open_npz}
+SINGLE: dict[str, Callable[[str | Path, Medium], TableSource]] = {".npz": open_npz}
 """What opens a file of an ending."""
 SHARDS: dict[str, Callable[[Sequence[str | Path], Medium, str, Sequence[str]], TableSource]] = {
     ".parquet": open_parquet,
@@ -115,15 +115,15 @@ def _open_directory(where: str | Path, medium: Medium) -> TableSource:
     if idx is not None:
         return open_idx(idx)
     if found is None:
-        return open_folder(where, medium)
+        return open_data_folder(where, medium)
     open_files, paths, notes = found
     return open_files(paths, medium, str(where), notes)
 
 
 def _open_file(where: str | Path, medium: Medium) -> TableSource:
     ending = os.path.splitext(where)[1].lower()
-    if ending in FILES:
-        return FILES[ending](where, medium)
+    if ending in SINGLE:
+        return SINGLE[ending](where, medium)
     if ending in SHARDS:
         return SHARDS[ending]([where], medium, str(where), ())
     if is_idx(where):
