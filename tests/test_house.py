@@ -33,7 +33,7 @@ MODULES = sorted(path.relative_to(SRC) for path in SRC.rglob("*.py"))
 UNPICKLERS = {"pickle", "dill", "joblib", "marshal", "shelve", "cloudpickle"}
 PICTURES = ("media/image", "data/decoder.py", "evaluate", "cli")
 """Where Pillow may be imported."""
-TWO_DIMENSIONS = ("nn/image", "media/image", "loss", "evaluate", "nn/blocks.py", "machine.py")
+TWO_DIMENSIONS = ("nn/image", "media/image", "loss", "evaluate", "nn/blocks.py", "machine.py", "system/links.py")
 """Where operations in two dimensions may stand: networks over pictures, their losses and evaluation, the table of
 convolutions by their number of dimensions, and the measurement of how fast convolutions are on a machine."""
 OF_TWO = re.compile(
@@ -137,7 +137,7 @@ def test_no_public_name_is_defined_in_two_modules() -> None:
 
 
 def test_public_names() -> None:
-    assert sfumato.__all__ == ["Samples", "System", "load"]
+    assert sfumato.__all__ == ["Cascade", "Samples", "System", "load"]
     assert dir(sfumato) == sfumato.__all__
     for name in sfumato.__all__:
         assert getattr(sfumato, name).__name__ == name

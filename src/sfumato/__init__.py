@@ -8,16 +8,18 @@ from importlib import import_module
 TYPE_CHECKING = False  # as in typing, whose import would be half the cost of this one
 if TYPE_CHECKING:
     from sfumato.library import load as load
+    from sfumato.system import Cascade as Cascade
     from sfumato.system import System as System
     from sfumato.system.samples import Samples as Samples
 
 _HOME = {
     "load": "sfumato.library",
+    "Cascade": "sfumato.system",
     "System": "sfumato.system",
     "Samples": "sfumato.system.samples",
 }
 
-__all__ = ["Samples", "System", "load"]
+__all__ = ["Cascade", "Samples", "System", "load"]
 
 
 def __getattr__(name: str) -> object:

@@ -186,7 +186,7 @@ REFUSED = [
     (
         dict(sampler="dim"),
         InputError,
-        r"there is no sampler 'dim'; did you mean 'ddim'\? known: annealed-langevin, ddim, ddpm",
+        r"there is no sampler 'dim'; did you mean 'ddim'\? known: annealed-langevin, confidence-unmasking, ddim",
     ),
     (dict(sampler="ddim,eta"), InputError, "'eta' should read name=value, each name once"),
     (dict(sampler="ddim,etta=1"), InputError, r"there is no setting 'sampler.ddim.etta'; did you mean 'eta'\?"),

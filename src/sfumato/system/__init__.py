@@ -1,8 +1,10 @@
 """A system: codec, conditioner, denoiser and the settings to draw with, as one value and as one folder."""
 
+from sfumato.system.cascade import Cascade
 from sfumato.system.classifier import ClassGuidance, NoisyClassifier
 from sfumato.system.draw import Frame
 from sfumato.system.drawing import Drawing
+from sfumato.system.links import Embed, Link, Upsample, Vocode
 from sfumato.system.masked import MaskedImage
 from sfumato.system.repeat import from_record
 from sfumato.system.samples import Samples, read_record
@@ -10,9 +12,12 @@ from sfumato.system.settings import Preset, Settings, Thresholding
 from sfumato.system.system import System
 
 __all__ = [
+    "Cascade",
     "ClassGuidance",
     "Drawing",
+    "Embed",
     "Frame",
+    "Link",
     "MaskedImage",
     "NoisyClassifier",
     "Preset",
@@ -20,6 +25,8 @@ __all__ = [
     "Settings",
     "System",
     "Thresholding",
+    "Upsample",
+    "Vocode",
     "from_record",
     "read_record",
 ]

@@ -17,7 +17,7 @@ from sfumato.errors import InputError, NonFiniteError, quoted
 from sfumato.guide import ClassifierFree, Watch
 from sfumato.media.protocol import Record
 from sfumato.sample import sample
-from sfumato.system.drawing import Request
+from sfumato.system.drawing import ConditionSource, Request
 from sfumato.system.inputs import check_inputs, rows_of, sources, wanted_inputs
 from sfumato.system.samples import Samples
 from sfumato.system.settings import Settings, Thresholding
@@ -140,6 +140,11 @@ class Plan:
         count = len(self.request.samples[rows])
         return replace(condition, **rows_of(self.condition, rows, count).given()).to(self.system.device)
 
+    def conditioned(self, given: Condition | ConditionSource | None) -> "Plan":
+        """The same plan with other further inputs; a typed error for what the network was not built for."""
+        condition, found = _further(self.system, given, self.settings, len(self.request.samples))
+        return replace(self, condition=condition, sources=found)
+
 
 def plan(system: "System", request: Request) -> Plan:
     """The plan of a drawing; a typed error for what this system cannot draw with."""
@@ -150,18 +155,25 @@ def plan(system: "System", request: Request) -> Plan:
     # is an empty prompt asked as well?
     system.check(chosen, prompted=bool(asked) and len(asked) < len(request.prompts) + 1)
     conditioner = system.conditioner.at(chosen.size)
-    condition, source = request.condition or Condition(), None
-    if not isinstance(condition, Condition):
-        condition, source = condition(system.codec, chosen.size)
-    count = len(request.samples)
-    check_inputs(condition, wanted_inputs(system, chosen.size), count)
+    condition, found = _further(system, request.condition, chosen, len(request.samples))
     system.begin_reading()
     prompts = list(dict.fromkeys(request.prompts))
     encoded = _finite(conditioner(prompts), prompts)  # an unknown prompt stops here, before anything is drawn
     guided = chosen.guidance != 1 and bool(asked)
     null = _finite(conditioner.null([request.negative]), [request.negative]) if guided else None
     places = {prompt: place for place, prompt in enumerate(prompts)}
-    return Plan(system, request, chosen, places, encoded, null, condition, sources(condition, source, count))
+    return Plan(system, request, chosen, places, encoded, null, condition, found)
+
+
+def _further(
+    system: "System", given: Condition | ConditionSource | None, chosen: Settings, count: int
+) -> tuple[Condition, tuple[Record, ...]]:
+    """The further inputs of so many samples, checked, and what their records say of them."""
+    condition, source = given or Condition(), None
+    if not isinstance(condition, Condition):
+        condition, source = condition(system.codec, chosen.size)
+    check_inputs(condition, wanted_inputs(system, chosen.size), count)
+    return condition, sources(condition, source, count)
 
 
 def _finite(condition: Condition, prompts: Sequence[Prompt]) -> Condition:

@@ -72,7 +72,7 @@ def sources(condition: Condition, source: Record | None, count: int) -> tuple[Re
     if not condition.given():
         return ()
     if source is not None:
-        return (source,) * count
+        return (source,) * count if source else ()
     rows = [rows_of(condition, slice(i, i + 1), 1).given() for i in range(max(map(len, condition.given().values())))]
     digests: list[Record] = [{"sha256": files.tensors_sha256(row)} for row in rows]
     return tuple(digests * count if len(digests) == 1 else digests)

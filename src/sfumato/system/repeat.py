@@ -27,7 +27,8 @@ def from_record(record: Record, device: str | torch.device | None = None) -> Dra
     if why := obstacles(record):
         raise InputError(f"this sample cannot be drawn again: {why[0]}")
     try:
-        drawing = _options(record, device)
+        stages = record.get("stages")
+        drawing = _options(record, device) if stages is None else Drawing(stages=[_options(s, device) for s in stages])
     except (TypeError, KeyError, IndexError, AttributeError) as error:
         raise InputError(f"this record is damaged: {type(error).__name__}: {error}") from error
     drawing |= {"prompt": record.get("prompt"), "seeds": [record.get("seed", 0)]}
@@ -56,6 +57,8 @@ def _options(record: Mapping[str, Any], device: str | torch.device | None) -> Dr
 
 def obstacles(record: Record) -> list[str]:
     """Why the sample of a record cannot be drawn again: what no record holds, or a file that is gone or has changed."""
+    if isinstance(stages := record.get("stages"), list):
+        return [why for stage in stages if isinstance(stage, dict) for why in obstacles(stage)]
     found = []
     if (guide := record.get("guide")) is not None:
         found.append(_classifier_lost(guide) if _is(guide, CLASSIFIER) else _in_python("guide", guide))

@@ -13,20 +13,19 @@ from sfumato.codec import Codec
 from sfumato.condition import Conditioner, Prompt
 from sfumato.core.defaults import by_defaults, torch_defaults
 from sfumato.denoise import Denoiser
-from sfumato.errors import InputError, quoted
+from sfumato.errors import InputError
 from sfumato.media import Medium
-from sfumato.media.protocol import Record, Size
+from sfumato.media.protocol import Size
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
 from sfumato.system import file as system_file
 from sfumato.system.draw import Frame, plan
 from sfumato.system.drawing import Drawing, read_drawing
 from sfumato.system.fingerprint import Weighted
-from sfumato.system.repeat import from_record
-from sfumato.system.samples import Samples
+from sfumato.system.pipeline import Pipeline
 from sfumato.system.settings import DryRun, Settings, dry_run
 
 
-class System(Weighted):
+class System(Weighted, Pipeline):
     """Codec, conditioner, denoiser, and the settings to draw with.
 
     `about` is a free table of JSON that travels along: where the weights came from, figures, a licence.
@@ -40,34 +39,18 @@ class System(Weighted):
         settings: Settings,
         about: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(codec, denoiser)
+        Pipeline.__init__(self)
+        Weighted.__init__(self, codec, denoiser)
         self.conditioner, self.settings = conditioner, settings
         self.about = about or {}
-        self.opened: dict[str, Any] = {}
-        """By what it was opened, for records: the `model`, as `sfumato generate` takes it."""
 
     # Drawing ----------------------------------------------------------------------------------------------------------
-
-    def generate(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Samples:
-        """Draw one sample for each prompt and seed, prompt by prompt; `Drawing` lists the arguments."""
-        frames = self.stream(prompts, **drawing)
-        return Samples.concat(frame.samples for frame in frames if frame.samples is not None)
 
     def stream(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Iterator[Frame]:
         """Draw as `generate` does, giving a `Frame` after every step. Arguments are checked before the first."""
         with torch_defaults():
             planned = plan(self, read_drawing(drawing if prompts is None else {**drawing, "prompt": prompts}))
         return by_defaults(planned.frames())
-
-    def repeat(self, record: Record) -> Samples:
-        """The sample of a record, drawn again: `system.repeat(read_record("cat-3.png"))`.
-
-        Raises an `InputError` for the record of another system, or where what the sample was drawn with is gone or has
-        changed.
-        """
-        if (other := record.get("system")) != (own := self.fingerprint()):
-            raise InputError(f"this record is of the system {quoted(other)}, and this is {own}: load the one it names")
-        return self.generate(**from_record(record, self.device))
 
     def truncated(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long to be read; "" if all of it is."""
@@ -150,10 +133,14 @@ class System(Weighted):
             self.declare(known := system_file.weights_digest(self._parts()))
         return system_file.fingerprint(self.spec(), known)
 
+    def pin(self) -> None:
+        """Hold text encoders of other makers to the weights and tokenizers that they have now, as `save` does."""
+        self.conditioner = self.conditioner.pinned()
+
     def save(self, folder: str | Path, shard: int = system_file.SHARD) -> Path:
         """Write the system to `folder`: `system.json` and the weights it names, in files of at most `shard` bytes. A
         system there before stays whole until this one is."""
-        self.conditioner = self.conditioner.pinned()
+        self.pin()
         digest = system_file.write_folder(Path(folder), self.spec(), self._parts(), shard=shard)
         self.declare(digest)
         return Path(folder)

@@ -1,0 +1,253 @@
+"""A cascade: systems in a row, each conditioned on what the one before it drew."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Unpack
+
+import torch
+from pydantic import BaseModel
+
+from sfumato import files
+from sfumato.arguments import listed
+from sfumato.condition import Prompt
+from sfumato.core.defaults import by_defaults, torch_defaults
+from sfumato.core.noise import Noise
+from sfumato.errors import FormatError, InputError, quoted
+from sfumato.media import Medium
+from sfumato.media.protocol import Record
+from sfumato.parts import validate
+from sfumato.system import file as system_file
+from sfumato.system.draw import Frame, Plan, plan
+from sfumato.system.drawing import Drawing, Request, read_drawing
+from sfumato.system.links import LINKS, Link, Linked
+from sfumato.system.pipeline import Pipeline
+from sfumato.system.samples import Samples
+from sfumato.system.settings import STRICT
+from sfumato.system.system import System
+
+CASCADE_FILE = "cascade.json"
+EVERY_STAGE = ("prompt", "seeds", "batch")
+"""The arguments of a drawing that are every stage's; the others are the last stage's."""
+SHARED = ("prompt", "seed", "sfumato", "system", "model", "config", "prediction")
+"""The keys of a record that stand once for all stages."""
+_FOLDER = re.compile(r"stage-[0-9a-f]{12}")
+
+
+class StageFile(BaseModel):
+    """A stage as `cascade.json` names it: its folder, and the fingerprint of its system."""
+
+    model_config = STRICT
+
+    folder: str
+    system: str
+
+
+class CascadeFile(BaseModel):
+    """What `cascade.json` says."""
+
+    model_config = STRICT
+
+    format: int
+    stages: tuple[StageFile, ...]
+    links: tuple[dict[str, Any], ...]
+    about: dict[str, Any]
+
+
+class Cascade(Pipeline):
+    """`stages` in a row, and between each two a link: `Upsample`, `Embed`, `Vocode` (cascaded diffusion,
+    arXiv:2106.15282; unCLIP, arXiv:2204.06125).
+
+    Drawn with as a system is. Of a drawing's arguments, `prompt`, `seeds`, `negative` and `batch` are every stage's and
+    the others the last one's; `stages` overrides them, a drawing a stage. A stage that reads no prompt is given none.
+    Sample i depends on seed i alone: the first stage draws by the seed itself, so that a cascade of one system draws
+    what the system does, and every other by one derived from it.
+    """
+
+    def __init__(
+        self, stages: Sequence[System], links: Sequence[Link] = (), about: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.stages, self.links, self.about = tuple(stages), tuple(links), about or {}
+        if not self.stages or len(self.links) != len(self.stages) - 1:
+            raise InputError(
+                f"a cascade has one system or more, and a link between each two: not {len(self.stages)} and"
+                f" {len(self.links)}"
+            )
+
+    @property
+    def medium(self) -> Medium:
+        return self.stages[-1].medium
+
+    @property
+    def device(self) -> torch.device:
+        return self.stages[-1].device
+
+    @property
+    def precision(self) -> str:
+        return self.stages[-1].precision
+
+    def truncated(self, prompt: Prompt) -> str:
+        """The end of a prompt that is too long for some stage to read; "" if all of it is read."""
+        return max((stage.truncated(prompt) for stage in self.stages), key=len)
+
+    # Drawing ----------------------------------------------------------------------------------------------------------
+
+    def stream(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Iterator[Frame]:
+        """Draw as `generate` does, giving a `Frame` after every step of every stage; `samples` are the last one's. What
+        a stage could not draw is refused before the first step."""
+        with torch_defaults():
+            asked: Drawing = drawing if prompts is None else {**drawing, "prompt": prompts}
+            request = read_drawing({name: value for name, value in asked.items() if name != "stages"})
+            drawings = self._drawings(asked, request)
+            plans = self._rehearsed(drawings)
+        return by_defaults(self._frames(request, drawings, plans))
+
+    def _drawings(self, asked: Drawing, request: Request) -> list[Drawing]:
+        """The drawing of each stage, but for what its link adds."""
+        given, number = asked.get("stages"), len(self.stages)
+        own = listed("stages", given) if given is not None else [{}] * number
+        if len(own) != number or not all(isinstance(one, dict) for one in own):
+            raise InputError(f"stages must be {number} drawings, one a stage of this cascade, not {quoted(given)}")
+        if fixed := [name for one in own for name in one if name in ("prompt", "seeds", "stages")]:
+            raise InputError(f"{fixed[0]} is the same for all stages: give it beside stages, and not within")
+        found: list[Drawing] = []
+        for i, more in enumerate(own):
+            base = {name: value for name, value in asked.items() if i == number - 1 or name in EVERY_STAGE}
+            base.pop("stages", None)
+            found.append(Drawing(**{**base, **more, **self._asked(i, request)}))
+        return found
+
+    def _asked(self, i: int, request: Request) -> dict[str, Any]:
+        """The prompts and the seeds of a stage."""
+        reads = [bool(stage.conditioner.widths) for stage in self.stages]
+        prompts = request.prompts if reads[i] or not any(reads) else (None,) * len(request.prompts)
+        return {"prompt": prompts, "seeds": [derived_seed(seed, i) for seed in request.seeds]}
+
+    def _linked(self, i: int, drawing: Drawing, drawn: Samples, seeds: Sequence[int]) -> Linked:
+        """The condition of a stage, given its drawing and what the one before it drew for samples of these seeds."""
+        noise = Noise([derived_seed(seed, i, "link") for seed in seeds])
+        return Linked(drawing.get("condition"), self.links[i - 1](drawn, drawing, self.stages[i], noise))
+
+    def _rehearsed(self, drawings: Sequence[Drawing]) -> list[Plan]:
+        """The plans of all stages, with zeros for what is still to be drawn."""
+        plans: list[Plan] = []
+        drawn = None
+        for i, drawing in enumerate(drawings):
+            given = drawing if drawn is None else {**drawing, "condition": self._linked(i, drawing, drawn, [0])}
+            plans.append(plan(self.stages[i], read_drawing(given)))
+            medium = self.stages[i].medium
+            drawn = Samples(torch.zeros(1, *medium.shape(plans[-1].settings.size)), medium, ({},))
+        return plans
+
+    def _frames(
+        self, request: Request, drawings: Sequence[Drawing], plans: Sequence[Plan]
+    ) -> Generator[Frame, None, None]:
+        seeds, done, before = [seed for _, seed in request.samples], 0, list[Samples]()
+        steps = sum(planned.steps for planned in plans)
+        for i, planned in enumerate(plans):
+            if before:
+                planned = planned.conditioned(self._linked(i, drawings[i], before[-1], seeds))
+            parts: list[Samples] = []
+            for frame in planned.frames():
+                samples = frame.samples
+                if samples is not None:
+                    last, start = i == len(plans) - 1, sum(map(len, parts))
+                    parts.append(samples)
+                    samples = self._recorded(samples, start, request, before) if last else None
+                yield replace(frame, done=done + frame.done, total=steps, samples=samples, stage=i)
+            before.append(Samples.concat(parts))
+            done += planned.steps
+
+    def _recorded(self, drawn: Samples, start: int, request: Request, before: Sequence[Samples]) -> Samples:
+        """Samples of the last stage, from number `start` on, with the records of all stages."""
+        record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **self.opened}
+        records = []
+        for i, own in enumerate(drawn.records, start):
+            prompt, seed = request.samples[i]
+            stages = [_own(one) for one in (*(stage.records[i] for stage in before), own)]
+            records.append({"prompt": prompt, "seed": seed, **record, "stages": stages})
+        return Samples(drawn.data, drawn.medium, tuple(records))
+
+    # Place, saving and loading ----------------------------------------------------------------------------------------
+
+    def to(self, device: str | torch.device | None = None, precision: str | None = None) -> "Cascade":
+        """Move all stages to a device and a precision (float32 or bfloat16); None picks the best that there is."""
+        for stage in self.stages:
+            stage.to(device, precision)
+        return self
+
+    def fingerprint(self) -> str:
+        links = [LINKS.dump(link) for link in self.links]
+        spec = {"stages": [stage.fingerprint() for stage in self.stages], "links": links}
+        return system_file.fingerprint(spec, "")
+
+    def save(self, folder: str | Path, shard: int = system_file.SHARD) -> Path:
+        """Write the cascade to `folder`: a folder for each system, by its fingerprint, and `cascade.json`, which names
+        them and is replaced last, so that a cascade there before stays whole until this one is."""
+        folder, names = Path(folder), []
+        for stage in self.stages:
+            stage.pin()
+            name = f"stage-{stage.fingerprint()}"
+            if name not in names:
+                stage.save(folder / name, shard)
+            names.append(name)
+        stages = [{"folder": name, "system": name.removeprefix("stage-")} for name in names]
+        links = [LINKS.dump(link) for link in self.links]
+        spec = {"format": system_file.SYSTEM_FORMAT, "stages": stages, "links": links, "about": self.about}
+        files.write_json(folder / CASCADE_FILE, spec)
+        for old in folder.iterdir():
+            if _FOLDER.fullmatch(old.name) and old.name not in names:
+                shutil.rmtree(old, ignore_errors=True)
+        return folder
+
+    @staticmethod
+    def load(folder: str | Path, device: str | None = None, precision: str | None = None) -> "Cascade":
+        """Read a cascade from `folder`; a system that is several of its stages is read once.
+
+        Raises `FormatError` if it or a stage is missing, damaged, or written in another format.
+        """
+        folder = Path(folder)
+        spec = read_cascade(folder)
+        systems = {stage.folder: System.load(folder / stage.folder, device, precision) for stage in spec.stages}
+        try:
+            links = [LINKS.load(link) for link in spec.links]
+            return Cascade([systems[stage.folder] for stage in spec.stages], links, spec.about)
+        except InputError as error:
+            raise FormatError(f"{folder / CASCADE_FILE}: {error}") from error
+
+
+def read_cascade(folder: Path) -> CascadeFile:
+    """What `cascade.json` in a folder says, of stages that are there and are the systems that it names."""
+    path = folder / CASCADE_FILE
+    table = system_file.read_spec(folder, CASCADE_FILE)
+    try:
+        spec = validate(CascadeFile, table, "")
+    except InputError as error:
+        raise FormatError(f"{path}: {error}") from error
+    assert isinstance(spec, CascadeFile)
+    for stage in spec.stages:
+        if not _FOLDER.fullmatch(stage.folder):
+            raise FormatError(f"{path} names its stage {quoted(stage.folder)}: it should be a folder stage-… beside it")
+        if not (folder / stage.folder / system_file.SYSTEM_FILE).is_file():
+            raise FormatError(f"{folder} is not whole: the stage {stage.folder} is missing; copy the folder again")
+        if system_file.saved_fingerprint(folder / stage.folder) != stage.system:
+            raise FormatError(f"{folder} is damaged: {stage.folder} is another system; copy the folder again")
+    return spec
+
+
+def derived_seed(seed: int, stage: int, use: str = "") -> int:
+    """The seed of a sample in a stage: its own in the first, and in the others one that hangs on it alone, for noise
+    that is independent of the first's."""
+    if stage == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed} {stage} {use}".encode()).digest()[:8]) >> 1
+
+
+def _own(record: Record) -> Record:
+    """What a stage's record says of that stage alone."""
+    return {name: value for name, value in record.items() if name not in SHARED}

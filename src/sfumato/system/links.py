@@ -1,0 +1,115 @@
+"""Links of a cascade: what one system drew becomes a conditioning input of the next."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+import torch
+
+from sfumato import files
+from sfumato.arguments import own
+from sfumato.codec import Codec
+from sfumato.core.condition import Condition
+from sfumato.core.noise import Noise
+from sfumato.errors import InputError, ShapeError
+from sfumato.media import Image
+from sfumato.media.image.resize import resized
+from sfumato.media.protocol import Record, Size
+from sfumato.parts import Kinds
+from sfumato.system.drawing import ConditionSource, Drawing
+from sfumato.system.samples import Samples
+
+if TYPE_CHECKING:
+    from sfumato.system.system import System
+
+
+@runtime_checkable
+class Link(Protocol):
+    """From one stage of a cascade to the next: a frozen dataclass whose constructor's arguments say all of it."""
+
+    def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
+        """The conditioning inputs of the next `system`, a row a sample: of what was `drawn`, the caller's `drawing`
+        of that system, and noise of each sample's own. Raises a `ShapeError` where the two systems do not fit."""
+        ...
+
+
+@dataclass(frozen=True)
+class Upsample:
+    """A picture for a system of super-resolution: `concat`, resized bilinearly to the size of its samples.
+
+    With `noise`, by conditioning augmentation: `z_s = √(1 − noise²)·z + noise·eps` stands for the picture z, at a level
+    that the system was trained at, so that faults of the first stage do not mislead it (cascaded diffusion,
+    arXiv:2106.15282, section 4.2).
+    """
+
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise < 1:
+            raise InputError(f"the noise of conditioning augmentation lies in [0, 1), not {self.noise}")
+
+    def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
+        if not isinstance(drawn.medium, Image):
+            raise ShapeError(f"Upsample takes pictures, and the stage before it draws {drawn.medium.plural}")
+        z = drawn.data
+        if self.noise:
+            z = math.sqrt(1 - self.noise**2) * z + self.noise * noise.like(z)
+        return Condition(concat=resized(z, sample_axes(drawing, system)))
+
+
+@dataclass(frozen=True)
+class Embed:
+    """An embedding for its decoder: `vector` (unCLIP, arXiv:2204.06125, section 2)."""
+
+    def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
+        if drawn.data.ndim != 2:
+            raise ShapeError(f"Embed takes embeddings, and the stage before it draws {drawn.medium.plural}")
+        return Condition(vector=drawn.data)
+
+
+@dataclass(frozen=True)
+class Vocode:
+    """A spectrogram or latents along time [n, *c, frames] for a decoder of sound: `concat`, each frame repeated along
+    its samples (as WaveGrad does, arXiv:2009.00713), or `context`, a vector a frame to attend to."""
+
+    through: Literal["concat", "context"] = "concat"
+
+    def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
+        if drawn.data.ndim < 3:
+            raise ShapeError(f"Vocode takes data along time, and the stage before it draws {drawn.medium.plural}")
+        frames = drawn.data.flatten(1, -2)  # of a spectrogram as a picture, all rows are channels
+        if self.through == "context":
+            return Condition(context=frames.transpose(1, 2))
+        (length,) = sample_axes(drawing, system) if len(sample_axes(drawing, system)) == 1 else (0,)
+        if not length:
+            raise ShapeError("Vocode leads to a system of sounds, whose samples lie along time alone")
+        places = torch.arange(length) * frames.shape[2] // length
+        return Condition(concat=frames[:, :, places])
+
+
+def sample_axes(drawing: Drawing, system: "System") -> tuple[int, ...]:
+    """The size of the system's samples in this drawing, but for their channels."""
+    size = drawing.get("size")
+    return system.sample_shape(system.medium.check_size(own(size)) if size is not None else system.settings.size)[1:]
+
+
+@dataclass(frozen=True)
+class Linked:
+    """The condition of a stage: the caller's `given` and the `inputs` of a link, which records do not hold: the stage
+    before it draws them again."""
+
+    given: Condition | ConditionSource | None
+    inputs: Condition
+
+    def __call__(self, codec: Codec, size: Size, /) -> tuple[Condition, Record]:
+        given, record = self.given or Condition(), {}
+        if not isinstance(given, Condition):
+            given, record = given(codec, size)
+        elif given.given():
+            record = {"sha256": files.tensors_sha256(given.given())}
+        if twice := given.given().keys() & self.inputs.given().keys():
+            raise InputError(f"the condition's {min(twice)} comes from the stage before: leave it out")
+        return replace(given, **self.inputs.given()), record
+
+
+LINKS = Kinds[Link]("link", {"upsample": Upsample, "embed": Embed, "vocode": Vocode})

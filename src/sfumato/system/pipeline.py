@@ -1,0 +1,49 @@
+"""Whatever draws: a system, or a cascade of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Unpack
+
+import torch
+
+from sfumato.condition import Prompt
+from sfumato.errors import InputError, quoted
+from sfumato.media.protocol import Record
+from sfumato.system.draw import Frame
+from sfumato.system.drawing import Drawing
+from sfumato.system.repeat import from_record
+from sfumato.system.samples import Samples
+
+
+class Pipeline:
+    """Draws from a prompt and seeds, as diffusers' pipelines do. A subclass gives `stream` and its `fingerprint`."""
+
+    def __init__(self) -> None:
+        self.opened: dict[str, Any] = {}
+        """The names by which it was opened, for records: the `model`, as `sfumato generate` takes it."""
+
+    @property
+    def device(self) -> torch.device:
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that change when anything that decides a sample does."""
+        raise NotImplementedError
+
+    def stream(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Iterator[Frame]:
+        """Draw as `generate` does, giving a `Frame` after every step. Arguments are checked before the first."""
+        raise NotImplementedError
+
+    def generate(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Samples:
+        """Draw one sample for each prompt and seed, prompt by prompt; `Drawing` lists the arguments."""
+        frames = self.stream(prompts, **drawing)
+        return Samples.concat(frame.samples for frame in frames if frame.samples is not None)
+
+    def repeat(self, record: Record) -> Samples:
+        """The sample of a record, drawn again: `system.repeat(read_record("cat-3.png"))`.
+
+        Raises an `InputError` for the record of another system, or where what the sample was drawn with is gone or has
+        changed.
+        """
+        if (other := record.get("system")) != (own := self.fingerprint()):
+            raise InputError(f"this record is of the system {quoted(other)}, and this is {own}: load the one it names")
+        return self.generate(**from_record(record, self.device))
