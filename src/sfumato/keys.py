@@ -24,8 +24,8 @@ _Write = Callable[[Tensor], Sequence[Tensor]]
 
 
 class Entry(NamedTuple):
-    """A weight of ours, and those of theirs that it is read from and written to; `before` is what older files call
-    them, which are read but not written."""
+    """A weight of ours, and those of theirs that it is read from and written to; `before` are their names in older
+    files, which are read but not written."""
 
     ours: str
     theirs: tuple[str, ...]
@@ -115,7 +115,7 @@ def fill(
     device: torch.device | None = None,
     ignored: Callable[[str], bool] = lambda key: False,
 ) -> None:
-    """Give `module`, which may be on the meta device, the weights that `read` gives: raises what it does."""
+    """Give `module`, which may be on the meta device, the weights of `read_state`: raises what that does."""
     module.load_state_dict(read_state(module, entries, theirs, name, dtype, device, ignored), assign=True)
 
 
@@ -132,16 +132,16 @@ def read_state(
     `dtype` on `device`.
 
     Tensors are taken from `theirs` one entry at a time, and each is brought to its final form before the next: what is
-    in memory is the weights in use. Those that are copied, now or when `System` lays out convolutions at its first
-    picture, come first: what they were mapped from holds nothing else then, and can be let go.
+    in memory is the weights in use. Weights that are copied, now or when `System` lays out convolutions at its first
+    picture, come first: the files that they were mapped from hold nothing else then, and can be let go.
 
-    Raises `FormatError`, speaking of `name`, for keys that are missing, keys that no entry names and that are not
+    Raises `FormatError` about `name` for keys that are missing, keys that no entry names and that are not
     `ignored`, numbers that are not real, and shapes that do not fit.
     """
     entries = _found(entries, set(theirs), name, ignored)
     state = dict(module.state_dict(keep_vars=True))
-    if astray := sorted(state.keys() ^ {entry.ours for entry in entries}):
-        raise InputError(f"the map of names for a {type(module).__name__} is wrong about {some(astray)}")
+    if wrong := sorted(state.keys() ^ {entry.ours for entry in entries}):
+        raise InputError(f"the map of names for a {type(module).__name__} is wrong about {some(wrong)}")
     ordered = sorted(entries, key=lambda entry: state[entry.ours].ndim != 4 and len(entry.theirs) == 1)
     return {entry.ours: _one(entry, state[entry.ours].shape, theirs, name, dtype, device) for entry in ordered}
 
@@ -220,7 +220,7 @@ def _found(entries: Iterable[Entry], present: set[str], name: str, ignored: Call
     if absent := sorted(wanted - present):
         raise FormatError(f"{name} is not whole: {some(absent)} missing from its weights")
     if unknown := sorted(key for key in present - wanted if not ignored(key)):
-        raise FormatError(f"{name} holds {some(unknown)}, which its configuration does not speak of")
+        raise FormatError(f"{name} holds {some(unknown)}, which its configuration has no place for")
     return entries
 
 

@@ -15,8 +15,8 @@ class Lazy:
     their state.
 
     `begin` has a state read by a thread beside the caller's. A module changes in `fill` alone, so nobody sees one in
-    part; what a thread raises is raised there, and the next `fill` reads again. `lock` is for whoever does more with a
-    module that was just filled than others should see half done. A copy or a pickle has nothing left to read: whoever
+    part; an error of a thread is raised there, and the next `fill` reads again. `lock` is for whoever changes more of a
+    module that was just filled, so that nobody sees it half done. A copy or a pickle has nothing left to read: whoever
     copies fills first.
     """
 

@@ -16,19 +16,19 @@ from sfumato.errors import FormatError, quoted
 from sfumato.wording import shortened
 
 _STEMS = ("diffusion_pytorch_model", "model")
-"""What files of weights are called, of diffusers and of transformers."""
+"""Names of files of weights, of diffusers and of transformers."""
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HELD = 32 * 2**20
-"""Bytes read from a file before it is mapped anew, so that what was read and dropped need not stay in memory."""
+"""Bytes read from a file before it is mapped anew, so that dropped tensors need not stay in memory."""
 
 
 _LOOKS, _LOOK = 4, 64
-"""At how many places a tensor is looked at to tell it from others, and how many bytes there."""
+"""At how many places of a tensor `sampled` looks, and how many bytes there."""
 
 
 class FileStamps:
-    """Files as they stood when they were first looked at, by place, size and time: what is read of them later must be
-    of the same files, or two models would pass for one. A file may be absent, and must then stay so."""
+    """Files as they stood when they were first looked at, by place, size and time: all that is read of them later must
+    be of the same files, or two models would pass for one. A file may be absent, and must then stay so."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._stamps = {path: _stamp(path) for path in paths}
@@ -53,7 +53,7 @@ class MappedWeights(Mapping[str, Tensor]):
     """The tensors of one or several safetensors files by their names, memory-mapped: nothing is copied until it is
     changed, and no more than a part of a file is held once its tensors have been let go.
 
-    What was pickled is mapped anew where it is unpickled. Raises `FormatError` for files that are damaged, that both
+    A pickled one is mapped anew where it is unpickled. Raises `FormatError` for files that are damaged, that both
     hold a tensor of one name, or that are no longer those whose names and shapes were read.
     """
 
@@ -109,8 +109,8 @@ class MappedWeights(Mapping[str, Tensor]):
         self._seen.check()
 
     def sampled(self) -> str:
-        """A SHA-256 over the names, types and shapes, and over a few numbers of each tensor: it tells models apart
-        without reading gigabytes, and misses a change of a few numbers."""
+        """A SHA-256 over the names, types and shapes, and over a few numbers of each tensor: it keeps models
+        apart without reading gigabytes, and misses a change of a few numbers."""
         seen: dict[str, bytes] = {}
         for path in self.paths:
             header = files.read_header(path)
@@ -141,7 +141,7 @@ class MappedWeights(Mapping[str, Tensor]):
 
 @contextmanager
 def _undamaged(path: Path) -> Iterator[None]:
-    """What safetensors raises for a file that it cannot read becomes a `FormatError`."""
+    """An error of safetensors about a file that it cannot read becomes a `FormatError`."""
     try:
         yield
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
@@ -164,9 +164,7 @@ def weight_files(folder: Path) -> list[Path]:
         if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
             raise FormatError(f"{folder / index} holds no weight_map from names to files")
         if absent := sorted(set(listed.values()) - set(names)):
-            raise FormatError(
-                f"{folder / index} speaks of {quoted(absent[0])}, which is not there: copy or fetch it again"
-            )
+            raise FormatError(f"{folder / index} names {quoted(absent[0])}, which is not there: copy or fetch it again")
         shards = sorted(set(listed.values()))
         found = {key: path.name for path in (folder / name for name in shards) for key in files.read_shapes(path)}
         if wrong := sorted(key for key in found.keys() | listed.keys() if found.get(key) != listed.get(key)):
@@ -177,7 +175,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def choose_weight_files(names: Collection[str]) -> list[str]:
-    """Of the files in a folder, those with the weights: in full precision if they are there, else one variant.
+    """The files with the weights among all of a folder: in full precision if they are there, else one variant.
 
     One file, or the shards and their index. Where there are both, the library decides that reads them there: diffusers
     takes the shards, and transformers the single file.
@@ -206,7 +204,7 @@ def _shard(stem: str, variant: str) -> re.Pattern[str]:
 
 
 def pickle_refusal(path: Path, opened: str = "DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False)") -> str:
-    """Why a pickle is not read, and what to do: `opened` is how the tool that wrote it reads it."""
+    """Why a pickle is not read, and what to do: `opened` is the call by which the tool that wrote it reads it."""
     return (
         f"{path} is a pickle, which can run code, and is not read. If you trust where it came from, convert it once,"
         " with the tool that wrote it and on a machine that you can spare:"

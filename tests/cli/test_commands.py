@@ -583,7 +583,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "nothing like it": (
         ("export", "RUN", "--out", "new", "--to", "diffusers"),
-        "diffusers has no pipeline with a UNet told by Labels, in pixels; it has them for",
+        "diffusers has no pipeline with a UNet conditioned by Labels, in pixels; it has them for",
     ),
     "nothing to inspect": (
         ("inspect", "none"),

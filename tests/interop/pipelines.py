@@ -252,8 +252,8 @@ def by_hand(pipe: Any, scheduler: Any, steps: int, seed: int) -> torch.Tensor:
     takes = inspect.signature(scheduler.step).parameters
     noise = {"generator": generator} if "generator" in takes else {}
     for t in scheduler.timesteps:
-        told = t.reshape(1) if more else t
-        out = network(scheduler.scale_model_input(x, t), told, **more).sample[:, :channels]
+        time = t.reshape(1) if more else t
+        out = network(scheduler.scale_model_input(x, t), time, **more).sample[:, :channels]
         x = scheduler.step(out, t, x, **noise).prev_sample
     x = x if codec is None else codec.decode(x / codec.config.scaling_factor).sample
     return (x / 2 + 0.5).clamp(0, 1)

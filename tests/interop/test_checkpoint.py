@@ -51,7 +51,9 @@ class Opened:
         if family == "dit":  # as the published ones have it
             index = self.folder / "model_index.json"
             index.write_text(json.dumps({**json.loads(index.read_text()), "id2label": {"1": "cat, puss"}}))
-        self.pipe = type(made).from_pretrained(self.folder)  # a scheduler made from another's takes what the file says
+        self.pipe = type(made).from_pretrained(
+            self.folder
+        )  # a scheduler made from another's takes the options in the file
         self.pipe.set_progress_bar_config(disable=True)
         self.system = open_folder(self.folder, "cpu", "float32")
 
@@ -83,7 +85,7 @@ def furthest(one: Tensor, other: Tensor) -> float:
 
 
 def with_scheduler(pipe: Any, name: str | None) -> Any:
-    """The pipe with another scheduler, made from its own as their documentation says."""
+    """The pipe with another scheduler, made from its own as in their documentation."""
     if name is None:
         return pipe
     more = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
@@ -315,7 +317,7 @@ def copied(opened: Callable[[str], Opened], tmp_path: Path, **changes: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"model_index": {"unet": ["diffusers", "FluxTransformer2DModel"]}}, "FluxTransformer2DModel', which is not"),
         ({"unet__config": {"cross_attention_dim": 24}}, "network has 24 for context, and its other components 16"),
@@ -333,9 +335,9 @@ def copied(opened: Callable[[str], Opened], tmp_path: Path, **changes: dict[str,
     ],
 )
 def test_what_is_not_known_is_refused(
-    opened: Callable[[str], Opened], tmp_path: Path, changes: dict[str, Any], said: str
+    opened: Callable[[str], Opened], tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(FormatError, match=said):
+    with pytest.raises(FormatError, match=message):
         open_folder(copied(opened, tmp_path, **changes), "cpu", "float32")
 
 

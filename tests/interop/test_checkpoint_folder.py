@@ -52,7 +52,7 @@ def test_components_are_found_and_what_draws_nothing_is_passed_over(folder: Path
     assert list(checkpoint.components) == ["unet", "scheduler", "tokenizer"]
     unet = checkpoint.component("transformer", "unet")
     assert (unet.kind, unet.folder, unet.config["in_channels"]) == ("UNet2DConditionModel", folder / "unet", 4)
-    assert checkpoint.said["requires_safety_checker"] is True
+    assert checkpoint.index["requires_safety_checker"] is True
 
 
 def test_components_may_lie_in_the_root(tmp_path: Path) -> None:
@@ -67,16 +67,16 @@ def test_components_may_lie_in_the_root(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"unet": ["my_pipeline", "MyUNet"]}, "my_pipeline.MyUNet.*runs no code"),
         ({"vae": ["diffusers", "AutoencoderKL"]}, "names a component vae, and has no folder vae"),
         ({"_class_name": None}, "names no _class_name"),
     ],
 )
-def test_an_index_that_cannot_be_followed_is_refused(folder: Path, change: dict[str, Any], said: str) -> None:
+def test_an_index_that_cannot_be_followed_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
     written(folder, model_index={**INDEX, **change})
-    with pytest.raises(FormatError, match=said):
+    with pytest.raises(FormatError, match=message):
         read_folder(folder)
 
 
@@ -200,7 +200,7 @@ def test_shards_are_read_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight_map", "said"),
+    ("weight_map", "message"),
     [
         ({"a": "model-00001-of-00002.safetensors", "b": "model-00001-of-00002.safetensors"}, "disagree about 'b'"),
         ({"a": "model-00001-of-00002.safetensors"}, None),
@@ -209,12 +209,12 @@ def test_shards_are_read_as_one(tmp_path: Path) -> None:
         ({"a": 3}, "no weight_map"),
     ],
 )
-def test_shards_that_disagree_are_refused(tmp_path: Path, weight_map: dict[str, Any], said: str | None) -> None:
+def test_shards_that_disagree_are_refused(tmp_path: Path, weight_map: dict[str, Any], message: str | None) -> None:
     shards(tmp_path, weight_map)
-    if said is None:  # a shard that the index does not speak of is not read
+    if message is None:  # a shard that the index does not name is not read
         assert [path.name for path in weight_files(tmp_path)] == ["model-00001-of-00002.safetensors"]
         return
-    with pytest.raises(FormatError, match=said):
+    with pytest.raises(FormatError, match=message):
         weight_files(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What is said of checkpoints without loading them."""
+"""The contents of checkpoints, described without loading them."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_a_folder_is_described(saved: tuple[Any, Path]) -> None:
     assert facts["unet"] == line and facts["pipeline"] == "StableDiffusionPipeline"
     assert facts["scheduler"].startswith("PNDMScheduler, prediction_type epsilon, beta_schedule scaled_linear")
     assert facts["prediction"] == {"kind": "eps"} and facts["schedule"]["kind"] == "scaled-linear"
-    assert (facts["size"], facts["guidance"], facts["licence"]) == ([16, 16], 7.5, "not said")
+    assert (facts["size"], facts["guidance"], facts["licence"]) == ([16, 16], 7.5, "not stated")
     assert facts["there"]["sampler"]["kind"] == "plms" and facts["here"]["sampler"]["kind"] == "dpm++"
     assert facts["here"]["spacing"]["kind"] == "ays" and facts["here"]["steps"] == 10
 
@@ -67,7 +67,7 @@ def test_a_network_that_is_not_known_is_described_as_far_as_it_goes(saved: tuple
 
 
 @pytest.mark.parametrize(
-    ("card", "said"),
+    ("card", "name"),
     [
         ("---\nlicense: creativeml-openrail-m\ntags:\n- a\n---\n# Model", "creativeml-openrail-m"),
         ("---\r\nlicense: 'mit'\r\n---\r\n", "mit"),
@@ -77,9 +77,9 @@ def test_a_network_that_is_not_known_is_described_as_far_as_it_goes(saved: tuple
         pytest.param(f"---\nlicense: {'x' * 5000}\n---\n", f"{'x' * 50} … {'x' * 50}", id="long"),
     ],
 )
-def test_the_licence_is_what_the_card_says(card: str, said: str | None, tmp_path: Path) -> None:
+def test_the_licence_is_that_of_the_card(card: str, name: str | None, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_bytes(card.encode())
-    assert licence(tmp_path) == said
+    assert licence(tmp_path) == name
 
 
 def test_a_single_file_of_full_size_is_described(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_name_that_is_not_in_the_cache_is_not_fetched(monkeypatch: pytest.Monk
 
 
 def test_the_command_shows_it(saved: tuple[Any, Path], tmp_path: Path) -> None:
-    said = CliRunner().invoke(app, ["inspect", str(saved[1])])
-    assert said.exit_code == 0, said.output
-    for line in ("unet", "UNet2DConditionModel", "scaled-linear", "licence", "not said"):
-        assert line in said.output
+    result = CliRunner().invoke(app, ["inspect", str(saved[1])])
+    assert result.exit_code == 0, result.output
+    for line in ("unet", "UNet2DConditionModel", "scaled-linear", "licence", "not stated"):
+        assert line in result.output

@@ -156,7 +156,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         (changed(_class_name="AutoencoderTiny"), "no _class_name 'AutoencoderTiny'.*known: AutoencoderKL, VQModel"),
         (changed(_class_name=None), "no _class_name 'None'"),
@@ -173,8 +173,8 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(scaling_factor=0.0), "scale must be above 0"),
     ],
 )
-def test_what_we_do_not_know_is_refused(config: dict[str, Any], said: str) -> None:
-    with torch.device("meta"), pytest.raises(FormatError, match=f"^the-vae: .*{said}"):
+def test_what_we_do_not_know_is_refused(config: dict[str, Any], message: str) -> None:
+    with torch.device("meta"), pytest.raises(FormatError, match=f"^the-vae: .*{message}"):
         read_autoencoder_config(config, "the-vae")
 
 

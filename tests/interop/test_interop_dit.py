@@ -115,8 +115,8 @@ def test_there_and_back(changes: dict[str, Any]) -> None:
     again.load_state_dict(dict(write_state(network, dit_entries(network))), strict=True)
     state = again.state_dict()
     assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
-    told = {key: value for key, value in model.config.items() if key not in ("out_channels", "_use_default_values")}
-    assert told == {key: again.config[key] for key in told} and again.out_channels == model.out_channels
+    options = {key: value for key, value in model.config.items() if key not in ("out_channels", "_use_default_values")}
+    assert options == {key: again.config[key] for key in options} and again.out_channels == model.out_channels
     ours = NETWORKS.load(NETWORKS.dump(network))
     assert NETWORKS.dump(opened(again)) == NETWORKS.dump(ours)
     ours.load_state_dict(network.state_dict())
@@ -155,7 +155,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         (changed(_class_name="PixArtTransformer2DModel"), "no _class_name 'PixArtTransformer2DModel'.*known: DiTTr"),
         ({k: v for k, v in PUBLISHED.items() if k != "norm_type"}, "a Transformer2DModel without norm_type"),
@@ -170,13 +170,13 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(sample_size=1), "base_size must be from 1"),
     ],
 )
-def test_what_we_do_not_know_is_refused(config: dict[str, Any], said: str) -> None:
-    with torch.device("meta"), pytest.raises(FormatError, match=f"^the-dit: .*{said}"):
+def test_what_we_do_not_know_is_refused(config: dict[str, Any], message: str) -> None:
+    with torch.device("meta"), pytest.raises(FormatError, match=f"^the-dit: .*{message}"):
         read_dit_config(config, "the-dit")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({}, "no DiT with modulation shared: only one with modulation block"),
         ({"modulation": "block"}, "no DiT with qk_norm True"),
@@ -184,8 +184,8 @@ def test_what_we_do_not_know_is_refused(config: dict[str, Any], said: str) -> No
         (NEARLY | {"frequency_shift": 1.0}, "without base_size"),
     ],
 )
-def test_what_they_cannot_express_is_not_written(arguments: dict[str, Any], said: str) -> None:
-    with torch.device("meta"), pytest.raises(InputError, match=said):
+def test_what_they_cannot_express_is_not_written(arguments: dict[str, Any], message: str) -> None:
+    with torch.device("meta"), pytest.raises(InputError, match=message):
         write_dit_config(DiT(width=32, depth=1, head_width=8, **arguments))
 
 
@@ -203,7 +203,7 @@ def test_classes_have_the_names_of_the_index() -> None:
     with pytest.raises(InputError, match="there is no class 'shark'"):
         labels.index("shark")
     assert read_class_names({}, 2, "dit") == ("0", "1")
-    with pytest.raises(FormatError, match="speaks of class '3', and there are 0 to 2"):
+    with pytest.raises(FormatError, match="names class '3', and there are 0 to 2"):
         read_class_names({"id2label": {"3": "goldfish"}}, 3, "dit")
     with pytest.raises(FormatError, match="should be a table"):
         read_class_names({"id2label": {"0": 1}}, 3, "dit")

@@ -143,8 +143,8 @@ def test_a_textual_inversion_of_several_vectors_is_read_as_diffusers_does(saved:
     for prompt in ("a <toy> in a hat", "<toy><toy>", "<toy>_1 cat", "a <TOY>"):
         with torch.no_grad():
             theirs = pipe.encode_prompt(prompt, "cpu", 1, False)[0]
-        told = system.conditioner([prompt]).context
-        assert told is not None and float((told - theirs).abs().max()) < 1e-5
+        context = system.conditioner([prompt]).context
+        assert context is not None and float((context - theirs).abs().max()) < 1e-5
 
 
 def test_a_closed_folder_is_an_error_of_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Diffusers' schedulers, run as they are in their own float32, beside what we make of their configurations.
 
-Both ask one network, in closed form: what it says depends on the time it is told, as that of a trained one does.
+Both ask one network, in closed form: its output depends on the time that it receives, as a trained one's does.
 """
 
 import inspect
@@ -18,14 +18,14 @@ from sfumato.core.grid import KarrasSpacing, LeadingSpacing, QuadraticSpacing, T
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.parameterization import EpsPrediction, FlowPrediction, ScorePrediction
-from sfumato.core.schedule import EDM, VP, Linear, ScaledLinear, ZeroTerminal
+from sfumato.core.schedule import EDM, VP, Linear, ScaledLinear, Table, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
 from sfumato.interop.diffusers.schedulers.config import read_scheduler, write_scheduler
 from sfumato.interop.diffusers.schedulers.groups import UNBOUNDED
 from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
-from sfumato.interop.diffusers.schedulers.table import SCHEDULERS
+from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER, OTHER_SCHEDULERS, SCHEDULERS
 from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS, SCHEDULES, SPACINGS
 from sfumato.sample import DDIM, Ancestral, DPMSolver, Euler, Heun, sample
@@ -47,39 +47,39 @@ ZERO = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
 
 
 class Network(nn.Module):
-    """The exact answer for a mixture of Gaussians, at the noise that the told time stands for."""
+    """The exact answer for a mixture of Gaussians, at the noise of the time that it receives."""
 
-    def __init__(self, drawing: Scheduler, says: str, twice: bool = False) -> None:
+    def __init__(self, scheduler: Scheduler, kind: str, twice: bool = False) -> None:
         super().__init__()
-        self.drawing, self.says, self.twice = drawing, says, twice
+        self.scheduler, self.kind, self.twice = scheduler, kind, twice
         self.weight = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         level = self.level(time.double().reshape(-1)[:1])
         x_t = x.double()
-        if self.says == "karras":
+        if self.kind == "karras":
             x_t = x_t * (level.sigma**2 + 0.25).sqrt()
-        estimate = MixtureDenoiser(self.drawing.schedule, WEIGHTS, MEANS, STDS)(x_t, level)
-        said = self.said(estimate)
-        return torch.cat([said, torch.sin(3 * x_t)], 1).to(x.dtype) if self.twice else said.to(x.dtype)
+        estimate = MixtureDenoiser(self.scheduler.schedule, WEIGHTS, MEANS, STDS)(x_t, level)
+        output = self.output(estimate)
+        return torch.cat([output, torch.sin(3 * x_t)], 1).to(x.dtype) if self.twice else output.to(x.dtype)
 
     def level(self, time: Tensor) -> Level:
-        if self.says == "karras":
+        if self.kind == "karras":
             return Level(time, torch.ones_like(time), torch.exp(4 * time))
-        if self.says == "flow":
+        if self.kind == "flow":
             return Level(time, 1 - time / 1000, time / 1000)
-        return self.drawing.schedule(time)
+        return self.scheduler.schedule(time)
 
-    def said(self, estimate: Estimate) -> Tensor:
-        if self.says == "karras":
+    def output(self, estimate: Estimate) -> Tensor:
+        if self.kind == "karras":
             sigma = estimate.level.sigma
             skip, out = 0.25 / (sigma**2 + 0.25), sigma * 0.5 / (sigma**2 + 0.25).sqrt()
             return (estimate.x0 - skip * estimate.x_t) / out
-        return getattr(estimate, {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}.get(self.says, self.says))
+        return getattr(estimate, {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}.get(self.kind, self.kind))
 
 
 def theirs(config: dict[str, Any], network: Network, steps: int) -> Tensor:
-    """Their scheduler's walk, as their pipelines take it."""
+    """Their scheduler's trajectory, as their pipelines take it."""
     options = {key: value for key, value in config.items() if key != "_class_name"}
     scheduler = getattr(diffusers, config["_class_name"])(**options)
     scheduler.set_timesteps(steps)
@@ -90,38 +90,38 @@ def theirs(config: dict[str, Any], network: Network, steps: int) -> Tensor:
     takes = takes and config["_class_name"] != "EulerDiscreteScheduler"
     for t in scheduler.timesteps:
         seen = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-        said = network(seen, t).detach()
+        output = network(seen, t).detach()
         if network.twice and config["_class_name"] != "DDPMScheduler":
-            said = said[:, :2]
-        x = scheduler.step(said, t, x, **({"generator": generators} if takes else {})).prev_sample
+            output = output[:, :2]
+        x = scheduler.step(output, t, x, **({"generator": generators} if takes else {})).prev_sample
     return x
 
 
-def ours(drawing: Scheduler, network: Network, steps: int) -> Tensor:
+def ours(scheduler: Scheduler, network: Network, steps: int) -> Tensor:
     noise = Noise(SEEDS)
-    path = levels(drawing.schedule, drawing.spacing, steps)
-    x = noise(2, 1, 1) * initial_std(drawing.spacing, path[0])
-    denoiser = drawing.thresholding.around(Denoiser(network, drawing.schedule, drawing.parameterization))
-    *_, x = sample(denoiser, drawing.sampler, x, path, noise=noise)
-    return x / path[-1].alpha.float() if config_of(drawing) == "EulerDiscreteScheduler" else x
+    path = levels(scheduler.schedule, scheduler.spacing, steps)
+    x = noise(2, 1, 1) * initial_std(scheduler.spacing, path[0])
+    denoiser = scheduler.thresholding.around(Denoiser(network, scheduler.schedule, scheduler.parameterization))
+    *_, x = sample(denoiser, scheduler.sampler, x, path, noise=noise)
+    return x / path[-1].alpha.float() if config_of(scheduler) == "EulerDiscreteScheduler" else x
 
 
-def config_of(drawing: Scheduler) -> str:
+def config_of(scheduler: Scheduler) -> str:
     """Theirs end in x/alpha."""
-    return "EulerDiscreteScheduler" if isinstance(drawing.sampler, Euler) else ""
+    return "EulerDiscreteScheduler" if isinstance(scheduler.sampler, Euler) else ""
 
 
-def says(config: dict[str, Any]) -> str:
+def predicted(config: dict[str, Any]) -> str:
     if config["_class_name"].startswith("EDM"):
         return "karras"
     return "flow" if config["_class_name"].startswith("Flow") else config.get("prediction_type", "epsilon")
 
 
 def of(name: str, *options: dict[str, Any], **more: Any) -> dict[str, Any]:
-    said: dict[str, Any] = {"_class_name": name + "Scheduler"}
+    config: dict[str, Any] = {"_class_name": name + "Scheduler"}
     for option in options:
-        said |= option
-    return said | more
+        config |= option
+    return config | more
 
 
 def grid(name: str, **options: list[Any]) -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ def grid(name: str, **options: list[Any]) -> list[dict[str, Any]]:
 
 
 SPACED: dict[str, list[Any]] = {"timestep_spacing": ["leading", "trailing", "linspace"]}
-TOLD: dict[str, list[Any]] = {"prediction_type": ["epsilon", "sample", "v_prediction"]}
+PREDICTED: dict[str, list[Any]] = {"prediction_type": ["epsilon", "sample", "v_prediction"]}
 TABLES: list[dict[str, Any]] = [
     {"beta_schedule": "linear"},
     {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"},
@@ -148,14 +148,14 @@ SDE = {"algorithm_type": "sde-dpmsolver++"}
 CASES: list[dict[str, Any]] = [
     *(of("DDPM", table, FREE, timestep_spacing="leading") for table in TABLES),
     *(of("DDPM", SD, FREE, timestep_spacing=spacing) for spacing in SPACED["timestep_spacing"]),
-    *(of("DDPM", SD, FREE, prediction_type=told) for told in TOLD["prediction_type"]),
+    *(of("DDPM", SD, FREE, prediction_type=kind) for kind in PREDICTED["prediction_type"]),
     *(of("DDPM", clip) for clip in CLIPPED),
     of("DDPM", FREE, beta_schedule="sigmoid"),
     *(of("DDPM", FREE, variance_type=kind) for kind in ("fixed_small_log", "fixed_large", "learned_range")),
     of("DDPM", FREE, ZERO, timestep_spacing="trailing"),
     *(of("DDIM", table, FREE) for table in TABLES),
     *(of("DDIM", SD, FREE, timestep_spacing=spacing) for spacing in ("leading", "trailing")),
-    *(of("DDIM", SD, FREE, prediction_type=told) for told in TOLD["prediction_type"]),
+    *(of("DDIM", SD, FREE, prediction_type=kind) for kind in PREDICTED["prediction_type"]),
     *(of("DDIM", clip) for clip in CLIPPED),
     of("DDIM", SD, FREE, set_alpha_to_one=False, steps_offset=1),
     of("DDIM", FREE, ZERO, timestep_spacing="trailing"),
@@ -164,7 +164,7 @@ CASES: list[dict[str, Any]] = [
     *(
         case
         for name in ("LMSDiscrete", "EulerDiscrete", "HeunDiscrete")
-        for case in (*grid(name, **SPACED, **TOLD, **LAWS), *(of(name, table) for table in TABLES[::2]))
+        for case in (*grid(name, **SPACED, **PREDICTED, **LAWS), *(of(name, table) for table in TABLES[::2]))
     ),
     of("EulerDiscrete", SD, use_karras_sigmas=True, sigma_min=0.05, sigma_max=10.0),
     of("EulerDiscrete", SD, use_karras_sigmas=True, interpolation_type="log_linear", timestep_spacing="leading"),
@@ -177,7 +177,7 @@ CASES: list[dict[str, Any]] = [
         case
         for name in (DPM, UNIPC)
         for case in (
-            *grid(name, **SPACED, **TOLD, **LAWS, solver_order=[1, 3]),
+            *grid(name, **SPACED, **PREDICTED, **LAWS, solver_order=[1, 3]),
             of(name, SD, final_sigmas_type="sigma_min"),
             of(name, SD, final_sigmas_type="sigma_min", lower_order_final=False),
             of(name, SD, ZERO, timestep_spacing="trailing"),
@@ -195,7 +195,7 @@ CASES: list[dict[str, Any]] = [
     of(UNIPC, SD, solver_type="bh1", final_sigmas_type="sigma_min"),
     of(UNIPC, SD, disable_corrector=[0, 1]),
     of(UNIPC, SD, use_karras_sigmas=True, sigma_min=0.05, sigma_max=10.0),
-    *grid(SINGLE, **TOLD, **LAWS, solver_order=[1], solver_type=["heun"]),
+    *grid(SINGLE, **PREDICTED, **LAWS, solver_order=[1], solver_type=["heun"]),
     of(SINGLE, SD, final_sigmas_type="sigma_min"),
     of(SINGLE, SD, final_sigmas_type="sigma_min", lower_order_final=True),
     of(SINGLE, SD, SDE, lower_order_final=True),
@@ -211,12 +211,14 @@ CASES: list[dict[str, Any]] = [
 
 
 def spelled(config: dict[str, Any]) -> str:
-    said = {key: value for key, value in config.items() if key not in ("_class_name", *SD, "trained_betas")}
-    return config["_class_name"].removesuffix("Scheduler") + "".join(f",{key}={value}" for key, value in said.items())
+    options = {key: value for key, value in config.items() if key not in ("_class_name", *SD, "trained_betas")}
+    return config["_class_name"].removesuffix("Scheduler") + "".join(
+        f",{key}={value}" for key, value in options.items()
+    )
 
 
-def walks() -> list[Any]:
-    """All in 10 steps; in 20 one of each class, and all of those that do otherwise in a walk of few."""
+def runs() -> list[Any]:
+    """All in 10 steps; in 20 one of each class, and all of those that do otherwise in few steps."""
     seen: set[str] = set()
     found = []
     for config in CASES:
@@ -227,16 +229,16 @@ def walks() -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize(("config", "steps"), walks())
+@pytest.mark.parametrize(("config", "steps"), runs())
 def test_the_same_seeds_give_the_same_pictures(config: dict[str, Any], steps: int) -> None:
-    drawing = read_scheduler(config, exact=True)
-    network = Network(drawing, says(config), config.get("variance_type") == "learned_range")
-    found, wanted = ours(drawing, network, steps), theirs(config, network, steps)
+    scheduler = read_scheduler(config, exact=True)
+    network = Network(scheduler, predicted(config), config.get("variance_type") == "learned_range")
+    found, wanted = ours(scheduler, network, steps), theirs(config, network, steps)
     assert wanted.isfinite().all()
     assert (found - wanted).abs().max() < BOUND
 
 
-def test_every_class_is_among_those_that_are_walked() -> None:
+def test_every_class_is_among_the_cases() -> None:
     assert {config["_class_name"] for config in CASES} == SCHEDULERS.keys()
 
 
@@ -267,9 +269,9 @@ AT_ODDS = {
 
 @pytest.mark.parametrize("config", AT_ODDS.values(), ids=list(AT_ODDS))
 def test_where_theirs_are_at_odds(config: dict[str, Any]) -> None:
-    drawing = read_scheduler(config)
-    network = Network(drawing, says(config))
-    found, wanted = ours(drawing, network, 20), theirs(config, network, 20)
+    scheduler = read_scheduler(config)
+    network = Network(scheduler, predicted(config))
+    found, wanted = ours(scheduler, network, 20), theirs(config, network, 20)
     assert found.isfinite().all()
     assert not (found - wanted).abs().max() < 10 * BOUND
 
@@ -278,7 +280,7 @@ def test_where_theirs_are_at_odds(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({}, "None, which is not done here; known: DDIMScheduler, "),
         (of("KDPM2Discrete"), "'KDPM2DiscreteScheduler', which is not done here; the nearest is HeunDiscreteScheduler"),
@@ -298,8 +300,8 @@ def test_where_theirs_are_at_odds(config: dict[str, Any]) -> None:
         (of("PNDM", skip_prk_steps=1), "skip_prk_steps of a PNDMScheduler can be True here, not 1"),
         (of("PNDM", skip_prk_steps=True, prediction_type="sample"), "prediction_type of a PNDMScheduler can be"),
         (of("DDPM", variance_type="learned"), "variance_type of a DDPMScheduler can be 'fixed_small'"),
-        (of("EulerDiscrete", interpolation_type="log_linear"), "log_linear tells the network other times"),
-        (of("EulerDiscrete", use_karras_sigmas=True, use_beta_sigmas=True), "by one law, not by karras and beta"),
+        (of("EulerDiscrete", interpolation_type="log_linear"), "log_linear gives the network other times"),
+        (of("EulerDiscrete", use_karras_sigmas=True, use_beta_sigmas=True), "by one curve, not by karras and beta"),
         (
             of("EulerDiscrete", timestep_type="continuous"),
             "timestep_type of a EulerDiscreteScheduler can be 'discrete'",
@@ -312,8 +314,8 @@ def test_where_theirs_are_at_odds(config: dict[str, Any]) -> None:
         (of("EDMEuler", prediction_type="v_prediction"), "prediction_type of a EDMEulerScheduler can be 'epsilon'"),
     ],
 )
-def test_what_is_not_done_is_refused_by_name(config: dict[str, Any], said: str) -> None:
-    with pytest.raises(FormatError, match=said):
+def test_what_is_not_done_is_refused_by_name(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(FormatError, match=message):
         read_scheduler(config)
 
 
@@ -327,7 +329,7 @@ def test_old_options_and_those_that_are_null_say_nothing(more: dict[str, Any]) -
 
 
 def test_options_of_other_classes_are_passed_over() -> None:
-    """Stable Diffusion's own file says whether PNDM clips, which it never does."""
+    """Stable Diffusion's own file has an option of whether PNDM clips, which it never does."""
     config = of("PNDM", SD, skip_prk_steps=True, clip_sample=True, _diffusers_version="0.6.0")
     assert read_scheduler(config) == read_scheduler(of("PNDM", SD, skip_prk_steps=True))
 
@@ -335,25 +337,62 @@ def test_options_of_other_classes_are_passed_over() -> None:
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [config for config in CASES if "lambda_min_clipped" not in config], ids=spelled)
+@pytest.mark.parametrize("config", CASES, ids=spelled)
 def test_what_is_read_is_written_and_diffusers_takes_it(config: dict[str, Any]) -> None:
-    drawing = replace(read_scheduler(config), steps=10)
-    written = json.loads(json.dumps(write_scheduler(drawing)))
+    scheduler = replace(read_scheduler(config), steps=10)
+    written = json.loads(json.dumps(write_scheduler(scheduler)))
     again = read_scheduler(written)
-    assert replace(again, steps=10, spacing=drawing.spacing) == drawing
-    assert initial_std(again.spacing, (first := levels(drawing.schedule, again.spacing, 10)[0])) == initial_std(
-        drawing.spacing, first
-    )
-    scheduler = getattr(diffusers, written["_class_name"]).from_config(written)
-    assert {key: scheduler.config[key] for key in written if key in scheduler.config and key[0] != "_"} == {
-        key: value for key, value in written.items() if key in scheduler.config and key[0] != "_"
+    assert replace(again, steps=10) == scheduler
+    there = getattr(diffusers, written["_class_name"]).from_config(written).config
+    shared = [key for key in written if key in there and key[0] != "_"]
+    assert {key: there[key] for key in shared} == {key: written[key] for key in shared}
+
+
+def of_row(name: str) -> list[dict[str, Any]]:
+    """The row's defaults, and each value that is known of one of its options."""
+    needed = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
+    found = [{"_class_name": name, **needed}]
+    for key, option in SCHEDULERS[name].options.items():
+        values = option.known or ((True, False) if isinstance(option.default, bool) else ())
+        found += [{"_class_name": name, **needed, key: value} for value in values]
+    return found
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_value_that_a_row_reads_is_written_and_read_again(name: str) -> None:
+    refused = 0
+    for config in of_row(name):
+        try:
+            scheduler = replace(read_scheduler(config), steps=10)
+        except FormatError:  # an option that goes with others alone
+            refused += 1
+            continue
+        assert replace(read_scheduler(write_scheduler(scheduler)), steps=10) == scheduler, config
+    assert refused == (name == "EulerDiscreteScheduler")
+
+
+def test_each_sampler_on_a_table_has_one_row() -> None:
+    pairs = [(row.schedule, row.sampler) for row in SCHEDULERS.values()]
+    assert len(set(pairs)) == len(pairs)
+    assert {SCHEDULERS[name].sampler for name in CLASS_OF_SAMPLER.values()} == {
+        sampler for schedule, sampler in pairs if schedule is Table
     }
+
+
+def test_every_scheduler_of_stable_diffusion_has_a_row_or_is_refused_in_a_sentence() -> None:
+    names = {name for row in SCHEDULERS for name in getattr(diffusers, row)._compatibles}
+    names |= {scheduler.name for scheduler in diffusers.schedulers.KarrasDiffusionSchedulers}
+    assert len(names) >= 15 and names - SCHEDULERS.keys() <= OTHER_SCHEDULERS.keys()
+    for name, near in OTHER_SCHEDULERS.items():
+        assert near.split()[0] in SCHEDULERS and name not in SCHEDULERS and hasattr(diffusers, name)
+        with pytest.raises(FormatError, match=f"the scheduler '{name}', which is not done here; the nearest is {near}"):
+            read_scheduler({"_class_name": name})
 
 
 @pytest.mark.parametrize("config", CASES[::3], ids=spelled)
 def test_the_parts_survive_json(config: dict[str, Any]) -> None:
-    drawing = read_scheduler(config)
-    parts: Any = ((SCHEDULES, drawing.schedule), (SPACINGS, drawing.spacing), (SAMPLERS, drawing.sampler))
+    scheduler = read_scheduler(config)
+    parts: Any = ((SCHEDULES, scheduler.schedule), (SPACINGS, scheduler.spacing), (SAMPLERS, scheduler.sampler))
     for kinds, part in parts:
         assert kinds.load(json.loads(json.dumps(kinds.dump(part)))) == part
 
@@ -370,7 +409,7 @@ def test_plain_spacings_are_written_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drawing", "said"),
+    ("scheduler", "message"),
     [
         (Scheduler(VP(), EpsPrediction(), DDIM(), TrailingSpacing()), "no schedule like VP"),
         (
@@ -413,6 +452,6 @@ def test_plain_spacings_are_written_too() -> None:
     ],
     ids=repr,
 )
-def test_what_has_no_equal_there_is_named(drawing: Scheduler, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        write_scheduler(drawing)
+def test_what_has_no_equal_there_is_named(scheduler: Scheduler, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        write_scheduler(scheduler)

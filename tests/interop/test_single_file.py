@@ -82,8 +82,8 @@ def test_a_file_draws_what_its_folder_draws(made: Callable[[str], Made], family:
     leftover = {"model_ema.decay": torch.ones(()), "betas": torch.ones(9), "alphas_cumprod": torch.ones(9)}
     leftover |= {"first_stage_model.loss.logvar": torch.ones(()), "denoiser.sigmas": torch.ones(3)}
     path = single_files.written(tmp_path / "model.safetensors", {**one.weights, **leftover})
-    told = {"prediction": "v"} if family == "sd2" else {}
-    system = sfumato.load(path, "cpu", "float32", config=one.config, **told)
+    given = {"prediction": "v"} if family == "sd2" else {}
+    system = sfumato.load(path, "cpu", "float32", config=one.config, **given)
     theirs = sfumato.load(one.folder, "cpu", "float32")
     assert system.settings == theirs.settings
     expected = drawn(theirs)
@@ -192,11 +192,11 @@ def test_what_was_published_is_known_by_its_widths(family: str, tmp_path: Path) 
     assert counts == [count, AUTOENCODER]
     found = read_single_file(single_files.sparse(tmp_path / "model.safetensors", shapes))
     prefixes = [part.prefix for part in found.components.values() if isinstance(part, SingleFileComponent)]
-    told = [
+    counts = [
         sum(int(torch.Size(shape).numel()) for name, (_, shape) in shapes.items() if name.startswith(prefix))
         for prefix in prefixes
     ]
-    assert told == [AUTOENCODER, count, *towers]
+    assert counts == [AUTOENCODER, count, *towers]
     assert found.component("scheduler").config["prediction_type"] == ("v_prediction" if family == "sd2" else "epsilon")
 
 
@@ -205,16 +205,16 @@ def parameterization(found: Checkpoint) -> object:
     return read_scheduler({"_class_name": component.kind, **component.config}).parameterization
 
 
-def test_what_the_network_gives_is_told_said_or_guessed(tmp_path: Path) -> None:
+def test_what_the_network_gives_is_given_in_the_header_or_guessed(tmp_path: Path) -> None:
     shapes = full("sd2")
     plain = single_files.sparse(tmp_path / "plain.safetensors", shapes)
-    said = single_files.sparse(tmp_path / "said.safetensors", shapes, {"modelspec.prediction_type": "epsilon"})
+    named = single_files.sparse(tmp_path / "named.safetensors", shapes, {"modelspec.prediction_type": "epsilon"})
     inside = single_files.sparse(tmp_path / "inside.safetensors", full("sd2", 9))
     marked = single_files.sparse(tmp_path / "marked.safetensors", {**full("xl"), "v_pred": ("F32", [0])})
     assert parameterization(read_single_file(plain)) == VPrediction()
     assert parameterization(read_single_file(plain, prediction="eps")) == EpsPrediction()
-    assert parameterization(read_single_file(said)) == EpsPrediction()
-    assert parameterization(read_single_file(said, prediction="v")) == VPrediction()
+    assert parameterization(read_single_file(named)) == EpsPrediction()
+    assert parameterization(read_single_file(named, prediction="v")) == VPrediction()
     assert parameterization(read_single_file(inside)) == EpsPrediction()
     assert parameterization(read_single_file(marked)) == VPrediction()
     sides = [read_single_file(plain, prediction=word).component("unet").config["sample_size"] for word in ("eps", "v")]
@@ -265,7 +265,7 @@ def without(weights: dict[str, Tensor], start: str) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda w: without(w, "model.diffusion_model.out.2.bias"),
@@ -287,17 +287,19 @@ def without(weights: dict[str, Tensor], start: str) -> dict[str, Tensor]:
     ],
 )
 def test_what_is_not_whole_or_not_known_is_refused_by_its_name(
-    made: Callable[[str], Made], change: Callable[[dict[str, Tensor]], dict[str, Tensor]], said: str, tmp_path: Path
+    made: Callable[[str], Made], change: Callable[[dict[str, Tensor]], dict[str, Tensor]], message: str, tmp_path: Path
 ) -> None:
     one = made("sd1")
     path = single_files.written(tmp_path / "model.safetensors", change(one.weights))
-    with pytest.raises(FormatError, match=said):
+    with pytest.raises(FormatError, match=message):
         sfumato.load(path, "cpu", "float32", config=one.config)
 
 
 def test_sizes_that_were_not_published_need_a_configuration(made: Callable[[str], Made], tmp_path: Path) -> None:
     path = single_files.written(tmp_path / "model.safetensors", made("sd1").weights)
-    with pytest.raises(FormatError, match="told by tokens of width 16, and those of Stable Diffusion are of 768, 1024"):
+    with pytest.raises(
+        FormatError, match="attends to tokens of width 16, and those of Stable Diffusion are of 768, 1024"
+    ):
         sfumato.load(path)
     with pytest.raises(DataError, match="config should be a folder in the layout of diffusers"):
         sfumato.load(path, config=tmp_path / "none")
@@ -345,7 +347,7 @@ def test_hostile_headers_are_refused_before_they_are_parsed(
     else:
         single_files.sparse(place, {f"weight.{n}": ("F16", [1]) for n in range(60_000)})
     shutil.copy(place, tmp_path / "single.safetensors")
-    said = {"long": "not a whole safetensors file", "many": "more than 20,000 tensors"}[hostile]
+    message = {"long": "not a whole safetensors file", "many": "more than 20,000 tensors"}[hostile]
     for where in (tmp_path / "copy", tmp_path / "single.safetensors"):
-        with pytest.raises(FormatError, match=said):
+        with pytest.raises(FormatError, match=message):
             sfumato.load(where, "cpu", "float32")

@@ -121,52 +121,52 @@ def opened(network: Any) -> UNet:
 
 
 def called(options: dict[str, Any]) -> tuple[Tensor, Tensor, dict[str, Any], dict[str, Tensor]]:
-    """Something to ask both: a sample and its time, then what else theirs is told, and what ours is."""
+    """The inputs of both: a sample and its time, then the conditioning inputs of theirs and of ours."""
     draw = torch.Generator().manual_seed(1)
     channels = options.get("in_channels", 4 if "cross_attention_dim" in options else 3)
     inside = min(channels, options.get("out_channels", 4 if "cross_attention_dim" in options else 3))
     x = torch.randn(2, channels, 16, 8, generator=draw)
-    told: dict[str, Any] = {}
-    doors: dict[str, Tensor] = {}
+    inputs: dict[str, Any] = {}
+    given: dict[str, Tensor] = {}
     if channels > inside:
-        doors["concat"] = x[:, inside:]
+        given["concat"] = x[:, inside:]
     if "cross_attention_dim" in options:
-        told["encoder_hidden_states"] = doors["context"] = torch.randn(2, 5, 24, generator=draw)
+        inputs["encoder_hidden_states"] = given["context"] = torch.randn(2, 5, 24, generator=draw)
     if classes := options.get("num_class_embeds"):
-        told["class_labels"] = torch.tensor([0, classes - 1])
-        doors["vector"] = nn.functional.one_hot(told["class_labels"], classes)
+        inputs["class_labels"] = torch.tensor([0, classes - 1])
+        given["vector"] = nn.functional.one_hot(inputs["class_labels"], classes)
     if wide := options.get("projection_class_embeddings_input_dim"):
         pooled, sizes = (
             torch.randn(2, 20, generator=draw),
             torch.randint(0, 1024, (2, (wide - 20) // 8), generator=draw),
         )
-        told["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": sizes}
+        inputs["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": sizes}
         waves = sinusoidal(sizes.flatten(), 8, cosine_first=True, frequency_shift=0)
-        doors["vector"] = torch.cat([pooled, waves.reshape(2, -1)], dim=1)
-    return x, torch.tensor([3, 981]), told, doors
+        given["vector"] = torch.cat([pooled, waves.reshape(2, -1)], dim=1)
+    return x, torch.tensor([3, 981]), inputs, given
 
 
 @each
 @torch.no_grad()
 def test_the_same_weights_give_the_same_numbers(family: str) -> None:
     network = theirs(FAMILIES[family])
-    x, t, told, doors = called(FAMILIES[family])
-    wanted = network(x, t, **told).sample
-    found = opened(network)(x[:, : x.shape[1] - doors.get("concat", x[:, :0]).shape[1]], t, **doors)
-    assert wanted.std() > 0.1 and (network(x, t + 9, **told).sample - wanted).abs().max() > 1e-2
+    x, t, inputs, given = called(FAMILIES[family])
+    wanted = network(x, t, **inputs).sample
+    found = opened(network)(x[:, : x.shape[1] - given.get("concat", x[:, :0]).shape[1]], t, **given)
+    assert wanted.std() > 0.1 and (network(x, t + 9, **inputs).sample - wanted).abs().max() > 1e-2
     assert (found - wanted).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("size", [(13, 7), (9, 10)])
-@pytest.mark.parametrize("family", [name for name, said in FAMILIES.items() if "cross_attention_dim" in said])
+@pytest.mark.parametrize("family", [name for name, config in FAMILIES.items() if "cross_attention_dim" in config])
 @torch.no_grad()
 def test_odd_sizes_give_the_same_numbers(family: str, size: tuple[int, int]) -> None:
     network = theirs(FAMILIES[family])
-    x, t, told, doors = called(FAMILIES[family])
+    x, t, inputs, given = called(FAMILIES[family])
     x = nn.functional.interpolate(x, size)
-    doors |= {"concat": x[:, -doors["concat"].shape[1] :]} if "concat" in doors else {}
-    wanted = network(x, t, **told).sample
-    found = opened(network)(x[:, : x.shape[1] - doors.get("concat", x[:, :0]).shape[1]], t, **doors)
+    given |= {"concat": x[:, -given["concat"].shape[1] :]} if "concat" in given else {}
+    wanted = network(x, t, **inputs).sample
+    found = opened(network)(x[:, : x.shape[1] - given.get("concat", x[:, :0]).shape[1]], t, **given)
     assert found.shape[2:] == size and wanted.std() > 0.1
     assert (found - wanted).abs().max() < 1e-5
 
@@ -406,7 +406,7 @@ def test_published_networks_have_their_names_and_shapes(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "options", "said"),
+    ("base", "options", "message"),
     [
         (
             DDPM,
@@ -423,9 +423,9 @@ def test_published_networks_have_their_names_and_shapes(model: str) -> None:
         (
             DDPM,
             {"up_block_types": ["UpBlock2D", "AttnUpBlock2D"]},
-            "should speak of the same levels, with attention in",
+            "should be of the same levels, with attention in",
         ),
-        (DDPM, {"block_out_channels": [32, 64, 64]}, "should speak of the same levels"),
+        (DDPM, {"block_out_channels": [32, 64, 64]}, "should be of the same levels"),
         (DDPM, {"downsample_type": "resnet", **TOLD}, "down_block_types"),
         (DDPM, {"upsample_type": "resnet"}, "all by convolutions or all by residual blocks"),
         (DDPM, {"attn_norm_num_groups": 4}, "attn_norm_num_groups should be norm_num_groups, 8, or null, not 4"),
@@ -449,14 +449,14 @@ def test_published_networks_have_their_names_and_shapes(model: str) -> None:
         (SDXL, {"addition_time_embed_dim": None}, "addition_embed_type 'text_time' needs addition_time_embed_dim"),
     ],
 )
-def test_what_we_have_not_is_refused_by_name(base: dict[str, Any], options: dict[str, Any], said: str) -> None:
+def test_what_we_have_not_is_refused_by_name(base: dict[str, Any], options: dict[str, Any], message: str) -> None:
     kind = "UNet2DConditionModel" if "cross_attention_dim" in base else "UNet2DModel"
-    with pytest.raises(FormatError, match=f"^the unet: .*{said}"), torch.device("meta"):
+    with pytest.raises(FormatError, match=f"^the unet: .*{message}"), torch.device("meta"):
         read_unet_config({"_class_name": kind, **base, **options}, "the unet")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"patch": 2}, "no U-Net with patches of 2"),
         ({"stem": 64}, "a stem of 64 channels before a level of 128"),
@@ -474,15 +474,15 @@ def test_what_we_have_not_is_refused_by_name(base: dict[str, Any], options: dict
         ({"attention": (0, 1), "heads": (2, 2)}, r"heads of one width, and this network of \[64, 128\]"),
     ],
 )
-def test_what_they_have_not_is_not_written(arguments: dict[str, Any], said: str) -> None:
+def test_what_they_have_not_is_not_written(arguments: dict[str, Any], message: str) -> None:
     with torch.device("meta"):
         unet = UNet(**{"width": 128, "multipliers": (1, 2), "blocks": 1, "attention": (1,), **arguments})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         write_unet_config(unet)
 
 
 def test_the_default_network_can_be_written() -> None:
-    """It has 32 groups everywhere without being told."""
+    """It has 32 groups everywhere without being inputs."""
     with torch.device("meta"):
         unet = UNet()
         written = write_unet_config(unet)
@@ -500,12 +500,12 @@ def test_weights_that_are_missing_or_too_many_are_named() -> None:
         fill(unet, unet_entries(unet), {**weights, "add_embedding.linear_1.weight": weights["conv_in.bias"]}, "unet")
 
 
-@pytest.mark.parametrize(("said", "size"), [(64, 64), ([64, 96], (64, 96)), (None, None)])
-def test_the_size_of_samples(said: Any, size: Any) -> None:
-    assert sample_size({"sample_size": said}) == size
+@pytest.mark.parametrize(("given", "size"), [(64, 64), ([64, 96], (64, 96)), (None, None)])
+def test_the_size_of_samples(given: Any, size: Any) -> None:
+    assert sample_size({"sample_size": given}) == size
 
 
-@pytest.mark.parametrize("said", ["64", 0, [64], [1, -1], True])
-def test_a_size_that_is_none(said: Any) -> None:
+@pytest.mark.parametrize("given", ["64", 0, [64], [1, -1], True])
+def test_a_size_that_is_none(given: Any) -> None:
     with pytest.raises(FormatError, match="sample_size should be a side or a height and a width"):
-        sample_size({"sample_size": said})
+        sample_size({"sample_size": given})

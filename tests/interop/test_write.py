@@ -303,16 +303,19 @@ REFUSED: dict[str, tuple[Callable[[], System], str]] = {
     "time": (lambda: made(pixels(time_scale=1000.0)), "a time_scale of 1000"),
     "classes": (
         lambda: made(pixels(vector=3), None, Labels(("a", "b", "c"))),
-        "no pipeline with a UNet told by Labels",
+        "no pipeline with a UNet conditioned by Labels",
     ),
-    "tokens": (lambda: made(pixels(context=8), None, TokenIds("", 9, 8)), "a UNet told by TokenIds, in pixels"),
-    "flow": (lambda: made(pixels(), schedule=Flow()), "DDPMPipeline of diffusers walks no schedule like Flow"),
+    "tokens": (lambda: made(pixels(context=8), None, TokenIds("", 9, 8)), "a UNet conditioned by TokenIds, in pixels"),
+    "flow": (lambda: made(pixels(), schedule=Flow()), "DDPMPipeline of diffusers has no schedule like Flow"),
     "score": (lambda: made(pixels(), parameterization=ScorePrediction()), "predict eps, x0 or v, not Score"),
     "shared": (
         lambda: made(transformer(modulation="shared"), latent(), Labels(tuple("abcdefghij"))),
         "modulation shared",
     ),
-    "pixels": (lambda: made(transformer(), None, Labels(tuple("abcdefghij"))), "a DiT told by Labels, in pixels"),
+    "pixels": (
+        lambda: made(transformer(), None, Labels(tuple("abcdefghij"))),
+        "a DiT conditioned by Labels, in pixels",
+    ),
     "moved": (
         lambda: made(transformer(), latent(post_quant=False), Labels(tuple("abcdefghij"))),
         "linear layers to take them up",
@@ -327,8 +330,8 @@ REFUSED: dict[str, tuple[Callable[[], System], str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_has_no_equal_is_named_before_anything_is_written(case: str, tmp_path: Path) -> None:
-    build, said = REFUSED[case]
-    with pytest.raises(InputError, match=said):
+    build, message = REFUSED[case]
+    with pytest.raises(InputError, match=message):
         write_checkpoint(build(), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

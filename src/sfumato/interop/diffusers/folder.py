@@ -22,7 +22,7 @@ _IDLE = ("safety_checker", "feature_extractor", "watermark", "image_encoder")
 
 @dataclass(frozen=True)
 class Component:
-    """A part of a checkpoint: its name there, the class that wrote it, its folder, and what its configuration says."""
+    """A part of a checkpoint: its name there, the class that wrote it, its folder and its configuration."""
 
     name: str
     kind: str
@@ -48,17 +48,17 @@ class Component:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of components. `pipeline` is the class that they were saved from, `said` all of `model_index.json`.
+    """A folder of components. `pipeline` is the class that they were saved from, `index` all of `model_index.json`.
 
     `others` are components that are not known here, each with its class: what is drawn there depends on them. Where it
-    is a single file, `folder` is that file, and `config` the folder that it was told to be read by, if any.
+    is a single file, `folder` is that file, and `config` the folder by which it is read, if any.
     """
 
     where: str
     folder: Path
     pipeline: str
     components: Mapping[str, Component]
-    said: Mapping[str, Any]
+    index: Mapping[str, Any]
     config: str = ""
     others: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,13 +81,13 @@ def read_folder(where: str | Path, fetch: bool = True) -> Checkpoint:
     """The checkpoint in the folder `where`, or in the Hub's repository of that name, which is fetched if need be and
     may be; no weights are read yet."""
     folder = find_folder(where, fetch)
-    said = files.read_json(folder / INDEX)
-    pipeline = said.get("_class_name")
+    index = files.read_json(folder / INDEX)
+    pipeline = index.get("_class_name")
     if not isinstance(pipeline, str):
         raise FormatError(f"{folder / INDEX} names no _class_name: it is no checkpoint of diffusers")
     components: dict[str, Component] = {}
     others: dict[str, str] = {}
-    for name, value in said.items():
+    for name, value in index.items():
         if not isinstance(value, list) or name.startswith("_") or name in _IDLE or None in value:
             continue
         if len(value) != 2 or not all(isinstance(word, str) for word in value):
@@ -104,7 +104,7 @@ def read_folder(where: str | Path, fetch: bool = True) -> Checkpoint:
             components[name] = _component(folder, name, kind)
         else:
             others[name] = kind
-    return Checkpoint(str(where), folder, pipeline, components, said, others=others)
+    return Checkpoint(str(where), folder, pipeline, components, index, others=others)
 
 
 def _component(root: Path, name: str, kind: str) -> Component:
@@ -112,10 +112,10 @@ def _component(root: Path, name: str, kind: str) -> Component:
     folder = root / name if (root / name).is_dir() else root
     for config in _CONFIGS if not name.startswith("tokenizer") else ():
         if (folder / config).is_file() and (config != "config.json" or name != "scheduler"):
-            said = files.read_json(folder / config)
-            if "auto_map" in said:
+            options = files.read_json(folder / config)
+            if "auto_map" in options:
                 raise FormatError(f"{folder / config} asks for code of its own (auto_map); Sfumato runs none")
-            return Component(name, kind, folder, said)
+            return Component(name, kind, folder, options)
     if folder == root:
         raise FormatError(f"{root} names a component {name}, and has no folder {name}: copy or fetch it again")
     if not name.startswith("tokenizer"):

@@ -1,4 +1,4 @@
-"""What is in a checkpoint of another tool, from configurations and headers alone."""
+"""The contents of a checkpoint of another tool, from configurations and headers alone."""
 
 import re
 from collections import Counter
@@ -20,34 +20,33 @@ from sfumato.sample import Sampler
 from sfumato.wording import shortened
 
 _BITS = {"BOOL": 8, "F4": 4}
-"""Of types whose names do not say how many; F16, BF16, I64, F8_E4M3 … do."""
+"""Of types whose names do not give them; F16, BF16, I64, F8_E4M3 … do."""
 _MOST_CARD = 2**20
 _MOST_LICENCE = 100
 _OPTIONS = ("prediction_type", "beta_schedule", "beta_start", "beta_end", "timestep_spacing", "steps_offset")
-"""Of a scheduler's configuration, what people ask for."""
+"""The options of a scheduler that are shown."""
 
 
 @files.readable("what is inspected")
 def describe_checkpoint(where: str | Path) -> list[tuple[str, Any]]:
     """Names of facts and what they are, for a folder in the layout of diffusers, the name of a repository on the Hub
-    that is in the cache, or a single file: components, how the checkpoint says that it is drawn from and how it is
-    drawn from here, its licence.
+    that is in the cache, or a single file: components, how it is drawn from there and here, its licence.
 
-    Raises `DataError` where there is none, and `FormatError` for what is damaged. What is whole and not known here is
+    Raises `DataError` where there is none, and `FormatError` for what is damaged. A whole one that is not known here is
     described as far as it goes.
     """
     found = read_single_file(where) if is_single(where) else read_folder(where, fetch=False)
     facts: list[tuple[str, Any]] = [("checkpoint", str(found.folder)), ("pipeline", found.pipeline)]
     facts += [(name, component_line(one)) for name, one in found.components.items() if not _weightless(name)]
     if "scheduler" in found.components:
-        said = found.component("scheduler")
-        given = [f"{key} {said.config[key]}" for key in _OPTIONS if said.config.get(key) is not None]
-        facts.append(("scheduler", ", ".join([said.kind, *given])))
+        scheduler = found.component("scheduler")
+        given = [f"{key} {scheduler.config[key]}" for key in _OPTIONS if scheduler.config.get(key) is not None]
+        facts.append(("scheduler", ", ".join([scheduler.kind, *given])))
     try:
         facts += _drawn(found)
     except FormatError as error:
         facts.append(("not opened", str(error)))
-    return [*facts, ("licence", licence(found.folder) or "not said")]
+    return [*facts, ("licence", licence(found.folder) or "not stated")]
 
 
 def component_line(component: Component) -> str:
@@ -63,11 +62,10 @@ def component_line(component: Component) -> str:
 
 
 def licence(place: Path) -> str | None:
-    """What a card beside the weights, or the header of a single file, says of the licence."""
+    """The licence, by the card beside the weights or by the header of a single file."""
     if place.is_file():
-        said = files.read_header(place).get("__metadata__", {}).get("modelspec.license")
-        if said:
-            return shortened(said, _MOST_LICENCE)
+        if named := files.read_header(place).get("__metadata__", {}).get("modelspec.license"):
+            return shortened(named, _MOST_LICENCE)
         place = place.parent
     if not (place / CARD).is_file():
         return None
@@ -90,16 +88,16 @@ def _bits(kind: str) -> int:
 
 def _drawn(found: Checkpoint) -> Iterator[tuple[str, Any]]:
     """How it is drawn from here: schedule, prediction and settings."""
-    drawing, settings = plan_opening(found)
-    yield "schedule", SCHEDULES.dump(drawing.schedule)
-    yield "prediction", PARAMETERIZATIONS.dump(drawing.parameterization)
-    yield "there", _walk(drawing.sampler, drawing.spacing, drawing.steps)
-    yield "here", _walk(settings.sampler, settings.spacing, settings.steps)
+    scheduler, settings = plan_opening(found)
+    yield "schedule", SCHEDULES.dump(scheduler.schedule)
+    yield "prediction", PARAMETERIZATIONS.dump(scheduler.parameterization)
+    yield "there", _sampling(scheduler.sampler, scheduler.spacing, scheduler.steps)
+    yield "here", _sampling(settings.sampler, settings.spacing, settings.steps)
     yield "size", list(settings.size)
     yield "guidance", settings.guidance
     if settings.interval is not None:
         yield "interval", list(settings.interval)
 
 
-def _walk(sampler: Sampler[Any], spacing: Spacing, steps: int) -> dict[str, Any]:
+def _sampling(sampler: Sampler[Any], spacing: Spacing, steps: int) -> dict[str, Any]:
     return {"sampler": SAMPLERS.dump(sampler), "spacing": SPACINGS.dump(spacing), "steps": steps}

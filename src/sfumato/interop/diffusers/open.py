@@ -39,10 +39,10 @@ _NETWORKS: dict[str, tuple[Callable[..., Any], Callable[..., list[Entry]]]] = {
     "DiTTransformer2DModel": (read_dit_config, dit_entries),
     "Transformer2DModel": (read_dit_config, dit_entries),
 }
-"""What reads the network of each class: its configuration, and the names of its weights."""
+"""How the network of each class is read: its configuration, and the names of its weights."""
 _GUIDANCE = {"sd": 7.5, "sdxl": 5.0, "sdxl-refiner": 5.0}
 _CLASS_GUIDANCE = 4.0
-"""What diffusers' pipelines guide by, unless told."""
+"""Scales of guidance by default in diffusers' pipelines."""
 _WEIGHTY = ("unet", "transformer", "vae", "vqvae")
 """Components that have weights, beside the text encoders."""
 _STEPS = 10
@@ -59,7 +59,7 @@ def open_folder(where: str | Path, device: str | None = None, precision: str | N
     same pictures.
 
     Weights are read when they are first needed, and go tensor by tensor to the device and the precision: the best
-    there are, unless told. Raises `DataError` where there is no such folder or repository, and `FormatError` for what
+    there are, unless given. Raises `DataError` where there is no such folder or repository, and `FormatError` for what
     is damaged, or not known here; damage that only the numbers show, and files that changed since, at first use.
     """
     return open_checkpoint(read_folder(where), device, precision)
@@ -70,22 +70,22 @@ def open_checkpoint(checkpoint: Checkpoint, device: str | None = None, precision
     """The system that a checkpoint holds: see `load`."""
     on = machine.pick_device(device)
     dtype = machine.dtype(machine.pick_precision(on, precision))
-    drawing = _drawing(checkpoint)
+    scheduler = _scheduler(checkpoint)
     with torch.device("meta"):
         network, codec = _network(checkpoint), _codec(checkpoint)
     _check_known(checkpoint)
     conditioner = _conditioner(checkpoint, network)
     _check_fit(checkpoint, network, codec, conditioner)
     source = checkpoint.component("unet", "transformer")
-    reads = {"network": _reading(network, _NETWORKS[source.kind][1](network), source, on, dtype)}
+    readers = {"network": _reading(network, _NETWORKS[source.kind][1](network), source, on, dtype)}
     if isinstance(codec, Latent):
-        whence = checkpoint.component("vae", "vqvae")
-        reads["codec"] = _reading(codec, autoencoder_entries(codec), whence, on, dtype)
-    denoiser = Denoiser(network, drawing.schedule, drawing.parameterization)
-    settings = _settings(checkpoint, drawing, codec, conditioner)
+        component = checkpoint.component("vae", "vqvae")
+        readers["codec"] = _reading(codec, autoencoder_entries(codec), component, on, dtype)
+    denoiser = Denoiser(network, scheduler.schedule, scheduler.parameterization)
+    settings = _settings(checkpoint, scheduler, codec, conditioner)
     about = {"from": checkpoint.where, "pipeline": checkpoint.pipeline}
     system = System(codec, conditioner, denoiser, settings, about)
-    for part, reading in reads.items():
+    for part, reading in readers.items():
         system.defer(part, reading)
     if on.type != "cpu" and isinstance(conditioner, ClipText):
         conditioner.to(on)
@@ -95,14 +95,14 @@ def open_checkpoint(checkpoint: Checkpoint, device: str | None = None, precision
 
 def plan_opening(checkpoint: Checkpoint) -> tuple[Scheduler, Settings]:
     """How the checkpoint is drawn from there, and what `opened` would draw with here; by its configurations alone."""
-    drawing = _drawing(checkpoint)
+    scheduler = _scheduler(checkpoint)
     with torch.device("meta"):
         network, codec = _network(checkpoint), _codec(checkpoint)
     _check_known(checkpoint)
     here = tuple(tower for tower in TOWERS["sdxl"] if tower in checkpoint.components)
     family: Family | None = next((family for family, towers in TOWERS.items() if towers == here), None)
     conditioner = ClipText(checkpoint.where, family, 0) if family else _conditioner(checkpoint, network)
-    return drawing, _settings(checkpoint, drawing, codec, conditioner)
+    return scheduler, _settings(checkpoint, scheduler, codec, conditioner)
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------
@@ -133,8 +133,7 @@ def _check_known(checkpoint: Checkpoint) -> None:
 
 def _codec(checkpoint: Checkpoint) -> Codec:
     if not {"vae", "vqvae"} & checkpoint.components.keys():
-        said = checkpoint.component("unet", "transformer").config
-        channels = said.get("in_channels")
+        channels = checkpoint.component("unet", "transformer").config.get("in_channels")
         if channels not in (1, 3):
             raise FormatError(f"{checkpoint.where} has no autoencoder, and its network draws {channels} channels")
         return Identity(Image(channels))
@@ -150,7 +149,7 @@ def _conditioner(checkpoint: Checkpoint, network: UNet | DiT) -> Conditioner:
         return ClipText.open(where, frequency_width=frequency_width, pinned=False, config=checkpoint.config)
     if not network.vector:
         return Nothing()
-    classes = read_class_names(checkpoint.said, network.vector, checkpoint.where)
+    classes = read_class_names(checkpoint.index, network.vector, checkpoint.where)
     return Labels(classes, dropout=0.1 if isinstance(network, DiT) and network.null else 0.0)
 
 
@@ -170,7 +169,7 @@ def _check_fit(checkpoint: Checkpoint, network: UNet | DiT, codec: Codec, condit
         )
 
 
-def _drawing(checkpoint: Checkpoint, kind: str | None = None) -> Scheduler:
+def _scheduler(checkpoint: Checkpoint, kind: str | None = None) -> Scheduler:
     """How the checkpoint is drawn from there, by its own scheduler or one of another class."""
     component = checkpoint.component("scheduler")
     config = {**component.config, "_class_name": kind or component.kind}
@@ -181,7 +180,7 @@ def _drawing(checkpoint: Checkpoint, kind: str | None = None) -> Scheduler:
     return read_scheduler(config, _name(component))
 
 
-def _settings(checkpoint: Checkpoint, drawing: Scheduler, codec: Codec, conditioner: Conditioner) -> Settings:
+def _settings(checkpoint: Checkpoint, scheduler: Scheduler, codec: Codec, conditioner: Conditioner) -> Settings:
     component = checkpoint.component("unet", "transformer")
     side = sample_size(component.config, _name(component)) or 64
     height, width = (side, side) if isinstance(side, int) else side
@@ -193,16 +192,16 @@ def _settings(checkpoint: Checkpoint, drawing: Scheduler, codec: Codec, conditio
         guidance = _CLASS_GUIDANCE
     theirs = Settings(
         (width * factor, height * factor),
-        drawing.sampler,
-        drawing.spacing,
-        drawing.steps,
+        scheduler.sampler,
+        scheduler.spacing,
+        scheduler.steps,
         guidance,
-        thresholding=drawing.thresholding,
+        thresholding=scheduler.thresholding,
         presets=_presets(checkpoint),
     )
     config = checkpoint.component("scheduler").config
-    distilled = isinstance(drawing.sampler, LCM) or (
-        isinstance(drawing.sampler, EulerAncestral) and config.get("timestep_spacing") == "trailing"
+    distilled = isinstance(scheduler.sampler, LCM) or (
+        isinstance(scheduler.sampler, EulerAncestral) and config.get("timestep_spacing") == "trailing"
     )
     if distilled:  # they were taught to draw so, in a few steps, with the guidance inside
         return theirs.updated(steps=4, guidance=1.0)
@@ -217,10 +216,10 @@ def _presets(checkpoint: Checkpoint) -> dict[str, Preset]:
     found = {}
     for kind, name in CLASS_OF_SAMPLER.items():
         try:
-            drawing = _drawing(checkpoint, name)
+            scheduler = _scheduler(checkpoint, name)
         except FormatError:
-            continue  # this one cannot be told what the checkpoint's own is
-        found[kind] = Preset(drawing.sampler, drawing.spacing, drawing.thresholding)
+            continue  # this one has no option for what the checkpoint's own does
+        found[kind] = Preset(scheduler.sampler, scheduler.spacing, scheduler.thresholding)
     return found
 
 
@@ -230,8 +229,8 @@ def _presets(checkpoint: Checkpoint) -> dict[str, Preset]:
 def _reading(
     module: nn.Module, entries: list[Entry], component: Component, device: torch.device, dtype: torch.dtype
 ) -> ReadState:
-    """What gives the weights of `module` when they are needed. Of their files no more than names and shapes are read
-    now, and what does not fit is refused."""
+    """A function that reads the weights of `module` when they are needed. Of their files no more than names and shapes
+    are read now, and what does not fit is refused."""
     names, weights = component.entries(entries), component.weights()
     weights.check_whole()
     check_state(module, names, weights.shapes, _name(component), component.ignored)
@@ -239,14 +238,13 @@ def _reading(
 
 
 def _digest(checkpoint: Checkpoint, conditioner: Conditioner) -> str:
-    """What tells the weights of this checkpoint from others', and how its text encoders read, for `System.fingerprint`:
-    not of every number, of which there are gigabytes."""
+    """A SHA-256 over a few numbers of each weight and over how the text encoders read, for `System.fingerprint`."""
     weighty = [part for name, part in sorted(checkpoint.components.items()) if name in _WEIGHTY]
     if checkpoint.folder.is_file():
         weighty = weighty[-1:]  # it holds all of them
-    said = [f"{part.name} {part.weights().sampled()}" for part in weighty]
-    said += [conditioner.sampled()] if isinstance(conditioner, ClipText) else []
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+    lines = [f"{part.name} {part.weights().sampled()}" for part in weighty]
+    lines += [conditioner.sampled()] if isinstance(conditioner, ClipText) else []
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _name(component: Component) -> str:

@@ -43,7 +43,7 @@ _KNOWN = "UNet and Nothing, in pixels or latents; UNet and ClipText, in latents;
 _VERSION = "0.30.0"
 """Of diffusers, from which on the folder can be opened: some pipelines ask."""
 _NO_CLASS = 1000
-"""The number that DiTPipeline says for no class, whatever the network."""
+"""The number that DiTPipeline gives for no class, whatever the network."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class PlannedComponent:
 
 @dataclass(frozen=True)
 class CheckpointPlan:
-    """What a folder is to hold: the class of the pipeline, its components, options beside them, and what whoever
-    draws there should know."""
+    """The contents of a folder: the class of the pipeline, its components, options beside them, and notes for whoever
+    draws there."""
 
     pipeline: str
     parts: Mapping[str, PlannedComponent]
@@ -85,7 +85,7 @@ def write_checkpoint(system: System, out: str | Path, shard: int = SHARD) -> tup
     """Write the system to the folder `out`, which is new or empty, as a checkpoint of diffusers with weights in files
     of at most `shard` bytes. It appears whole or not at all.
 
-    Returns what is different there, in sentences. Raises `InputError` for a system that diffusers has no equal of,
+    Returns the differences there, in sentences. Raises `InputError` for a system that diffusers has no equal of,
     before anything is written, and `StorageError` where there is no space.
     """
     made = plan_writing(system)
@@ -100,7 +100,7 @@ def write_checkpoint(system: System, out: str | Path, shard: int = SHARD) -> tup
 
 
 def plan_writing(system: System) -> CheckpointPlan:
-    """What the system's folder is to hold. Raises `InputError` as `write` does."""
+    """The contents of the system's folder. Raises `InputError` as `write_checkpoint` does."""
     pipeline = _pipeline(system)
     scheduler = nearest_scheduler(system, pipeline)
     kind = scheduler.config["_class_name"]
@@ -128,7 +128,8 @@ def _pipeline(system: System) -> str:
     if name is None:
         beside = " and a picture beside" if getattr(network, "concat", 0) else ""
         raise InputError(
-            f"diffusers has no pipeline with a {type(network).__name__} told by {type(conditioner).__name__}{beside},"
+            f"diffusers has no pipeline with a {type(network).__name__} conditioned by"
+            f" {type(conditioner).__name__}{beside},"
             f" in {'latents' if latent else 'pixels'}; it has them for {_KNOWN}"
         )
     if name not in ("DDPMPipeline", "DiTPipeline") and network.out_channels != codec.channels:
@@ -139,22 +140,22 @@ def _pipeline(system: System) -> str:
 
 
 def _call(system: System, pipeline: str) -> str:
-    """What diffusers keeps no place for in a folder, and whoever draws there should say."""
+    """Arguments that a folder of diffusers has no place for, and with which one draws there."""
     settings = system.settings
-    said = f"diffusers keeps no settings: draw there with num_inference_steps={settings.steps}"
+    call = f"diffusers keeps no settings: draw there with num_inference_steps={settings.steps}"
     if isinstance(system.conditioner, Nothing):
-        return said
-    said += f", guidance_scale={settings.guidance:g}"
+        return call
+    call += f", guidance_scale={settings.guidance:g}"
     if settings.rescale and pipeline.startswith(TEXT):
-        said += f", guidance_rescale={settings.rescale:g}"
-    return said + ("; it guides everywhere, not between two sigma/alpha" if settings.interval else "")
+        call += f", guidance_rescale={settings.rescale:g}"
+    return call + ("; it guides everywhere, not between two sigma/alpha" if settings.interval else "")
 
 
 # Components -----------------------------------------------------------------------------------------------------------
 
 
 def _network(system: System) -> tuple[dict[str, PlannedComponent], dict[str, Any], list[str]]:
-    """The network, what is said of it beside the components, and what is different."""
+    """The network, the options beside the components, and the differences."""
     network, conditioner = system.denoiser.network, system.conditioner
     size = _sample_size(system)
     if isinstance(network, UNet):
@@ -180,9 +181,9 @@ def _network(system: System) -> tuple[dict[str, PlannedComponent], dict[str, Any
     if conditioner.dropout and count < _NO_CLASS:
         network = _with_classes(network, _NO_CLASS)
         config = write_dit_config(network)
-        notes.append(f"DiTPipeline says {_NO_CLASS} for no class: those from {count} on are there, and mean none too")
+        notes.append(f"DiTPipeline gives {_NO_CLASS} for no class: those from {count} on are there, and mean none too")
     elif conditioner.dropout and count > _NO_CLASS:
-        notes.append(f"DiTPipeline says {_NO_CLASS} for no class, and here that is one: draw with guidance_scale=1")
+        notes.append(f"DiTPipeline gives {_NO_CLASS} for no class, and here that is one: draw with guidance_scale=1")
     labels = {str(number): name for number, name in enumerate(conditioner.classes) if name != str(number)}
     part = PlannedComponent("diffusers", config["_class_name"], config, network, dit_entries(network))
     return {"transformer": part}, {"id2label": labels}, notes
@@ -195,7 +196,7 @@ def _sample_size(system: System) -> tuple[int, int]:
 
 
 def _with_classes(network: DiT, count: int) -> DiT:
-    """The same network with more classes, which are told as none."""
+    """The same network with more classes, which all mean none."""
     with torch.device("meta"):
         wider = NETWORKS.load({**NETWORKS.dump(network), "vector": count})
     state = network.state_dict()
@@ -218,8 +219,8 @@ def _scaled_alone(codec: Latent) -> Latent:
     """The same codec without a shift and with one scale, as most of their pipelines want it: what differs by channel
     goes into the linear layers on both sides of the latents.
 
-    With the scale s and shift m of a channel of the latents, `(z − m)·s` takes the place of z: its mean is moved and
-    scaled likewise, the logarithm of its variance grows by 2·log s, and the layer that takes latents takes `z/s + m`.
+    With the scale s and shift m of a channel of the latents, `(z − m)·s` takes the place of z: its mean is shifted
+    and scaled likewise, the logarithm of its variance grows by 2·log s, and the layer after latents takes `z/s + m`.
     """
     if not any(codec.shift) and len(set(codec.scale)) == 1:
         return Latent(codec.network, scale=codec.scale[:1])
@@ -248,7 +249,7 @@ def _texts(conditioner: ClipText) -> dict[str, PlannedComponent]:
     for name, tower, tokenizer in encoders:
         if ClipTokenizer(tokenizer.folder).pad != tokenizer.pad:
             raise InputError(
-                f"texts are filled up by another token than the tokenizer in {tokenizer.folder} says, which is what"
+                f"texts are filled up by another token than the tokenizer in {tokenizer.folder} has, which is what"
                 " would be copied: open the system with a folder of diffusers for its configuration"
             )
         config = clip.write_config(tower)
@@ -265,7 +266,7 @@ def _absent(conditioner: ClipText) -> dict[str, Any]:
     none = [None, None]
     if conditioner.family == "sd":
         return {"safety_checker": none, "feature_extractor": none, "requires_safety_checker": False}
-    said = {"force_zeros_for_empty_prompt": conditioner.zeros, "add_watermarker": False}
+    options = {"force_zeros_for_empty_prompt": conditioner.zeros, "add_watermarker": False}
     if conditioner.family == "sdxl":
-        return said
-    return {**said, "requires_aesthetics_score": True, "text_encoder": none, "tokenizer": none}
+        return options
+    return {**options, "requires_aesthetics_score": True, "text_encoder": none, "tokenizer": none}

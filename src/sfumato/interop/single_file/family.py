@@ -18,7 +18,8 @@ PREDICTION_NAMES = {
     "v": "v_prediction",
     "v_prediction": "v_prediction",
 }
-"""What a network gives, in our words, those of diffusers, and those of headers (modelspec.prediction_type)."""
+"""Names of what a network predicts, ours, diffusers' and those of headers (modelspec.prediction_type), and diffusers'
+for each."""
 _BASE = 875_000
 """The steps after which Stable Diffusion 2 was published as a model of eps, and went on as one of v."""
 
@@ -88,7 +89,7 @@ FAMILIES = {
         0.13025,
     ),
 }
-"""Stable Diffusion 1, 2, XL and its refiner, by the width of the tokens that they are told by."""
+"""Stable Diffusion 1, 2, XL and its refiner, by the width of the tokens that they attend to."""
 _LARGER = 96
 """The side of a sample of Stable Diffusion 2 that gives v, in latents."""
 
@@ -99,7 +100,7 @@ def published(file: MappedWeights, path: Path, towers: Mapping[str, Place], give
     if width not in FAMILIES:
         known = ", ".join(map(str, sorted(FAMILIES)))
         raise FormatError(
-            f"{path} is told by tokens of width {width}, and those of Stable Diffusion are of {known}: give config, a"
+            f"{path} attends to tokens of width {width}, and those of Stable Diffusion are of {known}: give config, a"
             " folder in the layout of diffusers that describes it"
         )
     family = FAMILIES[width]
@@ -111,7 +112,7 @@ def published(file: MappedWeights, path: Path, towers: Mapping[str, Place], give
         unet["sample_size"] = _LARGER
     scheduler = dict(family.scheduler)
     kind = scheduler.pop("_class_name")
-    if "ztsnr" in file:  # an empty tensor that says that the schedule ends in pure noise
+    if "ztsnr" in file:  # an empty tensor that marks a schedule that ends in pure noise
         scheduler["rescale_betas_zero_snr"] = True
     components = {
         "vae": Component("vae", "AutoencoderKL", path, {**_VAE, "scaling_factor": family.scale}),
@@ -138,17 +139,17 @@ def _channels(file: MappedWeights) -> int:
     return shape[1] if len(shape) == 4 else 4
 
 
-def prediction_of(file: MappedWeights, path: Path, told: str | None, config: Checkpoint | None) -> str:
-    """What the network gives, in diffusers' words: as it was told, as the header says, or as a folder or the weights
-    let one guess."""
-    said = told or files.read_header(path).get("__metadata__", {}).get("modelspec.prediction_type")
-    if said is not None:
-        if said not in PREDICTION_NAMES:
-            raise FormatError(f"{path}: the network gives {quoted(said)}; {nearest(said, PREDICTION_NAMES)}")
-        return PREDICTION_NAMES[said]
+def prediction_of(file: MappedWeights, path: Path, given: str | None, config: Checkpoint | None) -> str:
+    """What the network gives, in diffusers' words: as given, as in the header, or as a folder or the weights let one
+    guess."""
+    name = given or files.read_header(path).get("__metadata__", {}).get("modelspec.prediction_type")
+    if name is not None:
+        if name not in PREDICTION_NAMES:
+            raise FormatError(f"{path}: the network gives {quoted(name)}; {nearest(name, PREDICTION_NAMES)}")
+        return PREDICTION_NAMES[name]
     if config is not None:
         return config.component("scheduler").config.get("prediction_type", "epsilon")
-    if "v_pred" in file:  # an empty tensor that says so
+    if "v_pred" in file:  # an empty tensor that marks it
         return "v_prediction"
     second = _width(file) == 1024 and _channels(file) == 4
     return "v_prediction" if second and _steps(file) != _BASE else "epsilon"

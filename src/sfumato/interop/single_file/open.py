@@ -36,11 +36,11 @@ _IDLE = (
     "first_stage_model.loss.",
     "first_stage_model.model_ema.",
 )
-"""What training leaves behind, beside its tables, whose names have no dot."""
+"""Weights left over from training, beside its tables, whose names have no dot."""
 _IDLE_CLIP = re.compile(
     r"(cond_stage_model|conditioner\.embedders\.\d+)\.([\w.]+\.)?(logit_scale|text_projection(\.weight)?|position_ids)"
 )
-"""What is left of a CLIP beside the text encoder that is read, by the names that several tools give it."""
+"""Weights of a CLIP beside the text encoder that is read, by the names that several tools give them."""
 _OTHERS = {"edm_mean": "a model of EDM's parameterization", "edm_vpred.sigma_max": "a model of EDM's schedule"}
 """Marks of models that no configuration here describes."""
 
@@ -68,8 +68,8 @@ def read_single_file(where: str | Path, config: str | Path | None = None, predic
     """The checkpoint in the file `where`; of its weights only names and shapes are read yet.
 
     `config` is a folder in the layout of diffusers, for files of sizes that were not published. `prediction` is what
-    the network gives, "eps" or "v". Where it is not told, the file's header (modelspec.prediction_type) or the folder
-    says so; a file that says nothing gives v if it is Stable Diffusion 2, unless it stopped at the steps of its base or
+    the network gives, "eps" or "v". Where it is not given, the file's header (modelspec.prediction_type) or the folder
+    has it; a file without it gives v if it is Stable Diffusion 2, unless it stopped at the steps of its base or
     paints within a picture, and eps otherwise.
 
     Raises `DataError` where there is no such file or folder, and `FormatError` for what is damaged or not known here.

@@ -1,5 +1,5 @@
-"""The names of weights in the original layout of Stable Diffusion's single files, from those that diffusers gives.
-Those of its text encoders are in `condition/open_clip.py`."""
+"""Names of weights in the original layout of Stable Diffusion's single files, from diffusers' names. Those of its text
+encoders are in `condition/open_clip.py`."""
 
 import re
 
@@ -28,8 +28,8 @@ _AUTOENCODER_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v"
 
 
 def original_unet_name(name: str, blocks: int, attended: tuple[bool, ...]) -> str:
-    """The original name of a weight of the U-Net, which has `blocks` residual blocks a level; `attended` says of each
-    level on the way up whether there is attention."""
+    """The original name of a weight of the U-Net, which has `blocks` residual blocks a level; `attended`: whether each
+    level on the way up has attention."""
     for theirs, original in _UNET.items():
         if name.startswith(f"{theirs}."):
             return _renamed(original + name.removeprefix(theirs), "resnets" in theirs)

@@ -16,7 +16,7 @@ from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencod
 _CLASSES = ("AutoencoderKL", "VQModel")
 _DOWN = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")
 _UP = ("UpDecoderBlock2D", "AttnUpDecoderBlock2D")
-"""What a level is, without attention and with it."""
+"""A level, without attention and with it."""
 
 
 class _Common(ConfigOptions):
@@ -35,12 +35,12 @@ class _Common(ConfigOptions):
     force_upcast: bool = True
 
     def arguments(self) -> dict[str, Any]:
-        """Those of every autoencoder of ours."""
+        """The arguments of every autoencoder of ours."""
         attend = tuple(level for level, kind in enumerate(self.down_block_types) if kind == _DOWN[1])
         mirrored = tuple(_UP[level in attend] for level in reversed(range(len(self.down_block_types))))
         if not len(self.block_out_channels) == len(self.down_block_types) or self.up_block_types != mirrored:
             raise InputError(
-                f"down_block_types, up_block_types and block_out_channels should speak of the same levels, and are"
+                f"down_block_types, up_block_types and block_out_channels should be of the same levels, and are"
                 f" {quoted(list(self.down_block_types))}, {quoted(list(self.up_block_types))} and"
                 f" {quoted(list(self.block_out_channels))}"
             )
@@ -78,37 +78,45 @@ class _VQ(_Common):
 
 
 def read_autoencoder_config(config: Mapping[str, Any], name: str) -> Latent:
-    """The codec that a configuration describes, on the current device. Raises `FormatError`, speaking of `name`.
+    """The codec that a configuration describes, on the current device. Raises `FormatError` about `name`.
 
     Latents are `(z − shift_factor)·scaling_factor` or, by channel, `(z − latents_mean)·scaling_factor/latents_std`.
     """
     if class_name(config, _CLASSES, name) == "VQModel":
-        said = read_options(_VQ, config, name)
-        return as_format_errors(name, lambda: Latent(_vq(said), scale=(said.scaling_factor,)))
-    told = read_options(_KL, config, name)
-    return as_format_errors(name, lambda: _kl(told))
+        vq = read_options(_VQ, config, name)
+        return as_format_errors(name, lambda: Latent(_vq(vq), scale=(vq.scaling_factor,)))
+    kl = read_options(_KL, config, name)
+    return as_format_errors(name, lambda: _kl(kl))
 
 
-def _kl(said: _KL) -> Latent:
+def _kl(options: _KL) -> Latent:
     network = KLAutoencoder(
-        latent=said.latent_channels, quant=said.use_quant_conv, post_quant=said.use_post_quant_conv, **said.arguments()
+        latent=options.latent_channels,
+        quant=options.use_quant_conv,
+        post_quant=options.use_post_quant_conv,
+        **options.arguments(),
     )
-    if said.latents_mean is None and said.latents_std is None:
-        return Latent(network, (said.shift_factor or 0.0,), (said.scaling_factor,))
-    if said.latents_mean is None or said.latents_std is None or said.shift_factor or not all(said.latents_std):
+    if options.latents_mean is None and options.latents_std is None:
+        return Latent(network, (options.shift_factor or 0.0,), (options.scaling_factor,))
+    if (
+        options.latents_mean is None
+        or options.latents_std is None
+        or options.shift_factor
+        or not all(options.latents_std)
+    ):
         raise InputError("latents_mean and latents_std belong together, above 0, and take the place of shift_factor")
-    return Latent(network, said.latents_mean, tuple(said.scaling_factor / std for std in said.latents_std))
+    return Latent(network, options.latents_mean, tuple(options.scaling_factor / std for std in options.latents_std))
 
 
-def _vq(said: _VQ) -> VQAutoencoder:
-    latent = said.vq_embed_dim or said.latent_channels
-    hidden = None if latent == said.latent_channels else said.latent_channels
-    return VQAutoencoder(latent=latent, codes=said.num_vq_embeddings, hidden=hidden, **said.arguments())
+def _vq(options: _VQ) -> VQAutoencoder:
+    latent = options.vq_embed_dim or options.latent_channels
+    hidden = None if latent == options.latent_channels else options.latent_channels
+    return VQAutoencoder(latent=latent, codes=options.num_vq_embeddings, hidden=hidden, **options.arguments())
 
 
 def write_autoencoder_config(codec: Latent, sample_size: int = 512) -> dict[str, Any]:
     """The configuration that their class is built from. `sample_size` is the largest side of a picture that diffusers
-    decodes in one piece, where it is told to decode in tiles.
+    decodes in one piece, where it decodes in tiles.
 
     Raises `InputError` for an autoencoder that their classes cannot express: one with `patch`, or without `groups`
     where the norms of its levels differ in how many they have.
@@ -137,7 +145,7 @@ def write_autoencoder_config(codec: Latent, sample_size: int = 512) -> dict[str,
             "latent_channels": network.latent,
             "use_quant_conv": network.quant,
             "use_post_quant_conv": network.post_quant,
-            **_moved(codec),
+            **_shift_and_scale(codec),
         }
     elif isinstance(network, VQAutoencoder):
         if any(codec.shift) or len(codec.scale) != 1:
@@ -155,7 +163,7 @@ def write_autoencoder_config(codec: Latent, sample_size: int = 512) -> dict[str,
     return own | common
 
 
-def _moved(codec: Latent) -> dict[str, Any]:
+def _shift_and_scale(codec: Latent) -> dict[str, Any]:
     """How latents are shifted and scaled, for all channels or for each."""
     if len(codec.shift) == len(codec.scale) == 1:
         return {"scaling_factor": codec.scale[0], "shift_factor": codec.shift[0] or None}

@@ -7,7 +7,7 @@ from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Residual
 
 _BEFORE = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
-"""What the layers of attention over a picture were called by the first versions of diffusers."""
+"""Names of the layers of attention over a picture in the first versions of diffusers."""
 
 
 def residual_entries(block: Residual, ours: str, theirs: str) -> list[Entry]:

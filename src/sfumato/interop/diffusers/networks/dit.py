@@ -21,7 +21,7 @@ _FIXED = {
     "mlp": 4.0,
     "frequency_shift": 1.0,  # unlike the code released with DiT
 }
-"""What a DiT's arguments are in diffusers."""
+"""Arguments that every DiT of diffusers has."""
 
 
 class _DiT(ConfigOptions):
@@ -39,7 +39,7 @@ class _DiT(ConfigOptions):
     norm_type: Literal["ada_norm_zero"] = "ada_norm_zero"
     norm_elementwise_affine: Literal[False] = False
     norm_eps: float = 1e-5
-    # without a bearing on the arithmetic
+    # of no effect on the arithmetic
     norm_num_groups: int = 32
     upcast_attention: bool = False
     # of Transformer2DModel, and of other kinds than DiT
@@ -55,34 +55,34 @@ class _DiT(ConfigOptions):
 
 
 def read_dit_config(config: Mapping[str, Any], name: str) -> DiT:
-    """The network that a configuration describes, on the current device. Raises `FormatError`, speaking of `name`."""
+    """The network that a configuration describes, on the current device. Raises `FormatError` about `name`."""
     if class_name(config, _CLASSES, name) == _CLASSES[1] and "norm_type" not in config:
         raise FormatError(
             f"{name}: a {_CLASSES[1]} without norm_type is none of DiT's: known is norm_type ada_norm_zero"
         )
-    said = read_options(_DiT, config, name)
-    return as_format_errors(name, lambda: _network(said))
+    options = read_options(_DiT, config, name)
+    return as_format_errors(name, lambda: _network(options))
 
 
-def _network(said: _DiT) -> DiT:
-    if said.patch_size < 1:
-        raise InputError(f"patch_size must be at least 1, not {said.patch_size}")
-    if said.interpolation_scale not in (None, 1.0):
-        raise InputError(f"interpolation_scale must be 1, not {said.interpolation_scale}")
+def _network(options: _DiT) -> DiT:
+    if options.patch_size < 1:
+        raise InputError(f"patch_size must be at least 1, not {options.patch_size}")
+    if options.interpolation_scale not in (None, 1.0):
+        raise InputError(f"interpolation_scale must be 1, not {options.interpolation_scale}")
     return DiT(
-        in_channels=said.in_channels,
-        out_channels=said.in_channels if said.out_channels is None else said.out_channels,
-        width=said.num_attention_heads * said.attention_head_dim,
-        depth=said.num_layers,
-        head_width=said.attention_head_dim,
-        patch=said.patch_size,
-        dropout=said.dropout,
-        vector=said.num_embeds_ada_norm,
+        in_channels=options.in_channels,
+        out_channels=options.in_channels if options.out_channels is None else options.out_channels,
+        width=options.num_attention_heads * options.attention_head_dim,
+        depth=options.num_layers,
+        head_width=options.attention_head_dim,
+        patch=options.patch_size,
+        dropout=options.dropout,
+        vector=options.num_embeds_ada_norm,
         modulation="block",
         qk_norm=False,
         null=True,
-        base_size=said.sample_size // said.patch_size,
-        mlp_eps=said.norm_eps,
+        base_size=options.sample_size // options.patch_size,
+        mlp_eps=options.norm_eps,
         frequency_shift=1.0,
     )
 
@@ -115,15 +115,15 @@ def write_dit_config(network: DiT) -> dict[str, Any]:
     }
 
 
-def read_class_names(said: Mapping[str, Any], count: int, name: str) -> tuple[str, ...]:
-    """The names of `count` classes, from the `id2label` that a `model_index.json` says: each the words for it, with
-    commas between, or its number where it has none."""
-    labels = said.get("id2label") or {}
+def read_class_names(index: Mapping[str, Any], count: int, name: str) -> tuple[str, ...]:
+    """The names of `count` classes, by the `id2label` of a `model_index.json`: each the words for it, with commas
+    between, or its number where it has none."""
+    labels = index.get("id2label") or {}
     if not isinstance(labels, Mapping) or not all(isinstance(words, str) for words in labels.values()):
         raise FormatError(f"{name}: id2label should be a table from the numbers of classes to words")
     known = {str(number) for number in range(count)}
     if unknown := sorted(set(labels) - known):
-        raise FormatError(f"{name}: id2label speaks of class {quoted(unknown[0])}, and there are 0 to {count - 1}")
+        raise FormatError(f"{name}: id2label names class {quoted(unknown[0])}, and there are 0 to {count - 1}")
     return tuple(labels.get(str(number), str(number)) for number in range(count))
 
 
@@ -137,16 +137,16 @@ def dit_entries(network: DiT) -> list[Entry]:
     DiT, which has one of each).
     """
     width, p = network.width, network.patch
-    told = [f"transformer_blocks.{nth}.norm1.emb" for nth in range(network.depth)]
-    time = f"{told[0]}.timestep_embedder"
+    layers = [f"transformer_blocks.{nth}.norm1.emb" for nth in range(network.depth)]
+    time = f"{layers[0]}.timestep_embedder"
     once = [
         _cosines_first("time.enter.weight", f"{time}.linear_1.weight"),
         layer("time.enter", f"{time}.linear_1")[1],
         *layer("time.leave", f"{time}.linear_2"),
-        transposed("project.weight", f"{told[0]}.class_embedder.embedding_table.weight"),
+        transposed("project.weight", f"{layers[0]}.class_embedder.embedding_table.weight"),
     ]
     return [
-        *(repeated(one, [one.theirs[0].replace(told[0], again) for again in told[1:]]) for one in once),
+        *(repeated(one, [one.theirs[0].replace(layers[0], again) for again in layers[1:]]) for one in once),
         reshaped("enter.weight", "pos_embed.proj.weight", (width, -1), (width, -1, p, p)),
         layer("enter", "pos_embed.proj")[1],
         *(entry for nth in range(network.depth) for entry in _block(f"blocks.{nth}", f"transformer_blocks.{nth}")),

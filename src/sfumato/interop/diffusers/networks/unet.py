@@ -20,18 +20,18 @@ _CLASSES = ("UNet2DModel", "UNet2DConditionModel")
 
 
 def read_unet_config(config: Mapping[str, Any], name: str) -> UNet:
-    """The network that a configuration describes, on the current device. Raises `FormatError`, speaking of `name`.
+    """The network that a configuration describes, on the current device. Raises `FormatError` about `name`.
 
-    Input channels beyond those that come out are taken for the door `concat`; classes, and the pooled text and sizes of
-    SDXL side by side, for the door `vector`.
+    Input channels beyond the output's are the conditioning input `concat`; classes, and the pooled text and sizes of
+    SDXL side by side, are `vector`.
     """
     kind = class_name(config, _CLASSES, name)
-    said = read_options(UNet2DModelOptions if kind == "UNet2DModel" else UNet2DConditionOptions, config, name)
-    return as_format_errors(name, lambda: UNet(**said.arguments()))
+    options = read_options(UNet2DModelOptions if kind == "UNet2DModel" else UNet2DConditionOptions, config, name)
+    return as_format_errors(name, lambda: UNet(**options.arguments()))
 
 
 def sample_size(config: Mapping[str, Any], name: str = "unet") -> int | tuple[int, int] | None:
-    """The size of samples that the network was trained on, if the configuration says: a side, or a height and width."""
+    """The size of the samples of training, if the configuration has it: a side, or a height and width."""
     size = config.get("sample_size")
     if isinstance(size, list | tuple) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
         return size[0], size[1]
@@ -97,7 +97,7 @@ def _model(unet: UNet) -> dict[str, Any]:
 
 def _condition(unet: UNet, addition_time_embed_dim: int) -> dict[str, Any]:
     levels = range(len(unet.widths))
-    told = {
+    added = {
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": addition_time_embed_dim,
         "projection_class_embeddings_input_dim": unet.vector,
@@ -108,7 +108,7 @@ def _condition(unet: UNet, addition_time_embed_dim: int) -> dict[str, Any]:
         "transformer_layers_per_block": _short(list(unet.depth)),
         "cross_attention_dim": unet.context,
         "use_linear_projection": unet.projection == "linear",
-        **(told if unet.vector_mlp and unet.vector else {}),
+        **(added if unet.vector_mlp and unet.vector else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""What the U-Nets of diffusers take, as arguments of our `UNet`."""
+"""The options of diffusers' U-Nets, as arguments of our `UNet`."""
 
 from collections.abc import Mapping, Sequence
 from math import gcd
@@ -14,7 +14,7 @@ RESAMPLES: dict[str, Literal["plain", "residual"]] = {"conv": "plain", "resnet":
 
 
 class _Common(ConfigOptions):
-    """What both classes take."""
+    """Options of both classes."""
 
     sample_size: int | tuple[int, int] | None = None
     in_channels: int
@@ -36,7 +36,7 @@ class _Common(ConfigOptions):
     num_class_embeds: int | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """Those that follow alike from both."""
+        """The arguments that follow alike from both."""
         first = self.block_out_channels[0]
         if min(self.block_out_channels) < 1:
             raise InputError(f"block_out_channels should be at least 1, not {quoted(list(self.block_out_channels))}")
@@ -210,12 +210,12 @@ def _one(option: str, value: int | Sequence[int]) -> int:
 def _levels(
     channels: Sequence[int], downs: Sequence[str], ups: Sequence[str], resized: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Which levels attend, and how sizes change: by convolutions or by residual blocks, as `resized` says of some kinds
-    of block. The lowest level on the way down and the highest on the way up change none."""
+    """Which levels attend, and how sizes change: by convolutions or by residual blocks, as `resized` has it for some
+    kinds of block. The lowest level on the way down and the highest on the way up change none."""
     attends = [["Attn" in kind for kind in kinds] for kinds in (downs, ups[::-1])]
     if not len(channels) == len(downs) == len(ups) or attends[0] != attends[1]:
         raise InputError(
-            "down_block_types, up_block_types and block_out_channels should speak of the same levels, with attention in"
+            "down_block_types, up_block_types and block_out_channels should be of the same levels, with attention in"
             f" the same, and are {quoted(list(downs))}, {quoted(list(ups))} and {quoted(list(channels))}"
         )
     ways = {resized.get(kind, "resnet" if "Resnet" in kind else "conv") for kind in (*downs[:-1], *ups[:-1])}

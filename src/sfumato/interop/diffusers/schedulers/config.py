@@ -1,7 +1,7 @@
 """Diffusers' `scheduler_config.json`, read and written by the rows of `table.py`.
 
-Where a scheduler of theirs is at odds with its own paper, we do what is right; `exact` repeats what they do where that
-is cheap: that is the halved 3M of DPM-Solver++.
+Where a scheduler of theirs is at odds with its own paper, ours follows the paper; `exact` repeats theirs where that is
+cheap: the halved 3M of DPM-Solver++.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from sfumato.interop.diffusers.schedulers.table import OPTION_NAMES, OTHER_SCHED
 from sfumato.sample import DPMSolver, Sampler
 
 _OLD: dict[str, tuple[Any, ...]] = {"tensor_format": ("pt", "np"), "predict_epsilon": (True,)}
-"""Options of diffusers 0.1 to 0.9, and what of them changes nothing. Any that is null says nothing, and turns off what
-it may turn on, as in their code."""
+"""Options of diffusers 0.1 to 0.9, with the values that change nothing. Any that is null is as good as absent, and
+turns off what it may turn on, as in their code."""
 _PLAIN_SPACINGS: dict[type[Spacing], str] = {
     LeadingSpacing: "leading",
     TrailingSpacing: "trailing",
@@ -30,13 +30,13 @@ _PLAIN_SPACINGS: dict[type[Spacing], str] = {
 def read_scheduler(config: Mapping[str, Any], name: str = "scheduler_config.json", exact: bool = False) -> Scheduler:
     """How to sample as the scheduler that `config` describes does; with `exact`, its mistakes as well, where we can.
 
-    Raises `FormatError`, speaking of `name`, for a class, an option or a value that we do not know or do.
+    Raises `FormatError` about `name` for a class, an option or a value that is not known or not done here.
     """
     row = _row(config, name)
     values = _values(row, config, name)
     try:
         scheduler = row.read(values)
-        at(scheduler.schedule, scheduler.schedule.clean)  # a schedule that cannot be says so itself
+        at(scheduler.schedule, scheduler.schedule.clean)  # raises for a schedule that cannot be
     except InputError as error:
         raise FormatError(f"{name}: {error}") from error
     if exact and isinstance(scheduler.sampler, DPMSolver) and scheduler.sampler.order == 3:

@@ -144,7 +144,7 @@ def shape_of(values: Values) -> str:
     """The curve by which σ falls: one of `SIGMA_SHAPES`, or "table"."""
     wanted = [shape for shape in SIGMA_SHAPES if values.get(f"use_{shape}_sigmas")]
     if len(wanted) > 1:
-        raise InputError(f"σ can fall by one law, not by {' and '.join(wanted)}")
+        raise InputError(f"σ can fall by one curve, not by {' and '.join(wanted)}")
     return wanted[0] if wanted else "table"
 
 

@@ -17,7 +17,7 @@ from sfumato.system import System
 from sfumato.system.settings import Thresholding
 
 TEXT = "StableDiffusion"
-"""What the names of pipelines that read prompts begin with."""
+"""The beginning of the names of pipelines that read prompts."""
 _PIXELS = (Ancestral, DDIM)
 _STILL = (DDIM, PLMS, DPMSolver, DPMSolverPairs, UniPC)
 """Samplers that need neither noise on the way nor another start than noise of unit variance: those pipelines that read
@@ -42,17 +42,17 @@ def nearest_scheduler(system: System, pipeline: str) -> NearestScheduler:
     denoiser, settings = system.denoiser, system.settings
     fits = isinstance(denoiser.schedule, Table) or (isinstance(denoiser.schedule, EDM) and pipeline.startswith(TEXT))
     if not fits:
-        raise InputError(f"{pipeline} of diffusers walks no schedule like {denoiser.schedule}")
+        raise InputError(f"{pipeline} of diffusers has no schedule like {denoiser.schedule}")
     thresholding = settings.thresholding or Thresholding(system.codec.limit)
     own = Scheduler(
         denoiser.schedule, denoiser.parameterization, settings.sampler, settings.spacing, settings.steps, thresholding
     )
     problem: Exception | None = None
-    for drawing in _candidates(own, system, learned=_learns(system)):
+    for scheduler in _candidates(own, system, learned=_learns(system)):
         try:
-            _check_sampler(drawing.sampler, pipeline, _learns(system))
-            config = _written(drawing, pipeline)
-            differences = (_difference(own, drawing), _limping(config, drawing))
+            _check_sampler(scheduler.sampler, pipeline, _learns(system))
+            config = _written(scheduler, pipeline)
+            differences = (_difference(own, scheduler), _uneven_strides(config, scheduler))
             return NearestScheduler(config, " ".join(filter(None, differences)))
         except (InputError, FormatError) as error:
             problem = error
@@ -83,57 +83,57 @@ def _candidates(own: Scheduler, system: System, learned: bool) -> Iterator[Sched
 
 
 def _check_sampler(sampler: Sampler[Any], pipeline: str, learned: bool) -> None:
-    """Raise an `InputError` for a sampler that their pipeline cannot walk with."""
+    """Raise an `InputError` for a sampler that their pipeline does not run."""
     if pipeline.startswith(TEXT):
         return
     known = _PIXELS if pipeline in ("DDPMPipeline", "DDIMPipeline") else _STILL
     noisy = known is _STILL and getattr(sampler, "eta", 0)
     if type(sampler) not in known or noisy:
-        raise InputError(f"{pipeline} walks with {', '.join(one.__name__ for one in known)}, not with {sampler}")
+        raise InputError(f"{pipeline} runs {', '.join(one.__name__ for one in known)}, not {sampler}")
     if known is _PIXELS and learned != (sampler == Ancestral("learned")):
         raise InputError(f"{pipeline} needs a network that gives a variance to draw by it, and one that gives none")
 
 
-def _written(drawing: Scheduler, pipeline: str) -> dict[str, Any]:
+def _written(scheduler: Scheduler, pipeline: str) -> dict[str, Any]:
     """The scheduler's configuration, such that the pipeline leaves it as it is."""
-    config = write_scheduler(drawing)
-    if config.get("timestep_spacing") == "linspace" and (uneven := _limping(config, drawing)):
+    config = write_scheduler(scheduler)
+    if config.get("timestep_spacing") == "linspace" and (uneven := _uneven_strides(config, scheduler)):
         raise InputError(uneven)
-    if isinstance(drawing.sampler, Ancestral) and drawing.sampler.variance != "small" and _last_time(drawing) > 0:
+    if isinstance(scheduler.sampler, Ancestral) and scheduler.sampler.variance != "small" and _last_time(scheduler) > 0:
         raise InputError("DDPMScheduler of diffusers adds noise to clean data unless the last time that it visits is 0")
     if not pipeline.startswith(TEXT) or "XL" in pipeline:
         return config
-    later = config | {"steps_offset": 1}  # Stable Diffusion's own sets both, whatever is said
+    later = config | {"steps_offset": 1}  # Stable Diffusion's own sets both, whatever the configuration
     if config.get("clip_sample") or read_scheduler(later).spacing != read_scheduler(config).spacing:
-        raise InputError(f"{pipeline} begins its times at 1 and does not clip, whatever its scheduler says")
+        raise InputError(f"{pipeline} begins its times at 1 and does not clip, whatever its scheduler's configuration")
     return later
 
 
-def _limping(config: dict[str, Any], drawing: Scheduler) -> str:
-    """What to know of a scheduler that takes strides of T/steps, rounded down, where its own times are not so far
+def _uneven_strides(config: dict[str, Any], scheduler: Scheduler) -> str:
+    """A note on a scheduler that takes strides of T/steps, rounded down, where its own times are not so far
     apart; "" of any other."""
-    if not SCHEDULERS[config["_class_name"]].strides or drawing.schedule.T is None:
+    if not SCHEDULERS[config["_class_name"]].strides or scheduler.schedule.T is None:
         return ""
-    stride = drawing.schedule.T // drawing.steps
-    times = [float(level.t) for level in levels(drawing.schedule, drawing.spacing, drawing.steps)[:-1]]
+    stride = scheduler.schedule.T // scheduler.steps
+    times = [float(level.t) for level in levels(scheduler.schedule, scheduler.spacing, scheduler.steps)[:-1]]
     if {now - then for now, then in pairwise(times)} <= {stride}:
         return ""
     return (
         f"{config['_class_name']} of diffusers takes strides of {stride} times whatever it visits, so that pictures of"
-        f" {drawing.steps} steps differ a little: take a number of steps that divides {drawing.schedule.T}"
+        f" {scheduler.steps} steps differ a little: take a number of steps that divides {scheduler.schedule.T}"
     )
 
 
-def _last_time(drawing: Scheduler) -> float:
-    return float(levels(drawing.schedule, drawing.spacing, drawing.steps)[-2].t)
+def _last_time(scheduler: Scheduler) -> float:
+    return float(levels(scheduler.schedule, scheduler.spacing, scheduler.steps)[-2].t)
 
 
 def _difference(own: Scheduler, other: Scheduler) -> str:
-    """What another way of drawing changes, in words."""
+    """The difference that another way of drawing makes, in words."""
     if own == other:
         return ""
     if replace(own, thresholding=other.thresholding) == other:
-        return "diffusers keeps eps where it clips, unless DDIMPipeline is told use_clipped_model_output=True"
+        return "diffusers keeps eps where it clips, unless DDIMPipeline is given use_clipped_model_output=True"
     return (
         f"diffusers cannot draw by {own.sampler} with {own.spacing}: the scheduler there is {other.sampler} with"
         f" {other.spacing}"

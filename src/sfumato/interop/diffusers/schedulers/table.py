@@ -85,7 +85,7 @@ def _read_interpolation(values: Values) -> Arguments:
     if values["interpolation_type"] == "linear":
         return {}
     if shape_of(values) == "table":
-        raise InputError("interpolation_type log_linear tells the network other times than it visits: it is not done")
+        raise InputError("interpolation_type log_linear gives the network other times than it visits: it is not done")
     return {"spacing.sigma_range": "table"}
 
 
