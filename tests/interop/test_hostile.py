@@ -64,7 +64,7 @@ JSONS: dict[str, Callable[[Path], object]] = {
     "model_index.json": planned(opening._network, opening._check_known),
     "unet/config.json": planned(opening._network),
     "vae/config.json": planned(opening._codec),
-    "scheduler/scheduler_config.json": lambda root: opening._drawing(read_folder(root)),
+    "scheduler/scheduler_config.json": lambda root: opening._scheduler(read_folder(root)),
     "text_encoder/config.json": lambda root: TowerFiles(root / "text_encoder"),
     "tokenizer/tokenizer_config.json": lambda root: read(root / "tokenizer"),
     "tokenizer/tokenizer.json": lambda root: read(root / "tokenizer"),

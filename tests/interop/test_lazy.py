@@ -115,7 +115,7 @@ def test_halves_are_the_roundings_of_what_is_in_the_file(saved: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 100, 2**20])
 def test_a_weight_is_converted_block_by_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "BLOCK", block)
+    monkeypatch.setattr(keys, "_BLOCK", block)
     module, weight = torch.nn.Conv2d(3, 7, 3, bias=False), torch.randn(7, 3, 3, 3)
     found = keys.read_state(module, [keys.same("weight", "w")], {"w": weight}, "x", torch.bfloat16)["weight"]
     assert torch.equal(found, weight.to(torch.bfloat16))

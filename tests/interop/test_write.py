@@ -336,12 +336,12 @@ def test_what_has_no_equal_is_named_before_anything_is_written(case: str, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_tokenizer_that_fills_up_by_another_rule_is_not_copied(tmp_path: Path) -> None:
+def test_a_tokenizer_that_pads_by_another_rule_is_not_copied(tmp_path: Path) -> None:
     pipelines.stable_diffusion(tmp_path / "made").save_pretrained(tmp_path / "saved")
     system = open_folder(tmp_path / "saved", "cpu", "float32")
     assert isinstance(system.conditioner, ClipText)
     system.conditioner.tokenizers[0].pad = 0
-    with pytest.raises(InputError, match="filled up by another piece"):
+    with pytest.raises(InputError, match="padded with another token"):
         write_checkpoint(system, tmp_path / "out")
 
 

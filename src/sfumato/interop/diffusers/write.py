@@ -249,7 +249,7 @@ def _texts(conditioner: ClipText) -> dict[str, PlannedComponent]:
     for name, tower, tokenizer in encoders:
         if ClipTokenizer(tokenizer.folder).pad != tokenizer.pad:
             raise InputError(
-                f"texts are filled up by another token than the tokenizer in {tokenizer.folder} has, which is what"
+                f"texts are padded with another token than the tokenizer in {tokenizer.folder} has, which is what"
                 " would be copied: open the system with a folder of diffusers for its configuration"
             )
         config = clip.write_config(tower)
