@@ -86,7 +86,8 @@ class Plan:
         system, chosen, asked = self.system, self.settings, self.request.samples[rows]
         grid = levels(system.denoiser.schedule, chosen.spacing, chosen.steps)
         noise = Noise([seed for _, seed in asked])
-        start = noise(*system.codec.shape(chosen.size)).to(system.device) * initial_std(chosen.spacing, grid[0])
+        codec = system._codec  # its weights are left where they are until something is decoded
+        start = noise(*codec.shape(chosen.size)).to(system.device) * initial_std(chosen.spacing, grid[0])
         watch, condition = Watch(self._denoiser(rows)), self._condition(rows)
         before = rows.start // self.batch * chosen.steps
         for step, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):
@@ -128,7 +129,7 @@ class Plan:
                 raise InputError(
                     f"the guide gave {quoted(denoiser)}, where a denoiser is wanted: see that it returns one"
                 )
-        return (chosen.thresholding or Thresholding(self.system.codec.limit)).around(denoiser)
+        return (chosen.thresholding or Thresholding(self.system._codec.limit)).around(denoiser)
 
     def _condition(self, rows: slice) -> Condition:
         """The condition of these samples."""
