@@ -34,8 +34,8 @@ MOST_EXACT = 32
 """Up to how many elements of a sample "auto" takes the exact divergence."""
 
 MOST_NOISE = 10.0
-"""The largest `log(sigma/alpha)` that the ODE is followed to: all of what a schedule has, but for one that ends in pure
-noise, where it has no bound. What is left of data of unit size there changes their mean bits by some alpha², 2e-9."""
+"""The largest `log(sigma/alpha)` to which the ODE is integrated: beyond the last time of a schedule, unless it ends in
+pure noise, where there is no bound. Signal of unit size left there changes the mean bits by some alpha², 2e-9."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Bits:
 
 @dataclass(frozen=True)
 class VLBBits(Bits):
-    """`total = prior + ∑ steps + decoder`: L_T [b], each L_{t−1} in the order of the walk [n, b], and L_0 [b]."""
+    """`total = prior + ∑ steps + decoder`: L_T [b], each L_{t−1} in the order of the levels [n, b], and L_0 [b]."""
 
     prior: Tensor
     steps: Tensor
@@ -81,10 +81,10 @@ def bits_by_vlb(
     data: Data = "8-bit",
     clipped: bool = False,
 ) -> VLBBits:
-    """The variational bound on `−log₂ p(x_0)` of the chain that walks `levels`, every term (DDPM, arXiv:2006.11239,
+    """The variational bound on `−log₂ p(x_0)` of the chain along `levels`, every term (DDPM, arXiv:2006.11239,
     eq. 5).
 
-    x_0 is [b, *d]; `levels` are a grid, from most noise to clean data (`core.grid.levels`): each network call is told
+    x_0 is [b, *d]; `levels` are a grid, from most noise to clean data (`core.grid.levels`): each network call has
     an x_t of its own, drawn from the sample's `noise`. The expectation is the bound; `standard_error` counts the draws
     in. The `variance` is that of `Estimate.reverse`. The last step, L_0, is the discretised law for 8-bit data (eq.
     13), its density for continuous data. It has the variance beta, as DDPM's text; with `clipped` that of the step
@@ -131,13 +131,13 @@ def bits_by_ode(
 
     The data enters at the first time as `x_t = alpha·x_0`, so that `y = cos φ·x_0`, and the density is that of
     `x_t/alpha`. (Score SDE puts x_0 in as it is, an error of order 1 − alpha; the noise of the first time is left out
-    by both.) What is measured is thus the law of the data blurred by sigma/alpha of the first time.
+    by both.) The density is thus that of the data blurred by sigma/alpha of the first time.
 
     The divergence is exact, by one product with a derivative for each element, or estimated by `probes` of them with
     random directions, the same all along the way: `E[εᵀ·J·ε]`, ε of ±1 ("rademacher") or normal ("gaussian") (FFJORD,
-    arXiv:1810.01367, eq. 7). Values of 8 bits are spread evenly over their bins, 1/127.5 wide: the density of what
-    comes and `log₂(127.5)` bits more bound from above what the values cost (arXiv:1511.01844, section 3.1). Places in
-    bins and probes are drawn from each sample's `noise`, and its steps are its own (`integrate`).
+    arXiv:1810.01367, eq. 7). Values of 8 bits are spread evenly over their bins, 1/127.5 wide: the density of the
+    result and `log₂(127.5)` bits more bound the bits of the values from above (arXiv:1511.01844, section 3.1). Places
+    in bins and probes are drawn from each sample's `noise`, and its steps are its own (`integrate`).
 
     The denoiser must not be random (dropout off), and is asked with gradients. Wrong arguments are an `InputError`, an
     answer that is not finite a `NonFiniteError`.
@@ -211,7 +211,7 @@ def _directions(x: Tensor, noise: Noise, divergence: Divergence, probes: int) ->
 
 
 def _spread(x_0: Tensor, noise: Noise) -> Tensor:
-    """8-bit values, each moved to an even draw from its bin: `x + (u − 1/2)·2/255`."""
+    """8-bit values, each replaced by a uniform draw from its bin: `x + (u − 1/2)·2/255`."""
     u = torch.special.ndtr(noise.like(x_0))
     return x_0 + (u - 0.5) / 127.5
 
@@ -221,7 +221,7 @@ def _figures(value: Tensor) -> Tensor:
 
 
 def _check_samples(x_0: Tensor, data: Data) -> None:
-    """Raise an `InputError` for what is no batch of samples, or not of the kind said."""
+    """Raise an `InputError` unless this is a batch of samples with values of this kind."""
     if x_0.ndim < 2 or x_0.numel() == 0 or not x_0.is_floating_point():
         raise ShapeError(
             f"samples are one or more, [b, *d], of floating numbers, not {list(x_0.shape)} of {x_0.dtype}: add the"
@@ -238,14 +238,14 @@ def _check_samples(x_0: Tensor, data: Data) -> None:
         wanted = "k/127.5 − 1 with k from 0 to 255" if data == "8-bit" else "finite"
         raise InputError(
             f"{data} data has values that are {wanted}, and {int(wrong.sum()):,} of these are not, such as"
-            f" {_figures(x_0)[wrong][0]:g}" + (": round them, or say data=continuous" if data == "8-bit" else "")
+            f" {_figures(x_0)[wrong][0]:g}" + (": round them, or pass data=continuous" if data == "8-bit" else "")
         )
 
 
 def _check_grid(levels: Sequence[Level]) -> None:
     """Raise an `InputError` unless levels fall from noise to clean data, which only the last one is."""
     if len(levels) < 2:
-        raise InputError(f"the bound walks from noise to clean data: that takes 2 levels or more, not {len(levels)}")
+        raise InputError(f"the bound goes from noise to clean data, along 2 levels or more, not {len(levels)}")
     if bool((levels[-1].sigma > 0).any()):
         raise InputError(
             f"the bound ends with clean data (sigma 0), and the last of these {len(levels)} levels has sigma"

@@ -315,7 +315,7 @@ def test_explicit_times_are_visited_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("schedule", "explicit", "steps", "said"),
     [
-        (VP(), (1.0, 0.5), 3, "the spacing gives 2 times, and 3 steps are asked for: say as many"),
+        (VP(), (1.0, 0.5), 3, "the spacing gives 2 times, and 3 steps were asked for: ask for as many"),
         (
             VP(),
             (0.5, 1.0),

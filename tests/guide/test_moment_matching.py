@@ -211,7 +211,7 @@ def test_an_observation_of_another_shape_is_refused(shape: tuple[int, ...]) -> N
 
 
 def test_an_operator_that_adds_something_is_refused() -> None:
-    with pytest.raises(InputError, match=r"operator\(0\) is not 0. Take what it adds off the observation"):
+    with pytest.raises(InputError, match=r"operator\(0\) is not 0. Subtract its offset from the observation"):
         MomentMatching(LAW, lambda x: (x + 1) / 2, torch.zeros(5, D), 0.1)(X_T, LEVEL)
 
 

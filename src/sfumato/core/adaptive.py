@@ -1,6 +1,6 @@
 """Ordinary differential equations solved to a tolerance: Dormand and Prince's pair of orders 5 and 4.
 
-Each sample goes at its own pace, by steps of its own size, so that what comes of it does not depend on its neighbours.
+Each sample goes at its own pace, by steps of its own size, so that its solution does not depend on its neighbours.
 """
 
 from typing import NamedTuple, NoReturn, Protocol
@@ -12,7 +12,7 @@ from sfumato.core.level import like
 from sfumato.errors import InputError, NonFiniteError
 
 ODEState = tuple[Tensor, ...]
-"""What is solved for: one part or more, each [b, *d] of its own."""
+"""The solution: one part or more, each [b, *d] of its own."""
 
 STAGES = (
     (1 / 5, (1 / 5,)),
@@ -55,7 +55,7 @@ def integrate(
 
     A step counts when in every part the root mean square of `error/(atol + rtol·|state|)` is at most 1. The step after
     has `0.9·that^(−1/5)` times its length, within 1/5 and 10 (Hairer, Nørsett & Wanner, Solving Ordinary Differential
-    Equations I, eq. II.4.10 to 4.13). A sample at its end waits there for the others.
+    Equations I, eq. II.4.10 to 4.13). A sample at its end stays there.
 
     A slope that is not finite is a `NonFiniteError`, a tolerance that no step meets an `InputError`; both name the
     time.

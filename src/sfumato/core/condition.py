@@ -1,4 +1,4 @@
-"""The doors through which a condition enters a network."""
+"""The inputs by which a network is conditioned."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -12,7 +12,7 @@ from sfumato.errors import InputError
 
 @dataclass(frozen=True)
 class Condition:
-    """What a denoiser is told besides the noisy sample; each door may be shut (None).
+    """The conditioning inputs of a denoiser, beside noisy samples and their level; None for those not given.
 
     - `vector` [b, n]: one vector a sample (a class, a pooled text embedding);
     - `context` [b, k, n]: a sequence to attend to (a caption), with `mask` [b, k], true where a token counts;
@@ -25,12 +25,12 @@ class Condition:
     concat: Tensor | None = None
 
     def given(self) -> dict[str, Tensor]:
-        """What is given, by name."""
-        doors = {door.name: getattr(self, door.name) for door in fields(self)}
-        return {name: value for name, value in doors.items() if value is not None}
+        """The inputs that are given, by name."""
+        inputs = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in inputs.items() if value is not None}
 
     def map(self, f: Callable[[Tensor], Tensor]) -> "Condition":
-        """The condition with `f` applied behind each open door."""
+        """The condition with `f` applied to each input."""
         return Condition(**{name: f(value) for name, value in self.given().items()})
 
     def to(self, device: torch.device | str) -> "Condition":
@@ -42,12 +42,12 @@ class Condition:
 
     @staticmethod
     def cat(conditions: "Sequence[Condition]") -> "Condition":
-        """The conditions of several batches as those of one; the same doors must be open in each. Shorter sequences of
-        tokens are filled up with some that the mask leaves out."""
+        """The conditions of several batches as those of one; the same inputs must be given in each. Shorter
+        contexts are padded with tokens that the mask leaves out."""
         longest = max(0 if one.context is None else one.context.shape[1] for one in conditions)
         parts = [condition._filled(longest).given() for condition in conditions]
         if any(part.keys() != parts[0].keys() for part in parts):
-            raise InputError(f"conditions with different doors cannot be joined: {[sorted(part) for part in parts]}")
+            raise InputError(f"conditions with different inputs cannot be joined: {[sorted(part) for part in parts]}")
         return Condition(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
     def _filled(self, longest: int) -> "Condition":

@@ -1,4 +1,4 @@
-"""What a caller has set around us in torch, set aside."""
+"""Torch's own defaults in the place of the caller's."""
 
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +15,7 @@ AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 @contextmanager
 def torch_defaults() -> Iterator[None]:
     """Torch as it is when it starts, within the block: tensors that name no type or device are float32 and on the CPU,
-    and neither autocast nor inference mode is on. What a caller has set holds again after it."""
+    and neither autocast nor inference mode is on. The caller's settings hold again after it."""
     with ExitStack() as stack:
         for kind in AUTOCAST:
             if torch.is_autocast_enabled(kind):
@@ -33,7 +33,7 @@ def torch_defaults() -> Iterator[None]:
 
 
 def by_defaults(items: Generator[_T, None, None]) -> Iterator[_T]:
-    """The items, each made under `torch_defaults`; between them, what the caller has set holds."""
+    """The items, each made under `torch_defaults`; between them, the caller's settings hold."""
     try:
         while True:
             with torch_defaults():

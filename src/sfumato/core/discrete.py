@@ -1,4 +1,4 @@
-"""The grids of tools that walk a table of times: what time a network is told, and what noise it then sees."""
+"""The noise levels of samplers that visit a table of whole times, as diffusers' schedulers do."""
 
 import math
 from dataclasses import dataclass

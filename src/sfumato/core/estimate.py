@@ -1,4 +1,4 @@
-"""One prediction, in every view."""
+"""The prediction of a denoiser, in every view."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,12 +15,14 @@ Variance = Literal["small", "large", "learned"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a denoiser believes of the data behind noisy samples.
+    """A denoiser's estimate of the data behind noisy samples; the views follow from `x_t = alpha·x_0 + sigma·eps`.
 
-    `x_t` and `x0` are [b, *d]; `level` is where x_t stands. The other views follow from `x_t = alpha·x_0 + sigma·eps`.
-    `variance_fraction`, [b, *d] or None, is a learned variance: where that of a reverse step lies between its two
-    bounds. `eps_override`, [b, *d] or None, is the noise found before a guide changed x0, where that guide says that it
-    stays.
+    - `x_t` [b, *d]: the noisy samples;
+    - `level` [b] or [1]: their noise level;
+    - `x0` [b, *d]: the estimate of the data;
+    - `variance_fraction` [b, *d] or None: a learned variance of the reverse step, as the fraction from the lower of its
+      two bounds, 0, to the upper, 1 (`reverse`);
+    - `eps_override` [b, *d] or None: the noise, where it does not follow from x0: estimated before a guide changed x0.
     """
 
     x_t: Tensor

@@ -1,7 +1,7 @@
-"""The forward process, and what Bayes' rule says of it.
+"""The Gaussian forward process and its posterior.
 
-Gaussian throughout, so each law is a mean, [b, *d], and a variance, [b], the same for every element of a sample unless
-a network says otherwise. Times are written as in the papers: s is before t (s has less noise).
+Each distribution is a mean, [b, *d], and a variance, [b], the same for every element of a sample, or [b, *d] where a
+network predicts it. Times are written as in the papers: s is before t (s has less noise).
 """
 
 from typing import NamedTuple
@@ -30,7 +30,8 @@ def marginal(x_0: Tensor, level: Level) -> Normal:
 
 
 def transition(x_s: Tensor, s: Level, t: Level) -> Normal:
-    """`q(x_t | x_s) = N(alpha_{t|s}·x_s, sigma_{t|s}²·I)`, the Markov step from s to t (DDPM, eq. 2, for any s < t).
+    """`q(x_t | x_s) = N(alpha_{t|s}·x_s, sigma_{t|s}²·I)`, the Markov step from s to t (DDPM, arXiv:2006.11239, eq. 2,
+    for any s < t).
 
     `alpha_{t|s} = alpha_t/alpha_s` and `sigma_{t|s}² = sigma_t² − alpha_{t|s}²·sigma_s²`.
     """
@@ -43,7 +44,7 @@ def step_variance(s: Level, t: Level) -> Tensor:
 
 
 def posterior(x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Normal:
-    """`q(x_s | x_t, x_0)`, the reverse step when x_0 is known (DDPM, eq. 6 and 7, for any s < t).
+    """`q(x_s | x_t, x_0)`, the reverse step when x_0 is known (DDPM, arXiv:2006.11239, eq. 6 and 7, for any s < t).
 
     `mean = alpha_s·(sigma_{t|s}²/sigma_t²)·x_0 + alpha_{t|s}·(sigma_s²/sigma_t²)·x_t`, and
     `var = sigma_{t|s}²·sigma_s²/sigma_t²`.
@@ -61,7 +62,7 @@ def posterior_variance(s: Level, t: Level) -> Tensor:
     """The variance of `q(x_s | x_t, x_0)`, [b]: beta-tilde when s = t − 1, the smaller of DDPM's two choices.
 
     The larger is `step_variance`, beta itself. They are the exact reverse variances for data that is one point, and for
-    data that is N(0, I) (DDPM, section 3.2).
+    data that is N(0, I) (DDPM, arXiv:2006.11239, section 3.2).
     """
     return step_variance(s, t) * (s.sigma / t.sigma) ** 2
 

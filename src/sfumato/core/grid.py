@@ -1,7 +1,7 @@
-"""Which levels a sampler visits.
+"""The noise levels of a trajectory.
 
-A spacing gives `steps` times from most noise to least; `levels` turns them into levels and adds the clean end, so a
-sampler that walks the grid makes `steps` moves. On a schedule of whole times the grid is whole too, each time its own.
+A spacing gives `steps` times from most noise to least; `levels` turns them into levels and adds the clean end, so that
+a trajectory has `steps` sampling steps. On a schedule of whole times the times are whole too, no two alike.
 """
 
 import math
@@ -27,8 +27,8 @@ class Spacing(Protocol):
 
 @runtime_checkable
 class LevelSpacing(Protocol):
-    """A spacing that says the levels themselves: where the network is told another time than that of its level, or
-    the walk ends, or starts, in another way.
+    """A spacing of levels, not of times: where the time input of the network is not the time of the level, or the
+    trajectory starts or ends in another way.
 
     `initial_std` "marginal" is the standard deviation of x_t for data of unit variance; "sigma" is that of its noise
     alone.
@@ -63,12 +63,13 @@ class TrailingSpacing:
 
 @dataclass(frozen=True)
 class LeadingSpacing:
-    """Even strides up from the first time, whole ones on a table: `⌊T/steps⌋` (what diffusers calls leading).
+    """Even strides up from the first time, whole ones on a table: `⌊T/steps⌋` (diffusers' "leading").
 
-    The stride is rounded down, so the walk starts below the last time: some signal is left where pure noise is assumed.
-    Kept for agreement with published figures; `TrailingSpacing` and `UniformSpacing` have no such gap. Where steps
-    divide T it is the code released with DDIM (arXiv:2010.02502). Where they do not, that code goes on for as many
-    strides as there are below T, 31 for 30 steps of 1,000: `ExplicitSpacing(tuple(range(0, T, T // steps))[::-1])`.
+    The stride is rounded down, so the trajectory starts below the last time: some signal is left where pure noise is
+    assumed. Kept for agreement with published figures; `TrailingSpacing` and `UniformSpacing` have no such gap. Where
+    steps divide T it is the code released with DDIM (arXiv:2010.02502). Where they do not, that code goes on for as
+    many strides as there are below T, 31 for 30 steps of 1,000: `ExplicitSpacing(tuple(range(0, T, T //
+    steps))[::-1])`.
     """
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
@@ -151,16 +152,20 @@ class ExplicitSpacing:
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
         if len(self.times) != steps:
             raise InputError(
-                f"the spacing gives {len(self.times):,} times, and {steps:,} steps are asked for: say as many"
+                f"the spacing gives {len(self.times):,} times, and {steps:,} steps were asked for: ask for"
+                " as many steps as times"
             )
         return torch.tensor(self.times, dtype=torch.float64)
 
 
 def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
-    """The levels visited in `steps` moves: steps + 1 of them, each of shape [1], the last one clean."""
+    """The levels of a trajectory of `steps` steps: steps + 1 of them, each of shape [1], the last one clean.
+
+    A number of steps that is not whole, below 1 or beyond the times of the schedule, and times of a spacing that leave
+    the schedule or do not fall, are an `InputError`."""
     if isinstance(steps, bool) or not isinstance(steps, int):
         raise InputError(f"steps must be a whole number, not {steps!r}")
-    at(schedule, schedule.clean)  # a schedule that cannot be says so itself
+    at(schedule, schedule.clean)  # a schedule with impossible arguments raises here
     most = schedule.T or MAX_GRID_STEPS
     if not 1 <= steps <= most:
         raise InputError(f"steps must be between 1 and {most:,} for this schedule, not {steps:,}")
@@ -169,7 +174,7 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
     times = spacing(schedule, steps)
     _check_falling(times, spacing)
     within = times.clamp(schedule.first, schedule.last)
-    slack = 1e-9 if schedule.T is None else 0.5  # for rounding errors, and for what rounds to a whole time
+    slack = 1e-9 if schedule.T is None else 0.5  # for rounding errors, and for fractions that round to a whole time
     if not float((times - within).abs().max()) <= slack:
         raise InputError(
             f"{steps:,} steps of {_name(spacing)} leave the times [{schedule.first:g}, {schedule.last:g}] of this"
@@ -182,7 +187,7 @@ def levels(schedule: Schedule, spacing: Spacing, steps: int) -> list[Level]:
 
 
 def initial_std(spacing: Spacing, first: Level) -> float:
-    """The standard deviation of the noise that a walk from the level `first` starts with."""
+    """The standard deviation of the noise from which a trajectory from the level `first` starts."""
     if isinstance(spacing, LevelSpacing) and spacing.initial_std == "sigma":
         return float(first.sigma)
     return float((first.alpha**2 + first.sigma**2).sqrt())

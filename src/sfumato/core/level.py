@@ -1,4 +1,4 @@
-"""A noise level: where on the way from data to noise a sample stands."""
+"""A noise level: how much signal and how much noise a sample has."""
 
 import math
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Level(NamedTuple):
 def logsnr_change(now: Level, then: Level) -> Tensor:
     """`λ_s − λ_t` from the level `now` to `then`, [b] or [1]: +∞ from pure noise, wherever it leads.
 
-    Far up in noise float64 holds alpha as 0 at one level after another; what x_t says of x_s is nothing there too.
+    Far up in noise float64 holds alpha as 0 at one level after another; x_t is independent of x_s there too.
     """
     return torch.where(now.alpha == 0, math.inf, then.logsnr - now.logsnr)
 

@@ -1,10 +1,10 @@
-"""What a network predicts, as four coefficients.
+"""Parameterizations: the prediction of a network, as four coefficients.
 
 A parameterization turns the network's raw output F into an estimate of the data:
 
     x_0 = skip·x_t + out·F(scale·x_t, time)
 
-Nothing else in the house asks what a network predicts.
+No other module depends on the kind of prediction.
 """
 
 from dataclasses import dataclass
@@ -93,8 +93,8 @@ class ScorePrediction:
 class FlowPrediction:
     """The network predicts the velocity `eps − x_0`: `x_0 = (x_t − sigma·F)/(alpha + sigma)`.
 
-    (Rectified flow, arXiv:2209.03003, eq. 1; the denominator is 1 on its own schedule.) The network is told the time
-    `t`, or `sigma`, whatever the shift of the schedule: so it is in Stable Diffusion 3 and its kin, `scale` 1000 times.
+    (Rectified flow, arXiv:2209.03003, eq. 1; the denominator is 1 on its own schedule.) The time input of the
+    network is `t` or `sigma`, whatever the shift of the schedule, `scale` times: 1000·sigma in Stable Diffusion 3.
     """
 
     time_input: Literal["t", "sigma"] = "t"
@@ -108,11 +108,11 @@ class FlowPrediction:
 
 @dataclass(frozen=True)
 class EDMPreconditioning:
-    """The network predicts what keeps its input, its target and the error it makes at unit variance.
+    """Input, target and error of the network have unit variance.
 
     For data of standard deviation `sigma_data` and x_t scaled to unit signal, `σ = sigma/alpha`:
     `skip = sigma_data²/(σ² + sigma_data²)`, `out = σ·sigma_data/√(σ² + sigma_data²)`, `scale = 1/√(σ² + sigma_data²)`,
-    and the network is told `log(σ)/4` (EDM, arXiv:2206.00364, table 1).
+    and the time input is `log(σ)/4` (EDM, arXiv:2206.00364, table 1).
     """
 
     sigma_data: float = 0.5
@@ -129,7 +129,8 @@ class EDMPreconditioning:
 
 @dataclass(frozen=True)
 class MeanPrediction:
-    """The network predicts the mean of `q(x_s | x_t, x_0)`, with s one `step` of the chain before t (DDPM, eq. 8).
+    """The network predicts the mean of `q(x_s | x_t, x_0)`, with s one `step` of the chain before t (DDPM,
+    arXiv:2006.11239, eq. 8).
 
     `F = a·x_0 + b·x_t`, with the weights of the posterior mean, so `x_0 = (F − b·x_t)/a`. The mean belongs to a chain:
     hence its `schedule`.
@@ -159,7 +160,7 @@ def _signal(level: Level, name: str) -> Tensor:
     """alpha, for a parameterization that must divide by it or take its logarithm."""
     if bool((level.alpha == 0).any()):
         raise InputError(
-            f"a network that predicts {name} cannot be asked at alpha 0 (pure noise), for it says nothing of the data"
-            " there: predict x0, v or flow, or end the schedule before"
+            f"a network that predicts {name} cannot be evaluated at alpha 0 (pure noise), where its prediction"
+            " does not depend on the data: predict x0, v or flow, or end the schedule before"
         )
     return level.alpha

@@ -16,7 +16,7 @@ from sfumato.guide.base import Guide
 class Autoguidance(Guide):
     """`x_0 = x_0(weak) + scale·(x_0 − x_0(weak))`: away from the faults of a worse model (arXiv:2406.02507, eq. 3).
 
-    `weak` is the same model, smaller or trained for less, on the same schedule; both are told the condition. Scale 1 is
+    `weak` is the same model, smaller or trained for less, on the same schedule; both receive the condition. Scale 1 is
     off, and does not ask it.
     """
 

@@ -1,4 +1,4 @@
-"""What all guides share."""
+"""The base of all guides."""
 
 from torch import Tensor
 

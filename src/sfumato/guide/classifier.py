@@ -23,12 +23,12 @@ class Classifier(Guide):
     `scale·β/√(1 − β)·∇ log p` whatever the variance, as Bayes' rule asks. Where Σ is small or learned, a scale that was
     tuned for ADM is stronger here near the data: 2.2 times at t = 1 of 1,000, 1.16 at 10, 1.02 at 100.
 
-    `log_prob(x_t, level)` answers for each sample
-    by itself, [b, *d] → [b], and must know noisy samples; y is its own affair. With the true likelihood, scale 1 gives
-    `E[x_0 | x_t, y]`. Scale 0 is off, and does not ask.
+    `log_prob(x_t, level)` is `log p(y | x_t)` of each sample by itself, [b, *d] → [b], of a classifier of noisy
+    samples; y is fixed in it. With the true likelihood, scale 1 gives `E[x_0 | x_t, y]`. Scale 0 is off, and does not
+    evaluate it.
 
-    At alpha 0 nothing changes: x_t says nothing of the data, so the gradient is 0 there. What y says of x_0 (in the
-    limit, `E[x_0 | y]`) is first heard at the next level.
+    At alpha 0 nothing changes: x_t is independent of the data, so the gradient is 0 there. Guidance (in the limit,
+    `E[x_0 | y]`) begins at the next level.
     """
 
     denoiser: DenoiserLike
@@ -44,7 +44,7 @@ class Classifier(Guide):
             if log_p.shape != (len(x),):
                 raise ShapeError(
                     f"log_prob must give one number a sample, [{len(x)}], not {list(log_p.shape)}:"
-                    " pick or sum what belongs to one sample"
+                    " pick or sum the numbers of each sample"
                 )
             push = gradient(log_p.sum(), x, None, followed, "log_prob")
         return replace(estimate, x0=estimate.x0 + self.scale * x0_shift(level, push))

@@ -18,11 +18,11 @@ class ClassifierFree(Guide):
     """`x_0 = x_0(null) + scale·(x_0(condition) − x_0(null))` (arXiv:2207.12598, eq. 6, with scale = 1 + w).
 
     The same line holds in every view (eps, v, score), since x_t is shared. `null` is the empty condition, or that of a
-    negative prompt, from which guidance then leads away: [b], or [1] for all. Both are asked in one call; scale 1 is
-    off, and asks once.
+    negative prompt, from which guidance then leads away: [b], or [1] for all. Both are evaluated in one call; scale 1
+    is off, and evaluates one.
 
     - `interval` (low, high): guide only where low < sigma/alpha ≤ high, as samples under very much noise lose variety
-      by guidance, and under little gain nothing (arXiv:2404.07724). Samples outside are asked once.
+      by guidance, and under little gain nothing (arXiv:2404.07724). Samples outside are evaluated once.
     - `rescale`, from 0 (off) to 1: how far x_0 is brought back to the standard deviation that the conditional one has
       over all axes of the sample (arXiv:2305.08891, eq. 15 and 16): `x_0·(rescale·std(condition)/std + 1 − rescale)`.
       It acts on x_0 and not on eps, since contrast is a matter of the data: a smaller eps would leave noise behind.
@@ -73,26 +73,26 @@ class ClassifierFree(Guide):
 
 def _for_each(b: int, name: str, condition: Condition) -> Condition:
     """The condition of each of b samples, where one may stand for all."""
-    for door, value in condition.given().items():
+    for field, value in condition.given().items():
         if len(value) not in (1, b):
-            raise ShapeError(f"{name} gives {len(value)} {door} to {b} samples: give each one, or one to all")
+            raise ShapeError(f"{name} gives {len(value)} {field} to {b} samples: give each one, or one to all")
     return condition.map(lambda value: value.expand(b, *value.shape[1:]))
 
 
 def _check_alike(asked: Condition, null: Condition) -> None:
-    """Raise where the two cannot be asked in one call."""
-    doors, empty = asked.given(), null.given()
-    if doors.keys() != empty.keys():
-        said, wanted = (", ".join(sorted(names)) or "none" for names in (doors, empty))
+    """Raise where the two cannot be evaluated in one call."""
+    given, empty = asked.given(), null.given()
+    if given.keys() != empty.keys():
+        came, wanted = (", ".join(sorted(names)) or "none" for names in (given, empty))
         raise InputError(
-            f"guidance needs a condition through the doors of null ({wanted}), and got one through {said}:"
+            f"guidance needs a condition with the inputs of null ({wanted}), and got one with {came}:"
             " give the condition to the guide when it is called, make null by the same conditioner, or take scale 1"
         )
-    for door, value in doors.items():
+    for field, value in given.items():
         # sequences with a mask may be of different lengths: joining fills the shorter up
-        first = 2 if "mask" in doors and door in ("context", "mask") else 1
-        if value.shape[first:] != empty[door].shape[first:]:
+        first = 2 if "mask" in given and field in ("context", "mask") else 1
+        if value.shape[first:] != empty[field].shape[first:]:
             raise ShapeError(
-                f"through the door {door} the condition has {list(value.shape[1:])} a sample and null"
-                f" {list(empty[door].shape[1:])}: make both of one size (pad the context, and mask what is padded)"
+                f"the input {field} of the condition has {list(value.shape[1:])} a sample and that of null"
+                f" {list(empty[field].shape[1:])}: make both of one size (pad the context, and mask what is padded)"
             )

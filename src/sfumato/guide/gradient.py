@@ -1,4 +1,4 @@
-"""Gradients by x_t, for guides that need them where nobody else does."""
+"""Gradients by x_t, for guides that need them inside `no_grad`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from sfumato.errors import InputError
 def tracking_gradients(x_t: Tensor) -> Iterator[tuple[Tensor, bool]]:
     """x_t as something to differentiate by, with autograd on, inside `no_grad` (the driver's) and `inference_mode` too.
 
-    The second value says whether a guide outside is following x_t already: then x_t is given as it is, and gradients
+    The second value is whether an outer guide differentiates by x_t already: then x_t is given as it is, and gradients
     must themselves be differentiable (`create_graph`), or that guide would take them for constants.
     """
     followed = x_t.requires_grad and torch.is_grad_enabled()
@@ -23,12 +23,12 @@ def tracking_gradients(x_t: Tensor) -> Iterator[tuple[Tensor, bool]]:
 
 
 def without_inference(value: Tensor) -> Tensor:
-    """The value as autograd may keep it: what `inference_mode` made, it refuses."""
+    """The value as autograd may keep it, which refuses tensors of `inference_mode`."""
     return value.clone() if value.is_inference() else value
 
 
 def gradient(of: Tensor, by: Tensor, along: Tensor | None, followed: bool, name: str) -> Tensor:
-    """`along`ᵀ·∂of/∂by, in the shape of `by`; `name` is what to blame where there is no derivative."""
+    """`along`ᵀ·∂of/∂by, in the shape of `by`; `name` is for the error where there is no derivative."""
     if not of.requires_grad:
         raise InputError(
             f"{name} cannot be differentiated: compute it from its argument in torch alone, without no_grad or detach"
@@ -40,9 +40,9 @@ def gradient(of: Tensor, by: Tensor, along: Tensor | None, followed: bool, name:
 
 
 def x0_shift(level: Level, score: Tensor) -> Tensor:
-    """`(sigma²/alpha)·score`: how x_0 moves where the score moves by `score`, [b, *d] (Tweedie's formula).
+    """`(sigma²/alpha)·score`: the change of x_0 when the score changes by `score`, [b, *d] (Tweedie's formula).
 
-    At alpha 0 it is nothing: x_t says nothing of the data there, so every gradient by it is 0, and the shift 0/0.
+    At alpha 0 it is 0: x_t is independent of the data there, so every gradient by it is 0, and the formula 0/0.
     """
     gain = like((level.sigma**2 / level.alpha).masked_fill(level.alpha == 0, 0.0), score)
     return torch.where(gain > 0, gain * score, 0.0)

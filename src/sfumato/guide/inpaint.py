@@ -1,4 +1,4 @@
-"""Inpainting: what is known of a picture is held."""
+"""Inpainting by replacement: known elements are held."""
 
 from dataclasses import dataclass, replace
 
@@ -15,16 +15,17 @@ from sfumato.guide.base import Guide
 
 @dataclass(frozen=True)
 class Inpaint(Guide):
-    """`x_0 = picture` where `mask` is true (known), and the estimate elsewhere; the walk ends in the picture there.
+    """`x_0 = picture` where `mask` is true (known), and the estimate elsewhere; the trajectory ends in the picture
+    there.
 
-    `picture` and `mask` (bool) broadcast to the samples, [b, *d]. Where known, a sampler moves as for data that is the
+    `picture` and `mask` (bool) broadcast to the samples, [b, *d]. Where known, a sampler steps as for data that is the
     picture: x_t is the picture under noise, `alpha·picture + sigma·eps`, with each sample's own eps (DDIM keeps the one
-    it began with; the ancestral chain walks the forward process backwards). This is the replacement method of score SDE
+    it began with; the ancestral chain reverses the forward process). This is the replacement method of score SDE
     (arXiv:2011.13456, appendix I.2), which draws eps anew at every step.
 
     It is quick, needs no gradient, and is not exact: the rest hears of the picture only through x_t, and under much
-    noise, where the large features are settled, that says little. `MomentMatching` draws the rest from what is known
-    itself.
+    noise, where the large features are settled, that carries little information. `MomentMatching` draws the rest from
+    what is known itself.
     """
 
     denoiser: DenoiserLike

@@ -25,11 +25,11 @@ class MomentMatching(Guide):
     its own mean and covariance: exact for Gaussian data, near for any under little noise. Under much noise data of
     several kinds is no Gaussian, and the kinds that fit y may come in wrong shares.
 
-    `operator` is A, linear: [b, *d] → [b, *m], each sample by itself, and differentiable by torch. `observation` is
-    [b, *m], or [1, *m] for all. Give what is seen and nothing else: for a mask, `x[:, seen]`. Neither C nor Aᵀ is ever
-    written out: both are taken by gradients. The equation is solved by conjugate gradients in up to `iterations` steps,
-    each of which costs one gradient of the denoiser; a sample ends early once its numbers can say no more, or where a
-    network's C is no covariance.
+    `operator` is A, linear: [b, *d] → [b, *m], each sample by itself, and differentiable by torch. `observation` is [b,
+    *m], or [1, *m] for all. Give the observed elements and no others: for a mask, `x[:, seen]`. Neither C nor Aᵀ is
+    ever written out: both are taken by gradients. The equation is solved by conjugate gradients in up to `iterations`
+    steps, each of which costs one gradient of the denoiser; a sample ends early once its precision is exhausted, or
+    where a network's C is no covariance.
 
     At alpha 0, where C is 0/0, nothing changes. Put `StaticThreshold` outside: its gradient is 0. Gradients by x_t
     pass, where x_t requires them; those by weights do not.
@@ -76,14 +76,14 @@ class MomentMatching(Guide):
         size = _dot(left, left)
         enough = size * torch.finfo(size.dtype).eps ** 2
         going = size > 0
-        moved = None
+        solved = None
         for _ in range(self.iterations):
             lifted = lift(direction)
             image = self.operator(lifted) + self.noise**2 * direction
             curvature = _dot(direction, image)
             going = going & (curvature > 0)
             step = torch.where(going, size, 0.0) / curvature.masked_fill(~going, 1.0)
-            moved = like(step, lifted) * lifted + (0.0 if moved is None else moved)
+            solved = like(step, lifted) * lifted + (0.0 if solved is None else solved)
             left = left - like(step, left) * image
             size, before = _dot(left, left), size
             going = going & (size > enough)
@@ -91,15 +91,15 @@ class MomentMatching(Guide):
                 break
             ratio = torch.where(going, size, 0.0) / before.masked_fill(~going, 1.0)
             direction = left + like(ratio, left) * direction
-        assert moved is not None
-        return moved
+        assert solved is not None
+        return solved
 
     def _observed(self, seen: Tensor) -> Tensor:
-        """The observation, checked against what the operator makes of zeros."""
+        """The observation, checked against the operator's output at 0."""
         if bool(seen.any()):
             raise InputError(
-                "the operator must be linear, and makes something of nothing: operator(0) is not 0."
-                " Take what it adds off the observation instead"
+                "the operator must be linear, and operator(0) is not 0."
+                " Subtract its offset from the observation instead"
             )
         y = self.observation
         if y.shape[1:] != seen.shape[1:] or len(y) not in (1, len(seen)):

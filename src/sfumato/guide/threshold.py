@@ -18,7 +18,8 @@ from sfumato.guide.base import Guide
 class StaticThreshold(Guide):
     """Holds the estimated x_0 within [−limit, limit], as DDPM's released sampler does for pictures.
 
-    The noise is then what is left of x_t; or, with `keep_eps`, what it was before, as some tools have it for DDIM.
+    The noise follows from x_t and the new x_0; or, with `keep_eps`, stays as it was (diffusers' DDIM, unless
+    use_clipped_model_output).
     """
 
     denoiser: DenoiserLike
@@ -37,10 +38,11 @@ class DynamicThreshold(Guide):
     """`x_0 ← clamp(x_0, −s, s)/s`, where s is the `ratio` quantile of |x_0| in each sample, at least 1
     (Imagen, arXiv:2205.11487, section 2.3).
 
-    Nor is s more than `most`: diffusers' `sample_max_value`, which is 1 there unless a checkpoint says another, so that
-    all is clipped to [−1, 1] as by `StaticThreshold`.
+    s is at most `most` (diffusers' `sample_max_value`, 1 unless a checkpoint has another, so that all is clipped to
+    [−1, 1] as by `StaticThreshold`.
 
-    The noise is then what is left of x_t; or, with `keep_eps`, what it was before, as some tools have it for DDIM.
+    The noise follows from x_t and the new x_0; or, with `keep_eps`, stays as it was (diffusers' DDIM, unless
+    use_clipped_model_output).
     """
 
     denoiser: DenoiserLike

@@ -1,4 +1,4 @@
-"""Looking on, without touching."""
+"""A guide that only looks on."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from sfumato.guide.base import Guide
 
 
 class Watch(Guide):
-    """Passes everything on unchanged and keeps the last estimate in `last`: what a preview shows."""
+    """Passes everything on unchanged and keeps the last estimate in `last`, for previews."""
 
     def __init__(self, denoiser: DenoiserLike) -> None:
         self.denoiser = denoiser

@@ -1,4 +1,4 @@
-"""Training objectives: how far an estimate is from the truth, and at which times it is asked."""
+"""Training objectives: losses, their weights, and the distribution of times."""
 
 from sfumato.loss.denoising import Denoising, Loss
 from sfumato.loss.times import (

@@ -1,4 +1,4 @@
-"""At which times a network is trained."""
+"""The distribution of training times."""
 
 import math
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ class Times(Protocol):
 
 @runtime_checkable
 class LossAwareTimes(Protocol):
-    """A law that follows the losses. What it remembers is a tensor that others keep: handed in, and handed back."""
+    """A distribution of times that follows the losses. Its memory is a tensor that the caller keeps."""
 
     def start(self, schedule: Schedule) -> Tensor:
-        """What is remembered before the first step."""
+        """The memory before the first step."""
         ...
 
     def draw(self, schedule: Schedule, u: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Times, [b], and what to multiply their losses by, [b], so that the mean loss is that of uniform times."""
+        """Times, [b], and the weights of their losses, [b], so that the mean loss is that of uniform times."""
         ...
 
     def remember(self, memory: Tensor, t: Tensor, losses: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class TokenVLB:
     first: all of `L_{t−1}` and `L_0` (D3PM, arXiv:2107.03006, eq. 1). In continuous time its limit, times the length of
     the interval of times: for masks `alpha'_t/(1 − alpha_t)·log p(x_0)` (MDLM, arXiv:2406.07524, eq. 10 and 11).
 
-    What is left out is constant, `KL(q(x_T | x_0) ‖ p(x_T))`, 0 where the schedule ends in pure noise; and, in
+    It leaves out a constant, `KL(q(x_T | x_0) ‖ p(x_T))`, 0 where the schedule ends in pure noise; and, in
     continuous time, the step from `schedule.first` onto clean data.
     """
 

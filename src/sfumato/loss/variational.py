@@ -41,7 +41,7 @@ def chain_term(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance, cl
 
 
 def step_term(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance) -> Tensor:
-    """`L_{t−1} = KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t))`, [b]: what the reverse step misses of the true one."""
+    """`L_{t−1} = KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t))`, [b]: the divergence of the reverse step from the true one."""
     return _bits(_kl(posterior(x_0, estimate.x_t, s, estimate.level), estimate.reverse(s, variance)))
 
 

@@ -1,4 +1,4 @@
-"""Samplers: from noise to data, one move at a time. The driver owns the loop; a sampler is one rule, and stateless."""
+"""Samplers: from noise to data, one step at a time. The driver owns the loop; a sampler is one rule, without state."""
 
 from sfumato.sample.adams import IPNDM, LMS, PLMS
 from sfumato.sample.ancestral import Ancestral

@@ -1,4 +1,4 @@
-"""Linear multistep solvers of the probability-flow ODE: the noise found before is used again.
+"""Linear multistep solvers of the probability-flow ODE, which reuse earlier estimates of the noise.
 
 All integrate `d(x/alpha)/dσ = eps`, `σ = sigma/alpha`, from a polynomial through the eps of the last steps: one
 evaluation a step. Each step is an Euler step with another eps.
@@ -24,7 +24,7 @@ BASHFORTH = {1: (1,), 2: (3 / 2, -1 / 2), 3: (23 / 12, -16 / 12, 5 / 12), 4: (55
 @dataclass(frozen=True)
 class LMS:
     """Adams-Bashforth with the coefficients that the uneven strides ask for: `∫ of the polynomial through the last
-    `order` eps`, exactly (k-diffusion's `lms`; Katherine Crowson, 2022). Order as said, from 1 to 4."""
+    `order` eps`, exactly (k-diffusion's `lms`; Katherine Crowson, 2022). `order` is from 1 to 4."""
 
     order: int = 4
 
@@ -58,7 +58,7 @@ class IPNDM:
     """Adams-Bashforth with the coefficients of even strides, whatever the strides are (iPNDM, arXiv:2204.13902,
     section 4 and its code, after PNDM, arXiv:2202.09778, eq. 12). The first steps are of lower order.
 
-    Of the `order` said, from 1 to 4, where σ falls evenly; elsewhere of second order at the most, as long as strides
+    Of its `order`, from 1 to 4, where σ falls evenly; elsewhere of second order at the most, as long as strides
     change little from one to the next.
     """
 
@@ -93,17 +93,18 @@ class PLMS(IPNDM):
     released with latent diffusion takes it)."""
 
     def first(self, denoiser: DenoiserLike, estimate: Estimate, now: Level, then: Level) -> Tensor:
-        moved = ddim_step(estimate, then)
+        euler = ddim_step(estimate, then)
         bounded = (then.sigma > 0) & (now.alpha > 0)
         if not bool(bounded.any()):
-            return moved
-        there = Past(now.t, denoiser(moved, unless_clean(then, now)).eps)
+            return euler
+        there = Past(now.t, denoiser(euler, unless_clean(then, now)).eps)
         half = torch.where(bounded, 0.5, 0.0).double()
         return _combined(estimate, now, then, (Past(now.t, estimate.eps), there), [half, half])
 
 
 def _combined(estimate: Estimate, now: Level, then: Level, past: History, weights: list[Tensor]) -> Tensor:
-    """An Euler step with the weighted mean of the eps of `past`: the straight step, and what the others add."""
+    """An Euler step with the weighted mean of the eps of `past`: the DDIM step, and the differences of the earlier
+    eps."""
     x = ddim_step(estimate, then)
     stride = torch.where(now.alpha > 0, then.sigma - then.alpha * now.sigma / now.alpha, 0.0)
     for weight, one in zip(weights[1:], past[1:], strict=True):

@@ -1,4 +1,4 @@
-"""DDPM's own sampler: the Markov chain, walked backwards."""
+"""DDPM's sampler: the reverse of its Markov chain."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Ancestral(Stateless):
     """`x_s ~ N(posterior mean at the estimated x_0, var)` (DDPM, arXiv:2006.11239, algorithm 2, for any s < t).
 
     `variance` is "small", that of `q(x_s | x_t, x_0)` (beta-tilde), "large", that of the step `q(x_t | x_s)` (beta), or
-    "learned" (`Estimate.reverse`). The move onto clean data adds no noise.
+    "learned" (`Estimate.reverse`). The step onto clean data adds no noise.
     """
 
     variance: Variance = "small"

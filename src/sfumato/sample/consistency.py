@@ -1,4 +1,4 @@
-"""Multistep sampling of consistency models: to the data and back to less noise, again and again."""
+"""Multistep sampling of consistency models: to the data and back to less noise, alternately."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from sfumato.sample.driver import Stateless, StatelessStep
 @dataclass(frozen=True)
 class LCM(Stateless):
     """`x_s = alpha_s·f + sigma_s·z`, `f = skip(t)·x_t + out(t)·x_0` (latent consistency models, arXiv:2310.04378,
-    algorithm 3 and eq. 9; consistency models, arXiv:2303.01469, algorithm 1). The last move ends on f itself.
+    algorithm 3 and eq. 9; consistency models, arXiv:2303.01469, algorithm 1). The last step ends on f itself.
 
     `skip = sigma_data²/(τ² + sigma_data²)` and `out = τ/√(τ² + sigma_data²)`, with `τ = scaling·t`, make f the identity
     at t = 0 (appendix D of the former, with the constants of its code).

@@ -1,4 +1,4 @@
-"""DDIM: the same marginals as DDPM's chain, with as little noise on the way as one likes."""
+"""DDIM: the marginals of DDPM's chain, with as little noise in each step as one likes."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,8 @@ class DDIM(Stateless):
     """`x_s = alpha_s·x_0 + sqrt(sigma_s² − w²)·eps + w·z`, `w = eta·std of q(x_s | x_t, x_0)`
     (arXiv:2010.02502, eq. 12 and 16).
 
-    eta 0 is deterministic and walks noisy levels in either direction (towards noise it is inversion); eta 1 is DDPM.
+    eta 0 is deterministic and steps between noisy levels in either direction (towards noise it is inversion); eta 1 is
+    DDPM.
     """
 
     eta: float = 0.0

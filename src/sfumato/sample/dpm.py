@@ -24,8 +24,8 @@ from sfumato.sample.driver import Progress, Stateless, StatelessStep, at_start
 from sfumato.sample.steps import History, Past
 
 FEW_STEPS = 15
-"""A walk of fewer moves than these is one of few, where `lower_final` counts: so diffusers. The code released with the
-paper says 10."""
+"""`lower_final` acts in trajectories of fewer steps than these, as in diffusers; 10 in the code released with the
+paper."""
 
 
 class MultistepState(NamedTuple):
@@ -43,15 +43,15 @@ class DPMSolver:
     noise, where h has no bound, are of first order.
 
     It wants strides of λ that are much alike (the spacings `LogSNRSpacing` and `KarrasSpacing`): a long one after short
-    ones goes far beyond what the estimates before say, most of all with order 3 and noise.
+    ones extrapolates far beyond the earlier estimates, most of all with order 3 and noise.
 
     3M here takes the second derivative of the estimates whole. The code released with the paper, and those after it,
     take half of it, which leaves them at second order; so does this with `halved`.
 
     `form` is how 2M weighs the slope of the estimates: "midpoint" by `(1 − exp(−h))/2`, "heun" by the integral of the
-    line, `(exp(−h) − 1)/h + 1`. With `euler_final` the last move is of first order wherever it ends. With `lower_final`
-    it is so in walks of fewer than 15 moves (diffusers' number; the code released with the paper says 10), and the one
-    before of second at most.
+    line, `(exp(−h) − 1)/h + 1`. With `euler_final` the last step is of first order wherever it ends. With `lower_final`
+    it is so in trajectories of fewer than 15 steps (diffusers; 10 in the code released with the paper), and the step
+    before is of second order at most.
     """
 
     order: int = 2
@@ -63,7 +63,7 @@ class DPMSolver:
 
     @property
     def min_steps(self) -> int:
-        return self.order + (self.order > 1)  # the last move is of first order
+        return self.order + (self.order > 1)  # the last step is of first order
 
     def init(self, x: Tensor, levels: Sequence[Level]) -> MultistepState:
         return MultistepState((), at_start(levels))
@@ -95,7 +95,7 @@ class DPMSolver:
         return min(self.order, max(progress.remaining, 1)) if lowers else self.order
 
     def _correction(self, h: Tensor, then: Level, past: History) -> Tensor:
-        """What the earlier estimates add to the first-order step; nothing where h has no bound."""
+        """The correction of the first-order step by the earlier estimates; 0 where h has no bound."""
         (λ_0, x0_0), (λ_1, x0_1), *rest = past
         decay = (1 + self.eta) * h
         bounded, decay = h.isfinite(), torch.where(h.isfinite(), decay, 1.0)
@@ -128,7 +128,7 @@ class DPMSolverS(Stateless):
 
     @property
     def min_steps(self) -> int:
-        return 2  # the last move is of first order
+        return 2  # the last step is of first order
 
     def step(
         self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
@@ -156,7 +156,7 @@ class DPMSolverS(Stateless):
 
 
 def weights(now: Level, then: Level, eta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What x_t, the estimate of x_0 and fresh noise count for in the step, each [b]."""
+    """The weights of x_t, of the estimate of x_0 and of fresh noise in the step, each [b]."""
     h = logsnr_change(now, then) / 2
     fresh = eta * h if eta else torch.zeros_like(h)  # not 0·∞
     mean = then.sigma / now.sigma * torch.exp(-fresh)
@@ -169,7 +169,7 @@ def _above(λ: Tensor, before: Tensor) -> Tensor:
 
 
 def slope_weight(decay: Tensor, form: str) -> Tensor:
-    """What the slope of the estimates counts for in a step of second order."""
+    """The weight of the slope of the estimates in a step of second order."""
     return -torch.expm1(-decay) / 2 if form == "midpoint" else torch.expm1(-decay) / decay + 1
 
 

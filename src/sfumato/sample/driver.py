@@ -1,4 +1,4 @@
-"""The loop that every sampler shares."""
+"""The sampling loop, shared by all samplers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,12 +47,13 @@ def at_start(levels: Sequence[Level]) -> Progress:
 
 @runtime_checkable
 class Sampler(Protocol[State]):
-    """One rule for a step from a level to the next. What it must remember, it hands back as its state."""
+    """One rule for a step from a level to the next. It has no memory of its own: it returns its state, and receives
+    it."""
 
     @property
     def min_steps(self) -> int:
         """The fewest steps onto clean data in which one of them is of the sampler's order: with fewer, a solver of high
-        order would be one of low order, and not say so."""
+        order would be one of low order, unnoticed."""
         ...
 
     def init(self, x: Tensor, levels: Sequence[Level]) -> State:

@@ -1,16 +1,16 @@
-"""What is known of each solver. The documentation shows it, and the tests hold it against what they measure."""
+"""Properties of each sampler, shown in the documentation and measured by the tests."""
 
 from typing import NamedTuple
 
 
 class Facts(NamedTuple):
-    """What is known of a sampler with certain settings.
+    """The properties of a sampler with certain settings.
 
     - `order` of convergence: halving every stride divides the error by 2^order. For the deterministic, of where samples
       come to; for the `stochastic`, of the mean and variance of Gaussian data. None where it is not strides that count;
     - `source`: the paper, or the code that made it known;
-    - `evaluations` of the denoiser a step, and `over` that many more (or fewer) in a walk onto clean data;
-    - `cold`: the order of a whole walk, if the first steps, which have no others before them, make it lower;
+    - `evaluations` of the denoiser a step, and `over` that many more (or fewer) in a trajectory onto clean data;
+    - `cold`: the order of a whole trajectory, if its first steps, which have none before them, lower it;
     - `from_noise`: whether it can start from pure noise, alpha 0.
     """
 
@@ -51,7 +51,7 @@ FACTS = {
     "dpm++,order=3,eta=1": Facts(2, "k-diffusion's dpmpp_3m_sde", stochastic=True),
     "dpm++2s": Facts(2, _DPM + ", algorithm 1 (2S)", evaluations=2, over=-1),
     "dpm++2s,eta=1": Facts(2, "k-diffusion's dpmpp_2s_ancestral", evaluations=2, over=-1, stochastic=True),
-    "dpm++pairs": Facts(2, _DPM + ", algorithm 1 (2S), a move for each evaluation"),
+    "dpm++pairs": Facts(2, _DPM + ", algorithm 1 (2S), a step for each evaluation"),
     "unipc,order=1": Facts(2, _UNIPC),
     "unipc": Facts(3, _UNIPC),
     "unipc,order=3": Facts(4, _UNIPC, cold=3),

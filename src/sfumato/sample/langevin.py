@@ -1,12 +1,12 @@
-"""Langevin dynamics: samples of a level climb the score, and are shaken just as much as keeps their law.
+"""Langevin dynamics: steps along the score and noise, in the ratio that leaves the distribution of a level as it is.
 
     x ← x + size/2·score + √size·z
 
-What is drawn in the end is the law of the level, but for a bias of the order of `size`: where that law is Gaussian, of
+In the end samples have the distribution of the level, but for a bias of the order of `size`: where it is Gaussian, of
 variance v, the variance becomes `v/(1 − size/(4v))`. The samplers here differ in where their sizes come from.
 
-Samples go to the next level with their signal kept: x is scaled by `alpha_s/alpha_t`, which on VE, where NCSN walks, is
-1, and on every schedule is the same walk in the coordinates `x/alpha` and `sigma/alpha`.
+Samples go to the next level with their signal kept: x is scaled by `alpha_s/alpha_t`, which on VE, NCSN's
+schedule, is 1, and on every schedule is the same trajectory in the coordinates `x/alpha` and `sigma/alpha`.
 """
 
 import math
@@ -41,7 +41,7 @@ class Langevin(Stateless):
 
     @property
     def repeats(self) -> int:
-        """How often a move asks the network."""
+        """How often a step evaluates the network."""
         return self.steps + 1
 
     def step(
@@ -71,7 +71,7 @@ class AnnealedLangevin(Stateless):
 
     @property
     def repeats(self) -> int:
-        """How often a move asks the network."""
+        """How often a step evaluates the network."""
         return self.steps + 1
 
     def step(
@@ -84,11 +84,11 @@ class AnnealedLangevin(Stateless):
 
 @dataclass(frozen=True)
 class PredictorCorrector:
-    """A move by the `predictor`, then `corrections` Langevin steps at the level it came to (score SDE,
+    """A step by the `predictor`, then `corrections` Langevin steps at the level it came to (score SDE,
     arXiv:2011.13456, algorithms 1, 4 and 5).
 
     A correction has the size `4·(snr·√d/‖score‖)²`, for samples of d elements, in the paper's terms
-    `x ← x + ε·score + √(2ε)·z` with `ε = 2·(snr·‖z‖/‖score‖)²`. What differs from the paper:
+    `x ← x + ε·score + √(2ε)·z` with `ε = 2·(snr·‖z‖/‖score‖)²`. It differs from the paper:
 
     - ‖z‖ is its typical √d, as in its authors' tutorial, and ‖score‖ is each sample's own, not the mean over the batch,
       so that no sample depends on its neighbours. Pictures have so many elements that neither is felt; where d is
@@ -112,7 +112,7 @@ class PredictorCorrector:
 
     @property
     def repeats(self) -> int:
-        """How often a move asks the network."""
+        """How often a step evaluates the network."""
         return getattr(self.predictor, "repeats", 1) + self.corrections
 
     def init(self, x: Tensor, levels: Sequence[Level]) -> Any:
@@ -145,17 +145,17 @@ class PredictorCorrector:
 def _iterated(
     denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, size: Tensor, steps: int, noise: Noise
 ) -> Tensor:
-    """`steps` iterations at `now`, then the move to `then`."""
+    """`steps` iterations at `now`, then the step to `then`."""
     if steps < 1:
         raise InputError(f"Langevin dynamics need at least 1 step a level, not {steps}")
     for _ in range(steps):
         x = _langevin(denoiser(x, now), size, noise)
     # pure noise has no signal to keep, so its noise is scaled
     scale = torch.where(now.alpha > 0, then.alpha / now.alpha, then.sigma / now.sigma)
-    moved, clean = like(scale, x) * x, then.sigma == 0
+    scaled, clean = like(scale, x) * x, then.sigma == 0
     if not bool(clean.any()):
-        return moved
-    return torch.where(like(clean, x) > 0, denoiser(x, now).x0, moved)
+        return scaled
+    return torch.where(like(clean, x) > 0, denoiser(x, now).x0, scaled)
 
 
 def _langevin(estimate: Estimate, size: Tensor, noise: Noise) -> Tensor:

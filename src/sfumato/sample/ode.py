@@ -26,7 +26,7 @@ MAX_CHURN = math.sqrt(2) - 1
 
 @dataclass(frozen=True)
 class Churn(Stateless):
-    """What `Euler` and `Heun` share: raising the noise of a sample before each step (EDM, algorithm 2).
+    """The churn of `Euler` and `Heun`: noise is added before each step (EDM, arXiv:2206.00364, algorithm 2).
 
     σ becomes `(1 + churn)·σ` by fresh noise of deviation `noise_scale`, where `low ≤ σ ≤ high`. EDM writes `churn =
     min(S_churn/N, √2 − 1)`, `low` S_tmin, `high` S_tmax and `noise_scale` S_noise. Noise is never raised beyond the
@@ -39,7 +39,7 @@ class Churn(Stateless):
     noise_scale: float = 1.0
 
     def churned(self, schedule: Schedule, x: Tensor, now: Level, noise: Noise) -> tuple[Tensor, Level]:
-        """The samples with their noise raised, and where they then stand."""
+        """The samples with noise added, and their new level."""
         if not 0 <= self.churn <= MAX_CHURN + 1e-9:
             raise InputError(f"churn must lie between 0 (none) and √2 − 1 = {MAX_CHURN:.4f}, not {self.churn}")
         if self.churn == 0:
@@ -89,7 +89,7 @@ class Heun(Churn):
 
     @property
     def min_steps(self) -> int:
-        return 2  # the last move is Euler's
+        return 2  # the last step is Euler's
 
     def step(
         self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
@@ -98,18 +98,18 @@ class Heun(Churn):
             raise InputError(f"heun goes along sigma or flow, not {self.along}")
         if self.along == "sigma" and bool((now.alpha == 0).any()):
             raise InputError(
-                "this solver walks along sigma/alpha, which has no bound at pure noise (alpha 0): take heun,along=flow,"
-                " or ddim, dpm++ or unipc"
+                "this solver integrates along sigma/alpha, which has no bound at pure noise (alpha 0): take"
+                " heun,along=flow, or ddim, dpm++ or unipc"
             )
         x, now = self.churned(denoiser.schedule, x, now, noise)
         here = denoiser(x, now)
-        moved = ddim_step(here, then)
+        euler = ddim_step(here, then)
         if not bool((then.sigma > 0).any()):
-            return moved, None
-        there = denoiser(moved, unless_clean(then, now))
+            return euler, None
+        there = denoiser(euler, unless_clean(then, now))
         if self.along == "sigma":
             slopes, stride = there.eps - here.eps, then.sigma - then.alpha * now.sigma / now.alpha
         else:
             total_now, total_then = now.alpha + now.sigma, then.alpha + then.sigma
             slopes, stride = there.flow - here.flow, then.sigma - total_then * now.sigma / total_now
-        return moved + like(torch.where(then.sigma > 0, stride / 2, 0.0), x) * slopes, None
+        return euler + like(torch.where(then.sigma > 0, stride / 2, 0.0), x) * slopes, None

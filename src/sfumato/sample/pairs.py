@@ -32,10 +32,10 @@ class PairState(NamedTuple):
 
 @dataclass(frozen=True)
 class DPMSolverPairs:
-    """The single-step form of second order (DPM-Solver++, arXiv:2211.01095, algorithm 1), in moves that go in pairs:
-    one of first order to the middle, and one from where that began, with the estimates of both. One evaluation a move.
+    """The single-step form of second order (DPM-Solver++, arXiv:2211.01095, algorithm 1), in steps that go in pairs:
+    one of first order to the middle, and one from where that began, with the estimates of both. One evaluation a step.
 
-    The middle lies wherever the grid has it, which need not be half-way in λ. A move onto clean data, and with
+    The middle lies wherever the grid has it, which need not be half-way in λ. A step onto clean data, and with
     `lower_final` any last one, is of first order. `eta` and `form` are those of `DPMSolver`.
     """
 
@@ -45,7 +45,7 @@ class DPMSolverPairs:
 
     @property
     def min_steps(self) -> int:
-        return 3  # the last move is of first order
+        return 3  # the last step is of first order
 
     def init(self, x: Tensor, levels: Sequence[Level]) -> PairState:
         return PairState(None, at_start(levels))
@@ -69,7 +69,7 @@ class DPMSolverPairs:
         return x_s, PairState(here._replace(open=~second), progress)
 
     def _moved(self, x: Tensor, start: Half, then: Level, noise: Noise) -> Tensor:
-        """The move of first order from `start`."""
+        """The step of first order from `start`."""
         mean, data, std = weights(start.level, then, self.eta)
         x_s = like(mean, x) * start.x + like(data, x) * start.x0
         return x_s + like(std, x) * noise.like(x) if bool((std > 0).any()) else x_s

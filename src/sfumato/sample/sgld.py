@@ -33,7 +33,7 @@ class SGLD(Optimizer):
 
     def __init__(self, params: ParamsT, lr: float, temperature: float = 1.0, seed: int = 0) -> None:
         super().__init__(params, {"lr": lr, "temperature": temperature})
-        # torch keeps what is filed under other keys than parameters, and saves it as it is
+        # torch keeps entries under keys that are no parameters, and saves them as they are
         self.state["noise"] = torch.Generator("cpu").manual_seed(seed).get_state()  # pyright: ignore[reportArgumentType]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ class SGLD(Optimizer):
     def step(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, closure: Callable[[], float] | None = None
     ) -> float | None:
-        """One step; `closure`, if given, is called first, to find the gradients, and what it gives is returned."""
+        """One step; `closure`, if given, is called first, to compute the gradients, and its value is returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""What solvers of the probability-flow ODE have in common."""
+"""Functions that solvers of the probability-flow ODE share."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from sfumato.core.level import Level, like
 
 
 class Past(NamedTuple):
-    """What was found at a level on the way: its place on the solver's axis, [b] or [1], and the slope, [b, *d]."""
+    """An evaluation at an earlier level: its place on the solver's axis, [b] or [1], and the slope there, [b, *d]."""
 
     place: Tensor
     slope: Tensor
@@ -21,7 +21,8 @@ History = tuple[Past, ...]
 
 
 def ddim_step(estimate: Estimate, then: Level) -> Tensor:
-    """Where samples come to at a level if x_0 and eps stay what they are believed to be: `alpha·x_0 + sigma·eps`."""
+    """`alpha_s·x_0 + sigma_s·eps`: samples at the level `then` of the estimated x_0 and eps (DDIM, arXiv:2010.02502,
+    eq. 12, with eta 0)."""
     return like(then.alpha, estimate.x_t) * estimate.x0 + like(then.sigma, estimate.x_t) * estimate.eps
 
 
@@ -33,8 +34,8 @@ def unless_clean(then: Level, now: Level) -> Level:
 def solve_moments(places: Tensor, moments: Tensor) -> Tensor:
     """Weights w, [b, k], with `∑_j w_j·places_j^i = moments_i` for i = 0 … k−1; both [b, k].
 
-    A place that is infinite (pure noise, where a walk may begin), or so far that its powers are, gets no weight, and
-    the highest moment is given up for it: the order is one less there.
+    A place that is infinite (pure noise, where a trajectory may begin), or so far that its powers are, gets no weight,
+    and the highest moment is given up for it: the order is one less there.
     """
     k = places.shape[1]
     powers = torch.arange(k, dtype=places.dtype)[:, None]

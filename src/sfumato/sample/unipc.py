@@ -35,11 +35,11 @@ class UniPC:
     matters only where ρ is a single one, which the paper sets to 1/2: where ρ is solved for, B cancels.
 
     Once x_0 is known at the new samples, the corrector improves the step that led to them, and the next starts there.
-    The order of the walk is one above `order`, and no more than 3 from a cold start, whose first step has two estimates
-    to go by; one evaluation a step. Steps onto clean data and from pure noise are of first order.
+    The order of the trajectory is one above `order`, and no more than 3 from a cold start, whose first step has two
+    estimates to go by; one evaluation a step. Steps onto clean data and from pure noise are of first order.
 
-    `uncorrected` are moves, counted from 0, that are left as they were predicted. With `lower_final` the order falls to
-    1 with the last move, one each.
+    `uncorrected` are steps, counted from 0, that are left as they were predicted. With `lower_final` the order falls by
+    one a step at the end, to 1 in the last.
     """
 
     order: int = 2
@@ -49,7 +49,7 @@ class UniPC:
 
     @property
     def min_steps(self) -> int:
-        return max(self.order + 1, 3)  # the last move is of first order, and where it starts from needs no correction
+        return max(self.order + 1, 3)  # the last step is of first order, and its start needs no correction
 
     def init(self, x: Tensor, levels: Sequence[Level]) -> UniPCState:
         return UniPCState(None, None, (), at_start(levels))
@@ -70,7 +70,7 @@ class UniPC:
         return self._move(x, now, then, past, None), UniPCState(x, now, past, state.progress.next())
 
     def _move(self, x: Tensor, now: Level, then: Level, past: History, new: Past | None) -> Tensor:
-        """The predictor's step from `past`, or, with what is `new` at its end, the corrector's."""
+        """The predictor's step from `past`, or, with the evaluation `new` at its end, the corrector's."""
         (λ, x0), *others = past
         h = logsnr_change(now, then) / 2
         x_s = like(then.sigma / now.sigma, x) * x + like(then.alpha * -torch.expm1(-h), x) * x0

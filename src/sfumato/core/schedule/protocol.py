@@ -1,4 +1,4 @@
-"""What a schedule is, and what all of them share."""
+"""The protocol of a schedule, and functions that all schedules share."""
 
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ from sfumato.errors import InputError, quoted
 
 @runtime_checkable
 class Schedule(Protocol):
-    """What everything else may ask of a schedule.
+    """A noise schedule: times → levels.
 
     `clean` is the time of the data itself (no noise); below 0 it is a mark, and no time leads up to it. `first` and
     `last` bound the times a network is asked about, from least noise to most. `T` counts them when only whole times

@@ -1,6 +1,6 @@
 """Schedules of T whole times, tabulated.
 
-Every one preserves variance, `alpha² + sigma² = 1`, so that one number a time says all: the log signal-to-noise ratio
+Every one preserves variance, `alpha² + sigma² = 1`, so that one number a time is enough: the log signal-to-noise ratio
 `λ(t)`, with `alpha² = sigmoid(λ)` and `sigma² = sigmoid(−λ)`.
 """
 
@@ -116,7 +116,7 @@ class ScaledLinear(Table):
 
 @dataclass(frozen=True)
 class Quadratic(ScaledLinear):
-    """What the code released with DDPM calls `quad`: the spacing of `ScaledLinear` between DDPM's own ends."""
+    """`quad` of the code released with DDPM: the spacing of `ScaledLinear` between DDPM's own ends."""
 
     beta_start: float = 1e-4
     beta_end: float = 0.02
@@ -168,7 +168,7 @@ class Betas(Table):
 
 @dataclass(frozen=True)
 class AlphasCumprod(Table):
-    """`alpha_t²` as it is given for each time, falling and within (0, 1): what others call alphas_cumprod."""
+    """`alpha_t²` as it is given for each time, falling and within (0, 1): diffusers' alphas_cumprod."""
 
     given: tuple[float, ...]
 
@@ -208,7 +208,7 @@ class ZeroTerminal(Table):
     def log_alpha2(self) -> Tensor:
         assert isinstance(self.table, Table)
         if not 0 <= self.terminal_alpha2 < 1:
-            raise InputError(f"what remains of the signal must be from 0 to below 1, not {self.terminal_alpha2}")
+            raise InputError(f"terminal_alpha2 must be from 0 to below 1, not {self.terminal_alpha2}")
         alpha = root_sigmoid(self.table.logsnr)
         log_alpha2 = 2 * ((alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])).log()
         log_alpha2[-1] = math.log(self.terminal_alpha2) if self.terminal_alpha2 else -math.inf
