@@ -613,7 +613,7 @@ def test_wrong_levels_are_an_error() -> None:
     grid = levels(oracle.schedule, UniformSpacing(), 4)
     for wrong, text in (
         (grid[:-1], "the bound ends with clean data .*, and the last of these 4 levels has sigma"),
-        (grid[-1:], "that takes 2 levels or more, not 1"),
+        (grid[-1:], "along 2 levels or more, not 1"),
         ([grid[0], grid[2], grid[1], grid[4]], r"the noise of the levels must fall .*: from 1 \(t = .*\) to 2"),
         ([*grid, grid[-1]], "the noise of the levels must fall .*: from 4"),
     ):

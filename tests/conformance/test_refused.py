@@ -54,7 +54,7 @@ def test_a_prediction_that_says_nothing_of_pure_noise_says_which_do(schedule: st
     denoiser = network(GaussianDenoiser(SCHEDULES[schedule], torch.zeros(3), torch.ones(3)), row.parameterization)
     path = levels(schedule, row.spacing, row.steps)
     name = row.parameterization.removesuffix("-itself")
-    said = rf"predicts {name} cannot be asked at alpha 0 \(pure noise\), .*: predict x0, v or flow, or end the schedule"
+    said = rf"predicts {name} cannot be evaluated at alpha 0 \(pure noise\), .*: predict x0, v or flow, or end"
     with pytest.raises(InputError, match=said):
         run(denoiser, "ddim", begin(path[0], normal(2, 3)), path)
 

@@ -173,7 +173,9 @@ def test_what_divides_by_the_signal_is_refused_at_pure_noise(
     kind: Parameterization | None, name: str, schedule: Schedule
 ) -> None:
     chosen = kind or MeanPrediction(schedule, step=1 if schedule.T else 0.01)
-    said = rf"a network that predicts {name} cannot be asked at alpha 0 .* predict x0, v or flow, or end the schedule"
+    said = (
+        rf"a network that predicts {name} cannot be evaluated at alpha 0 .* predict x0, v or flow, or end the schedule"
+    )
     for times in ([schedule.last], [schedule.first, schedule.last]):
         with pytest.raises(InputError, match=said):
             chosen(schedule(torch.tensor(times)))

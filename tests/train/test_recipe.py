@@ -291,10 +291,10 @@ def test_a_recorded_recipe_takes_settings() -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        (['parameterization={"kind":"eps"}', 'schedule={"kind":"flow"}'], "cannot be asked at alpha 0"),
+        (['parameterization={"kind":"eps"}', 'schedule={"kind":"flow"}'], "cannot be evaluated at alpha 0"),
         (
             ['schedule={"kind":"zero-terminal","table":{"kind":"linear"}}', 'settings.spacing={"kind":"leading"}'],
-            "cannot be asked at alpha 0",
+            "cannot be evaluated at alpha 0",
         ),
         (['settings.sampler={"kind":"unipc","order":7}'], "the order of unipc must be 1, 2 or 3, not 7"),
         (['settings.sampler={"kind":"ddim","eta":3.0}'], "eta must lie between 0"),

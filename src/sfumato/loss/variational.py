@@ -49,7 +49,7 @@ def decoder_term(
     estimate: Estimate, x_0: Tensor, s: Level, variance: Variance, clipped: Tensor | None = None
 ) -> Tensor:
     """`L_0 = −log₂ p(x_0 | x_1)`, [b], of 8-bit data in [−1, 1]: the normal law of the last step, discretised
-    (DDPM, eq. 13).
+    (DDPM, arXiv:2006.11239, eq. 13).
 
     Each value has the mass between it and `±1/255`; the outermost have the tails too. The small variance is 0 here. The
     large, beta, stands for it, as in DDPM's text; or `clipped`, [1], does, for both and for the lower bound of the

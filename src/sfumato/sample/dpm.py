@@ -39,8 +39,8 @@ class MultistepState(NamedTuple):
 class DPMSolver:
     """The multistep forms: `order` 1, 2 (2M, algorithm 2) or 3 (3M), one evaluation a step.
 
-    `eta` 0 is the ODE, 1 the SDE (SDE-DPM-Solver++, section 5 and appendix B). The steps onto clean data and from pure
-    noise, where h has no bound, are of first order.
+    `eta` 0 is the ODE, 1 the SDE (SDE-DPM-Solver++, arXiv:2211.01095, section 5 and appendix B). The steps onto clean
+    data and from pure noise, where h has no bound, are of first order.
 
     It wants strides of λ that are much alike (the spacings `LogSNRSpacing` and `KarrasSpacing`): a long one after short
     ones extrapolates far beyond the earlier estimates, most of all with order 3 and noise.

@@ -57,7 +57,8 @@ class Churn(Stateless):
 
 @dataclass(frozen=True)
 class Euler(Churn):
-    """`x_s/alpha_s = x_t/alpha_t + (σ_s − σ_t)·eps`: the DDIM step, with churn if wanted (EDM, algorithm 2)."""
+    """`x_s/alpha_s = x_t/alpha_t + (σ_s − σ_t)·eps`: the DDIM step, with churn if wanted (EDM, arXiv:2206.00364,
+    algorithm 2)."""
 
     def step(
         self, denoiser: DenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
@@ -78,7 +79,7 @@ class EulerAncestral(DDIM):
 
 @dataclass(frozen=True)
 class Heun(Churn):
-    """An Euler step, then a second with the mean of the slopes at both ends (EDM, algorithms 1 and 2).
+    """An Euler step, then a second with the mean of the slopes at both ends (EDM, arXiv:2206.00364, algorithm 1 and 2).
 
     Second order, two evaluations a step; the step onto clean data is Euler's. `along` "sigma" averages the slope eps
     over σ = sigma/alpha, as EDM does; "flow" averages `eps − x_0` over `sigma/(alpha + sigma)`, the time of rectified
