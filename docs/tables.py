@@ -12,6 +12,7 @@ from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.unet import UNet
 from sfumato.sample.facts import FACTS, TOKEN_FACTS, Facts
+from sfumato.train.base_recipe import Recipe
 from sfumato.train.ema import AVERAGES
 from sfumato.train.recipe import recipe_names
 from sfumato.train.tasks import TASKS
@@ -155,7 +156,14 @@ def write_all(folder: Path) -> None:
     recipes = [
         (f"`{name}`", tomllib.loads((files("sfumato.recipes") / f"{name}.toml").read_text())) for name in recipe_names()
     ]
+    _write(folder / "tasks.md", ("task", "leaves", "reads, besides those of every task"), [*map(_task, TASKS)])
     _write(folder / "recipes.md", ("recipe", "about"), [(name, data.get("about", "")) for name, data in recipes])
+
+
+def _task(name: str) -> tuple[str, str, str]:
+    """The folder that a task leaves behind, and the tables that not every task reads."""
+    tables = [key for key in TASKS[name].recipe.model_fields if key == "network" or key not in Recipe.model_fields]
+    return f"`{name}`", f"`{TASKS[name].leaves}/`", ", ".join(f"`{key}`" for key in tables)
 
 
 def _kind(name: str, kind: type) -> tuple[str, str, str]:
