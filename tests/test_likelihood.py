@@ -491,8 +491,12 @@ def test_float32_gives_what_float64_does() -> None:
 # Both
 
 
-def by_bound(denoiser: DenoiserLike, x: Tensor, noise: Noise, condition: Condition = Condition(), **told: Any) -> Bits:
-    return bits_by_vlb(denoiser, x, levels(denoiser.schedule, UniformSpacing(), 5), noise, condition=condition, **told)
+def by_bound(
+    denoiser: DenoiserLike, x: Tensor, noise: Noise, condition: Condition = Condition(), **arguments: Any
+) -> Bits:
+    return bits_by_vlb(
+        denoiser, x, levels(denoiser.schedule, UniformSpacing(), 5), noise, condition=condition, **arguments
+    )
 
 
 each_way = pytest.mark.parametrize("bits", [by_bound, bits_by_ode])
@@ -523,7 +527,7 @@ def test_the_denoiser_is_told_the_condition_at_every_call(bits: Any) -> None:
     oracle, x, _ = eight_bit(3, 2, 3)
     spy, condition = Spy(oracle), Condition(vector=torch.ones(3, 2))
     found = bits(spy, x, Noise(range(3)), condition)
-    assert all(b == 3 and told is condition for b, told in spy.asked)
+    assert all(b == 3 and given is condition for b, given in spy.asked)
     assert len(spy.asked) == (5 if bits is by_bound else found.evaluations.max())
 
 
@@ -590,7 +594,7 @@ BAD_VALUES = "8-bit data has values that are k/127.5 − 1 with k from 0 to 255,
 
 @each_way
 @pytest.mark.parametrize(
-    ("x", "told", "kind", "text"),
+    ("x", "arguments", "kind", "text"),
     [
         (torch.zeros(3), {}, ShapeError, "samples are one or more, .* add the axis of the batch"),
         (torch.zeros(0, 2), {}, ShapeError, "samples are one or more"),
@@ -603,9 +607,11 @@ BAD_VALUES = "8-bit data has values that are k/127.5 − 1 with k from 0 to 255,
         (torch.ones(2, 2), {}, ShapeError, "noise of 1 seeds was asked for 2 samples"),
     ],
 )
-def test_wrong_data_is_an_error(bits: Any, x: Tensor, told: dict[str, Any], kind: type[Exception], text: str) -> None:
+def test_wrong_data_is_an_error(
+    bits: Any, x: Tensor, arguments: dict[str, Any], kind: type[Exception], text: str
+) -> None:
     with pytest.raises(kind, match=text):
-        bits(GaussianDenoiser(VP(), torch.zeros(2), torch.ones(2)), x, Noise([0]), **told)
+        bits(GaussianDenoiser(VP(), torch.zeros(2), torch.ones(2)), x, Noise([0]), **arguments)
 
 
 def test_wrong_levels_are_an_error() -> None:
@@ -634,9 +640,9 @@ def test_an_ode_that_cannot_be_followed_is_an_error() -> None:
         ({"rtol": -1.0}, "a tolerance needs"),
         ({"divergence": "hutchinson"}, "not 'hutchinson'"),
     ]
-    for told, text in wrong:
+    for arguments, text in wrong:
         with pytest.raises(InputError, match=text):
-            bits_by_ode(oracle, x, Noise([0, 1]), **told)
+            bits_by_ode(oracle, x, Noise([0, 1]), **arguments)
     with pytest.raises(InputError, match="derivative of the denoiser, which gives none"):
         bits_by_ode(Shut(oracle), x, Noise([0, 1]))
 

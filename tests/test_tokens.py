@@ -278,7 +278,7 @@ class Fixed:
         return TokenEstimate(x_t, level, self.log_p.expand(*x_t.shape, self.log_p.shape[-1]), self.process)
 
 
-class Told:
+class OfVector:
     """Believes what its condition's vector says, [b, k], as logits."""
 
     schedule = Flow()
@@ -293,15 +293,15 @@ def test_guidance_mixes_log_probabilities() -> None:
     """`p ∝ p(c)^scale·p(null)^(1−scale)`, where tokens are masks; known ones stay."""
     asked, null = torch.tensor([[2.0, 0.0, 9.0]]), torch.tensor([[0.5, 1.0, 9.0]])
     x_t = torch.tensor([[2, 1]])
-    guided = ClassifierFree(Told(), Condition(null), 3.0)(x_t, at(Flow(), 0.5), Condition(asked))  # pyright: ignore
+    guided = ClassifierFree(OfVector(), Condition(null), 3.0)(x_t, at(Flow(), 0.5), Condition(asked))  # pyright: ignore
     line = null + 3 * (asked - null)
     assert (guided.log_p[0, 0, :2] - line[0, :2].log_softmax(0)).abs().max() < 1e-6
     assert guided.log_p[0, 0, 2] == -math.inf and guided.log_p[0, 1].exp().tolist() == [0, 1, 0]
     assert guided.x_t is x_t
-    plain = ClassifierFree(Told(), Condition(null), 1.0)(x_t, at(Flow(), 0.5), Condition(asked))  # pyright: ignore
-    assert torch.equal(plain.log_p, Told()(x_t, at(Flow(), 0.5), Condition(asked)).log_p)
+    plain = ClassifierFree(OfVector(), Condition(null), 1.0)(x_t, at(Flow(), 0.5), Condition(asked))  # pyright: ignore
+    assert torch.equal(plain.log_p, OfVector()(x_t, at(Flow(), 0.5), Condition(asked)).log_p)
     with pytest.raises(InputError, match="tokens have none: leave it 0"):
-        ClassifierFree(Told(), Condition(null), 3.0, rescale=0.5)(x_t, at(Flow(), 0.5), Condition(asked))  # pyright: ignore
+        ClassifierFree(OfVector(), Condition(null), 3.0, rescale=0.5)(x_t, at(Flow(), 0.5), Condition(asked))  # pyright: ignore
 
 
 class Table(nn.Module):

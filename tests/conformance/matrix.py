@@ -192,7 +192,7 @@ class Overheard:
 class Network(nn.Module):
     """The raw network behind `known`, a denoiser, in the terms of a parameterization: `F = (x_0 − skip·x_t)/out`.
 
-    It sees what networks see, scaled samples and float32 times, and checks that it is told the time as it should be.
+    It sees what networks see, scaled samples and float32 times, and checks its time input.
     """
 
     def __init__(self, known: DenoiserLike, overheard: Overheard) -> None:
@@ -209,7 +209,7 @@ class Network(nn.Module):
 
 
 def time_input(parameterization: Parameterization, level: Level) -> Tensor:
-    """What a network is told of the time."""
+    """The time input of a network."""
     match parameterization:
         case FlowPrediction(time_input="sigma"):
             return level.sigma
@@ -227,7 +227,7 @@ def network(known: DenoiserLike, parameterization: str) -> Denoiser:
 
 @dataclass(frozen=True)
 class Knows:
-    """Knows the eps that is in the samples, and believes the level that it is told: wrong of samples elsewhere."""
+    """Knows the eps that is in the samples, and believes the level that it is given: wrong of samples elsewhere."""
 
     schedule: Schedule
     eps: Tensor

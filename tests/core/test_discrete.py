@@ -1,4 +1,4 @@
-"""The grids of tools that walk a table: times told, noise seen, ends and starts."""
+"""The levels of tools that visit a table of whole times: time inputs, noise, ends and starts."""
 
 import math
 from typing import Any

@@ -247,8 +247,8 @@ class Asked(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.tensor(0.5, dtype=dtype))
         self.asked: tuple[Tensor, Tensor, dict[str, Tensor]] | None = None
 
-    def forward(self, x: Tensor, time: Tensor, **doors: Tensor) -> Tensor:
-        self.asked = x, time, doors
+    def forward(self, x: Tensor, time: Tensor, **inputs: Tensor) -> Tensor:
+        self.asked = x, time, inputs
         return self.bias * x
 
 
@@ -270,10 +270,10 @@ def test_a_denoiser_is_its_network_and_four_coefficients(dtype: torch.dtype) -> 
     assert estimate.x0.tolist() == [[2 * 4 + 3 * 0.5 * 1], [2 * 8 + 3 * 0.5 * 2]]
     assert estimate.x0.dtype == torch.float32 and estimate.x_t is x
     assert network.asked is not None
-    asked_x, time, doors = network.asked
+    asked_x, time, inputs = network.asked
     assert asked_x.dtype == dtype and asked_x.tolist() == [[1.0], [2.0]]
     assert time.dtype == torch.float32 and time.tolist() == [50.0, 50.0]
-    assert doors.keys() == {"vector"} and doors["vector"] is vector
+    assert inputs.keys() == {"vector"} and inputs["vector"] is vector
 
 
 def test_conditions_are_joined_door_by_door() -> None:
@@ -283,7 +283,7 @@ def test_conditions_are_joined_door_by_door() -> None:
     assert both.vector is not None and both.vector.tolist() == [[0, 0], [1, 1], [1, 1]]
     assert both.mask is not None and both.mask.dtype == torch.bool and both.mask.shape == (3, 3)
     assert both.context is None and both.concat is None
-    halved = both.map(lambda door: door[:1])
+    halved = both.map(lambda value: value[:1])
     assert halved.vector is not None and torch.equal(halved.vector, torch.zeros(1, 2))
     assert both.to("cpu").given().keys() == {"vector", "mask"}
 

@@ -118,7 +118,7 @@ class Constant:
 class Conditional:
     """Data moved by what the condition's vector says, as far as the vector says; keeps the batches it was asked.
 
-    Its learned variance lies where the vector says, so that whose it is can be told.
+    Its learned variance lies where the vector says, so that its sample is recognised.
     """
 
     law: Correlated
@@ -132,9 +132,9 @@ class Conditional:
         self.batches.append(len(x_t))
         assert condition.vector is not None and len(condition.vector) == len(x_t)
         assert all(len(value) in (1, len(x_t)) for value in level)
-        alpha, told = like(level.alpha, x_t), condition.vector.to(x_t)
-        x0 = self.law(x_t - alpha * told, level).x0 + told * (1 + (alpha * x_t).sin())
-        return Estimate(x_t, level, x0, told.expand_as(x_t) / 10)
+        alpha, shift = like(level.alpha, x_t), condition.vector.to(x_t)
+        x0 = self.law(x_t - alpha * shift, level).x0 + shift * (1 + (alpha * x_t).sin())
+        return Estimate(x_t, level, x0, shift.expand_as(x_t) / 10)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def model() -> Conditional:
 @pytest.mark.parametrize("view", ["x0", "eps", "v", "flow", "score"])
 def test_guidance_is_the_same_line_in_every_view(view: str, scale: float) -> None:
     guided = ClassifierFree(model(), NULL, scale)(X_T, LEVEL, CONDITION)
-    asked, empty = (getattr(model()(X_T, LEVEL, told), view) for told in (CONDITION, NULL))
+    asked, empty = (getattr(model()(X_T, LEVEL, given), view) for given in (CONDITION, NULL))
     wanted = empty + scale * (asked - empty)
     assert error(getattr(guided, view) / wanted.abs().clamp(min=1), wanted / wanted.abs().clamp(min=1)) < 1e-9
     assert guided.x_t is X_T and guided.level is LEVEL
@@ -40,9 +40,9 @@ def test_guidance_is_the_same_line_in_every_view(view: str, scale: float) -> Non
 
 @pytest.mark.parametrize(("scale", "batches"), [(1.0, [5]), (1, [5]), (2.0, [10]), (0.0, [10])])
 def test_both_are_asked_in_one_call_and_scale_one_asks_once(scale: float, batches: list[int]) -> None:
-    told = model()
-    ClassifierFree(told, NULL, scale)(X_T, LEVEL, CONDITION)
-    assert told.batches == batches
+    law = model()
+    ClassifierFree(law, NULL, scale)(X_T, LEVEL, CONDITION)
+    assert law.batches == batches
 
 
 def test_one_level_stands_for_the_whole_batch() -> None:
@@ -54,7 +54,7 @@ def test_one_level_stands_for_the_whole_batch() -> None:
 def test_a_negative_prompt_is_the_null_of_each_sample_or_of_all() -> None:
     negative = Condition(torch.tensor([[-2.0]]))
     wanted = ClassifierFree(model(), negative.map(lambda value: value.expand(5, 1)), 3.0)(X_T, LEVEL, CONDITION)
-    asked, away = (model()(X_T, LEVEL, told).x0 for told in (CONDITION, Condition(torch.full((5, 1), -2.0))))
+    asked, away = (model()(X_T, LEVEL, given).x0 for given in (CONDITION, Condition(torch.full((5, 1), -2.0))))
     assert error(wanted.x0, away + 3.0 * (asked - away)) < 1e-12
     assert torch.equal(ClassifierFree(model(), negative, 3.0)(X_T, LEVEL, CONDITION).x0, wanted.x0)
     own = Condition(torch.tensor([[-2.0], [0.0], [1.0], [0.0], [0.3]]))
@@ -79,9 +79,9 @@ def test_a_negative_prompt_is_the_null_of_each_sample_or_of_all() -> None:
 def test_only_samples_within_the_interval_are_guided_and_only_they_are_asked_twice(
     interval: tuple[float, float] | None, inside: list[int]
 ) -> None:
-    told = model()
-    guided = ClassifierFree(told, NULL, 3.0, interval)(X_T, LEVEL, CONDITION)
-    assert told.batches == [5 + len(inside)]
+    law = model()
+    guided = ClassifierFree(law, NULL, 3.0, interval)(X_T, LEVEL, CONDITION)
+    assert law.batches == [5 + len(inside)]
     everywhere, nowhere = (ClassifierFree(model(), NULL, scale)(X_T, LEVEL, CONDITION).x0 for scale in (3.0, 1.0))
     rows = torch.tensor([i in inside for i in range(5)])[:, None]
     assert error(guided.x0, torch.where(rows, everywhere, nowhere)) < 1e-12
@@ -96,20 +96,20 @@ def test_within_the_interval_each_sample_is_led_from_its_own_null() -> None:
 
 
 def test_a_walk_costs_one_call_a_move_and_a_double_one_within_the_interval() -> None:
-    told, path = model(), levels(SCHEDULE, TrailingSpacing(), 10)
+    law, path = model(), levels(SCHEDULE, TrailingSpacing(), 10)
     low, high = 0.3, 5.0
-    list(sample(ClassifierFree(told, NULL, 3.0, (low, high)), DDIM(), X_T, path, CONDITION, noise=Noise([])))
+    list(sample(ClassifierFree(law, NULL, 3.0, (low, high)), DDIM(), X_T, path, CONDITION, noise=Noise([])))
     inside = [low < float(level.sigma / level.alpha) <= high for level in path[:-1]]
-    assert told.batches == [10 if here else 5 for here in inside]
+    assert law.batches == [10 if here else 5 for here in inside]
     assert set(inside) == {True, False}
 
 
 def test_pure_noise_lies_within_an_interval_without_end_only() -> None:
     pure = Level(*(value.expand(5) for value in Flow()(torch.tensor([1.0]))))
     for high, batches in ((1e9, [5]), (torch.inf, [10])):
-        told = model()
-        assert ClassifierFree(told, NULL, 3.0, (0.0, high))(X_T, pure, CONDITION).x0.isfinite().all()
-        assert told.batches == batches
+        law = model()
+        assert ClassifierFree(law, NULL, 3.0, (0.0, high))(X_T, pure, CONDITION).x0.isfinite().all()
+        assert law.batches == batches
 
 
 # Rescaling ------------------------------------------------------------------------------------------------------------
@@ -158,12 +158,12 @@ def test_a_condition_unlike_null_is_refused_also_where_nothing_is_guided_yet(
     given: str, interval: tuple[float, float] | None
 ) -> None:
     condition = Condition() if given == "none" else Condition(context=torch.zeros(5, 1, 1))
-    with pytest.raises(InputError, match=rf"null \(vector\), and got one through {given}: give the condition"):
+    with pytest.raises(InputError, match=rf"null \(vector\), and got one with {given}: give the condition"):
         ClassifierFree(model(), NULL, 2.0, interval)(X_T, LEVEL, condition)
 
 
 def test_a_condition_where_null_has_none_is_refused() -> None:
-    with pytest.raises(InputError, match=r"null \(none\), and got one through vector: .* make null by the same"):
+    with pytest.raises(InputError, match=r"null \(none\), and got one with vector: .* make null by the same"):
         ClassifierFree(model(), Condition(), 2.0)(X_T, LEVEL, CONDITION)
 
 
@@ -178,7 +178,11 @@ def test_a_condition_forgotten_by_the_driver_is_refused() -> None:
     [
         (CONDITION, Condition(torch.zeros(3, 1)), "null gives 3 vector to 5 samples: give each one, or one to all"),
         (Condition(torch.zeros(2, 1)), NULL, "the condition gives 2 vector to 5 samples"),
-        (CONDITION, Condition(torch.zeros(5, 2)), r"the condition has \[1\] a sample and null \[2\]: make both of one"),
+        (
+            CONDITION,
+            Condition(torch.zeros(5, 2)),
+            r"the condition has \[1\] a sample and that of null \[2\]: make both of one",
+        ),
     ],
 )
 def test_shapes_that_cannot_be_asked_together_are_refused(condition: Condition, null: Condition, text: str) -> None:

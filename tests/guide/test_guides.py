@@ -223,7 +223,7 @@ def test_the_outer_guide_has_the_last_word() -> None:
     inside, outside = free(clipped(MODEL))(X_T, level, CONDITION).x0, clipped(free(MODEL))(X_T, level, CONDITION).x0
     assert inside.abs().max() > 0.6 and outside.abs().max() == 0.5
     asked, empty = (
-        MODEL(X_T, level, told).x0.clamp(-0.5, 0.5) for told in (CONDITION, NULL.map(lambda v: v.expand(5, 1)))
+        MODEL(X_T, level, given).x0.clamp(-0.5, 0.5) for given in (CONDITION, NULL.map(lambda v: v.expand(5, 1)))
     )
     assert error(inside, empty + 4.0 * (asked - empty)) < 1e-12
     held = Inpaint(clipped(MODEL), high, KNOWN)(X_T, level, CONDITION).x0

@@ -94,7 +94,7 @@ class Tiny(nn.Module):
 class Says(nn.Module):
     """The raw network that makes a denoiser of `parameterization` describe the estimate of `tiny`.
 
-    `F = (x_0 − skip·x_t)/out`; it is told scaled samples, and knows the level.
+    `F = (x_0 − skip·x_t)/out`; its input is scaled samples, and it knows the level.
     """
 
     def __init__(self, tiny: Tiny, parameterization: Parameterization, level: Level) -> None:

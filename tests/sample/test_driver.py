@@ -22,7 +22,7 @@ SCHEDULE = Linear(T=100)
 
 
 class Spy:
-    """Believes that the data is zero, until told to answer something else; counts what it is asked."""
+    """Believes that the data is zero, unless other answers are given; records its arguments."""
 
     schedule = SCHEDULE
 
@@ -69,7 +69,7 @@ def test_nothing_is_asked_before_it_is_wanted() -> None:
 def test_the_condition_reaches_every_question() -> None:
     spy, condition = Spy(), Condition(vector=torch.ones(3, 1))
     list(walk(spy, condition=condition))
-    assert all(told is condition for _, told in spy.asked)
+    assert all(given is condition for _, given in spy.asked)
 
 
 def test_no_gradient_is_kept_of_a_walk_though_it_may_be_taken_around_one() -> None:

@@ -90,7 +90,7 @@ def first_twice(steps: int) -> list[tuple[int, bool]]:
 class Peer:
     """One of their schedulers, the levels that it walks, and how it is called.
 
-    `exact` puts the levels into it, and `says` is what it is told of an estimate. Its samples are ours or,
+    `exact` puts the levels into it, and `says` turns an estimate into its input. Its samples are ours or,
     `exploding`, ours divided by alpha.
     """
 
@@ -296,7 +296,7 @@ def test_2s_is_their_single_step_solver_where_its_pairs_meet_in_the_middle() -> 
 
 @dataclass(frozen=True)
 class Knows:
-    """Knows the noise that is in the samples, and believes the level that it is told."""
+    """Knows the noise that is in the samples, and believes the level that it is given."""
 
     eps: Tensor
     schedule: Schedule = TABLE

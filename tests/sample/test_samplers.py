@@ -430,7 +430,7 @@ def test_a_place_so_far_that_its_powers_are_infinite_gets_no_weight(far: float) 
     ids=repr,
 )
 def test_steps_by_hand_end_as_those_of_the_driver_do(sampler: Sampler[Any], plain: Sampler[Any]) -> None:
-    """With the last steps of lower order, wherever the levels end: here in noise, where orders can be told apart."""
+    """With the last steps of lower order, wherever the levels end: here in noise, where orders differ."""
     x, path = column(0.4, -1.1), levels(SCHEDULE, TrailingSpacing(), 9)[:-1]
     *_, wanted = sample(mixture(SCHEDULE), sampler, x, path, noise=Always(0.5))
     assert torch.equal(moved(sampler, mixture(SCHEDULE), x, path), wanted)
