@@ -79,8 +79,8 @@ class Conditioner:
 
     # Training ---------------------------------------------------------------------------------------------------------
 
-    def training_size(self, captions: Iterable[Prompt]) -> int:
-        """About how many bytes `for_training` writes for these captions."""
+    def training_size(self, files: TrainingFiles, captions: Iterable[Prompt]) -> int:
+        """About how many bytes `for_training` will write for these captions, 0 where they are there."""
         return 0
 
     def for_training(

@@ -72,8 +72,8 @@ class EncodedText(Conditioner):
     def check(self, network: nn.Module) -> None:
         self.encoder.check()
 
-    def training_size(self, captions: Iterable[Prompt]) -> int:
-        return captions_size(self, captions)
+    def training_size(self, files: TrainingFiles, captions: Iterable[Prompt]) -> int:
+        return 0 if files.captions.exists() else captions_size(self, captions)
 
     def for_training(
         self, files: TrainingFiles, captions: Iterable[Prompt], progress: Callable[[int, int], None]

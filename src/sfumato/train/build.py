@@ -46,7 +46,7 @@ def check_build(
 def _network(recipe: DenoiseRecipe, codec: Codec, conditioner: Conditioner) -> nn.Module:
     """The network, and around it what draws a layout, if one is wanted, and what encodes texts, if that is learned."""
     own = recipe.condition
-    learned = isinstance(conditioner, TokenIds)
+    learned = conditioner.vocabulary > 0
     widths = {"vector": own.width, "context": own.width} if learned else conditioner.widths
     channels = codec.channels * (2 if recipe.variance == "learned" else 1)
     laid_out = own.layout > 0 and "vector" in widths

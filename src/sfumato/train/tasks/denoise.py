@@ -1,15 +1,13 @@
 """The task denoise: a diffusion model, on data or in latents."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from sfumato import files
 from sfumato.codec import Codec, Identity, Latent
-from sfumato.condition import CachedText, Conditioner, EncodedText, Labels, TokenIds, captions_size
+from sfumato.condition import Conditioner
 from sfumato.core.condition import Condition
 from sfumato.core.gaussian import marginal
 from sfumato.data.dataset import Dataset
@@ -51,7 +49,7 @@ class DenoiseTask(Task):
         tokenizer = run.folder.read_tokenizer()
         self.conditioner = build_conditioner(self.own.condition, run.dataset, tokenizer)
         self.training_conditioner: Conditioner = self.conditioner
-        self.feed = run.recipe.data.feed(run.dataset, _reads(self.conditioner))
+        self.feed = run.recipe.data.feed(run.dataset, self.conditioner.reads)
         self.codec = self._codec()
         self.start = self._start()
 
@@ -96,11 +94,9 @@ class DenoiseTask(Task):
         """Tokenizer, captions, codec and latents, of those that the recipe wants."""
         folder, codec = self.run.folder, self.codec or self._coming()
         needs = []
-        if isinstance(self.conditioner, TokenIds):
-            needs.append(Need(0, self._keep_tokenizer))
-        if isinstance(self.conditioner, EncodedText):
-            size = 0 if folder.captions.exists() else captions_size(self.conditioner, self.feed.captions())
-            needs.append(Need(size, self._encode_captions))
+        if self.conditioner.reads == "captions":
+            size = self.conditioner.training_size(folder, self.feed.captions())
+            needs.append(Need(size, self._prepare_conditioner))
         if isinstance(codec, Latent):
             if self.codec is None:
                 needs.append(Need(self._codec_size(codec), self._fit_codec))
@@ -108,27 +104,13 @@ class DenoiseTask(Task):
             needs.append(Need(0 if there else latents_size(self.feed, codec), self._encode_data))
         return needs
 
-    def _keep_tokenizer(self) -> None:
-        """The run's tokenizer is the conditioner's, unless it has one."""
-        assert isinstance(self.conditioner, TokenIds)
-        folder = self.run.folder
-        with self.run.compute.accelerator.main_process_first():
-            if not folder.tokenizer.exists():
-                files.write_bytes(folder.tokenizer, self.conditioner.tokenizer.encode())
-            self.conditioner = replace(self.conditioner, tokenizer=folder.read_tokenizer())
-        self.training_conditioner = self.conditioner
-
-    def _encode_captions(self) -> None:
-        assert isinstance(self.conditioner, EncodedText)
-        device, progress = self.run.compute.device, partial(self.run.monitor.preparing, what="reading captions")
-        with self.run.compute.accelerator.main_process_first():  # the others find the file
-            if device.type != "cpu":
-                self.conditioner.to(device)
-            self.training_conditioner = CachedText(
-                self.conditioner, self.feed.captions(), self.run.folder.captions, progress
-            )
-            if device.type != "cpu":
-                self.conditioner.to("cpu")  # it is not wanted again before samples are drawn
+    def _prepare_conditioner(self) -> None:
+        """What training asks in the place of the conditioner: captions encoded, or the tokenizer that the run keeps."""
+        run, progress = self.run, partial(self.run.monitor.preparing, what="reading captions")
+        with run.compute.accelerator.main_process_first():  # the others find the file
+            conditioner = self.conditioner.to(run.compute.device)
+            self.training_conditioner = conditioner.for_training(run.folder, self.feed.captions(), progress)
+            self.conditioner = self.training_conditioner.saved.to("cpu")  # not wanted again before samples are drawn
 
     def _fit_codec(self) -> None:
         """Put the run's codec into its folder, from where the recipe says or by a run of its own."""
@@ -267,10 +249,3 @@ def codec_recipe(recipe: DenoiseRecipe) -> AutoencodeRecipe:
     read = check_recipe(own.dump() | changed)
     assert isinstance(read, AutoencodeRecipe)
     return read
-
-
-def _reads(conditioner: Conditioner) -> str:
-    """What a conditioner's prompts are, of the data."""
-    if not conditioner.widths:
-        return "nothing"
-    return "labels" if isinstance(conditioner, Labels) else "captions"
