@@ -36,12 +36,16 @@ class TokenDenoiserLike(Protocol):
 
 
 class Denoiser(nn.Module):
-    """A network, with the schedule it was trained on and what it predicts.
+    """A network, with the schedule it was trained on and the parameterization of its prediction.
 
-    `x_0 = skip·x_t + out·network(scale·x_t, time)`, the four coefficients from `parameterization`. A network that gives
-    twice the channels learns the variance as well: the second half, from −1 to 1, is where it lies between its bounds
-    (`Estimate.variance_fraction`, there from 0 to 1). The network runs in the type of its own weights; everything
-    around it in the type of x_t.
+    `x_0 = skip·x_t + out·network(scale·x_t, time)`, the four coefficients from the parameterization. The network runs
+    in the type of its own weights, everything around it in the type of x_t.
+
+    - `network`: samples [b, *d], times [b] and the inputs of a condition → [b, *d]; or twice the channels, where it
+      learns the variance as well: the second half, from −1 to 1, is then its place between the two bounds (improved
+      DDPM, arXiv:2102.09672, eq. 15; `Estimate.variance_fraction`, from 0 to 1);
+    - `schedule`: times → levels; that of the parameterization where this has one, else an `InputError`;
+    - `parameterization`: level → the four coefficients.
     """
 
     def __init__(self, network: nn.Module, schedule: Schedule, parameterization: Parameterization) -> None:
@@ -53,7 +57,10 @@ class Denoiser(nn.Module):
         self.network, self.schedule, self.parameterization = network, schedule, parameterization
 
     def forward(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
-        """x_t [b, *d] at `level` [b] or [1], under `condition` → the estimate of x_0."""
+        """Samples x_t [b, *d] at `level` [b] or [1], under `condition` [b] → the estimate of x_0.
+
+        A network that gives another shape is a `ShapeError`.
+        """
         level = Level(*(value.cpu() for value in level))  # where several processes train, torch moves it
         skip, out, scale, time = self.parameterization(level)
         weights = next(self.network.parameters())

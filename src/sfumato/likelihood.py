@@ -84,12 +84,16 @@ def bits_by_vlb(
     """The variational bound on `−log₂ p(x_0)` of the chain along `levels`, every term (DDPM, arXiv:2006.11239,
     eq. 5).
 
-    x_0 is [b, *d]; `levels` are a grid, from most noise to clean data (`core.grid.levels`): each network call has
-    an x_t of its own, drawn from the sample's `noise`. The expectation is the bound; `standard_error` counts the draws
-    in. The `variance` is that of `Estimate.reverse`. The last step, L_0, is the discretised law for 8-bit data (eq.
-    13), its density for continuous data. It has the variance beta, as DDPM's text; with `clipped` that of the step
-    before it (`loss.variational.clipped_variance`), as the released code of DDPM, improved DDPM and ADM, whose
-    published bits (3.75, 2.94) are of that.
+    - `x_0` [b, *d]: the data, of the kind `data`, "8-bit" or "continuous";
+    - `levels`: a grid, from most noise to clean data (`core.grid.levels`);
+    - `noise`: of b seeds. Each network call has an x_t of its own, drawn from it; the expectation is the bound, and
+      `standard_error` counts the draws in;
+    - `variance`: that of the reverse steps (`Estimate.reverse`);
+    - `condition`: of the denoiser;
+    - `clipped`: the variance of the last step, L_0, is that of the step before it
+      (`loss.variational.clipped_variance`), as in the released code of DDPM, improved DDPM and ADM, whose published
+      bits (3.75, 2.94) are of that; without, it is beta, as in DDPM's text. L_0 is the discretised distribution for
+      8-bit data (eq. 13), its density for others.
 
     Wrong levels, values or shapes are an `InputError`; an answer that is not finite is a `NonFiniteError`.
     """

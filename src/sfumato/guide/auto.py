@@ -16,8 +16,10 @@ from sfumato.guide.base import Guide
 class Autoguidance(Guide):
     """`x_0 = x_0(weak) + scale·(x_0 − x_0(weak))`: away from the faults of a worse model (arXiv:2406.02507, eq. 3).
 
-    `weak` is the same model, smaller or trained for less, on the same schedule; both receive the condition. Scale 1 is
-    off, and does not ask it.
+    - `denoiser`: the model, of numbers or of tokens;
+    - `weak`: the same model, smaller or trained for less, on the same schedule, else an `InputError`; both receive the
+      condition;
+    - `scale`: 1 is off, and does not evaluate it.
     """
 
     denoiser: DenoiserLike

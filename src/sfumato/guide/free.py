@@ -17,18 +17,20 @@ from sfumato.guide.base import Guide
 class ClassifierFree(Guide):
     """`x_0 = x_0(null) + scale·(x_0(condition) − x_0(null))` (arXiv:2207.12598, eq. 6, with scale = 1 + w).
 
-    The same line holds in every view (eps, v, score), since x_t is shared. `null` is the empty condition, or that of a
-    negative prompt, from which guidance then leads away: [b], or [1] for all. Both are evaluated in one call; scale 1
-    is off, and evaluates one.
+    The same line holds in every view (eps, v, score), since x_t is shared, and of tokens for log-probabilities.
 
+    - `denoiser`: of numbers or of tokens; a learned variance is that of the conditional half;
+    - `null`: the empty condition, or that of a negative prompt, from which guidance then leads away: [b], or [1] for
+      all. Both are evaluated in one call;
+    - `scale`: 1 is off, and evaluates one;
     - `interval` (low, high): guide only where low < sigma/alpha ≤ high, as samples under very much noise lose variety
-      by guidance, and under little gain nothing (arXiv:2404.07724). Samples outside are evaluated once.
+      by guidance, and under little gain nothing (arXiv:2404.07724, section 3). Samples outside are evaluated once;
     - `rescale`, from 0 (off) to 1: how far x_0 is brought back to the standard deviation that the conditional one has
       over all axes of the sample (arXiv:2305.08891, eq. 15 and 16): `x_0·(rescale·std(condition)/std + 1 − rescale)`.
       It acts on x_0 and not on eps, since contrast is a matter of the data: a smaller eps would leave noise behind.
       At alpha 0, where contrast is settled, this is the paper's own case, v = −x_0.
 
-    A learned variance is that of the conditional half.
+    Conditions of other inputs or shapes than those of null are an `InputError` or a `ShapeError`.
     """
 
     denoiser: DenoiserLike

@@ -18,7 +18,10 @@ class Inpaint(Guide):
     """`x_0 = picture` where `mask` is true (known), and the estimate elsewhere; the trajectory ends in the picture
     there.
 
-    `picture` and `mask` (bool) broadcast to the samples, [b, *d]. Where known, a sampler steps as for data that is the
+    - `picture`: the known data, in a shape that broadcasts to the samples [b, *d];
+    - `mask`: bool, in such a shape; another type is an `InputError`, another shape a `ShapeError`.
+
+    Where known, a sampler steps as for data that is the
     picture: x_t is the picture under noise, `alpha·picture + sigma·eps`, with each sample's own eps (DDIM keeps the one
     it began with; the ancestral chain reverses the forward process). This is the replacement method of score SDE
     (arXiv:2011.13456, appendix I.2), which draws eps anew at every step.

@@ -25,11 +25,15 @@ class MomentMatching(Guide):
     its own mean and covariance: exact for Gaussian data, near for any under little noise. Under much noise data of
     several kinds is no Gaussian, and the kinds that fit y may come in wrong shares.
 
-    `operator` is A, linear: [b, *d] → [b, *m], each sample by itself, and differentiable by torch. `observation` is [b,
-    *m], or [1, *m] for all. Give the observed elements and no others: for a mask, `x[:, seen]`. Neither C nor Aᵀ is
-    ever written out: both are taken by gradients. The equation is solved by conjugate gradients in up to `iterations`
-    steps, each of which costs one gradient of the denoiser; a sample ends early once its precision is exhausted, or
-    where a network's C is no covariance.
+    - `operator`: A, linear, [b, *d] → [b, *m], each sample by itself, and differentiable by torch; for a mask, the
+      observed elements and no others, `x[:, seen]`;
+    - `observation`: y, [b, *m], or [1, *m] for all;
+    - `noise`: the standard deviation of the noise of the observation, 0 or more;
+    - `iterations`: of conjugate gradients, by which the equation is solved, each at the cost of one gradient of the
+      denoiser. A sample ends early once its precision is exhausted, or where a network's C is no covariance.
+
+    Neither C nor Aᵀ is ever written out: both are taken by gradients. An operator that is not linear is an
+    `InputError`, an observation of another shape a `ShapeError`.
 
     At alpha 0, where C is 0/0, nothing changes. Put `StaticThreshold` outside: its gradient is 0. Gradients by x_t
     pass, where x_t requires them; those by weights do not.
