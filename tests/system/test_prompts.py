@@ -10,7 +10,9 @@ from test_system import small
 from condition.small_encoder import Waves
 from sfumato.condition import EncodedText
 from sfumato.core.condition import Condition
+from sfumato.errors import InputError
 from sfumato.parts import TEXT_ENCODERS
+from sfumato.system.prompts import EncodedPrompts
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,29 @@ def test_without_guidance_the_empty_prompt_is_not_encoded() -> None:
     encoder = Counting()
     small(EncodedText(encoder)).generate(["a cat"], batch=1, guidance=1.0)
     assert len(vars(encoder)["asked"]) == 1
+
+
+def test_a_batch_of_one_is_drawn_as_alone_bit_for_bit() -> None:
+    """No other prompt reaches it, not even by how long the encoder's batch is."""
+    system = small(EncodedText(Waves()))
+    prompts = ["a cat", "a house in a hat on a red house", "a dog"]
+    together = system.generate(prompts, seeds=[5], batch=1, guidance=2.0)
+    alone = [system.generate(prompt, seeds=[5], guidance=2.0).data for prompt in prompts]
+    assert torch.equal(together.data, torch.cat(alone))
+
+
+def test_every_prompt_is_checked_before_any_is_encoded() -> None:
+    encoder = Counting()
+    with pytest.raises(InputError, match="in words, not by 3"):
+        small(EncodedText(encoder)).generate(["a cat", "a dog", 3], batch=1)
+    assert vars(encoder)["asked"] == []
+
+
+def test_the_prompts_of_past_batches_are_not_kept() -> None:
+    prompts = EncodedPrompts(EncodedText(Waves()), ["a cat", "a dog", "a cat", "a hat"])
+    for row in range(4):
+        prompts.condition(slice(row, row + 1))
+        assert list(prompts._rows) == (["a cat"] if row < 2 else [])
 
 
 def test_prompts_of_several_batches_are_drawn_as_each_alone() -> None:

@@ -49,6 +49,10 @@ class Conditioner:
         """The condition of b prompts: every tensor is [b, …]. An `InputError` for a prompt that it cannot read."""
         raise NotImplementedError
 
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Raise an `InputError` for a prompt that cannot be read; without encoding it, where that takes long."""
+        self([prompt])
+
     # Drawing ----------------------------------------------------------------------------------------------------------
 
     def null(self, prompts: Sequence[Prompt]) -> Condition:

@@ -57,6 +57,9 @@ class EncodedText(Conditioner):
         """The prompt as the encoder sees it: emoji by their names, single spaces."""
         return normalize(prompt)
 
+    def check_prompt(self, prompt: Prompt) -> None:
+        self.normalize(prompt)
+
     def truncated(self, prompt: Prompt) -> str:
         """The end of the prompt that is lost, because only `length` tokens are read; "" if nothing is."""
         return self.encoder.tokenizer.truncated(self.normalize(prompt), self.length)

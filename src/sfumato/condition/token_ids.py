@@ -56,6 +56,9 @@ class TokenIds(Conditioner):
         """The prompt as it is taken apart: emoji by their names, single spaces."""
         return normalize(prompt)
 
+    def check_prompt(self, prompt: Prompt) -> None:
+        self.normalize(prompt)
+
     def truncated(self, prompt: Prompt) -> str:
         """The end of the prompt that is lost, because only `length` tokens are read; "" if nothing is."""
         return self._tokenizer.truncated(self.normalize(prompt), self.length)

@@ -1,6 +1,6 @@
 """Drawing with one system: from checked arguments to frames."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sfumato import machine
-from sfumato.condition import Prompt
 from sfumato.core.condition import Condition
 from sfumato.core.grid import initial_std, levels
 from sfumato.core.noise import Noise
 from sfumato.denoise import DenoiserLike
-from sfumato.errors import InputError, NonFiniteError, quoted
+from sfumato.errors import InputError, quoted
 from sfumato.guide import ClassifierFree, Watch
 from sfumato.media.protocol import Record
 from sfumato.sample import sample
 from sfumato.system.drawing import ConditionSource, Request
 from sfumato.system.inputs import check_inputs, rows_of, sources, wanted_inputs
+from sfumato.system.prompts import EncodedPrompts, check_finite
 from sfumato.system.samples import Samples
 from sfumato.system.settings import Settings, Thresholding
 
@@ -50,9 +50,7 @@ class Plan:
     system: "System"
     request: Request
     settings: Settings
-    prompts: dict[Prompt, int]
-    """The row of each distinct prompt in `encoded`."""
-    encoded: Condition
+    prompts: EncodedPrompts
     null: Condition | None
     """The condition that guidance leads away from, one row; None without guidance."""
     condition: Condition
@@ -133,8 +131,7 @@ class Plan:
 
     def _condition(self, rows: slice) -> Condition:
         """The condition of these samples."""
-        places = [self.prompts[prompt] for prompt, _ in self.request.samples[rows]]
-        return self._with_inputs(self.encoded.map(lambda value: value[places]), rows)
+        return self._with_inputs(self.prompts.condition(rows), rows)
 
     def _with_inputs(self, condition: Condition, rows: slice) -> Condition:
         """The condition with the further inputs of these samples, on the system's device."""
@@ -158,12 +155,12 @@ def plan(system: "System", request: Request) -> Plan:
     conditioner = system.conditioner.at(chosen.size)
     condition, found = _further(system, request.condition, chosen, len(request.samples))
     system.begin_reading()
-    prompts = list(dict.fromkeys(request.prompts))
-    encoded = _finite(conditioner(prompts), prompts)  # an unknown prompt stops here, before anything is drawn
+    prompts = EncodedPrompts(conditioner, [prompt for prompt, _ in request.samples])
     guided = chosen.guidance != 1 and bool(asked)
-    null = _finite(conditioner.null([request.negative]), [request.negative]) if guided else None
-    places = {prompt: place for place, prompt in enumerate(prompts)}
-    return Plan(system, request, chosen, places, encoded, null, condition, found)
+    null = check_finite(conditioner.null([request.negative]), [request.negative]) if guided else None
+    made = Plan(system, request, chosen, prompts, null, condition, found)
+    prompts.prepare(slice(0, made.batch))  # while the network's weights are read
+    return made
 
 
 def _further(
@@ -175,14 +172,3 @@ def _further(
         condition, source = condition(system.codec, chosen.size)
     check_inputs(condition, wanted_inputs(system, chosen.size), count)
     return condition, sources(condition, source, count)
-
-
-def _finite(condition: Condition, prompts: Sequence[Prompt]) -> Condition:
-    """The condition; a `NonFiniteError` where a number in it is not finite."""
-    for name, value in condition.given().items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise NonFiniteError(
-                f"the conditioner gave {name} that are not finite for {quoted(list(prompts))}: its weights are damaged,"
-                " or want float32"
-            )
-    return condition

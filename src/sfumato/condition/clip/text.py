@@ -147,6 +147,9 @@ class ClipText(Conditioner):
         """The prompt as it is taken apart: as it is."""
         return as_text(prompt)
 
+    def check_prompt(self, prompt: Prompt) -> None:
+        self.normalize(prompt)
+
     def truncated(self, prompt: Prompt) -> str:
         """The end of the prompt that is lost, because no more than 77 tokens are read; "" if nothing is."""
         return self.tokenizers[0].truncated(self.normalize(prompt), min(one.length for one in self.tokenizers))
