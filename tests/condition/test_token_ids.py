@@ -13,7 +13,7 @@ from sfumato.errors import FormatError, InputError
 from sfumato.nn.image.unet import UNet
 from sfumato.nn.text.transformer import TextTransformer
 from sfumato.nn.text.with_text import WithText
-from sfumato.train.recipe import MOST_TOKENS
+from sfumato.train.denoise_recipe import MOST_TOKENS
 
 CAPTIONS = ["a cat in a hat", "a Cat in a house", "the cat sat", "grinning 🐱"] * 5
 FITTED = fit_tokenizer(CAPTIONS, 300)
