@@ -360,3 +360,17 @@ def test_what_tokens_cannot_be_is_refused() -> None:
     for wrong in (ConfidenceUnmasking(-1.0), ConfidenceUnmasking(noise_scale=math.nan)):
         with pytest.raises(InputError, match="needs a temperature and a noise_scale of 0 or more"):
             next(sample(Fixed(torch.zeros(3)), wrong, torch.full((1, 2), 2), path, noise=Noise([0])))
+
+
+@pytest.mark.parametrize("process", [Masking(2), Uniform(3)], ids=repr)
+@pytest.mark.parametrize("schedule", [Flow(), ZeroTerminal(Linear(T=4))], ids=lambda schedule: type(schedule).__name__)
+def test_the_loss_of_a_network_in_float32_has_a_finite_gradient_at_every_time(
+    process: TokenProcess, schedule: Schedule
+) -> None:
+    network, x_0 = Table(), torch.tensor([[0, 1, 1, 0]] * 4)
+    level = schedule(torch.linspace(schedule.first, schedule.last, 4, dtype=torch.float64))
+    x_t = process.corrupt(x_0, level, process.noise(Noise(range(4)).streams, 4))
+    loss = TokenVLB()(TokenDenoiser(network, schedule, process)(x_t, level), x_0, schedule)
+    loss.mean().backward()
+    assert loss.isfinite().all() and (loss >= -1e-4).all()
+    assert network.logits.grad is not None and network.logits.grad.isfinite().all()

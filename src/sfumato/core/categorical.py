@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sfumato.core.level import like
+
 BELOW_ONE = 1 - 2.0**-52
 """The largest uniform number used: times any sum, it stays below that sum."""
 
@@ -36,8 +38,7 @@ def log_one_hot(ids: Tensor, k: int, dtype: torch.dtype = torch.float64) -> Tens
     return log_p.scatter(-1, ids.unsqueeze(-1), 0.0)
 
 
-def mix(log_a: Tensor, a: Tensor, log_b: Tensor | float, b: Tensor) -> Tensor:
-    """`log(a·exp(log_a) + b·exp(log_b))`, for weights a and b of 0 or more: shapes broadcast."""
-    first = log_a + a.log()
-    second = torch.as_tensor(log_b, dtype=first.dtype, device=first.device) + b.log()
-    return torch.logaddexp(first, second)
+def mix(log_a: Tensor, log_b: Tensor | float, kept: Tensor) -> Tensor:
+    """`log(kept·exp(log_a) + (1 − kept)·exp(log_b))`: [b, l, k], from probabilities kept [b] or [1], in float64."""
+    weight, rest = like(kept.log(), log_a), like(torch.log1p(-kept), log_a)
+    return torch.logaddexp(log_a + weight, log_b + rest)

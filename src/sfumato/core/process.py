@@ -114,20 +114,17 @@ class Masking:
 
     def marginal(self, x_0: Tensor, level: Level) -> Categorical:
         """`alpha·x_0 + (1 − alpha)·mask` (MDLM, arXiv:2406.07524, eq. 3)."""
-        alpha = like(level.alpha, x_0)
-        return Categorical(mix(x_0, alpha, self._mask(x_0), 1 - alpha))
+        return Categorical(mix(x_0, self._mask(x_0), level.alpha))
 
     def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
         """`alpha_{t|s}·x_s + (1 − alpha_{t|s})·mask`, `alpha_{t|s} = alpha_t/alpha_s` (MDLM, arXiv:2406.07524, eq.
         3)."""
-        kept = like(_signal_kept(s, t), x_s)
-        return Categorical(mix(x_s, kept, self._mask(x_s), 1 - kept))
+        return Categorical(mix(x_s, self._mask(x_s), _signal_kept(s, t)))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
         """x_t where it is no mask; else `((alpha_s − alpha_t)·x_0 + (1 − alpha_s)·mask)/(1 − alpha_t)`
         (MDLM, arXiv:2406.07524, eq. 6)."""
-        revealed = like(_revealed(s, t), x_0)
-        hidden = mix(x_0, revealed, self._mask(x_0), 1 - revealed)
+        hidden = mix(x_0, self._mask(x_0), _revealed(s, t))
         masked = (x_t == self.mask_id).unsqueeze(-1)
         return Categorical(torch.where(masked, hidden, log_one_hot(x_t, x_0.shape[-1], x_0.dtype)))
 
@@ -185,17 +182,17 @@ class Uniform:
 
     def marginal(self, x_0: Tensor, level: Level) -> Categorical:
         """`alpha·x_0 + (1 − alpha)/k` (D3PM, arXiv:2107.03006, eq. 3)."""
-        return Categorical(self._smoothed(x_0, like(level.alpha, x_0)))
+        return Categorical(self._smoothed(x_0, level.alpha))
 
     def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
         """`alpha_{t|s}·x_s + (1 − alpha_{t|s})/k`, `alpha_{t|s} = alpha_t/alpha_s` (D3PM, arXiv:2107.03006, eq. 2)."""
-        return Categorical(self._smoothed(x_s, like(_signal_kept(s, t), x_s)))
+        return Categorical(self._smoothed(x_s, _signal_kept(s, t)))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
         """`q(x_t | x_s)·∑ q(x_s | x_0)·x_0/q(x_t | x_0)` (D3PM, arXiv:2107.03006, eq. 3 and 4), in time of order k."""
         known = log_one_hot(x_t, self._check(x_0), x_0.dtype)
-        log_p = self._smoothed(known, like(_signal_kept(s, t), x_0)) + self._ratios(x_0, known, s, t)
-        return Categorical(torch.where(like(t.alpha, x_0) < 1, log_p, known))
+        log_p = self._smoothed(known, _signal_kept(s, t)) + self._ratios(x_0, known, s, t)
+        return Categorical(torch.where(like(t.alpha < 1, x_0) > 0, log_p, known))
 
     def log_probabilities(self, logits: Tensor, x_t: Tensor) -> Tensor:
         """The logits normalised: `log softmax` over the k tokens."""
@@ -219,15 +216,14 @@ class Uniform:
 
     def _ratios(self, x_0: Tensor, known: Tensor, s: Level, t: Level) -> Tensor:
         """`log ∑ q(x_s | x_0)·x_0/q(x_t | x_0)` for each x_s, [b, l, k], at the known x_t."""
-        weights = x_0 - self._smoothed(known, like(t.alpha, x_0))
+        weights = x_0 - self._smoothed(known, t.alpha)
         total = weights.logsumexp(-1, keepdim=True) - math.log(self.k)
-        alpha = like(s.alpha, x_0)
-        return mix(weights, alpha, total, 1 - alpha)
+        return mix(weights, total, s.alpha)
 
     def _smoothed(self, log_p: Tensor, kept: Tensor) -> Tensor:
         """The distribution kept with this probability, else uniform."""
         self._check(log_p)
-        return mix(log_p, kept, -math.log(self.k), 1 - kept)
+        return mix(log_p, -math.log(self.k), kept)
 
     def _check(self, log_p: Tensor) -> int:
         if log_p.shape[-1] != self.k:
