@@ -61,6 +61,7 @@ MEANING = {
     "condition.heads": "`learned`: its attention heads",
     "condition.layout": "places a side of what dense layers draw of the condition at once; 0: nothing is drawn",
     "condition.dropout": "the share of samples without their condition, below 1; guidance needs some",
+    "condition.conditioner": "a conditioner of any kind, with its own settings, in the place of all these",
     "network.width": "channels at the first level: size, speed and quality hang on it most",
     "network.multipliers": "one number a level, times `width`; each level after the first works at half the size",
     "network.blocks": "residual blocks a level",

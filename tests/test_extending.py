@@ -191,19 +191,25 @@ def drawn(name, codec, conditioner, network, size):
 unet = {"kind": "unet", "in_channels": 12, "out_channels": 12, "width": 8, "multipliers": [1], "attention": []}
 print(drawn("haar", Haar(Image(3)), Hour(), unet | {"vector": 3}, (6, 4)))
 flat = unet | {"kind": "unet-1d", "in_channels": 2, "out_channels": 2}
-np.savez("pictures.npz", images=np.random.default_rng(0).integers(0, 256, (16, 8, 8), np.uint8))
+hours = np.array([f"{hour}:30" for hour in range(16)])
+np.savez("pictures.npz", images=np.random.default_rng(0).integers(0, 256, (16, 8, 8), np.uint8), captions=hours)
 own = {"kind": "encoder", "width": 8, "multipliers": [1], "attention": []}
 recipe = {"task": "noise-level", "network": own, "train": {"batch": 4}}
 train("pictures.npz", out="run", recipe=recipe, steps=2, device="cpu")
 train("pictures.npz", out="run", resume=True, steps=3, device="cpu")
 print(json.loads(Path("run/noise-level/noise-level.json").read_text())["about"]["steps"])
+small = {key: value for key, value in unet.items() if not key.endswith("channels")}
+recipe = {"condition": {"conditioner": {"kind": "hour"}}, "network": small, "train": {"batch": 4}}
+system = train("pictures.npz", out="hours", recipe=recipe, steps=2, device="cpu")
+print(system.conditioner, len(system.generate(["6:30", "7:30"], guidance=2.0, steps=2)))
 print(drawn("curve", Identity(Curve(2)), Nothing(), flat, (16,)))
 """
 
 
 def test_a_conditioner_a_codec_a_medium_and_a_task_touch_two_files_each(tmp_path: Path) -> None:
     """In a copy of the source: the example's own file and one line. A system of each is then saved, opened and drawn
-    with, and its samples are kept and recognised by their files; a run of the task is trained and goes on."""
+    with, and its samples are kept and recognised by their files; a system is trained with the
+    conditioner, and a run of the task is trained and goes on."""
     source = tmp_path / "src" / "sfumato"
     shutil.copytree(SRC, source, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     for name, (file, registry, table, kind, known) in ADDITIONS.items():
@@ -224,4 +230,9 @@ def test_a_conditioner_a_codec_a_medium_and_a_task_touch_two_files_each(tmp_path
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines() == ["('6-30-0.png', (2, 3, 4, 6))", "3", "('0.csv', (2, 2, 16))"]
+    assert found.stdout.splitlines() == [
+        "('6-30-0.png', (2, 3, 4, 6))",
+        "3",
+        "Hour(dropout=0.1) 2",
+        "('0.csv', (2, 2, 16))",
+    ]

@@ -75,15 +75,17 @@ def _system(
 def build_conditioner(recipe: ConditionRecipe, dataset: Dataset, tokenizer: str | None = None) -> Conditioner:
     """Captions where the recipe wants them; labels where the data has classes and the recipe does not refuse them.
     Where captions are learned to be encoded, the `tokenizer` is fitted to them unless there is one."""
-    if recipe.reads_captions:
-        if not any(dataset.captions):
-            noun = dataset.medium.noun
-            raise InputError(
-                f"the recipe wants captions, and the data has none: put a .txt beside each {noun}, a metadata.jsonl"
-                " into the folder, or a column `text` into the parquet file"
-            )
-        if recipe.kind == "text":
-            return EncodedText(recipe.encoder, recipe.length, recipe.dropout)
+    if recipe.reads_captions and not any(dataset.captions):
+        noun = dataset.medium.noun
+        raise InputError(
+            f"the recipe wants captions, and the data has none: put a .txt beside each {noun}, a metadata.jsonl"
+            " into the folder, or a column `text` into the parquet file"
+        )
+    if recipe.conditioner is not None:
+        return recipe.conditioner
+    if recipe.kind == "text":
+        return EncodedText(recipe.encoder, recipe.length, recipe.dropout)
+    if recipe.kind == "learned":
         captions = (caption for own in dataset.captions for caption in own)
         return TokenIds(tokenizer or fit_tokenizer(captions, recipe.vocabulary), recipe.length, recipe.dropout)
     classes = dataset.classes if dataset.labels is not None else ()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from sfumato.condition import EncodedText, MiniLM, Pretrained, TextEncoder
+from sfumato.condition import Conditioner, EncodedText, MiniLM, Pretrained, TextEncoder
 from sfumato.core.grid import Spacing, TrailingSpacing
 from sfumato.core.parameterization import EpsPrediction, Parameterization
 from sfumato.core.schedule import Linear, Schedule, at
@@ -13,6 +13,7 @@ from sfumato.errors import InputError
 from sfumato.loss import Denoising, Loss, Times, UniformTimes
 from sfumato.nn.text.transformer import TextTransformer
 from sfumato.parts import (
+    CONDITIONERS,
     LOSSES,
     NETWORKS,
     PARAMETERIZATIONS,
@@ -65,8 +66,9 @@ class ConditionRecipe(RecipeTable):
     """What the network is conditioned on. "auto" is labels where the data has classes; `dropout` is the share of
     samples whose condition is dropped. "text" is captions, encoded by `encoder`, of which `length` tokens count;
     "learned" is captions that a transformer of `layers` layers learns to encode with the network, in a vocabulary of up
-    to `vocabulary` tokens that is fitted to them. With a `layout`, so many places a side, the network sees what dense
-    layers draw of its vector (`WithLayout`)."""
+    to `vocabulary` tokens that is fitted to them. A `conditioner` of any kind, with its own settings, replaces all of
+    these. With a `layout`, so many places a side, the network sees what dense layers draw of its vector (`WithLayout`).
+    """
 
     kind: Literal["auto", "labels", "nothing", "text", "learned"] = "auto"
     dropout: ShareBelowOne = 0.1
@@ -77,10 +79,11 @@ class ConditionRecipe(RecipeTable):
     layers: Count = 4
     heads: Count = 4
     layout: Annotated[int, Field(ge=0, le=1024)] = 0
+    conditioner: Annotated[Conditioner, part_field(CONDITIONERS)] | None = None
 
     @property
     def reads_captions(self) -> bool:
-        return self.kind in ("text", "learned")
+        return self.kind in ("text", "learned") if self.conditioner is None else self.conditioner.reads == "captions"
 
     def check(self) -> None:
         """Raise an `InputError` for captions that cannot be encoded so."""

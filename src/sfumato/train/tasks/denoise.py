@@ -181,7 +181,8 @@ class DenoiseTrainee:
         self, recipe: DenoiseRecipe, system: System, feed: Feed, conditioner: Conditioner | None = None
     ) -> None:
         self.recipe, self.system, self.feed = recipe, system, feed
-        self.times, self.schedule, self.dropout = recipe.times, recipe.schedule, recipe.condition.dropout
+        own = recipe.condition.conditioner or recipe.condition
+        self.times, self.schedule, self.dropout = recipe.times, recipe.schedule, own.dropout
         self.conditioner = conditioner or system.conditioner
         self.model = system.denoiser
         self.shape = system.codec.shape(system.settings.size)
