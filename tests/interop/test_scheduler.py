@@ -23,8 +23,8 @@ from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError
 from sfumato.interop.diffusers.schedulers.config import read_scheduler, write_scheduler
-from sfumato.interop.diffusers.schedulers.groups import UNBOUNDED
 from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
+from sfumato.interop.diffusers.schedulers.solver_options import UNBOUNDED
 from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER, OTHER_SCHEDULERS, SCHEDULERS
 from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS, SCHEDULES, SPACINGS

@@ -5,46 +5,45 @@ The defaults are those of diffusers 0.42, which are also what it takes for optio
 """
 
 from functools import partial
-from typing import Any
 
 from sfumato.core.discrete import DiscreteSpacing, DistilledSpacing
-from sfumato.core.grid import KarrasSpacing, LogSNRSpacing, UniformSpacing
-from sfumato.core.parameterization import FlowPrediction
+from sfumato.core.grid import UniformSpacing
 from sfumato.core.schedule import EDM, Table
 from sfumato.core.schedule import Flow as FlowSchedule
-from sfumato.errors import InputError
 from sfumato.interop.diffusers.schedulers.entries import (
-    Arguments,
-    Option,
-    OptionEntry,
-    Values,
-    arguments_of,
     as_is,
-    choice,
     idle,
     only,
 )
-from sfumato.interop.diffusers.schedulers.groups import (
+from sfumato.interop.diffusers.schedulers.row import SchedulerRow
+from sfumato.interop.diffusers.schedulers.solver_options import (
+    CORRECTORS,
+    EDM_OPTIONS,
     EULER_FINAL,
-    FINAL_SIGMAS,
-    LAMBDA_MIN_CLIPPED,
+    FLOW_OPTIONS,
     NO_FLOW,
     ORDERS,
+    PLMS_ALONE,
+    SINGLE_STEP_ORDERS,
+    SOLVER_VARIANCE,
+    VARIANCE,
+    bounds,
+    dpm_solver,
+    single_step,
+)
+from sfumato.interop.diffusers.schedulers.spacing_options import (
+    FINAL_SIGMAS,
+    INTERPOLATION,
+    LAMBDA_MIN_CLIPPED,
     REMAINS,
     SIGMA_ENDS,
-    SOLVER_VARIANCE,
     betas,
-    bounds,
     dpm_rounds,
-    dpm_solver,
     prediction,
     set_alpha_to_one,
-    shape_of,
     sigma_shape,
     times,
 )
-from sfumato.interop.diffusers.schedulers.row import SchedulerRow
-from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
 from sfumato.parts import SAMPLERS
 from sfumato.sample import (
     DDIM,
@@ -57,78 +56,9 @@ from sfumato.sample import (
     Euler,
     EulerAncestral,
     Heun,
-    Sampler,
     UniPC,
 )
 
-# Entries of one or two rows -------------------------------------------------------------------------------------------
-
-_VARIANCES = {"fixed_small": "small", "fixed_small_log": "small", "fixed_large": "large", "learned_range": "learned"}
-_PLMS_ALONE = OptionEntry({"skip_prk_steps": Option(False, (True,))}, write=lambda scheduler: {"skip_prk_steps": True})
-_SINGLE_STEP_ORDERS = OptionEntry(
-    {"solver_order": Option(2, (1, 2))},
-    lambda values: {"sampler.order": values["solver_order"]},
-    lambda scheduler: {"solver_order": 2},
-)
-_CORRECTORS = OptionEntry(
-    {"disable_corrector": []},
-    lambda values: {"sampler.uncorrected": tuple(int(step) for step in values["disable_corrector"])},
-    lambda scheduler: {"disable_corrector": [*scheduler.sampler.uncorrected]},  # pyright: ignore
-)
-
-
-def _single_step(order: int, eta: float, form: Any, lower_final: bool) -> Sampler[Any]:
-    return DPMSolverPairs(eta, form, lower_final) if order == 2 else DPMSolver(1, eta)
-
-
-def _read_interpolation(values: Values) -> Arguments:
-    if values["interpolation_type"] == "linear":
-        return {}
-    if shape_of(values) == "table":
-        raise InputError("interpolation_type log_linear gives the network other times than it visits: it is not done")
-    return {"spacing.sigma_range": "table"}
-
-
-def _write_interpolation(scheduler: Scheduler) -> dict[str, Any]:
-    given = arguments_of(scheduler, {"sigmas": "spacing.sigmas", "range": "spacing.sigma_range"})
-    by_table = given.get("sigmas", "table") != "table" and given.get("range") == "table"
-    return {"interpolation_type": "log_linear"} if by_table else {}
-
-
-def _read_flow(values: Values) -> Arguments:
-    T, shift = values["num_train_timesteps"], float(values["shift"])
-    first = shift / (T + shift - 1)  # the lowest σ is a shifted one, and they shift it again
-    return {"schedule": FlowSchedule(shift, first), "parameterization": FlowPrediction("sigma", float(T))}
-
-
-def _write_flow(scheduler: Scheduler) -> dict[str, Any]:
-    T = getattr(scheduler.parameterization, "scale", 1.0)  # their networks receive sigma, T times
-    return {"num_train_timesteps": int(T) if T > 1 else 1000, **arguments_of(scheduler, {"shift": "schedule.shift"})}
-
-
-_EDM_SPACING = OptionEntry(
-    {"sigma_schedule": Option("karras", ("karras", "exponential")), "rho": 7.0},
-    lambda o: {"spacing": KarrasSpacing(float(o["rho"])) if o["sigma_schedule"] == "karras" else LogSNRSpacing()},
-    lambda scheduler: {
-        "sigma_schedule": "exponential" if isinstance(scheduler.spacing, LogSNRSpacing) else "karras",
-        **arguments_of(scheduler, {"rho": "spacing.rho"}),
-    },
-)
-_EDM = (
-    as_is("sigma_min", 0.002, "schedule.sigma_min"),
-    as_is("sigma_max", 80.0, "schedule.sigma_max"),
-    as_is("sigma_data", 0.5, "parameterization.sigma_data"),
-    _EDM_SPACING,
-    only(prediction_type="epsilon", final_sigmas_type="zero"),
-    idle(num_train_timesteps=1000),
-)
-
-# The table ------------------------------------------------------------------------------------------------------------
-
-_VARIANCE = choice("variance_type", "fixed_small", "sampler.variance", _VARIANCES)
-_INTERPOLATION = OptionEntry(
-    {"interpolation_type": Option("linear", ("linear", "log_linear"))}, _read_interpolation, _write_interpolation
-)
 _IN_SIGMA = partial(DiscreteSpacing, round_times=False)
 _IN_LAMBDA = partial(DiscreteSpacing, drop_last=True, sigma_range="table")
 _ROWS = (
@@ -136,7 +66,7 @@ _ROWS = (
         "DDPMScheduler",
         Table,
         Ancestral,
-        [betas(zero_snr=0.0), prediction(), times(), bounds(clip=True), _VARIANCE],
+        [betas(zero_snr=0.0), prediction(), times(), bounds(clip=True), VARIANCE],
         steps=1000,
         strides=True,
     ),
@@ -151,7 +81,7 @@ _ROWS = (
         "PNDMScheduler",
         Table,
         PLMS,
-        [betas(), prediction("epsilon", "v_prediction"), times(), set_alpha_to_one(False), _PLMS_ALONE],
+        [betas(), prediction("epsilon", "v_prediction"), times(), set_alpha_to_one(False), PLMS_ALONE],
         strides=True,
     ),
     SchedulerRow(
@@ -172,7 +102,7 @@ _ROWS = (
             sigma_shape(),
             SIGMA_ENDS,
             FINAL_SIGMAS,
-            _INTERPOLATION,
+            INTERPOLATION,
             only(timestep_type="discrete"),
         ],
         _IN_SIGMA,
@@ -228,13 +158,13 @@ _ROWS = (
             LAMBDA_MIN_CLIPPED,
             FINAL_SIGMAS,
             bounds(),
-            _SINGLE_STEP_ORDERS,
+            SINGLE_STEP_ORDERS,
             *dpm_solver(lower_order_final=False),
             SOLVER_VARIANCE,
             *NO_FLOW,
         ],
         partial(_IN_LAMBDA, "linspace"),
-        build=_single_step,
+        build=single_step,
     ),
     SchedulerRow(
         "UniPCMultistepScheduler",
@@ -251,25 +181,25 @@ _ROWS = (
             ORDERS,
             as_is("solver_type", "bh2", "sampler.b", "bh1", "bh2"),
             as_is("lower_order_final", True, "sampler.lower_final"),
-            _CORRECTORS,
+            CORRECTORS,
             only(predict_x0=True, solver_p=None, shift_terminal=None),
             *NO_FLOW,
         ],
         _IN_LAMBDA,
     ),
-    SchedulerRow("EDMEulerScheduler", EDM, Euler, [*_EDM, bounds(threshold=False)]),
+    SchedulerRow("EDMEulerScheduler", EDM, Euler, [*EDM_OPTIONS, bounds(threshold=False)]),
     SchedulerRow(
         "EDMDPMSolverMultistepScheduler",
         EDM,
         DPMSolver,
-        [*_EDM, bounds(), ORDERS, *dpm_solver(lower_order_final=True), EULER_FINAL],
+        [*EDM_OPTIONS, bounds(), ORDERS, *dpm_solver(lower_order_final=True), EULER_FINAL],
     ),
     SchedulerRow(
         "FlowMatchEulerDiscreteScheduler",
         FlowSchedule,
         Euler,
         [
-            OptionEntry({"num_train_timesteps": 1000, "shift": 1.0}, _read_flow, _write_flow),
+            FLOW_OPTIONS,
             only(use_karras_sigmas=False, use_exponential_sigmas=False, use_beta_sigmas=False),
             only(use_dynamic_shifting=False, invert_sigmas=False, shift_terminal=None, stochastic_sampling=False),
             idle(base_shift=0.5, max_shift=1.15, base_image_seq_len=256, max_image_seq_len=4096),

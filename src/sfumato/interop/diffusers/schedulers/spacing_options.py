@@ -1,4 +1,4 @@
-"""Options that several of diffusers' schedulers share, as entries for the rows of `table.py`."""
+"""Options of the schedule, the prediction and the spacing, as entries for the rows of `table.py`."""
 
 import math
 from collections.abc import Callable
@@ -16,16 +16,11 @@ from sfumato.interop.diffusers.schedulers.entries import (
     arguments_of,
     as_is,
     choice,
-    idle,
-    only,
 )
 from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
-from sfumato.system.settings import Thresholding
 
 REMAINS = 2.0**-24
 """The alpha² that their solvers in sigma/alpha leave of a schedule that ends in pure noise."""
-UNBOUNDED = 3.4028234663852886e38
-"""The `sample_max_value` that bounds no sample of theirs, which are float32; JSON has no infinity."""
 CAPPED = "squaredcos_cap_v2"
 BETA_SCHEDULES = {"linear": Linear, "scaled_linear": ScaledLinear, CAPPED: Cosine, "sigmoid": Sigmoid}
 PREDICTION_TYPES: dict[str, Parameterization] = {
@@ -122,7 +117,7 @@ def sigma_shape(rounds: Callable[[Values], bool] | None = None, lu: bool = False
     options = dict.fromkeys([f"use_{shape}_sigmas" for shape in SIGMA_SHAPES] + ["use_lu_lambdas"] * lu, False)
 
     def read(values: Values) -> Arguments:
-        shape = "exponential" if _lu(values) else shape_of(values)
+        shape = "exponential" if _lu(values) else _shape_of(values)
         whole = (
             {}
             if rounds is None or shape == "table"
@@ -140,7 +135,7 @@ def sigma_shape(rounds: Callable[[Values], bool] | None = None, lu: bool = False
     return OptionEntry(options, read, write)
 
 
-def shape_of(values: Values) -> str:
+def _shape_of(values: Values) -> str:
     """The curve by which σ falls: one of `SIGMA_SHAPES`, or "table"."""
     wanted = [shape for shape in SIGMA_SHAPES if values.get(f"use_{shape}_sigmas")]
     if len(wanted) > 1:
@@ -163,7 +158,7 @@ SIGMA_ENDS = OptionEntry(
     lambda values: {
         ours: float(values[key])
         for key, ours in _ENDS.items()
-        if values[key] is not None and shape_of(values) != "table"
+        if values[key] is not None and _shape_of(values) != "table"
     },
     lambda scheduler: arguments_of(scheduler, _ENDS),
 )
@@ -175,56 +170,24 @@ def set_alpha_to_one(default: bool) -> OptionEntry:
     return choice("set_alpha_to_one", default, "spacing.final_sigma", {True: "zero", False: "sigma_min"})
 
 
-# Solvers --------------------------------------------------------------------------------------------------------------
+def _read_interpolation(values: Values) -> Arguments:
+    if values["interpolation_type"] == "linear":
+        return {}
+    if _shape_of(values) == "table":
+        raise InputError("interpolation_type log_linear gives the network other times than it visits: it is not done")
+    return {"spacing.sigma_range": "table"}
 
 
-def bounds(clip: bool | None = None, threshold: bool = True, keep_eps: bool = False) -> OptionEntry:
-    """How the estimate of x_0 is bounded: by `clip_sample`, with its default, None where a class has no such option, or
-    by dynamic thresholding (arXiv:2205.11487), which goes before. `keep_eps`: eps stays as it was."""
-    clips = {} if clip is None else {"clip_sample": clip, "clip_sample_range": 1.0}
-    cuts = {"thresholding": False, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0} if threshold else {}
-
-    def read(values: Values) -> Arguments:
-        if values.get("thresholding"):
-            most, ratio = float(values["sample_max_value"]), float(values["dynamic_thresholding_ratio"])
-            return {"thresholding": Thresholding(most if most < UNBOUNDED else None, ratio, keep_eps)}
-        clipped = (
-            Thresholding(float(values["clip_sample_range"]), keep_eps=keep_eps)
-            if values.get("clip_sample")
-            else Thresholding()
-        )
-        return {"thresholding": clipped}
-
-    def write(scheduler: Scheduler) -> dict[str, Any]:
-        limit, ratio = scheduler.thresholding.limit, scheduler.thresholding.ratio
-        if ratio is not None:
-            most = UNBOUNDED if limit is None else limit
-            return {"thresholding": True, "dynamic_thresholding_ratio": ratio, "sample_max_value": most}
-        if limit is not None:
-            return {"clip_sample": True, "clip_sample_range": limit}
-        return {} if clip is None else {"clip_sample": False}
-
-    return OptionEntry(clips | cuts, read, write)
+def _write_interpolation(scheduler: Scheduler) -> dict[str, Any]:
+    given = arguments_of(scheduler, {"sigmas": "spacing.sigmas", "range": "spacing.sigma_range"})
+    by_table = given.get("sigmas", "table") != "table" and given.get("range") == "table"
+    return {"interpolation_type": "log_linear"} if by_table else {}
 
 
-def dpm_solver(lower_order_final: bool) -> list[OptionEntry]:
-    """DPM-Solver++, of the ODE or of the SDE."""
-    return [
-        choice("algorithm_type", "dpmsolver++", "sampler.eta", {"dpmsolver++": 0.0, "sde-dpmsolver++": 1.0}),
-        as_is("solver_type", "midpoint", "sampler.form", "midpoint", "heun"),
-        as_is("lower_order_final", lower_order_final, "sampler.lower_final"),
-    ]
-
-
-ORDERS = as_is("solver_order", 2, "sampler.order", 1, 2, 3)
-EULER_FINAL = as_is("euler_at_final", False, "sampler.euler_final")
-SOLVER_VARIANCE = idle(  # two of these take the variance off what a network gives; to a solver the rest mean nothing
-    variance_type=Option(
-        None, (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range")
-    )
+INTERPOLATION = OptionEntry(
+    {"interpolation_type": Option("linear", ("linear", "log_linear"))}, _read_interpolation, _write_interpolation
 )
-NO_FLOW = (only(use_flow_sigmas=False, use_dynamic_shifting=False), idle(flow_shift=1.0, time_shift_type="exponential"))
-"""Options of flow matching in solvers on a table."""
+"""How σ lies between times; "log_linear" is done where it falls by a curve, between the ends of the table."""
 
 
 def _read_least_λ(values: Values) -> Arguments:
