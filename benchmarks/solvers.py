@@ -3,8 +3,8 @@
     python benchmarks/solvers.py cost
     python benchmarks/solvers.py distance --data FOLDER --run runs/edm
 
-`cost` times whole walks of DDPM's U-Net for CIFAR-10 (35.7M parameters) and, within the same walks, the network: the
-difference is what the solver takes. `distance` draws from a trained system with every solver at the same seeds, and
+`cost` times whole trajectories of DDPM's U-Net for CIFAR-10 (35.7M parameters) and, within them, the network: the
+difference is the solver's own. `distance` draws from a trained system with every solver at the same seeds, and
 takes the Fréchet distance to the real test pictures, in features of a classifier fitted on the real training pictures.
 Each figure is kept as soon as it is found, so that an interrupted run goes on where it was.
 """
@@ -89,7 +89,7 @@ def main() -> None:
     what = options.add_subparsers(dest="what", required=True)
     cost_options = what.add_parser("cost", help="the time outside the network")
     cost_options.add_argument("--batch", type=int, default=8)
-    cost_options.add_argument("--moves", type=int, default=4, help="moves of a walk")
+    cost_options.add_argument("--steps", type=int, default=4, help="steps of a trajectory")
     cost_options.add_argument("--rounds", type=int, default=3, help="turns that each solver takes")
     distance_options = what.add_parser("distance", help="Fréchet distance by solver and evaluations")
     distance_options.add_argument("--data", type=Path, required=True, help="a folder with IDX files of both splits")
@@ -103,7 +103,7 @@ def main() -> None:
     distance_options.add_argument("--markdown", type=Path, help=f"also write the table here, after its line {MARK}")
     given = options.parse_args()
     if given.what == "cost":
-        print(cost(given.batch, given.moves, given.rounds))
+        print(cost(given.batch, given.steps, given.rounds))
     else:
         report = distance(given)
         print(report)
@@ -112,19 +112,19 @@ def main() -> None:
             given.markdown.write_text(f"{text.partition(MARK)[0]}{MARK}\n\n{report}\n", encoding="utf-8")
 
 
-def cost(batch: int, moves: int, rounds: int) -> str:
-    """The share of a walk that is spent outside the denoiser, and the denoiser's own outside its network."""
+def cost(batch: int, steps: int, rounds: int) -> str:
+    """The share of a trajectory that is spent outside the denoiser, and the denoiser's own outside its network."""
     device = machine.pick_device()
     network = UNet(width=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(1,)).to(device).eval()
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    path = levels(VP(), UniformSpacing(), moves)
+    path = levels(VP(), UniformSpacing(), steps)
     x = torch.randn(batch, 3, 32, 32, device=device)
     named = {text: SAMPLERS.parse(text) for text in SOLVERS}
     shares: dict[str, list[float]] = {text: [] for text in named}
     for _ in range(rounds):
         for text, sampler in named.items():
-            whole, inside = walk(sampler, Denoiser(network, VP(), EpsPrediction()), x, path)
-            _, spent = walk(sampler, Denoiser(Nothing(), VP(), EpsPrediction()), x, path)
+            whole, inside = trajectory(sampler, Denoiser(network, VP(), EpsPrediction()), x, path)
+            _, spent = trajectory(sampler, Denoiser(Nothing(), VP(), EpsPrediction()), x, path)
             # the denoiser's own arithmetic counts as outside: measured with a network that costs nothing
             shares[text].append((whole - inside + spent) / whole)
     lines = [f"{machine.name(device)}; 35.7M U-Net, 32×32, batch {batch}; median of {rounds}.", ""]
@@ -133,8 +133,8 @@ def cost(batch: int, moves: int, rounds: int) -> str:
     return "\n".join(lines)
 
 
-def walk(sampler: Any, denoiser: DenoiserLike, x: Tensor, path: list[Level]) -> tuple[float, float]:
-    """The seconds of a walk, and those spent in the denoiser."""
+def trajectory(sampler: Any, denoiser: DenoiserLike, x: Tensor, path: list[Level]) -> tuple[float, float]:
+    """The seconds of a trajectory, and those spent in the denoiser."""
     clock = Clock(denoiser)
     began = time.perf_counter()
     for _ in sample(clock, sampler, x, path, noise=Noise(range(len(x)))):

@@ -61,7 +61,7 @@ class Denoiser(nn.Module):
 
         A network that gives another shape is a `ShapeError`.
         """
-        level = Level(*(value.cpu() for value in level))  # where several processes train, torch moves it
+        level = Level(*(value.cpu() for value in level))  # where several processes train, torch puts it elsewhere
         skip, out, scale, time = self.parameterization(level)
         weights = next(self.network.parameters())
         time = time.to(x_t.device, torch.float32).expand(len(x_t))
@@ -94,7 +94,7 @@ class TokenDenoiser(nn.Module):
 
     def forward(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> TokenEstimate:
         """Token ids x_t [b, l] at `level` [b] or [1], under `condition` → the estimate of x_0, at least in float32."""
-        level = Level(*(value.cpu() for value in level))  # where several processes train, torch moves it
+        level = Level(*(value.cpu() for value in level))  # where several processes train, torch puts it elsewhere
         time = level.t.to(x_t.device, torch.float32).expand(len(x_t))
         logits = self.network(x_t, time, **condition.given())
         if logits.shape[:-1] != x_t.shape:

@@ -270,7 +270,7 @@ class Given(Noise):
 
 
 def run(denoiser: DenoiserLike, sampler: str, x: Tensor, levels: Sequence[Level], seed: int = 0) -> list[Tensor]:
-    """Where the samples stand after each move."""
+    """Where the samples stand after each step."""
     return list(sample(denoiser, SAMPLERS[sampler], x, levels, noise=Draws(seed)))
 
 

@@ -16,7 +16,7 @@ POINTS = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], dtype=torch.float6
 
 @each_pair()
 def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: str, schedule: str) -> None:
-    """Two moves each, at the beginning, in the middle and at the end of grids of different lengths, all at once."""
+    """Two steps each, at the beginning, in the middle and at the end of grids of different lengths, all at once."""
     places = ((7, 0), (30, 11), (10, 8), (10, 4))
     moves = [list(pairwise(levels(schedule, "trailing", steps)))[k : k + 2] for steps, k in places]
     rule, denoiser = SAMPLERS[sampler], network(finite(SCHEDULES[schedule], POINTS), "v")

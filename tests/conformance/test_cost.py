@@ -1,4 +1,4 @@
-"""What a walk costs: how often the denoiser is asked, and how often noise is drawn, are what the facts say."""
+"""What a trajectory costs: how often the denoiser is asked, and how often noise is drawn, are what the facts say."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ class Asked:
 
 
 def walked(sampler: str, steps: int) -> tuple[int, int]:
-    """How often a walk onto clean data asks the denoiser, and how often it draws noise."""
+    """How often a trajectory onto clean data asks the denoiser, and how often it draws noise."""
     asked, noise = Asked(), Counts()
     rule: Any = parts.SAMPLERS.parse(sampler)
     list(sample(asked, rule, normal(3, 2), levels(SCHEDULE, TrailingSpacing(), steps), noise=noise))

@@ -1,4 +1,4 @@
-"""Gaussian data: every move is affine, so the law of the samples is known exactly, and tends to that of the data."""
+"""Gaussian data: every step is affine, so the law of the samples is known exactly, and tends to that of the data."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -44,11 +44,11 @@ ONE_STEP = tuple(
     if isinstance(rule, Ancestral | DDIM | Euler | Heun | DPMSolverS)
     or (isinstance(rule, DPMSolver) and rule.order == 1)
 )
-"""The samplers that remember nothing, so that each move is a map of its own."""
+"""The samplers that remember nothing, so that each step is a map of its own."""
 
 
 class Affine(NamedTuple):
-    """`x_s = gain·x_t + offset + std·noise`, one for each move: [moves]."""
+    """`x_s = gain·x_t + offset + std·noise`, one for each step: [moves]."""
 
     gain: Tensor
     offset: Tensor
@@ -161,7 +161,7 @@ def dpm_2s(x: Tensor, t: Level, s: Level, schedule: str) -> Tensor:
 
 
 def measured(sampler: str, oracle: GaussianDenoiser, parameterization: str, path: tuple[Level, ...]) -> Affine:
-    """What the sampler does in each move to the samples 0 and 1, and to a noise of 1: all moves in one batch."""
+    """What the sampler does in each step to the samples 0 and 1, and to a noise of 1: all moves in one batch."""
     n = len(path) - 1
     now, then = (stack(part * 3) for part in (path[:-1], path[1:]))
     x, noise = (column(*numbers).repeat_interleave(n, dim=0) for numbers in ((0, 1, 0), (0, 0, 1)))
@@ -174,7 +174,8 @@ def measured(sampler: str, oracle: GaussianDenoiser, parameterization: str, path
 
 
 def of_a_walk(sampler: str, schedule: str, path: Sequence[Level]) -> Affine:
-    """A whole walk as one affine map, [1]: where the samples 0 and 1 end, and a noise of 1 in each draw by itself."""
+    """A whole trajectory as one affine map, [1]: where the samples 0 and 1 end, and a noise of 1 in each draw by
+    itself."""
     x = torch.zeros(len(path) + 1, 1, dtype=torch.float64)
     x[1] = 1
     rule, noise = SAMPLERS[sampler], Impulses()

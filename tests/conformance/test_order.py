@@ -51,7 +51,7 @@ def flow(x: Tensor, here: Level, there: Level) -> Tensor:
 
 
 def walked(sampler: Sampler[Any], schedule: str, levels: Sequence[Level], exact: int) -> float:
-    """How far from the exact flow samples end whose first moves, `exact` of them, were the flow's."""
+    """How far from the exact flow samples end whose first steps, `exact` of them, were the flow's."""
     oracle = MixtureDenoiser(SCHEDULES[schedule], WEIGHTS, MEANS[:, None], STDS)
     first = levels[0]
     x = start = STARTS * (first.alpha**2 + first.sigma**2).sqrt()
@@ -72,9 +72,10 @@ def order(miss: Callable[[int], float], steps: int) -> float:
 
 
 def spread(sampler: Sampler[Any], schedule: str, levels: Sequence[Level]) -> float:
-    """How far from the truth the variance of Gaussian data is after a walk that began with the true one.
+    """How far from the truth the variance of Gaussian data is after a trajectory that began with the true one.
 
-    The walk is one affine map of its beginning and of the noise in each draw, so its law is known without drawing.
+    The trajectory is one affine map of its beginning and of the noise in each draw, so its law is known without
+    drawing.
     """
     oracle = GaussianDenoiser(SCHEDULES[schedule], *torch.tensor([[MEAN], [STD]], dtype=torch.float64))
     (_, first_var), (last_mean, last_var) = law(levels[0]), law(levels[-1])
@@ -107,7 +108,7 @@ def test_a_solver_is_of_its_order(sampler: str, schedule: str) -> None:
 
 @pytest.mark.parametrize("sampler", DETERMINISTIC)
 def test_a_cold_start_may_lower_the_order(sampler: str) -> None:
-    """The first steps show where the rest of the walk is short."""
+    """The first steps show where the rest of the trajectory is short."""
     facts = SOLVERS[sampler]
 
     def miss(steps: int) -> float:

@@ -34,7 +34,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def steps(schedule: Schedule) -> tuple[Level, Level]:
-    """Three moves: from the middle, from the end, and onto the first time."""
+    """Three steps: from the middle, from the end, and onto the first time."""
     shares = torch.tensor([[0.2, 0.7, 0.0], [0.5, 1.0, 0.01]], dtype=torch.float64)
     times = schedule.first + shares * (schedule.last - schedule.first)
     s, t = times.round() if schedule.T is not None else times

@@ -80,7 +80,7 @@ def law_of_the_end(
 ) -> tuple[Tensor, Tensor]:
     """Mean [d] and covariance [d, d] of what a sampler ends in, of a denoiser that is affine in x_t, from N(0, I).
 
-    No draws: each move is affine, so that it is known by what it does to 0, to each unit vector, and to noise of 1.
+    No draws: each step is affine, so that it is known by what it does to 0, to each unit vector, and to noise of 1.
     """
     mean, cov = torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)
     nothing, units = torch.zeros(1, d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)

@@ -51,10 +51,10 @@ def test_under_the_chain_the_known_part_has_the_law_of_the_picture_under_noise()
 def test_replacement_is_some_way_from_the_true_conditional_and_posterior_guidance_is_on_it(
     sampler: Sampler[None], replaced: tuple[float, float], walk: tuple[float, float]
 ) -> None:
-    """The largest errors of mean and covariance after 200 moves, of pixels of standard deviation 0.7.
+    """The largest errors of mean and covariance after 200 steps, of pixels of standard deviation 0.7.
 
-    In 1000 moves replacement misses by 0.2217 and 0.1307 (DDIM), 0.1755 and 0.0777 (ancestral): it does not converge to
-    the truth. Posterior guidance has the error of the walk alone: what a walk of the exact posterior has.
+    In 1000 steps replacement misses by 0.2217 and 0.1307 (DDIM), 0.1755 and 0.0777 (ancestral): it does not converge to
+    the truth. Posterior guidance has the error of the trajectory alone: what a trajectory of the exact posterior has.
     """
     path = levels(SCHEDULE, UniformSpacing(), 200)
     truth = LAW.given(torch.eye(D).double()[KNOWN], PICTURE[KNOWN], noise=0.0)

@@ -182,7 +182,8 @@ def test_the_estimate_for_a_mixture_is_near(t: int, unguided: float, within: flo
 def test_a_walk_meets_the_observation_and_may_take_kinds_of_data_in_wrong_shares(
     y: float, unguided: float, within: float
 ) -> None:
-    """The mean of the walk's ends misses that of p(x_0 | y) by 0.03 at y = −0.5, where unguided samples miss by 0.30.
+    """The mean of the trajectory's ends misses that of p(x_0 | y) by 0.03 at y = −0.5, where unguided samples miss by
+    0.30.
 
     At y = 0.6 it misses by 0.75 (unguided: 1.17): which of two kinds fits y is settled under much noise, where a
     mixture is no Gaussian. What was measured is met in both, to 0.02.

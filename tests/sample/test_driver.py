@@ -1,4 +1,4 @@
-"""The loop: one yield a move, nothing asked before it is wanted, and no number that is not finite."""
+"""The loop: one yield a step, nothing asked before it is wanted, and no number that is not finite."""
 
 import math
 from collections.abc import Generator, Iterator

@@ -177,7 +177,7 @@ def test_a_chain_that_starts_far_off_comes_to_its_law_within_statistical_error()
     n, schedule = 40_000, VE()
     level = at(schedule, 0.4)
     v = variance(level)
-    chain = [level] * 41  # 40 moves of 5 iterations, each of gain 0.9
+    chain = [level] * 41  # 40 steps of 5 iterations, each of gain 0.9
     found = run(gaussian(schedule, n), Langevin(0.2 * v, steps=5), torch.full((1, n), 30.0, dtype=torch.float64), chain)
     wanted = v / (1 - 0.2 / 4)
     assert found.mean().item() == pytest.approx(MEAN, abs=4 * math.sqrt(wanted / n))

@@ -1,4 +1,4 @@
-"""Steps whose middles are places of the grid, solvers that know how far the walk is, and consistency models."""
+"""Steps whose middles are places of the grid, solvers that know how far the trajectory is, and consistency models."""
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ def test_the_last_of_pairs_may_be_of_first_order() -> None:
 
 
 def test_dpm_solver_may_end_in_low_orders() -> None:
-    """Where there is no move before, a walk of one move is of first order: so the last must be as it."""
+    """Where there is no move before, a trajectory of one move is of first order: so the last must be as it."""
     for sampler in (DPMSolver(2, euler_final=True), DPMSolver(2, lower_final=True), UniPC(2, lower_final=True)):
         few = path(8)
         *_, before, after = walk(sampler, few)

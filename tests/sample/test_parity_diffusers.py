@@ -72,12 +72,12 @@ def karras(estimate: Estimate) -> Tensor:
 
 
 def once(steps: int) -> list[tuple[int, bool]]:
-    """The calls of a walk: at which of the levels, and whether a move ends with it."""
+    """The calls of a trajectory: at which of the levels, and whether a step ends with it."""
     return [(move, True) for move in range(steps)]
 
 
 def in_pairs(steps: int) -> list[tuple[int, bool]]:
-    """Heun's: two calls a move, and one for the last."""
+    """Heun's: two calls a step, and one for the last."""
     return [(move + half, half == 1) for move in range(steps - 1) for half in (0, 1)] + [(steps - 1, True)]
 
 
@@ -105,7 +105,7 @@ class Peer:
     more: dict[str, Any] = field(default_factory=dict)
 
     def walk(self, denoiser: DenoiserLike, x: Tensor) -> list[Tensor]:
-        """Where samples stand after each move."""
+        """Where samples stand after each step."""
         scheduler = getattr(diffusers, self.name)(**self.settings)
         scheduler.set_timesteps(len(self.path) - 1)
         self.exact(scheduler, self.path)
@@ -246,7 +246,7 @@ def ours(sampler: str, denoiser: DenoiserLike, x: Tensor, path: Sequence[Level])
 
 
 def begin(level: Level) -> Tensor:
-    """Samples where a walk begins."""
+    """Samples where a trajectory begins."""
     generator = torch.Generator().manual_seed(0)
     return (level.alpha**2 + level.sigma**2).sqrt() * torch.randn(4, 2, generator=generator, dtype=torch.float64)
 

@@ -89,7 +89,7 @@ def column(*numbers: float) -> Tensor:
 
 
 def moved(sampler: Sampler[Any], denoiser: DenoiserLike, x: Tensor, path: Sequence[Level]) -> Tensor:
-    """Where a walk ends, however short it is."""
+    """Where a trajectory ends, however short it is."""
     state = sampler.init(x, path)
     for now, then in pairwise(path):
         x, state = sampler.step(denoiser, x, now, then, state, Always(0.5))
@@ -128,7 +128,7 @@ def test_samples_keep_their_type_and_shape(sampler: str, dtype: torch.dtype) -> 
 @pytest.mark.parametrize("schedule", ENDS_IN_NOISE)
 @pytest.mark.parametrize("sampler", [name for name in SOLVERS if FACTS[name].from_noise])
 def test_a_walk_may_start_from_pure_noise(sampler: str, schedule: str) -> None:
-    """At every move samples stay finite, the first ones too, whose history reaches back to infinite sigma/alpha; and in
+    """At every step samples stay finite, the first ones too, whose history reaches back to infinite sigma/alpha; and in
     the end they have the spread of the data."""
     chosen = ENDS_IN_NOISE[schedule]
     oracle = GaussianDenoiser(chosen, *column(0.6, 0.5))

@@ -28,7 +28,7 @@ class Inpaint(Guide):
 
     It is quick, needs no gradient, and is not exact: the rest hears of the picture only through x_t, and under much
     noise, where the large features are settled, that carries little information. `MomentMatching` draws the rest from
-    what is known itself.
+    the known part itself.
     """
 
     denoiser: DenoiserLike
