@@ -38,7 +38,7 @@ def log_one_hot(ids: Tensor, k: int, dtype: torch.dtype = torch.float64) -> Tens
     return log_p.scatter(-1, ids.unsqueeze(-1), 0.0)
 
 
-def mix(log_a: Tensor, log_b: Tensor | float, kept: Tensor) -> Tensor:
+def log_mixture(log_a: Tensor, log_b: Tensor | float, kept: Tensor) -> Tensor:
     """`log(kept·exp(log_a) + (1 − kept)·exp(log_b))`: [b, l, k], from probabilities kept [b] or [1], in float64."""
     weight, rest = like(kept.log(), log_a), like(torch.log1p(-kept), log_a)
     return torch.logaddexp(log_a + weight, log_b + rest)

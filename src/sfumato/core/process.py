@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sfumato.core import gaussian, noise
-from sfumato.core.categorical import Categorical, log_one_hot, mix
+from sfumato.core.categorical import Categorical, log_mixture, log_one_hot
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Streams
 from sfumato.errors import InputError, ShapeError
@@ -114,17 +114,17 @@ class Masking:
 
     def marginal(self, x_0: Tensor, level: Level) -> Categorical:
         """`alpha·x_0 + (1 − alpha)·mask` (MDLM, arXiv:2406.07524, eq. 3)."""
-        return Categorical(mix(x_0, self._mask(x_0), level.alpha))
+        return Categorical(log_mixture(x_0, self._mask(x_0), level.alpha))
 
     def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
         """`alpha_{t|s}·x_s + (1 − alpha_{t|s})·mask`, `alpha_{t|s} = alpha_t/alpha_s` (MDLM, arXiv:2406.07524, eq.
         3)."""
-        return Categorical(mix(x_s, self._mask(x_s), _signal_kept(s, t)))
+        return Categorical(log_mixture(x_s, self._mask(x_s), _signal_kept(s, t)))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
         """x_t where it is no mask; else `((alpha_s − alpha_t)·x_0 + (1 − alpha_s)·mask)/(1 − alpha_t)`
         (MDLM, arXiv:2406.07524, eq. 6)."""
-        hidden = mix(x_0, self._mask(x_0), _revealed(s, t))
+        hidden = log_mixture(x_0, self._mask(x_0), _revealed(s, t))
         masked = (x_t == self.mask_id).unsqueeze(-1)
         return Categorical(torch.where(masked, hidden, log_one_hot(x_t, x_0.shape[-1], x_0.dtype)))
 
@@ -218,12 +218,12 @@ class Uniform:
         """`log ∑ q(x_s | x_0)·x_0/q(x_t | x_0)` for each x_s, [b, l, k], at the known x_t."""
         weights = x_0 - self._smoothed(known, t.alpha)
         total = weights.logsumexp(-1, keepdim=True) - math.log(self.k)
-        return mix(weights, total, s.alpha)
+        return log_mixture(weights, total, s.alpha)
 
     def _smoothed(self, log_p: Tensor, kept: Tensor) -> Tensor:
         """The distribution kept with this probability, else uniform."""
         self._check(log_p)
-        return mix(log_p, -math.log(self.k), kept)
+        return log_mixture(log_p, -math.log(self.k), kept)
 
     def _check(self, log_p: Tensor) -> int:
         if log_p.shape[-1] != self.k:
