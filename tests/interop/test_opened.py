@@ -123,6 +123,13 @@ def test_what_was_replaced_before_the_first_picture_is_refused(folder: Path, par
     drawn(opened(folder))
 
 
+def test_a_system_keeps_its_fingerprint_when_it_is_saved(saved: Path, tmp_path: Path) -> None:
+    system = opened(saved / "sd")
+    known = system.fingerprint()
+    written = system.save(tmp_path / "system")
+    assert system.fingerprint() == known == System.load(written, "cpu", "float32").fingerprint()
+
+
 def test_what_a_text_is_told_by_is_in_the_fingerprint(saved: Path, folder: Path) -> None:
     known = opened(folder).fingerprint()
     config = folder / "text_encoder" / "config.json"

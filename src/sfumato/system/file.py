@@ -7,6 +7,7 @@ holds one whole system at every moment.
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
@@ -102,10 +103,18 @@ class CodecFile(_Table):
 F = TypeVar("F", SystemFile, ClassifierFile, CodecFile)
 
 
-def write_folder(folder: Path, spec: dict[str, Any], parts: Parts, name: str = SYSTEM_FILE, shard: int = SHARD) -> str:
+def write_folder(
+    folder: Path,
+    spec: dict[str, Any],
+    parts: Parts,
+    name: str = SYSTEM_FILE,
+    shard: int = SHARD,
+    digest: str | None = None,
+) -> str:
     """Write a system to `folder`, over any that is there; returns the digest of its weights.
 
-    A file of weights holds at most `shard` bytes, or a single tensor that is larger.
+    A file of weights holds at most `shard` bytes, or a single tensor that is larger. `digest` is the one that the
+    weights are known by, whatever the precision that they are written in; None: that of what is written.
     """
     shards = []
     for tensors in _shards(_tensors(parts), shard):
@@ -113,7 +122,7 @@ def write_folder(folder: Path, spec: dict[str, Any], parts: Parts, name: str = S
         path = folder / f"weights-{hashed[:12]}.safetensors"
         files.write_tensors(path, tensors)
         shards.append({"file": path.name, "sha256": hashed})
-    whole = weights_digest(parts) if len(shards) > 1 else shards[0]["sha256"]
+    whole = digest or (weights_digest(parts) if len(shards) > 1 else shards[0]["sha256"])
     files.write_json(folder / name, {"format": SYSTEM_FORMAT, **spec, "digest": whole, "weights": shards})
     for old in folder.glob("weights-*.safetensors"):  # those of before, and what a failure left
         if old.name not in [one["file"] for one in shards]:
@@ -231,8 +240,8 @@ def _read(
     for part, module in parts.items():
         own = {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
         module.load_state_dict(own, assign=True)
-    if len(said.weights) == 1 and said.digest != said.weights[0].sha256:
-        raise FormatError(f"{path} is damaged: its digest is not that of its weights; copy the folder again")
+    if not re.fullmatch("[0-9a-f]{64}", said.digest):
+        raise FormatError(f"{path} is damaged: its digest is no SHA-256; copy the folder again")
     return said, codec, network
 
 

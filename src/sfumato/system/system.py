@@ -131,6 +131,7 @@ class System(Weighted, Pipeline):
         """
         if (known := self._known()) is None:
             self.declare(known := system_file.weights_digest(self._parts()))
+        self.pin()  # as it is saved
         return system_file.fingerprint(self.spec(), known)
 
     def pin(self) -> None:
@@ -141,7 +142,7 @@ class System(Weighted, Pipeline):
         """Write the system to `folder`: `system.json` and the weights it names, in files of at most `shard` bytes. A
         system there before stays whole until this one is."""
         self.pin()
-        digest = system_file.write_folder(Path(folder), self.spec(), self._parts(), shard=shard)
+        digest = system_file.write_folder(Path(folder), self.spec(), self._parts(), shard=shard, digest=self._known())
         self.declare(digest)
         return Path(folder)
 
