@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import GetPydanticSchema
+from pydantic import Field, GetPydanticSchema
 from pydantic_core import core_schema
 
 from sfumato.data.dataset import Dataset
@@ -12,10 +12,11 @@ from sfumato.data.prepare import prepare
 from sfumato.data.source import open_source
 from sfumato.data.store import StoreMode
 from sfumato.errors import InputError, nearest, quoted
+from sfumato.media import Audio, Size
 from sfumato.media.image import parse_color
 from sfumato.parts import MEDIA, validate
-from sfumato.train.feed import DataFeed, ImageFeed
-from sfumato.train.table import Count, RecipeTable
+from sfumato.train.feed import AudioFeed, DataFeed, ImageFeed
+from sfumato.train.table import Count, Positive, RecipeTable
 
 
 class DataRecipe(RecipeTable):
@@ -27,6 +28,11 @@ class DataRecipe(RecipeTable):
     """Where decoded data lie: in memory, in a map of a file, or in their source alone (`data.prepare`)."""
     networks: ClassVar[tuple[str, ...]]
     """The kinds of the networks that denoise such data."""
+
+    @property
+    def wanted_size(self) -> Size | None:
+        """The size that every datum is brought to, in the medium's order; None if it is the data's own."""
+        return None
 
     @property
     def plural(self) -> str:
@@ -58,6 +64,10 @@ class ImageData(DataRecipe):
     """Colours, by their names in CSS, that transparent pictures are also seen before; captions say which."""
     networks = ("unet", "dit")
 
+    @property
+    def wanted_size(self) -> Size | None:
+        return self.size
+
     def check(self) -> None:
         for name in self.backgrounds:
             try:
@@ -83,7 +93,46 @@ class ImageData(DataRecipe):
         return ImageFeed(dataset, self.flip, self.background, self.backgrounds, reads)
 
 
-DATA_RECIPES: dict[str, type[DataRecipe]] = {"image": ImageData}
+class AudioData(DataRecipe):
+    """How sounds become samples, mixed to `channels` at `rate` samples a second.
+
+    Each is its first `seconds`, or `samples`, followed by silence where it is shorter; the data's own length when both
+    are left out, if they share one. Those of the `gain` "peak" are scaled so that the loudest sample of each is ±1;
+    with `invert`, each is also seen with the other polarity, −x, which sounds the same.
+    """
+
+    medium: Literal["audio"] = "audio"
+    rate: Annotated[int, Field(ge=1_000, le=192_000)] = 22_050
+    channels: Annotated[int, Field(ge=1, le=8)] = 1
+    seconds: Positive | None = None
+    samples: Count | None = None
+    gain: Literal["own", "peak"] = "own"
+    invert: bool = False
+    networks = ("unet-1d", "dit-1d")
+
+    @property
+    def wanted_size(self) -> Size | None:
+        if self.seconds is not None:
+            return (max(round(self.seconds * self.rate), 1),)
+        return None if self.samples is None else (self.samples,)
+
+    def check(self) -> None:
+        if self.seconds is not None and self.samples is not None:
+            raise InputError(
+                "data.seconds and data.samples both say how long a sound is: give one, and null for the other"
+            )
+        if self.wanted_size is not None:
+            Audio(self.rate, self.channels).check_size(self.wanted_size)
+
+    def prepare(self, where: str, cache: Path, progress: Callable[[int, int], None]) -> Dataset:
+        source = open_source(where, Audio(self.rate, self.channels))
+        return prepare(source, size=self.wanted_size, store=self.store, progress=progress, cache=cache)
+
+    def feed(self, dataset: Dataset, reads: str = "nothing") -> AudioFeed:
+        return AudioFeed(dataset, self.gain == "peak", self.invert, reads)
+
+
+DATA_RECIPES: dict[str, type[DataRecipe]] = {"image": ImageData, "audio": AudioData}
 """The table [data] of each medium; `data.medium` says which, and is "image" if left out."""
 
 

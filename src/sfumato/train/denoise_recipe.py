@@ -132,7 +132,7 @@ class DenoiseRecipe(Recipe):
         network = self.dry_network(NETWORKS, self.data.networks, in_channels=1, out_channels=1)
         if self.codec.kind == "latent":
             check_pictures("denoise in latents", self.data)
-        elif (size := getattr(self.data, "size", None)) is not None:
+        elif (size := self.data.wanted_size) is not None:
             network.check_size(*reversed(size))
         self.condition.check()
         self._dry_run()

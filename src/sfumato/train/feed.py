@@ -21,6 +21,8 @@ from sfumato.media import Image, Medium
 from sfumato.media.image import parse_color
 from sfumato.parts import CODECS
 
+_QUIETEST = 1e-3
+"""Peaks below are raised as this one is, and silence stays silent."""
 _TOGETHER = 32
 """How many data are encoded at once."""
 _LARGEST_HALF = 65504.0
@@ -138,6 +140,29 @@ class ImageFeed(DataFeed):
 
     def digest(self) -> str:
         return repr(self.seen)
+
+
+class AudioFeed(DataFeed):
+    """Sounds, in [−1, 1]. With `peak`, each is scaled so that its loudest sample is ±1. Views are plain and, if
+    `invert`, of the other polarity."""
+
+    def __init__(self, dataset: Dataset, peak: bool = False, invert: bool = False, reads: str = "nothing") -> None:
+        super().__init__(dataset, reads)
+        self.peak, self.invert = peak, invert
+
+    @property
+    def views(self) -> int:
+        return 2 if self.invert else 1
+
+    def samples(self, index: Tensor, view: Tensor) -> Tensor:
+        x = super().samples(index, view)
+        scale = 1 - 2 * view.to(x)
+        if self.peak:
+            scale = scale / x.abs().amax((1, 2)).clamp_min(_QUIETEST)
+        return x * scale[:, None, None]
+
+    def digest(self) -> str:
+        return repr((self.peak, self.invert))
 
 
 class LatentFeed:

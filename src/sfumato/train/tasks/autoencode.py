@@ -72,7 +72,7 @@ class AutoencodeRecipe(Recipe):
         super().check()
         check_pictures(self.task, self.data)
         network = self.dry_network(AUTOENCODERS, tuple(AUTOENCODERS.kinds), in_channels=1)
-        if (size := getattr(self.data, "size", None)) is not None:
+        if (size := self.data.wanted_size) is not None:
             network.check_size(*reversed(size))
         if self.codec.path is not None and self.codec.init_from is not None:
             raise InputError(
