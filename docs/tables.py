@@ -13,6 +13,7 @@ from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.unet import UNet
 from sfumato.sample.facts import FACTS, TOKEN_FACTS, Facts
 from sfumato.train.base_recipe import Recipe
+from sfumato.train.data_recipe import AudioData
 from sfumato.train.ema import AVERAGES
 from sfumato.train.recipe import recipe_names
 from sfumato.train.tasks import TASKS
@@ -27,6 +28,14 @@ MEANING = {
     " `auto` takes the first that has room",
     "data.flip": "show each picture mirrored half of the time",
     "data.backgrounds": "colours, by CSS name, that transparent pictures are also seen before; captions say which",
+    "sounds.medium": "`audio`: the data are sounds",
+    "sounds.store": "as for pictures",
+    "sounds.rate": "samples a second; sounds of another rate are resampled",
+    "sounds.channels": "1, or as many as are kept; others are mixed",
+    "sounds.seconds": "how much of each sound is taken: its beginning, and silence after its end",
+    "sounds.samples": "the same in samples; the sounds' own length, if they share one, when both are left out",
+    "sounds.gain": "`own`, or `peak`: the loudest sample of each is ±1",
+    "sounds.invert": "show each sound with the other polarity half of the time",
     "codec.kind": "`identity`: the data themselves, or `latent`: those of an autoencoder",
     "codec.fit": "the recipe that fits the autoencoder, on the same pictures, before all else",
     "codec.settings": "what is laid over that recipe, as with `--set`",
@@ -138,11 +147,21 @@ def write_all(folder: Path) -> None:
     """Write every table into `folder`, as NAME.md."""
     folder.mkdir(parents=True, exist_ok=True)
     defaults = {key: value for task in TASKS.values() for key, value in task.recipe().dump().items()}
-    defaults |= TASKS["denoise"].recipe().dump()
+    defaults |= TASKS["denoise"].recipe().dump() | {"sounds": AudioData().model_dump(mode="json")}
     for table, network in NETWORKS.items():
         arguments = inspect.signature(network).parameters.values()
         defaults[table] = {one.name: one.default for one in arguments if one.name not in GIVEN}
-    for table in ("data", "codec", "reconstruction", "condition", *NETWORKS, "optimizer", "train", "settings"):
+    for table in (
+        "data",
+        "sounds",
+        "codec",
+        "reconstruction",
+        "condition",
+        *NETWORKS,
+        "optimizer",
+        "train",
+        "settings",
+    ):
         rows = [(f"`{key}`", _code(value), MEANING[f"{table}.{key}"]) for key, value in defaults[table].items()]
         _write(folder / f"{table}.md", ("key", "default", "meaning"), rows)
     if unknown := [key for key in MEANING if key.partition(".")[2] not in defaults[key.partition(".")[0]]]:
