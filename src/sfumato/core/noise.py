@@ -22,7 +22,7 @@ def normal(streams: Streams, *shape: int) -> Tensor:
 def uniform(streams: Streams, *shape: int) -> Tensor:
     """The next uniform numbers in [0, 1) of each stream: [b, *shape], float64, on the CPU.
 
-    In float64, as tokens are drawn by them: rounding to float32 makes rare tokens rarer (arXiv:2409.02908, section 5).
+    In float64, as tokens are drawn by them: rounding to float32 makes rare tokens rarer (arXiv:2409.02908).
     """
     draw = partial(torch.rand, 1, *shape, dtype=torch.float64, device="cpu")
     return torch.cat([draw(generator=stream) for stream in streams])

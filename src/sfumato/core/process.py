@@ -96,7 +96,7 @@ class Gaussian:
 @dataclass(frozen=True)
 class Masking:
     """Absorbing: a token is itself with probability alpha, else the mask `mask_id`, one of the k tokens
-    (D3PM, arXiv:2107.03006, section 3.1; MDLM, arXiv:2406.07524, eq. 3)."""
+    (D3PM, arXiv:2107.03006, section 3.1; MDLM, arXiv:2406.07524, section 3.2)."""
 
     mask_id: int
 
@@ -113,17 +113,17 @@ class Masking:
         return torch.full(noise.shape, self.mask_id, dtype=torch.int64, device=noise.device)
 
     def marginal(self, x_0: Tensor, level: Level) -> Categorical:
-        """`alpha·x_0 + (1 − alpha)·mask` (MDLM, arXiv:2406.07524, eq. 3)."""
+        """`alpha·x_0 + (1 − alpha)·mask` (MDLM, arXiv:2406.07524, section 3.2)."""
         return Categorical(log_mixture(x_0, self._mask(x_0), level.alpha))
 
     def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
-        """`alpha_{t|s}·x_s + (1 − alpha_{t|s})·mask`, `alpha_{t|s} = alpha_t/alpha_s` (MDLM, arXiv:2406.07524, eq.
-        3)."""
+        """`alpha_{t|s}·x_s + (1 − alpha_{t|s})·mask`, `alpha_{t|s} = alpha_t/alpha_s` (MDLM, arXiv:2406.07524, section
+        3.2)."""
         return Categorical(log_mixture(x_s, self._mask(x_s), _signal_kept(s, t)))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
         """x_t where it is no mask; else `((alpha_s − alpha_t)·x_0 + (1 − alpha_s)·mask)/(1 − alpha_t)`
-        (MDLM, arXiv:2406.07524, eq. 6)."""
+        (MDLM, arXiv:2406.07524, section 3.2)."""
         hidden = log_mixture(x_0, self._mask(x_0), _revealed(s, t))
         masked = (x_t == self.mask_id).unsqueeze(-1)
         return Categorical(torch.where(masked, hidden, log_one_hot(x_t, x_0.shape[-1], x_0.dtype)))
@@ -138,7 +138,7 @@ class Masking:
         return torch.where(masked, log_p, log_one_hot(x_t, logits.shape[-1], logits.dtype))
 
     def step_divergence(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Tensor:
-        """`−(alpha_s − alpha_t)/(1 − alpha_t)·log p(x_0)` at masks (MDLM, arXiv:2406.07524, eq. 8)."""
+        """`−(alpha_s − alpha_t)/(1 − alpha_t)·log p(x_0)` at masks (MDLM, arXiv:2406.07524, section 3.3)."""
         return like(_revealed(s, t), log_p.select(-1, 0)) * self._surprise(log_p, x_0, x_t)
 
     def divergence_rate(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: Level) -> Tensor:
@@ -162,7 +162,7 @@ class Masking:
 @dataclass(frozen=True)
 class Uniform:
     """A token is itself with probability alpha, else any of the `k`, itself among them, with equal probability
-    (D3PM, arXiv:2107.03006, appendix A.2.1; multinomial diffusion, arXiv:2102.05379, eq. 11)."""
+    (D3PM, arXiv:2107.03006, appendix A.2.1; multinomial diffusion, arXiv:2102.05379, section 4)."""
 
     k: int
 
@@ -207,7 +207,7 @@ class Uniform:
 
     def divergence_rate(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: Level) -> Tensor:
         """`1/(k·alpha)·∑_{y ≠ x_t} (r' − r + r·log(r/r'))`, where `r(y) = q(y | x_0)/q(x_t | x_0)` and r' is its mean
-        under the model (SEDD, arXiv:2310.16834, eq. 13, for a score of this form)."""
+        under the model (SEDD, arXiv:2310.16834, section 3, for a score of this form)."""
         known = log_one_hot(x_t, self._check(log_p), log_p.dtype)
         r, ours = (self._ratios(x, known, t, t) for x in (log_one_hot(x_0, self.k, log_p.dtype), log_p))
         terms = ours.exp() - r.exp() + r.exp() * (r - ours)

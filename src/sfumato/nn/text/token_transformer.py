@@ -18,8 +18,8 @@ class TokenTransformer(nn.Module):
     """Token ids [b, l] and times [b] → logits of each place's tokens [b, l, tokens].
 
     The blocks of DiT (arXiv:2212.09748, section 3.2), over learned vectors of the tokens and sinusoids of their places
-    (arXiv:1706.03762, section 3.5), so that any length will do: the network of MDLM (arXiv:2406.07524, appendix C.2)
-    and SEDD (arXiv:2310.16834, appendix C.1), with these positions in the place of rotary ones. Attention goes both
+    (arXiv:1706.03762, section 3.5), so that any length will do: the network of MDLM (arXiv:2406.07524)
+    and SEDD (arXiv:2310.16834), with these positions in the place of rotary ones. Attention goes both
     ways. The last layer starts at zero: at first every token is as likely.
 
     - `tokens`: how many there are, the mask among them;
