@@ -137,10 +137,10 @@ def test_no_public_name_is_defined_in_two_modules() -> None:
 
 
 def test_public_names() -> None:
-    assert sfumato.__all__ == ["Cascade", "Samples", "System", "load"]
+    assert sfumato.__all__ == ["Cascade", "Samples", "System", "load", "train"]
     assert dir(sfumato) == sfumato.__all__
     for name in sfumato.__all__:
-        assert getattr(sfumato, name).__name__ == name
+        assert getattr(sfumato, name).__name__.removeprefix("sfumato.") == name
     with pytest.raises(AttributeError, match="no attribute 'sample_all'"):
         _ = sfumato.sample_all
 

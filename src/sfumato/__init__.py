@@ -11,23 +11,24 @@ if TYPE_CHECKING:
     from sfumato.system import Cascade as Cascade
     from sfumato.system import System as System
     from sfumato.system.samples import Samples as Samples
+    from sfumato.train import train as train
 
 _HOME = {
     "load": "sfumato.library",
     "Cascade": "sfumato.system",
     "System": "sfumato.system",
     "Samples": "sfumato.system.samples",
+    "train": "sfumato.train",
 }
 
-__all__ = ["Cascade", "Samples", "System", "load"]
+__all__ = ["Cascade", "Samples", "System", "load", "train"]
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'sfumato' has no attribute '{name}'")
     value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+    return globals().setdefault(name, value)  # `train` is a package by now, which is called as the function
 
 
 def __dir__() -> list[str]:
