@@ -46,10 +46,10 @@ class Sfumato:
     def __init__(self) -> None:
         import tokenizers  # noqa: F401
 
-        import sfumato
         from sfumato.interop.diffusers import open as checkpoint  # noqa: F401
+        from sfumato.library import load_system
 
-        self._load = sfumato.load
+        self._load = load_system
 
     def open(self, folder: str, precision: Any) -> None:
         self.system = self._load(folder, precision=precision)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import load, machine
+from sfumato import machine
 from sfumato.core.condition import Condition
 from sfumato.core.estimate import Estimate
 from sfumato.core.grid import UniformSpacing, levels
@@ -31,6 +31,7 @@ from sfumato.data import open_source, prepare
 from sfumato.denoise import Denoiser, DenoiserLike
 from sfumato.evaluate.distance import frechet
 from sfumato.evaluate.recognition import ClassIds, Convolutions, agreement, convolutions
+from sfumato.library import load_system
 from sfumato.nn.image.unet import UNet
 from sfumato.parts import SAMPLERS
 from sfumato.sample import sample
@@ -144,7 +145,7 @@ def trajectory(sampler: Any, denoiser: DenoiserLike, x: Tensor, path: list[Level
 
 def distance(given: argparse.Namespace) -> str:
     """The table of Fréchet distances, and of pictures read as asked."""
-    system = load(given.run)
+    system = load_system(given.run)
     known = json.loads(given.results.read_text()) if given.results.exists() else {}
     ask = {"system": system.fingerprint(), "count": given.count}
     figures: dict[str, Any] = known.get("figures", {}) if known.get("of") == ask else {}

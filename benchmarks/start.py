@@ -21,8 +21,8 @@ from peer_checkpoint import INDEX, SCHEDULE, tokenizer
 from peers import CACHE, MERGES, SIDES, table
 from report import place, put
 
-from sfumato import load
 from sfumato.files import write_json
+from sfumato.library import load_system
 
 MARK = "<!-- the rest is written by benchmarks/start.py -->"
 PROMPT = "a cat in a hat, 3D style"
@@ -43,7 +43,7 @@ def main() -> None:
     if not (folder / "model_index.json").is_file():
         print(f"writing a checkpoint to {folder}", file=sys.stderr)
         write(folder, given.merges if given.merges.is_file() else None)
-    system = load(given.model)
+    system = load_system(given.model)
     drawn = system.settings
     about = [
         ("parameters of the network, M", million(system.denoiser.network), theirs(folder), ""),

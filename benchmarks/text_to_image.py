@@ -32,7 +32,6 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-import sfumato
 from sfumato.codec import Identity
 from sfumato.disk import check_writable, replacing
 from sfumato.errors import DataError, InputError, SfumatoError
@@ -42,6 +41,7 @@ from sfumato.evaluate.features import features
 from sfumato.evaluate.neighbours import nearest, retrieval, spread
 from sfumato.evaluate.quality import psnr, ssim
 from sfumato.files import write_bytes, write_json
+from sfumato.library import load_system
 from sfumato.media.image import to_image
 from sfumato.media.image.decode import decode
 from sfumato.media.image.transform import to_array
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if path is not None:
             check_writable(path.parent)
     network = MobileNet.read(given.features)
-    system = sfumato.load(given.system)
+    system = load_system(given.system)
     gallery = read(given.data, (system.settings.size[0], system.settings.size[1]), system.codec.medium.channels)
     sets, others = choose(gallery, given.count, given.seed)
     settings = {"steps": given.steps, "guidance": given.guidance}

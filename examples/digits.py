@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from sfumato import load
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.recognition import agreement, support_vectors
+from sfumato.library import load_system
 from sfumato.media.image import sheet, to_image
 from sfumato.system import System
 from sfumato.train import train
@@ -34,7 +34,7 @@ def main() -> None:
         shutil.rmtree(given.run)
 
     train("digits", recipe="digits", out=given.run, minutes=given.minutes, monitor=Terminal())
-    system = load(given.run)
+    system = load_system(given.run)
     given.out.mkdir(exist_ok=True)
     draw_digits(system).save(given.out / "digits.png")
     draw_denoising(system).save(given.out / "denoising.png")

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from sfumato import load
 from sfumato.core.grid import UniformSpacing, levels
 from sfumato.core.noise import Noise
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.recognition import ClassIds, agreement, convolutions
+from sfumato.library import load_system
 from sfumato.likelihood import bits_by_vlb
 from sfumato.media.image import sheet, to_image
 from sfumato.system.classifier import NoisyClassifier
@@ -87,7 +87,7 @@ def main() -> None:
 
 def draw(show: Show, runs: Path, each: int) -> Iterator[Samples]:
     """The pictures of each class in turn."""
-    system = load(runs / show.recipe)
+    system = load_system(runs / show.recipe)
     guidance = {} if show.prompted else {"guidance": 1.0}
     for k in range(CLASSES):
         guide = NoisyClassifier.load(runs / "classifier").guide(k, show.push) if show.push else None
@@ -97,7 +97,7 @@ def draw(show: Show, runs: Path, each: int) -> Iterator[Samples]:
 
 def bound(run: Path, data: Path, count: int = 32, steps: int = 1000) -> str:
     """The bits a dimension of real test pictures, by the bound of a chain of `steps` steps."""
-    system = load(run)
+    system = load_system(run)
     x_0 = pixels(data / "t10k-images-idx3-ubyte.gz")[0][:count].to(system.device)
     path = levels(system.denoiser.schedule, UniformSpacing(), steps)
     condition = system.conditioner([None] * count).to(system.device)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sfumato import load
 from sfumato.data import open_source, prepare
 from sfumato.evaluate.recognition import ClassIds, agreement, convolutions
+from sfumato.library import load_system
 from sfumato.media.image import sheet
 from sfumato.train import train
 from sfumato.train.monitor import Terminal
@@ -33,7 +33,7 @@ def main() -> None:
 
     if not (given.run / "system").exists():
         train(given.data, recipe="fashion", out=given.run, minutes=given.minutes, monitor=Terminal())
-    system = load(given.run)
+    system = load_system(given.run)
 
     classes = list(open_source(given.data).classes)
     began = time.monotonic()

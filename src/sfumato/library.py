@@ -12,8 +12,9 @@ from sfumato.errors import FormatError, InputError, nearest
 from sfumato.interop.diffusers.folder import is_checkpoint, is_hub_name
 from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.store import PICKLED, pickle_refusal
-from sfumato.system import System
+from sfumato.system import Cascade, System
 from sfumato.system import file as system_file
+from sfumato.system.cascade import CASCADE_FILE
 
 
 @torch_defaults()
@@ -23,7 +24,7 @@ def load(
     precision: str | None = None,
     config: str | Path | None = None,
     prediction: str | None = None,
-) -> System:
+) -> System | Cascade:
     """The system of that name that ships, or in the folder `where`: one of ours, that of a training run, or one of
     diffusers, which may also be the name of a repository on the Hub; or in a single file of Stable Diffusion, whose
     `config` and `prediction` may be given: see `interop/single_file/open.py`.
@@ -40,7 +41,7 @@ def load(
 @files.readable("what is opened")  # a closed folder is an error wherever it is first looked into
 def _opened(
     where: str | Path, device: str | None, precision: str | None, config: str | Path | None, prediction: str | None
-) -> System:
+) -> System | Cascade:
     refuse_pickle(Path(where))
     if is_single(where):
         from sfumato.interop.diffusers.open import open_checkpoint
@@ -53,7 +54,9 @@ def _opened(
         from sfumato.interop.diffusers.open import open_folder  # much to import, for those alone who need it
 
         return open_folder(where, device, precision)
-    return System.load(find_system(where), device, precision)
+    found = find_system(where)
+    kind = Cascade if (found / CASCADE_FILE).is_file() else System
+    return kind.load(found, device, precision)
 
 
 def load_codec(where: str | Path) -> Latent:
@@ -102,13 +105,23 @@ def refuse_pickle(path: Path) -> None:
         raise FormatError(pickle_refusal(path, "StableDiffusionPipeline.from_single_file(FILE)"))
 
 
+def load_system(where: str | Path, device: str | None = None, precision: str | None = None) -> System:
+    """The system that `load` finds; an `InputError` for a cascade of several."""
+    system = load(where, device, precision)
+    if not isinstance(system, System):
+        raise InputError(
+            f"{where} is a cascade of {len(system.stages)}, where one system is wanted: give a stage of it"
+        )
+    return system
+
+
 def find_system(where: str | Path) -> Path:
-    """The folder of a system: one that ships, `where` itself, or the `system` inside a run."""
+    """The folder of a system or a cascade: one that ships, `where` itself, or the `system` inside a run."""
     if where in shipped():  # a Path is a folder's
         return Path(str(resources("sfumato.models"))) / str(where)
     folder = Path(where)
     for place in (folder, folder / "system"):
-        if (place / "system.json").is_file():
+        if any((place / name).is_file() for name in (system_file.SYSTEM_FILE, CASCADE_FILE)):
             return place
     if not folder.exists():
         hint = f", or the name of a system that ships: {nearest(str(where), names)}" if (names := shipped()) else ""

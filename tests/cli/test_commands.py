@@ -20,7 +20,7 @@ from program import SMALL, Sfumato
 
 from sfumato import load, media
 from sfumato.codec import Identity, Latent
-from sfumato.condition import Nothing
+from sfumato.condition import Labels, Nothing
 from sfumato.core.parameterization import EpsPrediction
 from sfumato.core.schedule import Linear
 from sfumato.denoise import Denoiser
@@ -30,7 +30,7 @@ from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.unet import UNet
 from sfumato.parts import CODECS
 from sfumato.sample import DDIM
-from sfumato.system import System
+from sfumato.system import Cascade, System, Upsample
 from sfumato.system import file as system_file
 from sfumato.system.masked import MaskedImage
 from sfumato.system.samples import read_record
@@ -227,6 +227,51 @@ def test_what_is_transparent_in_a_mask_is_not_painted(mode: str, tmp_path: Path)
     masks()["L"].save(plain)
     found, wanted = (MaskedImage(picture, path)(system.codec, (8, 8))[0].given()["concat"] for path in (mask, plain))
     assert torch.equal(found, wanted) and found[0, 0].sum() == 20
+
+
+@pytest.fixture
+def cascade(tmp_path: Path) -> str:
+    """A folder of two systems in a row: pictures of 4×4 of a class, made 8×8."""
+    sizes = {4: (Labels(("cat", "hen")), 0), 8: (Nothing(), 1)}
+    stages = []
+    for side, (conditioner, concat) in sizes.items():
+        network = UNet(1, 1, width=8, multipliers=(1,), blocks=1, attention=(), concat=concat, **conditioner.widths)
+        denoiser = Denoiser(network, Linear(), EpsPrediction())
+        stages.append(System(Identity(media.Image(1)), conditioner, denoiser, Settings((side, side), steps=2)))
+    return str(Cascade(stages, [Upsample(0.25)]).save("pair"))
+
+
+def test_a_cascade_is_drawn_from_shown_and_exported(sfumato: Sfumato, cascade: str) -> None:
+    options = ["--steps", 3, "--set", "0.steps=4", "--set", "0.interval=0.5,2", "--set", "0.sampler=ddim,eta=0.5"]
+    done = sfumato("generate", "hen", "-m", cascade, "--seed", 4, *options, *PLACE)
+    assert done.code == 0 and done.out == "out/hen-4.png\n" and pixels("out/hen-4.png").shape == (8, 8), done.err
+    first, last = read_record(Path("out/hen-4.png"))["stages"]
+    assert (first["steps"], first["interval"], first["sampler"]["eta"], last["steps"]) == (4, [0.5, 2.0], 0.5, 3)
+    assert drawn_again(sfumato, "out/hen-4.png") == Path("out/hen-4.png").read_bytes()
+    shown = sfumato("inspect", cascade).out
+    for words in ("cascade  ", "upsample (noise 0.25)", "stage 0, network", "stage 1, weights", "labels (", "hen"):
+        assert words in shown, words
+    assert sfumato("export", cascade, "--out", "copy").code == 0
+    again = sfumato("generate", "hen", "-m", "copy", "--seed", 4, *options, "--out", "second", *PLACE[:2])
+    assert np.array_equal(pixels(again.out.strip()), pixels("out/hen-4.png"))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["generate", "cat", "-m", "pair", "--set", "2.steps=3"], r"--set wants STAGE\.OPTION=VALUE, STAGE from 0 to 1"),
+        (["generate", "cat", "-m", "pair", "--set", "steps=3"], r"--set wants .*, not 'steps=3'$"),
+        (["generate", "cat", "-m", "pair", "--set", "0.step=3"], "a stage has no option 'step'; did you mean 'steps'"),
+        (["generate", "cat", "-m", "pair", "--set", "0.steps=0"], "steps must be between 1 and"),
+        (["generate", "cat", "-m", "emoji", "--set", "0.steps=3"], "--set is for the stages of a cascade, and this is"),
+        (["export", "pair", "--out", "new", "--to", "diffusers"], "is a cascade, of which diffusers knows no folder"),
+        (["export", "pair", "--out", "new", "--codec", "x"], "is a cascade of 2, where one system is wanted"),
+    ],
+    ids=str,
+)
+def test_what_a_cascade_is_not_is_one_line(words: list[str], text: str, sfumato: Sfumato, cascade: str) -> None:
+    done = sfumato(*words, *(PLACE if words[0] == "generate" else ()))
+    assert done.code == 2 and re.search(text, done.err.strip()), done.err
 
 
 # Inspect --------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ _LAYOUTS = ("sfumato", "diffusers")
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="The folder of a system, a run or a checkpoint of diffusers.")],
+    model: Annotated[str, typer.Argument(help="The folder of a system, a cascade, a run or a checkpoint of diffusers.")],
     out: Annotated[Path, typer.Option(help="The folder for the copy.", metavar="DIR")],
     to: Annotated[str, typer.Option(help="Whose layout: sfumato or diffusers.")] = "sfumato",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16, which takes half the space.")] = "float32",
@@ -23,6 +23,7 @@ def export(
     from sfumato import library
     from sfumato.disk import check_writable, in_use, replacing_folder
     from sfumato.errors import InputError, nearest, quoted
+    from sfumato.system import System
     from sfumato.system.file import SYSTEM_FORMAT
     from sfumato.system.format2 import convert, find_format2
     from sfumato.wording import one_line
@@ -40,13 +41,16 @@ def export(
         convert(old, out)
         print(one_line(f"{out}: {old.stem} of format 2 in format {SYSTEM_FORMAT}, its weights as they were"))
         return
-    system = library.load(model, "cpu", precision if codec is None else "float32")
     if codec is not None:
-        system = library.with_codec(system, codec).to("cpu", precision)
+        system = library.with_codec(library.load_system(model, "cpu", "float32"), codec).to("cpu", precision)
+    else:
+        system = library.load(model, "cpu", precision)
     notes: tuple[str, ...] = ()
     if to == "diffusers":
         from sfumato.interop.diffusers.write import write_checkpoint  # much to import, for those alone who need it
 
+        if not isinstance(system, System):
+            raise InputError(f"{model} is a cascade, of which diffusers knows no folder: export a stage of it")
         notes = write_checkpoint(system, out, megabytes * 10**6)
     else:
         with replacing_folder(out) as folder:

@@ -55,6 +55,10 @@ def generate(
         str | None, typer.Option(help="What the network of a single file gives, where it does not say: eps or v.")
     ] = None,
     size: Annotated[str | None, typer.Option(help="Width and height, as 64x64.", metavar="WxH")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of one stage of a cascade, as 0.steps=10.", metavar="STAGE.OPTION=VALUE"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The folder for the pictures.", metavar="DIR")] = Path("out"),
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
@@ -69,6 +73,7 @@ def generate(
     from sfumato.system.classifier import NoisyClassifier
     from sfumato.system.drawing import Drawing
     from sfumato.system.masked import MaskedImage
+    from sfumato.system.stages import stage_drawings
     from sfumato.wording import is_live, one_line, shortened
 
     if not 1 <= number <= 100_000:
@@ -94,6 +99,8 @@ def generate(
         drawing["guide"] = NoisyClassifier.load(classifier, device, precision).guide(label, classifier_scale)
     if image is not None and mask is not None:
         drawing["condition"] = MaskedImage(image, mask)
+    if settings:
+        drawing["stages"] = stage_drawings(settings, system)
     frames = system.stream(prompt, **drawing)
     for name, text in (("prompt", prompt), ("negative prompt", negative)):
         if lost := system.truncated(text):

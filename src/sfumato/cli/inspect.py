@@ -58,31 +58,48 @@ OPTIONS = (
     *("negative", "size", "precision", "image", "mask", "classifier", "class", "classifier-scale"),
 )
 """The options of `sfumato generate` that a record has a value for."""
+STAGE_OPTIONS = ("steps", "sampler", "spacing", "guidance", "interval", "rescale", "negative", "size")
 
 
 def _again(record: dict[str, Any]) -> str:
     """The command that draws the sample once more."""
-    values = {"model": "DIR"} | record | _given_files(record)
+    values = {"model": "DIR"} | record | _last(record)
     words = ["sfumato generate"]
     for option in OPTIONS:
         if (value := values.get(option)) is not None:
             words.append(_option(option, _text(option, value)))
+    words += _stage_options(record)
     if (prompt := record.get("prompt")) is not None:
         text = str(prompt)
         words.append(f"-- {_quoted(text)}" if text.startswith("-") else _quoted(text))
     return " ".join(words)
 
 
-def _given_files(record: dict[str, Any]) -> dict[str, Any]:
-    """The options that name the files which a record's condition and guide were made of."""
-    condition, guide = record.get("condition"), record.get("guide")
-    found = {}
+def _last(record: dict[str, Any]) -> dict[str, Any]:
+    """The options that are the last stage's where a record is a cascade's: the files which its condition and guide were
+    made of, and its precision."""
+    stages = record.get("stages")
+    last = stages[-1] if isinstance(stages, list) and stages and isinstance(stages[-1], dict) else record
+    condition, guide = last.get("condition"), last.get("guide")
+    found = {} if last is record else {"precision": last.get("precision")}
     for name in ("image", "mask"):
         file = condition.get(name) if isinstance(condition, dict) else None
         found[name] = file.get("path") if isinstance(file, dict) else None
     if isinstance(guide, dict):
         found |= {"classifier": guide.get("path"), "class": guide.get("class"), "classifier-scale": guide.get("scale")}
     return found
+
+
+def _stage_options(record: dict[str, Any]) -> list[str]:
+    """The options of each stage of a cascade."""
+    stages = record.get("stages")
+    return [
+        f"--set {_quoted(f'{i}.{name}={_text(name, stage[name])}')}"
+        for i, stage in enumerate(stages if isinstance(stages, list) else [])
+        if isinstance(stage, dict)
+        for name in STAGE_OPTIONS
+        if stage.get(name) is not None
+    ]
 
 
 def _option(name: str, text: str) -> str:
@@ -110,12 +127,26 @@ def _text(option: str, value: Any) -> str:
 
 
 def _system(where: str) -> list[tuple[str, Any]]:
-    from math import prod
-
     from sfumato.library import find_system
-    from sfumato.system.file import read_outline
+    from sfumato.system.cascade import CASCADE_FILE, read_cascade
 
     folder = find_system(where)
+    if not (folder / CASCADE_FILE).is_file():
+        return _one_system(folder)
+    spec = read_cascade(folder)
+    stages = [
+        (f"stage {i}, {name}", value)
+        for i, stage in enumerate(spec.stages)
+        for name, value in _one_system(folder / stage.folder)
+    ]
+    return [("cascade", str(folder)), ("links", list(spec.links)), *stages, ("about", spec.about)]
+
+
+def _one_system(folder: Path) -> list[tuple[str, Any]]:
+    from math import prod
+
+    from sfumato.system.file import read_outline
+
     spec, paths, header = read_outline(folder)
     count = sum(prod(shape) for _, shape in header.values())
     types = ", ".join(sorted({kind for kind, _ in header.values()}))
