@@ -51,7 +51,9 @@ FAMOUS = [
     ("2102.09672", "eq. 17", "Cosine"),
     ("2011.13456", "eq. 39", "bits_by_ode"),  # score SDE: the likelihood of the probability-flow ODE
     ("2107.03006", "eq. 3", "Uniform"),  # D3PM
-    ("2406.07524", "eq. 3", "Masking"),  # MDLM
+    ("2406.07524", "eq. 6", "Masking"),  # MDLM
+    ("2406.07524", "eq. 10", "TokenVLB"),
+    ("2310.16834", "eq. 10", "Uniform"),  # SEDD
     ("2206.00364", "eq. 5", "KarrasSpacing"),  # EDM
     ("2206.00364", "algorithm 1", "Heun"),
     ("2206.00364", "algorithm 2", "Heun"),

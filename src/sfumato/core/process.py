@@ -96,7 +96,7 @@ class Gaussian:
 @dataclass(frozen=True)
 class Masking:
     """Absorbing: a token is itself with probability alpha, else the mask `mask_id`, one of the k tokens
-    (D3PM, arXiv:2107.03006, section 3.1; MDLM, arXiv:2406.07524, section 3.2)."""
+    (D3PM, arXiv:2107.03006, appendix A.2.2; MDLM, arXiv:2406.07524, eq. 4)."""
 
     mask_id: int
 
@@ -113,17 +113,17 @@ class Masking:
         return torch.full(noise.shape, self.mask_id, dtype=torch.int64, device=noise.device)
 
     def marginal(self, x_0: Tensor, level: Level) -> Categorical:
-        """`alpha·x_0 + (1 − alpha)·mask` (MDLM, arXiv:2406.07524, section 3.2)."""
+        """`alpha·x_0 + (1 − alpha)·mask` (MDLM, arXiv:2406.07524, eq. 4, for masks)."""
         return Categorical(log_mixture(x_0, self._mask(x_0), level.alpha))
 
     def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
         """`alpha_{t|s}·x_s + (1 − alpha_{t|s})·mask`, `alpha_{t|s} = alpha_t/alpha_s` (MDLM, arXiv:2406.07524, section
-        3.2)."""
+        3.1)."""
         return Categorical(log_mixture(x_s, self._mask(x_s), _signal_kept(s, t)))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
         """x_t where it is no mask; else `((alpha_s − alpha_t)·x_0 + (1 − alpha_s)·mask)/(1 − alpha_t)`
-        (MDLM, arXiv:2406.07524, section 3.2)."""
+        (MDLM, arXiv:2406.07524, eq. 6; with x_0 from a model, eq. 7)."""
         hidden = log_mixture(x_0, self._mask(x_0), _revealed(s, t))
         masked = (x_t == self.mask_id).unsqueeze(-1)
         return Categorical(torch.where(masked, hidden, log_one_hot(x_t, x_0.shape[-1], x_0.dtype)))
@@ -138,7 +138,7 @@ class Masking:
         return torch.where(masked, log_p, log_one_hot(x_t, logits.shape[-1], logits.dtype))
 
     def step_divergence(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Tensor:
-        """`−(alpha_s − alpha_t)/(1 − alpha_t)·log p(x_0)` at masks (MDLM, arXiv:2406.07524, section 3.3)."""
+        """`−(alpha_s − alpha_t)/(1 − alpha_t)·log p(x_0)` at masks (MDLM, arXiv:2406.07524, eq. 8)."""
         return like(_revealed(s, t), log_p.select(-1, 0)) * self._surprise(log_p, x_0, x_t)
 
     def divergence_rate(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: Level) -> Tensor:
@@ -162,7 +162,7 @@ class Masking:
 @dataclass(frozen=True)
 class Uniform:
     """A token is itself with probability alpha, else any of the `k`, itself among them, with equal probability
-    (D3PM, arXiv:2107.03006, appendix A.2.1; multinomial diffusion, arXiv:2102.05379, section 4)."""
+    (D3PM, arXiv:2107.03006, appendix A.2.1; multinomial diffusion, arXiv:2102.05379, eq. 12)."""
 
     k: int
 
@@ -181,15 +181,18 @@ class Uniform:
         return (self.k * noise.double()).floor().clamp(max=self.k - 1).long()
 
     def marginal(self, x_0: Tensor, level: Level) -> Categorical:
-        """`alpha·x_0 + (1 − alpha)/k` (D3PM, arXiv:2107.03006, eq. 3)."""
+        """`alpha·x_0 + (1 − alpha)/k` (D3PM, arXiv:2107.03006, eq. 3; multinomial diffusion, arXiv:2102.05379,
+        eq. 12)."""
         return Categorical(self._smoothed(x_0, level.alpha))
 
     def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
-        """`alpha_{t|s}·x_s + (1 − alpha_{t|s})/k`, `alpha_{t|s} = alpha_t/alpha_s` (D3PM, arXiv:2107.03006, eq. 2)."""
+        """`alpha_{t|s}·x_s + (1 − alpha_{t|s})/k`, `alpha_{t|s} = alpha_t/alpha_s` (D3PM, arXiv:2107.03006, eq. 2;
+        multinomial diffusion, arXiv:2102.05379, eq. 11)."""
         return Categorical(self._smoothed(x_s, _signal_kept(s, t)))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
-        """`q(x_t | x_s)·∑ q(x_s | x_0)·x_0/q(x_t | x_0)` (D3PM, arXiv:2107.03006, eq. 3 and 4), in time of order k."""
+        """`q(x_t | x_s)·∑ q(x_s | x_0)·x_0/q(x_t | x_0)` (D3PM, arXiv:2107.03006, eq. 3 and 4; multinomial diffusion,
+        arXiv:2102.05379, eq. 13, is exact where x_0 is one token), in time of order k."""
         known = log_one_hot(x_t, self._check(x_0), x_0.dtype)
         log_p = self._smoothed(known, _signal_kept(s, t)) + self._ratios(x_0, known, s, t)
         return Categorical(torch.where(like(t.alpha < 1, x_0) > 0, log_p, known))
@@ -207,7 +210,7 @@ class Uniform:
 
     def divergence_rate(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: Level) -> Tensor:
         """`1/(k·alpha)·∑_{y ≠ x_t} (r' − r + r·log(r/r'))`, where `r(y) = q(y | x_0)/q(x_t | x_0)` and r' is its mean
-        under the model (SEDD, arXiv:2310.16834, section 3, for a score of this form)."""
+        under the model (SEDD, arXiv:2310.16834, eq. 10, for a score of this form)."""
         known = log_one_hot(x_t, self._check(log_p), log_p.dtype)
         r, ours = (self._ratios(x, known, t, t) for x in (log_one_hot(x_0, self.k, log_p.dtype), log_p))
         terms = ours.exp() - r.exp() + r.exp() * (r - ours)

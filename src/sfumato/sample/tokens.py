@@ -20,7 +20,7 @@ from sfumato.sample.driver import Stateless, StatelessStep
 @dataclass(frozen=True)
 class TokenAncestral(Stateless):
     """`x_s ~ p(x_s | x_t)`, each token by itself: the exact reverse step of a masking or uniform process
-    (D3PM, arXiv:2107.03006, eq. 4; MDLM, arXiv:2406.07524, section 3.2)."""
+    (D3PM, arXiv:2107.03006, eq. 4; MDLM, arXiv:2406.07524, eq. 7)."""
 
     def step(
         self, denoiser: TokenDenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
