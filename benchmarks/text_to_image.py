@@ -38,7 +38,7 @@ from sfumato.errors import DataError, InputError, SfumatoError
 from sfumato.evaluate import probe
 from sfumato.evaluate.distance import frechet
 from sfumato.evaluate.features import features
-from sfumato.evaluate.neighbours import nearest, retrieval, spread
+from sfumato.evaluate.neighbours import nearest_neighbours, retrieval, spread
 from sfumato.evaluate.quality import psnr, ssim
 from sfumato.files import write_bytes, write_json
 from sfumato.library import load_system
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prose = given.markdown.read_text("utf-8").partition(MARK)[0] if given.markdown.exists() else ""
         write_bytes(given.markdown, f"{prose}{MARK}\n\n{report}\n".encode())
     if given.sheet:
-        found = {name: nearest(own, judge.real).place.flatten().tolist() for name, own in seen.items()}
+        found = {name: nearest_neighbours(own, judge.real).place.flatten().tolist() for name, own in seen.items()}
         pairs = {name: pairings(gallery, sets[name], drawn[name], found[name])[: given.shown] for name in sets}
         with replacing(given.sheet) as beside:
             page(pairs).save(beside, "PNG")
@@ -267,7 +267,7 @@ def figure(
         **retrieval(drawn, judge.real, captions, gallery.captions, styles, gallery.styles, own)._asdict(),
         "probe": sum(told) / len(told),
         "frechet": None if like is None else frechet(drawn, like),
-        "to_training": spread(nearest(drawn, training, 1, in_training).distance)._asdict(),
+        "to_training": spread(nearest_neighbours(drawn, training, 1, in_training).distance)._asdict(),
     }
 
 

@@ -10,7 +10,7 @@ from small_clip import END, LENGTH, text_model, vocabulary
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from sfumato import files
-from sfumato.condition.clip.checkpoint import entries, read_config, read_tower, write_config
+from sfumato.condition.clip.checkpoint import clip_entries, read_config, read_tower, write_config
 from sfumato.errors import FormatError
 from sfumato.keys import write_state
 
@@ -45,7 +45,7 @@ def test_what_is_written_transformers_reads(projection: int, kind: Any, tmp_path
     theirs = text_model(projection, act="gelu", end=LAST)
     theirs.save_pretrained(tmp_path / "theirs")
     ours = read_tower(tmp_path / "theirs")
-    weights = dict(write_state(ours, entries(ours)))
+    weights = dict(write_state(ours, clip_entries(ours)))
     files.write_tensors(tmp_path / "ours" / "model.safetensors", weights)
     files.write_json(tmp_path / "ours" / "config.json", write_config(ours))
     again, report = kind.from_pretrained(tmp_path / "ours", output_loading_info=True)

@@ -27,7 +27,7 @@ PROMPTS = [
 
 
 def test_its_doors_are_known_without_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minilm, "folder", lambda: pytest.fail("nothing should be read"))
+    monkeypatch.setattr(minilm, "minilm_folder", lambda: pytest.fail("nothing should be read"))
     assert EncodedText(MiniLM()).widths == {"vector": 384, "context": 384}
     assert MiniLM() == MiniLM() and EncodedText() == EncodedText(MiniLM()) and "53aa5117" in EncodedText().fingerprint()
 
@@ -44,7 +44,7 @@ def test_where_it_is_nowhere_the_error_says_how_to_get_it(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", minilm.SHA256)
 def test_other_files_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"{}")
-    monkeypatch.setattr(minilm, "folder", lambda: tmp_path)
+    monkeypatch.setattr(minilm, "minilm_folder", lambda: tmp_path)
     empty = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     with pytest.raises(FormatError, match=f"{name} is not .* should be {minilm.SHA256[name]}, and is {empty}"):
         _ = MiniLM()._network if name == minilm.WEIGHTS else MiniLM().tokenizer
@@ -60,18 +60,18 @@ def test_it_is_found_in_the_cache_first(monkeypatch: pytest.MonkeyPatch, tmp_pat
     (snapshot / minilm.WEIGHTS).touch()
     assert minilm._cached() is None, "half of it is not enough"
     (snapshot / minilm.TOKENIZER).touch()
-    assert minilm._cached() == snapshot and minilm.folder() == snapshot
+    assert minilm._cached() == snapshot and minilm.minilm_folder() == snapshot
 
 
 @needs_weights
 def test_one_changed_bit_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shutil.copy(minilm.folder() / minilm.WEIGHTS, tmp_path)
+    shutil.copy(minilm.minilm_folder() / minilm.WEIGHTS, tmp_path)
     with open(tmp_path / minilm.WEIGHTS, "r+b") as file:
         file.seek(-1, 2)
         last = file.read(1)[0]
         file.seek(-1, 2)
         file.write(bytes([last ^ 1]))
-    monkeypatch.setattr(minilm, "folder", lambda: tmp_path)
+    monkeypatch.setattr(minilm, "minilm_folder", lambda: tmp_path)
     with pytest.raises(FormatError, match="SHA-256 should be"):
         _ = MiniLM()._network
 
@@ -90,8 +90,8 @@ def test_similarities_are_those_published() -> None:
 def test_transformers_gives_the_same() -> None:
     from transformers import AutoTokenizer, BertModel
 
-    tokenizer = AutoTokenizer.from_pretrained(minilm.folder())
-    model = BertModel.from_pretrained(minilm.folder()).eval()
+    tokenizer = AutoTokenizer.from_pretrained(minilm.minilm_folder())
+    model = BertModel.from_pretrained(minilm.minilm_folder()).eval()
     given = tokenizer(PROMPTS, truncation=True, max_length=32, padding=True, return_tensors="pt")
     with torch.no_grad():
         states = model(**given).last_hidden_state

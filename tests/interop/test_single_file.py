@@ -154,7 +154,7 @@ AUTOENCODER = 83_653_863
 def full(family: str, channels: int = 4) -> dict[str, tuple[str, list[int]]]:
     """Names and shapes of a whole file, by the published configurations."""
     width, prefix, *_ = PUBLISHED[family]
-    places = next(places for _, places in clip_file.LAYOUTS if places[0].prefix == prefix)
+    places = next(places for _, places in clip_file.SINGLE_FILE_LAYOUTS if places[0].prefix == prefix)
     shapes: dict[str, tuple[str, list[int]]] = {}
 
     def put(module: nn.Module, entries: list[Entry]) -> None:
@@ -176,8 +176,8 @@ def full(family: str, channels: int = 4) -> dict[str, tuple[str, list[int]]]:
         put(codec, renamed_entries(autoencoder_entries(codec), rename))
         for place in places:
             tower = clip_checkpoint.read_config(place.config, family)
-            plain = renamed_entries(clip_checkpoint.entries(tower), f"{place.prefix}{{}}".format)
-            put(tower, open_clip.entries(tower, place.prefix) if place.open else plain)
+            plain = renamed_entries(clip_checkpoint.clip_entries(tower), f"{place.prefix}{{}}".format)
+            put(tower, open_clip.open_clip_entries(tower, place.prefix) if place.open else plain)
     return shapes
 
 

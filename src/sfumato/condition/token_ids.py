@@ -19,7 +19,7 @@ from sfumato.core.condition import Condition
 from sfumato.errors import FormatError, InputError
 from sfumato.files import parse_json, read_json, write_bytes
 
-PAD, START, END = SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
+PAD, START, END = _SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
 BYTES = 256
 
 
@@ -112,7 +112,7 @@ def fit_tokenizer(captions: Iterable[str], vocabulary: int = 4096) -> str:
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-    if vocabulary < (least := BYTES + len(SPECIAL_TOKENS)):
+    if vocabulary < (least := BYTES + len(_SPECIAL_TOKENS)):
         raise InputError(
             f"a vocabulary must hold {least} tokens at least, all bytes and the special tokens, not {vocabulary}"
         )
@@ -122,11 +122,11 @@ def fit_tokenizer(captions: Iterable[str], vocabulary: int = 4096) -> str:
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=list(SPECIAL_TOKENS),
+        special_tokens=list(_SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     backend.train_from_iterator((normalize(caption) for caption in captions), trainer)
-    special = [(token, SPECIAL_TOKENS.index(token)) for token in (START, END)]
+    special = [(token, _SPECIAL_TOKENS.index(token)) for token in (START, END)]
     backend.post_processor = processors.TemplateProcessing(single=f"{START} $A {END}", special_tokens=special)
     return backend.to_str()

@@ -2,7 +2,7 @@
 
 from sfumato.evaluate.distance import frechet
 from sfumato.evaluate.features import features
-from sfumato.evaluate.neighbours import nearest, retrieval, spread
+from sfumato.evaluate.neighbours import nearest_neighbours, retrieval, spread
 from sfumato.evaluate.probe import Probe, fit
 from sfumato.evaluate.quality import psnr, ssim
 from sfumato.evaluate.recognition import agreement, convolutions, support_vectors
@@ -14,7 +14,7 @@ __all__ = [
     "features",
     "fit",
     "frechet",
-    "nearest",
+    "nearest_neighbours",
     "psnr",
     "retrieval",
     "spread",

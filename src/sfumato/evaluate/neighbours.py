@@ -37,7 +37,7 @@ class Spread(NamedTuple):
     mean: float
 
 
-def nearest(asked: Tensor, gallery: Tensor, k: int = 1, itself: Tensor | None = None) -> Neighbours:
+def nearest_neighbours(asked: Tensor, gallery: Tensor, k: int = 1, itself: Tensor | None = None) -> Neighbours:
     """The k nearest features [m, d] of a gallery to each of the features [n, d], by cosine; the first among equals.
 
     `itself` [n] is the place in the gallery that each may not find, its own, or −1: leave-one-out.
@@ -75,7 +75,7 @@ def retrieval(
 
     `top1` asks the nearest real picture and `top5` the five nearest, whatever their captions: it is a hit if one of
     them carries the very caption that was asked for, in whatever style. `style` asks the nearest alone, whatever its
-    caption. With `itself`, as in `nearest`, real pictures can be measured as if they were drawn.
+    caption. With `itself`, as in `nearest_neighbours`, real pictures can be measured as if they were drawn.
     """
     for feature, texts, who in (
         (drawn, (asked_captions, asked_styles), "drawn"),
@@ -84,7 +84,7 @@ def retrieval(
         for text in texts:
             if len(text) != len(feature):
                 raise InputError(f"{len(feature)} {who} pictures need as many captions and styles, not {len(text)}")
-    places = nearest(drawn, real, 5, itself).place.tolist()
+    places = nearest_neighbours(drawn, real, 5, itself).place.tolist()
     hits = [
         [real_captions[place] == caption for place in five]
         for five, caption in zip(places, asked_captions, strict=True)

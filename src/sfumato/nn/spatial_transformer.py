@@ -9,7 +9,7 @@ from sfumato.nn.attention import flat, mixed, unflat
 from sfumato.nn.blocks import CONVOLUTIONS, norm, zero
 
 Projection = Literal["linear", "convolution"]
-EPS = 1e-6
+_EPS = 1e-6
 """What is added to the variance before the first layer, whatever the network around has: so in the released code."""
 
 
@@ -35,7 +35,7 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         convolution = CONVOLUTIONS[dims]
         self.linear = projection == "linear"
-        self.norm = norm(channels, EPS, groups)
+        self.norm = norm(channels, _EPS, groups)
         self.enter = nn.Linear(channels, channels) if self.linear else convolution(channels, channels, 1)
         self.blocks = nn.ModuleList(TransformerBlock(channels, heads, context) for _ in range(depth))
         self.leave = zero(nn.Linear(channels, channels) if self.linear else convolution(channels, channels, 1))

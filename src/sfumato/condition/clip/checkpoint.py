@@ -13,7 +13,7 @@ from sfumato.keys import Entry, check_state, fill, joined, layer, same
 from sfumato.nn.text.clip_tower import ClipTower
 from sfumato.store import MappedWeights, weight_files
 
-PLAIN, PROJECTED = CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
+PLAIN, PROJECTED = _CLASSES = ("CLIPTextModel", "CLIPTextModelWithProjection")
 
 SIZES = {
     "vocabulary": "vocab_size",
@@ -70,8 +70,8 @@ def read_config(config: Mapping[str, Any], name: str) -> ClipTower:
     Raises `FormatError`, speaking of `name`, for another class, an unknown key, or a value that cannot be.
     """
     kind = config.get("architectures")
-    if not isinstance(kind, list) or len(kind) != 1 or kind[0] not in CLASSES:
-        raise FormatError(f"{name} is a {quoted(kind)}; text encoders that are read here: {', '.join(CLASSES)}")
+    if not isinstance(kind, list) or len(kind) != 1 or kind[0] not in _CLASSES:
+        raise FormatError(f"{name} is a {quoted(kind)}; text encoders that are read here: {', '.join(_CLASSES)}")
     known = {*DEFAULTS, *ALWAYS, *IDLE}
     if odd := sorted(key for key, value in config.items() if _is_odd(key, value, known)):
         known = nearest(odd[0], (*DEFAULTS, *ALWAYS))
@@ -114,7 +114,7 @@ def write_config(tower: ClipTower) -> dict[str, Any]:
     }
 
 
-def entries(tower: ClipTower) -> list[Entry]:
+def clip_entries(tower: ClipTower) -> list[Entry]:
     """The names of its weights in transformers; the plain class has also written them without their prefix."""
     found = [
         same("words", "embeddings.token_embedding.weight"),
@@ -137,7 +137,7 @@ def entries(tower: ClipTower) -> list[Entry]:
     return found + ([same("project.weight", "text_projection.weight")] if tower.projection else [])
 
 
-def ignored(tower: ClipTower, key: str) -> bool:
+def clip_ignores(tower: ClipTower, key: str) -> bool:
     """Whether this tower has no use for the weight of that name: old files keep the numbers of the places, and some all
     of the CLIP that it was taken from."""
     plain = key.removeprefix("text_model.")
@@ -163,7 +163,7 @@ class TowerFiles:
         self.folder, self.config = folder, files.read_json(folder / "config.json")
         self.weights = MappedWeights(weight_files(folder))
         tower = self.outline()
-        check_state(tower, entries(tower), self.weights.shapes, str(folder), partial(ignored, tower))
+        check_state(tower, clip_entries(tower), self.weights.shapes, str(folder), partial(clip_ignores, tower))
 
     def outline(self) -> ClipTower:
         """The text encoder on the meta device."""
@@ -172,5 +172,5 @@ class TowerFiles:
 
     def read(self, dtype: torch.dtype = torch.float32) -> ClipTower:
         tower = self.outline()
-        fill(tower, entries(tower), self.weights, str(self.folder), dtype, ignored=partial(ignored, tower))
+        fill(tower, clip_entries(tower), self.weights, str(self.folder), dtype, ignored=partial(clip_ignores, tower))
         return tower.eval().requires_grad_(False)

@@ -16,7 +16,7 @@ PAD = "!"
 """The token of number 0, which open_clip fills texts up with."""
 
 
-def entries(tower: ClipTower, prefix: str) -> list[Entry]:
+def open_clip_entries(tower: ClipTower, prefix: str) -> list[Entry]:
     """The names of its weights below `prefix`. Query, key and value are one matrix there as they are here, and the
     projection is the transpose of ours."""
     found = [
@@ -36,7 +36,7 @@ def entries(tower: ClipTower, prefix: str) -> list[Entry]:
     return renamed_entries(found, f"{prefix}{{}}".format)
 
 
-def ignored(tower: ClipTower, name: str) -> bool:
+def open_clip_ignores(tower: ClipTower, name: str) -> bool:
     """Whether this tower has no use for the weight of that name, without its prefix: Stable Diffusion 2 leaves out the
     last block, and the projection with it."""
     block = re.match(r"transformer\.resblocks\.(\d+)\.", name)

@@ -12,8 +12,7 @@ from sfumato import files
 from sfumato.condition.clip import checkpoint as clip_checkpoint
 from sfumato.condition.clip import open_clip
 from sfumato.condition.clip.checkpoint import PLAIN, PROJECTED
-from sfumato.condition.clip.source import TOWERS, Family, tokenizer_name
-from sfumato.condition.clip.source import family_in as family_of_folder
+from sfumato.condition.clip.source import TOWERS, Family, family_of_folder, tokenizer_name
 from sfumato.condition.clip.tokenizer import FILES, MERGES, VOCABULARY, WHOLE, ClipTokenizer
 from sfumato.condition.encoders import hub
 from sfumato.condition.encoders.pretrained import digest
@@ -67,7 +66,7 @@ class Place(NamedTuple):
         return self.prefix.endswith(".model.")
 
 
-LAYOUTS: tuple[tuple[Family, tuple[Place, ...]], ...] = (
+SINGLE_FILE_LAYOUTS: tuple[tuple[Family, tuple[Place, ...]], ...] = (
     ("sd", (Place("cond_stage_model.transformer.", CLIP_L),)),
     ("sd", (Place("cond_stage_model.model.", OPEN_CLIP_H),)),
     (
@@ -86,14 +85,14 @@ def is_single(name: str | Path) -> bool:
 
 def layout(names: Collection[str], where: str) -> tuple[Family, tuple[Place, ...]]:
     """Which text encoders these weights hold. Raises `FormatError` for none that are known."""
-    for family, places in LAYOUTS:
+    for family, places in SINGLE_FILE_LAYOUTS:
         if all(any(name.startswith(place.prefix) for name in names) for place in places):
             return family, places
-    known = ", ".join(f"'{place.prefix}…'" for _, places in LAYOUTS for place in places)
+    known = ", ".join(f"'{place.prefix}…'" for _, places in SINGLE_FILE_LAYOUTS for place in places)
     raise FormatError(f"{where} holds no text encoder of Stable Diffusion ({known}): take a file that holds the whole")
 
 
-def family_in(path: Path, config: str) -> tuple[Family, bool]:
+def family_of_file(path: Path, config: str) -> tuple[Family, bool]:
     """The family of the text encoders in a file, and whether it tells no prompt by zeros."""
     family, _ = layout(files.read_shapes(path), str(path))
     return family, family_of_folder(Path(config), config)[1] if config else family == "sdxl"
@@ -165,13 +164,15 @@ class SingleFile:
         with torch.device("meta"):
             tower = clip_checkpoint.read_config(self._configs[name], where)
         if place.open:
-            entries = open_clip.entries(tower, place.prefix)
+            entries = open_clip.open_clip_entries(tower, place.prefix)
         else:
-            entries = renamed_entries(clip_checkpoint.entries(tower), f"{place.prefix}{{}}".format)
+            entries = renamed_entries(clip_checkpoint.clip_entries(tower), f"{place.prefix}{{}}".format)
 
         def ignored(key: str) -> bool:
             own = key.removeprefix(place.prefix)
-            return own == key or (open_clip.ignored(tower, own) if place.open else clip_checkpoint.ignored(tower, own))
+            return own == key or (
+                open_clip.open_clip_ignores(tower, own) if place.open else clip_checkpoint.clip_ignores(tower, own)
+            )
 
         return tower, entries, ignored
 

@@ -117,7 +117,7 @@ def _names(tower: TowerFiles) -> list[str]:
     return [path.name for path in tower.weights.paths]
 
 
-def family_in(root: Path, name: str) -> tuple[Family, bool]:
+def family_of_folder(root: Path, name: str) -> tuple[Family, bool]:
     """The family of the text encoders below `root`, and whether it tells no prompt by zeros."""
     said = files.read_json(root / hub.INDEX) if (root / hub.INDEX).is_file() else {}
     here = tuple(tower for tower in TOWERS["sdxl"] if said.get(tower) != [None, None] and (root / tower).is_dir())

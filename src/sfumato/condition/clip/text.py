@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sfumato import files
 from sfumato.condition.clip import single_file as clip_file
-from sfumato.condition.clip.source import TOWERS, Encoders, Family, Folders, Source, family_in, found_folder
+from sfumato.condition.clip.source import TOWERS, Encoders, Family, Folders, Source, family_of_folder, found_folder
 from sfumato.condition.clip.tokenizer import ClipTokenizer
 from sfumato.condition.encoders.pretrained import check_pinned
 from sfumato.condition.encoders.protocol import is_read
@@ -87,9 +87,9 @@ class ClipText(Conditioner):
         """
         name, config = files.absolute(name), files.absolute(config)
         if clip_file.is_single(name):
-            family, zeros = clip_file.family_in(Path(name), config)
+            family, zeros = clip_file.family_of_file(Path(name), config)
         else:
-            family, zeros = family_in(found_folder(name), name)
+            family, zeros = family_of_folder(found_folder(name), name)
         unread = cls(name, family, 0, config=config)
         towers = unread._encoders.source.outlines()
         _ = unread.tokenizers  # a folder without them is refused now

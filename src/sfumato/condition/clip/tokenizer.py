@@ -18,9 +18,9 @@ FILES = (CONFIG, MAP, ADDED, VOCABULARY, MERGES, WHOLE)
 """All files that ids may depend on."""
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-SPECIAL_TOKENS = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+_SPECIAL_TOKENS = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
 """The special tokens of CLIP's own vocabulary, by their role; a configuration may name others."""
-CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast")
+_CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast")
 ENDING = "</w>"
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """A special token, an English ending, letters, one digit, or a run of other signs."""
@@ -42,8 +42,8 @@ class ClipTokenizer:
         self.folder = folder
         self._seen = FileStamps(folder / name for name in FILES)
         config = _json(folder / CONFIG)
-        if (kind := config.get("tokenizer_class", CLASSES[0])) not in CLASSES:
-            raise FormatError(f"{folder / CONFIG} names a {quoted(kind)}; known tokenizers here: {', '.join(CLASSES)}")
+        if (kind := config.get("tokenizer_class", _CLASSES[0])) not in _CLASSES:
+            raise FormatError(f"{folder / CONFIG} names a {quoted(kind)}; known tokenizers here: {', '.join(_CLASSES)}")
         longest = config.get("model_max_length", 77)
         if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest >= 3:
             raise FormatError(f"{folder / CONFIG}: model_max_length should be 3 or more, not {quoted(longest)}")
@@ -144,7 +144,7 @@ def _added(folder: Path, config: Mapping[str, Any], pad: str | None) -> tuple[di
 
     What a tokenizer_config.json says of added tokens counts alone; without it, older files beside it do.
     """
-    said = SPECIAL_TOKENS | _special(config)
+    said = _SPECIAL_TOKENS | _special(config)
     if "added_tokens_decoder" in config:
         decoder = _numbered(config["added_tokens_decoder"], folder)
     else:
@@ -182,7 +182,7 @@ def _flags(token: Any, content: str, special_tokens: Mapping[str, str]) -> dict[
 
 
 def _special(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {part: said[part] for part in SPECIAL_TOKENS if said.get(part) is not None}
+    return {part: said[part] for part in _SPECIAL_TOKENS if said.get(part) is not None}
 
 
 def _numbered(tokens: Any, folder: Path) -> dict[int, Any]:

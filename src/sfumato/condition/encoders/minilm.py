@@ -53,12 +53,12 @@ class MiniLM:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer(verified(folder() / TOKENIZER).read_text(encoding="utf-8"))
+        return Tokenizer(verified(minilm_folder() / TOKENIZER).read_text(encoding="utf-8"))
 
     @cached_property
     @torch_defaults()
     def _network(self) -> Bert:
-        return bert(files.read_tensors(verified(folder() / WEIGHTS))[0], heads=12)
+        return bert(files.read_tensors(verified(minilm_folder() / WEIGHTS))[0], heads=12)
 
     def fingerprint(self) -> str:
         return " ".join(["minilm", *SHA256.values()])
@@ -72,7 +72,7 @@ class MiniLM:
         return self
 
 
-def folder() -> Path:
+def minilm_folder() -> Path:
     """The folder that holds the weights and the tokenizer. Raises `DataError` where there is none to be had."""
     return _cached() or _installed() or _fetched()
 

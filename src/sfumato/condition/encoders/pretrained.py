@@ -19,7 +19,7 @@ from sfumato.core.defaults import torch_defaults
 from sfumato.errors import DataError, FormatError, InputError, SfumatoError, quoted
 from sfumato.wording import shortened
 
-WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
+WEIGHT_FILES = ("model.safetensors", "model-*-of-*.safetensors")
 TOKENIZER = ("tokenizer*.json", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
 OTHERS = ("config.json", "model.safetensors.index.json")
 HERE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
@@ -65,7 +65,7 @@ class Pretrained:
         longest = min(int(bound) for bound in bounds if bound)
         told = network([unread.tokenizer.ids("", longest)])
         assert told.vector is not None and told.context is not None
-        hashes = [digest(unread._folder, names) for names in (WEIGHTS, TOKENIZER)]
+        hashes = [digest(unread._folder, names) for names in (WEIGHT_FILES, TOKENIZER)]
         found = cls(unread.name, told.context.shape[-1], told.vector.shape[-1], longest, *hashes)
         vars(found)["_network"] = network  # the weights need not be read twice
         return found
@@ -105,15 +105,15 @@ class Pretrained:
     @cached_property
     @torch_defaults()
     def _network(self) -> "_Network":
-        check_files(self._folder, WEIGHTS, self.sha256)
+        check_files(self._folder, WEIGHT_FILES, self.sha256)
         return _Network(self.name, self._folder)
 
     @cached_property
     def _folder(self) -> Path:
-        return folder(vars(self)["_place"])
+        return encoder_folder(vars(self)["_place"])
 
     def fingerprint(self) -> str:
-        known = (self.sha256, WEIGHTS), (self.tokenizer_sha256, TOKENIZER)
+        known = (self.sha256, WEIGHT_FILES), (self.tokenizer_sha256, TOKENIZER)
         return " ".join(["transformers", *(sha256 or digest(self._folder, names) for sha256, names in known)])
 
     def check(self) -> None:
@@ -154,16 +154,16 @@ class _Network:
         return Condition(mean(states, mask) if pooled is None else pooled, states, mask)
 
 
-def folder(name: str) -> Path:
+def encoder_folder(name: str) -> Path:
     """The folder of that name, or that of the Hub's repository of that name in the cache, filled if need be."""
     if (place := Path(name)).is_dir():
         return _whole(place, name)
-    if (kept := hub.cached(name, "config.json")) is not None and _files(kept, WEIGHTS):
+    if (kept := hub.cached(name, "config.json")) is not None and _files(kept, WEIGHT_FILES):
         return _whole(kept, name)
     from huggingface_hub import snapshot_download
 
     try:
-        return _whole(Path(snapshot_download(name, allow_patterns=[*WEIGHTS, *TOKENIZER, *OTHERS])), name)
+        return _whole(Path(snapshot_download(name, allow_patterns=[*WEIGHT_FILES, *TOKENIZER, *OTHERS])), name)
     except FormatError:
         raise
     except Exception as error:  # the network's own errors come in many kinds
@@ -175,7 +175,7 @@ def folder(name: str) -> Path:
 
 def _whole(place: Path, name: str) -> Path:
     """The folder, if a model in safetensors is in it."""
-    if not (place / "config.json").is_file() or not _files(place, WEIGHTS):
+    if not (place / "config.json").is_file() or not _files(place, WEIGHT_FILES):
         raise FormatError(
             f"{name} holds no config.json with model.safetensors beside it: give a text encoder saved by transformers;"
             " older weights, as pytorch_model.bin, could run code and are not read"

@@ -253,7 +253,9 @@ def _texts(conditioner: ClipText) -> dict[str, PlannedComponent]:
                 " would be copied: open the system with a folder of diffusers for its configuration"
             )
         config = clip.write_config(tower)
-        parts[name] = PlannedComponent("transformers", config["architectures"][0], config, tower, clip.entries(tower))
+        parts[name] = PlannedComponent(
+            "transformers", config["architectures"][0], config, tower, clip.clip_entries(tower)
+        )
         copied = [tokenizer.folder / file for file in FILES if (tokenizer.folder / file).is_file()]
         parts[name.replace("text_encoder", "tokenizer")] = PlannedComponent(
             "transformers", "CLIPTokenizer", copied=copied

@@ -11,10 +11,10 @@ from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Residual, Up, norm
 
-EPS = 1e-6
+_EPS = 1e-6
 """What latent diffusion's published autoencoders add to the variance when they normalise."""
-LOGVAR = (-30.0, 20.0)
-LARGEST = {"in_channels": 16, "latent": 256, "width": 2048, "blocks": 16, "patch": 16}
+_LOGVAR = (-30.0, 20.0)
+_LARGEST = {"in_channels": 16, "latent": 256, "width": 2048, "blocks": 16, "patch": 16}
 
 
 class Reconstruction(NamedTuple):
@@ -107,11 +107,11 @@ class Autoencoder(nn.Module):
             )
 
     def _check(self) -> None:
-        for name, most in LARGEST.items():
+        for name, most in _LARGEST.items():
             if not 1 <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {getattr(self, name):,}")
-        if self.hidden is not None and not 1 <= self.hidden <= LARGEST["latent"]:
-            raise InputError(f"hidden must be from 1 to {LARGEST['latent']:,}, not {self.hidden:,}")
+        if self.hidden is not None and not 1 <= self.hidden <= _LARGEST["latent"]:
+            raise InputError(f"hidden must be from 1 to {_LARGEST['latent']:,}, not {self.hidden:,}")
         if not 1 <= len(self.multipliers) <= 8 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
             raise InputError(
                 f"multipliers must be 1 to 8 whole numbers from 1 to 64, not {quoted(list(self.multipliers))}"
@@ -162,7 +162,7 @@ class KLAutoencoder(Autoencoder):
         """Pictures → the mean of their latents and the logarithm of its variance."""
         self.check_size(*pictures.shape[-2:])
         mean, logvar = self.to_moments(self.encoder(pictures)).chunk(2, dim=1)
-        return mean, logvar.clamp(*LOGVAR)
+        return mean, logvar.clamp(*_LOGVAR)
 
     def encode(self, pictures: Tensor) -> Tensor:
         return self.moments(pictures)[0]
@@ -277,7 +277,7 @@ class _Encoder(nn.Module):
                 stages += _block(c, width, level in attend, groups)
                 c = width
         self.stages = nn.Sequential(*stages, *_middle(c, attention, groups))
-        self.leave = nn.Sequential(norm(c, EPS, groups), nn.SiLU(), nn.Conv2d(c, out, 3, padding=1))
+        self.leave = nn.Sequential(norm(c, _EPS, groups), nn.SiLU(), nn.Conv2d(c, out, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.enter(pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
@@ -314,7 +314,7 @@ class _Decoder(nn.Module):
         self.stages = nn.Sequential(*stages)
         # a few channels at full size, so that the squares of a patch meet without a seam
         fine = channels if patch == 1 else self.REFINE
-        self.leave = nn.Sequential(norm(c, EPS, groups), nn.SiLU(), nn.Conv2d(c, fine * patch**2, 3, padding=1))
+        self.leave = nn.Sequential(norm(c, _EPS, groups), nn.SiLU(), nn.Conv2d(c, fine * patch**2, 3, padding=1))
         self.refine = None if patch == 1 else nn.Sequential(nn.SiLU(), nn.Conv2d(fine, channels, 3, padding=1))
 
     def forward(self, z: Tensor) -> Tensor:
@@ -335,8 +335,8 @@ class _Halve(nn.Module):
 
 def _block(channels: int, out: int, attend: bool, groups: int | None) -> list[nn.Module]:
     """A residual block, and attention after it if there is to be any."""
-    attention = [Attention(out, 1, eps=EPS, groups=groups)] if attend else []
-    return [Residual(channels, out, embedding=0, eps=EPS, groups=groups), *attention]
+    attention = [Attention(out, 1, eps=_EPS, groups=groups)] if attend else []
+    return [Residual(channels, out, embedding=0, eps=_EPS, groups=groups), *attention]
 
 
 def _middle(channels: int, attention: bool, groups: int | None) -> list[nn.Module]:

@@ -8,7 +8,7 @@ from torch.nn.functional import embedding, gelu, scaled_dot_product_attention
 
 from sfumato.errors import InputError, ShapeError
 
-LARGEST = {"vocabulary": 2**20, "width": 8192, "layers": 64, "heads": 256, "length": 2**14}
+_LARGEST = {"vocabulary": 2**20, "width": 8192, "layers": 64, "heads": 256, "length": 2**14}
 
 
 class TextTransformer(nn.Module):
@@ -42,7 +42,7 @@ class TextTransformer(nn.Module):
 
 def check_sizes(network: Any) -> None:
     """Raise an `InputError` for sizes that no text encoder has."""
-    for name, most in LARGEST.items():
+    for name, most in _LARGEST.items():
         if not 1 <= getattr(network, name) <= most:
             raise InputError(f"{name} must be from 1 to {most:,}, not {getattr(network, name):,}")
     if network.width % network.heads:
