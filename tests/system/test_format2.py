@@ -138,6 +138,7 @@ def test_every_name_that_changed_is_todays(tmp_path: Path) -> None:
     assert table["format"] == 3 and table["about"] == SYSTEM["about"]
     assert table["network"]["context"] == table["network"]["concat"] == 0 and "tokens" not in table["network"]
     assert table["codec"] == {"kind": "identity", "medium": {"kind": "image", "channels": 1}}
+    assert list(table)[list(table).index("schedule") + 1] == "process" and table["process"] == {"kind": "gaussian"}
     settings = system_file.Settings.load(table["settings"])
     assert settings.sampler == Euler(noise_scale=1.003)
     assert settings.spacing == DiscreteSpacing(
@@ -167,7 +168,7 @@ def test_a_transformer_that_does_not_say_its_frequencies_keeps_those_that_it_had
     ("edit", "text"),
     [
         ({"weights": []}, "weights"),
-        ({"digest": "0" * 64}, "its digest is not that of its weights"),
+        ({"digest": "0" * 63}, "its digest is no SHA-256"),
         (
             {"weights": [{"file": "weights-0.safetensors", "sha256": "0"}]},
             "weights-0.safetensors is missing",

@@ -608,6 +608,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing key": (lambda f: change(f, lambda t: t.pop("schedule")), "'schedule' is missing$"),
     "missing setting": (lambda f: change(f, lambda t: t["settings"].pop("steps")), r"'settings\.steps' is missing$"),
     "missing argument": (lambda f: change(f, lambda t: t["conditioner"].pop("classes")), "classes' is missing$"),
+    "no process": (lambda f: change(f, lambda t: t.pop("process")), "'process' is missing$"),
+    "process of tokens": (
+        lambda f: change(f, lambda t: t.update(process={"kind": "masking", "mask_id": 3})),
+        r"process is Masking\(mask_id=3\), and a system with a parameterization has gaussian noise$",
+    ),
     "unknown kind": (
         lambda f: change(f, lambda t: t["schedule"].update(kind="cosin")),
         r"there is no schedule 'cosin'; did you mean 'cosine'\? known: alphas-cumprod",

@@ -85,7 +85,8 @@ class Plan:
         grid = levels(system.denoiser.schedule, chosen.spacing, chosen.steps)
         noise = Noise([seed for _, seed in asked])
         codec = system._codec  # its weights are left where they are until something is decoded
-        start = noise(*codec.shape(chosen.size)).to(system.device) * initial_std(chosen.spacing, grid[0])
+        own = system.process.noise(noise.streams, *codec.shape(chosen.size)).to(system.device)
+        start = system.process.start(own, grid[0], initial_std(chosen.spacing, grid[0]))
         watch, condition = Watch(self._denoiser(rows)), self._condition(rows)
         before = rows.start // self.batch * chosen.steps
         for step, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):

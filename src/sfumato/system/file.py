@@ -23,6 +23,7 @@ from sfumato.codec import Codec
 from sfumato.condition import Conditioner
 from sfumato.core.defaults import torch_defaults
 from sfumato.core.parameterization import Parameterization
+from sfumato.core.process import Gaussian, Process
 from sfumato.core.schedule import Schedule
 from sfumato.errors import FormatError, InputError, quoted
 from sfumato.media import Image
@@ -31,6 +32,7 @@ from sfumato.parts import (
     CONDITIONERS,
     NETWORKS,
     PARAMETERIZATIONS,
+    PROCESSES,
     SCHEDULES,
     part_field,
     validate,
@@ -71,6 +73,7 @@ class SystemFile(_Table):
     conditioner: Annotated[Conditioner, part_field(CONDITIONERS)]
     network: dict[str, Any]
     schedule: Annotated[Schedule, part_field(SCHEDULES)]
+    process: Annotated[Process, part_field(PROCESSES)]
     parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)]
     settings: dict[str, Any]
     about: dict[str, Any]
@@ -254,6 +257,8 @@ def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system, with settings that can be."""
     Settings.load(said.settings).check(codec.medium)
     said.conditioner.check(network)
+    if not isinstance(said.process, Gaussian):
+        raise InputError(f"process is {said.process}, and a system with a parameterization has gaussian noise")
     expected = {"in_channels": codec.channels} | said.conditioner.widths  # others are the caller's to give
     _check_codec(said, codec)
     if not 0 <= said.conditioner.dropout <= 1:

@@ -80,9 +80,17 @@ def convert(path: Path, out: Path) -> None:
 def upgraded(table: Mapping[str, Any]) -> dict[str, Any]:
     """A table of format 2 as one of today."""
     new = {key: value if key in FREE else _renamed(value) for key, value in table.items()}
+    if "schedule" in new:  # of a system, all of which had Gaussian noise
+        new = _after(new, "schedule", {"process": {"kind": "gaussian"}})
     if isinstance(settings := new.get("settings"), dict):
         new["settings"] = _settings(settings)
     return new | {"format": system_file.SYSTEM_FORMAT}
+
+
+def _after(table: dict[str, Any], key: str, more: dict[str, Any]) -> dict[str, Any]:
+    """The table with more entries after one of its keys."""
+    place = list(table).index(key) + 1
+    return dict([*list(table.items())[:place], *more.items(), *list(table.items())[place:]])
 
 
 def _settings(table: dict[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from sfumato import machine
 from sfumato.codec import Codec
 from sfumato.condition import Conditioner, Prompt
 from sfumato.core.defaults import by_defaults, torch_defaults
+from sfumato.core.process import Gaussian, Process
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
 from sfumato.media import Medium
 from sfumato.media.protocol import Size
-from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, SCHEDULES
+from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, PROCESSES, SCHEDULES
 from sfumato.system import file as system_file
 from sfumato.system.draw import Frame, plan
 from sfumato.system.drawing import Drawing, read_drawing
@@ -89,6 +90,11 @@ class System(Weighted, Pipeline):
         return self._codec.medium
 
     @property
+    def process(self) -> Process:
+        """The forward process that the denoiser was trained on; Gaussian unless it says another."""
+        return getattr(self._denoiser, "process", Gaussian())
+
+    @property
     def network(self) -> nn.Module:
         return self._denoiser.network
 
@@ -119,6 +125,7 @@ class System(Weighted, Pipeline):
             "conditioner": CONDITIONERS.dump(self.conditioner),
             "network": NETWORKS.dump(self._denoiser.network),
             "schedule": SCHEDULES.dump(self._denoiser.schedule),
+            "process": PROCESSES.dump(self.process),
             "parameterization": PARAMETERIZATIONS.dump(self._denoiser.parameterization),
             "settings": self.settings.dump(),
             "about": self.about,
