@@ -259,7 +259,7 @@ def test_a_cascade_is_drawn_from_shown_and_exported(sfumato: Sfumato, cascade: s
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["generate", "cat", "-m", "pair", "--set", "2.steps=3"], r"--set wants STAGE\.OPTION=VALUE, STAGE from 0 to 1"),
+        (["generate", "cat", "-m", "pair", "--set", "2.steps=3"], r"--set wants STAGE\.OPTION=VALUE, STAGE from 0"),
         (["generate", "cat", "-m", "pair", "--set", "steps=3"], r"--set wants .*, not 'steps=3'$"),
         (["generate", "cat", "-m", "pair", "--set", "0.step=3"], "a stage has no option 'step'; did you mean 'steps'"),
         (["generate", "cat", "-m", "pair", "--set", "0.steps=0"], "steps must be between 1 and"),

@@ -9,7 +9,9 @@ _LAYOUTS = ("sfumato", "diffusers")
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="The folder of a system, a cascade, a run or a checkpoint of diffusers.")],
+    model: Annotated[
+        str, typer.Argument(help="The folder of a system, a cascade, a run or a checkpoint of diffusers.")
+    ],
     out: Annotated[Path, typer.Option(help="The folder for the copy.", metavar="DIR")],
     to: Annotated[str, typer.Option(help="Whose layout: sfumato or diffusers.")] = "sfumato",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16, which takes half the space.")] = "float32",
