@@ -70,7 +70,7 @@ def test_a_batch_has_the_samples_of_its_step() -> None:
         assert batch.u.shape == batch.dropped.shape == (6,) and ((batch.u >= 0) & (batch.u < 1)).all()
 
 
-def test_a_batch_is_told_what_its_prompts_say_and_is_cut_with_it() -> None:
+def test_a_batch_has_the_condition_of_its_prompts_and_is_cut_with_it() -> None:
     """Captions are of many lengths; each sample keeps its own, whichever part it comes into."""
     captions = ["a" + " cat" * (i % 5) for i in range(20)]
     feed = ImageFeed(replace(pictures(20), captions=tuple((caption,) for caption in captions)), reads="captions")
@@ -81,7 +81,9 @@ def test_a_batch_is_told_what_its_prompts_say_and_is_cut_with_it() -> None:
     wanted, parts = EncodedText(Waves())(prompts), batch.parts(3)
     assert [len(part.sample) for part in parts] == [2, 2, 2]
     joined = [torch.cat(values) for values in zip(*(part[:-1] for part in parts), strict=True)]
-    assert same([*joined, Condition.cat([part.told for part in parts])], batch) and same([batch.told], [wanted])
+    assert same([*joined, Condition.cat([part.condition for part in parts])], batch) and same(
+        [batch.condition], [wanted]
+    )
 
 
 @pytest.mark.parametrize("world", [2, 3])

@@ -89,7 +89,7 @@ def test_guidance_that_no_dropout_allows_is_said_before_training(data: Path) -> 
 
 
 @pytest.mark.parametrize("width", [8, 16, 32])
-def test_a_narrow_network_is_told_the_time_and_the_class(width: int, data: Path) -> None:
+def test_a_narrow_network_is_conditioned_on_the_time_and_the_class(width: int, data: Path) -> None:
     """Additive embeddings must survive the normalisation after them."""
     settings = [*SMALL, f"network.width={width}", "network.multipliers=[1]", "network.scale_shift=false"]
     network = build(load_recipe("digits", settings), read(data)).denoiser.network

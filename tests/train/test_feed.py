@@ -93,10 +93,10 @@ class Doubled(Latent):
 
 def test_latents_are_computed_once_for_every_view(tmp_path: Path) -> None:
     Doubled.calls = 0
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     plain = ImageFeed(pictures(), flip=True, reads="captions")
-    feed = LatentFeed(plain, Doubled(), tmp_path / "latents.npy", lambda done, of: told.append((done, of)))
-    assert Doubled.calls == 2 and told == [(3, 3)] and feed.views == 2
+    feed = LatentFeed(plain, Doubled(), tmp_path / "latents.npy", lambda done, of: progress.append((done, of)))
+    assert Doubled.calls == 2 and progress == [(3, 3)] and feed.views == 2
     for view in range(2):
         latents = feed.samples(torch.arange(3), torch.full((3,), view))
         assert latents.dtype == torch.float32

@@ -56,10 +56,10 @@ def test_a_map_is_the_mean_of_what_its_condition_allows(side: int, monkeypatch: 
     task, network = work("condition.dropout=0.2", side=side)
     layout.fit_layout(task, CPU)
     x = torch.from_numpy(pictures().stored).float() / 127.5 - 1
-    told = task.conditioner([0, 1, None]).vector
-    assert told is not None
+    condition = task.conditioner([0, 1, None]).vector
+    assert condition is not None
     with torch.no_grad():
-        drawn = network.layout.draw(told)
+        drawn = network.layout.draw(condition)
     for found, wanted in zip(drawn, (x[LABELS == 0], x[LABELS == 1], x), strict=True):
         wanted = pooled(wanted.mean(0), side)
         # a mean of 32 pictures, seen in random order by steps of a fading rate: as near as that lets it come
@@ -74,14 +74,14 @@ def test_at_pure_noise_an_untrained_network_estimates_the_map() -> None:
     ):
         task, network = work("schedule.kind=" + ("flow" if schedule == Flow() else "vp"), *settings)
         layout.fit_layout(task, CPU)
-        told = task.conditioner([0, 1])
+        condition = task.conditioner([0, 1])
         x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         level = schedule(torch.tensor([schedule.last]))
         with torch.no_grad():
-            assert told.vector is not None
+            assert condition.vector is not None
             seen = task.system.denoiser.parameterization(level).skip * x
-            estimate = task.system.denoiser(x, level, told).x0
-            assert (estimate - seen - network.layout.draw(told.vector)).abs().max() < 1e-5
+            estimate = task.system.denoiser(x, level, condition).x0
+            assert (estimate - seen - network.layout.draw(condition.vector)).abs().max() < 1e-5
 
 
 def test_it_follows_from_the_seed_alone_and_leaves_the_network_as_it_was() -> None:
@@ -101,10 +101,10 @@ def test_it_follows_from_the_seed_alone_and_leaves_the_network_as_it_was() -> No
 def test_a_learned_variance_is_not_laid_out() -> None:
     task, network = work("variance=learned", "loss.kind=hybrid")
     layout.fit_layout(task, CPU)
-    told = task.conditioner([0, 1]).vector
-    assert told is not None and network.layout.channels == 2
+    condition = task.conditioner([0, 1]).vector
+    assert condition is not None and network.layout.channels == 2
     with torch.no_grad():
-        drawn = network.layout.draw(told)
+        drawn = network.layout.draw(condition)
     assert drawn[:, 0].abs().max() > 0.1 and not drawn[:, 1].any()
 
 
@@ -134,11 +134,11 @@ def test_it_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None
     assert rates == pytest.approx([layout._RATE * (1 - i / 5) for i in range(5)])
 
 
-def test_progress_is_told_and_numbers_that_are_not_finite_are_refused() -> None:
+def test_progress_is_reported_and_numbers_that_are_not_finite_are_refused() -> None:
     task, _ = work()
-    told: list[tuple[int, int]] = []
-    layout.fit_layout(task, CPU, lambda done, of: told.append((done, of)))
-    assert told[0] == (64, 30 * 64) and told[-1] == (30 * 64, 30 * 64)
+    progress: list[tuple[int, int]] = []
+    layout.fit_layout(task, CPU, lambda done, of: progress.append((done, of)))
+    assert progress[0] == (64, 30 * 64) and progress[-1] == (30 * 64, 30 * 64)
     task.feed = replace_samples(task.feed)
     with pytest.raises(NonFiniteError, match="the error of the layout at step 0 is not finite"):
         layout.fit_layout(task, CPU)

@@ -1,4 +1,4 @@
-"""Latent diffusion told by text, both stages: the codec, then what is drawn in it."""
+"""Latent diffusion conditioned on text, both stages: the codec, then what is drawn in it."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from sfumato.parts import AUTOENCODERS, NETWORKS, TEXT_ENCODERS
 from sfumato.train import recipe, train
 from sfumato.train.fitted_codec import FittedCodec
 from sfumato.train.monitor import Quiet
-from sfumato.train.plan import Budget, Plan, disk_needed
+from sfumato.train.plan import Budget, TrainingPlan, disk_needed
 from sfumato.train.trainer import Trainer
 from train.small_runs import COLOURS, FIT, everything
 
@@ -135,7 +135,7 @@ def test_the_room_that_a_run_takes_is_known_before_its_codec_is_fitted(
     """To within the headers of its files. What is there already is not asked for again."""
     asked: list[int] = []
     monkeypatch.setattr("sfumato.train.run.check_disk", lambda folder, needed: asked.append(needed))
-    plans: list[Plan] = []
+    plans: list[TrainingPlan] = []
     monkeypatch.setattr(Quiet, "plan", lambda self, plan: plans.append(plan))
     out = tmp_path / "run"
     system = begin(data, out)

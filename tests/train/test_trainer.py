@@ -46,11 +46,11 @@ from sfumato.train.trainer import Trainer
 
 def mean_loss(denoiser: Denoiser, own: Trainer) -> float:
     """L_simple over 512 samples, with draws that no step of training makes."""
-    told = own.artefact.conditioner
-    batch = Batches(own.trainee.feed, (1, 8, 8), seed=10**6, batch=512, dropout=0.0, conditioner=told)[0]
+    conditioner = own.artefact.conditioner
+    batch = Batches(own.trainee.feed, (1, 8, 8), seed=10**6, batch=512, dropout=0.0, conditioner=conditioner)[0]
     level = own.recipe.schedule(own.recipe.times(own.recipe.schedule, batch.u))
     with torch.no_grad():
-        estimate = denoiser.eval()(marginal(batch.x_0, level).sample(batch.noise), level, batch.told)
+        estimate = denoiser.eval()(marginal(batch.x_0, level).sample(batch.noise), level, batch.condition)
     return float(Denoising()(estimate, batch.x_0, own.recipe.schedule).mean())
 
 
@@ -179,7 +179,7 @@ def test_images_stop_a_run(images: int, steps: int, data: Path, tmp_path: Path) 
     assert last_step(tmp_path / "run") == steps
 
 
-def test_the_recipe_says_how_long_unless_told(data: Path, tmp_path: Path) -> None:
+def test_the_recipe_says_how_long_unless_asked(data: Path, tmp_path: Path) -> None:
     begin(data, tmp_path / "run", "train.steps=3")
     assert last_step(tmp_path / "run") == 3
 

@@ -22,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train.train, generate.generate, inspect.inspect, export.export, doctor.doctor):
+app.command("train")(train.train_command)
+for command in (generate.generate, inspect.inspect, export.export, doctor.doctor):
     app.command()(command)
 
 

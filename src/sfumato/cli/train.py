@@ -6,18 +6,18 @@ from typing import Annotated
 import typer
 
 
-def train(
+def train_command(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A folder of pictures, a .zip, a .npz, Parquet or IDX files, hub:OWNER/NAME, or a name: digits.",
+            help="A folder of pictures or sounds, a .zip, a .npz, Parquet or IDX files, hub:OWNER/NAME, or a name: digits.",
             metavar="DATA",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder of the run.", metavar="DIR")] = ...,  # type: ignore[assignment]
     recipe: Annotated[str | None, typer.Option(help="A recipe that ships, or a .toml file.", metavar="NAME")] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long.")] = None,
-    images: Annotated[int | None, typer.Option(help="Train on this many pictures in all.")] = None,
+    images: Annotated[int | None, typer.Option(help="Train on this many pictures, or other data, in all.")] = None,
     steps: Annotated[int | None, typer.Option(help="Train this many steps in all.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: --set train.batch=64", metavar="KEY=VALUE")

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from sfumato.condition import Conditioner, Nothing, Prompt
 from sfumato.core.condition import Condition
+from sfumato.core.process import Gaussian, Process
 from sfumato.data.order import indices
 from sfumato.train.feed import Feed
 
@@ -26,7 +27,7 @@ DROPOUT = 1
 class Batch(NamedTuple):
     """One step's samples `x_0` [b, *d], uniform draws `u` for their times [b], noise, and what was drawn: the number
     of each in the data, its view, whether its condition is dropped, a uniform draw that picks its caption, and the
-    seed of what the network drops [b]; and what they are `told`."""
+    seed of what the network drops [b]; and the `condition` of each."""
 
     x_0: Tensor
     u: Tensor
@@ -36,7 +37,7 @@ class Batch(NamedTuple):
     dropped: Tensor
     pick: Tensor
     seed: Tensor
-    told: Condition
+    condition: Condition
 
     def parts(self, n: int) -> list["Batch"]:
         """The batch in n parts, each of as many samples but for the last."""
@@ -44,14 +45,16 @@ class Batch(NamedTuple):
         return [self._part(slice(start, start + size)) for start in range(0, len(self.sample), size)]
 
     def _part(self, own: slice) -> "Batch":
-        *tensors, told = self
-        return Batch(*(value[own] for value in tensors), told=told.map(itemgetter(own)))
+        *tensors, condition = self
+        return Batch(*(value[own] for value in tensors), condition=condition.map(itemgetter(own)))
 
 
 class Batches(Dataset[Batch]):
-    """Item k is the batch of step k, or the share of it that process `rank` of `world` works on; `shape` is the
-    noise's, and `conditioner` tells what a prompt says. All that can be made before the step is made here, where
-    workers may read ahead."""
+    """Item k is the batch of step k, or the share of it that process `rank` of `world` works on.
+
+    `shape` is the noise's, which `process` draws; `conditioner` gives the condition of a prompt. All that can be made
+    before the step is made here, where workers may read ahead.
+    """
 
     def __init__(
         self,
@@ -62,22 +65,24 @@ class Batches(Dataset[Batch]):
         batch: int,
         dropout: float,
         conditioner: Conditioner = Nothing(),
+        process: Process = Gaussian(),
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.feed, self.shape, self.seed, self.batch = feed, shape, seed, batch
-        self.dropout, self.conditioner, self.rank, self.world = dropout, conditioner, rank, world
+        self.dropout, self.conditioner, self.process = dropout, conditioner, process
+        self.rank, self.world = rank, world
 
     def __getitem__(self, step: int) -> Batch:
         index = torch.from_numpy(indices(self.seed, step, self.batch, len(self.feed.dataset)))[self.rank :: self.world]
         places = range(step * self.batch + self.rank, (step + 1) * self.batch, self.world)
         streams = [torch.Generator().manual_seed(mix(self.seed, place)) for place in places]
         u, view, drop, pick = torch.stack([torch.rand(4, generator=stream) for stream in streams]).unbind(1)
-        noise = torch.cat([torch.randn(1, *self.shape, generator=stream) for stream in streams])
+        noise = self.process.noise(streams, *self.shape)
         view, dropped = (view * self.feed.views).long(), drop < self.dropout
-        told = self.conditioner(self._prompts(index, view, dropped, pick))
+        condition = self.conditioner(self._prompts(index, view, dropped, pick))
         seeds = torch.tensor([mix(self.seed, place, DROPOUT) for place in places])
-        return Batch(self.feed.samples(index, view), u, noise, index, view, dropped, pick, seeds, told)
+        return Batch(self.feed.samples(index, view), u, noise, index, view, dropped, pick, seeds, condition)
 
     def _prompts(self, *drawn: Tensor) -> list[Prompt]:
         """The prompt of each sample; None where its condition is dropped."""

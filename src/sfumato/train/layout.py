@@ -30,7 +30,7 @@ def fit_layout(
 ) -> None:
     """Fit the layout of the work's network, if it has one that can be asked by itself: `min_m E|x_0 − m(c)|²`.
 
-    The mean of x_0 under a condition is the best answer at pure noise. Regression on what is told finds it in a minute
+    The mean of x_0 under a condition is the best answer at pure noise. Regression on the condition finds it in a minute
     or two, many times as many samples a second as through the network, which then begins where all is laid out.
     Adam, its rate falling to zero; a function of the recipe's seed, unless it is cut short: in `seconds`, if they are
     given, the rate falls to zero at the latest, and the fit is over. Gates start where the map is the estimate at the
@@ -53,15 +53,15 @@ def fit_layout(
         if done >= 1:
             break
         batch = batches[step]
-        told = batch.told.vector
-        assert told is not None
+        vector = batch.condition.vector
+        assert vector is not None
         wanted = layout.averaged(batch.x_0.to(device))
-        drawn = layout.draw(told.to(device))[:, : wanted.shape[1]]  # what lies beyond is a learned variance
+        drawn = layout.draw(vector.to(device))[:, : wanted.shape[1]]  # what lies beyond is a learned variance
         loss = (drawn - wanted).square().mean()
         if not bool(loss.isfinite()):
             raise NonFiniteError(
-                f"the error of the layout at step {step} is not finite: samples and what is told of them should be"
-                " finite, so train the codec again, or leave condition.layout out"
+                f"the error of the layout at step {step} is not finite: samples and their conditions should be finite"
+                ", so train the codec again, or leave condition.layout out"
             )
         for group in optimizer.param_groups:
             group["lr"] = _RATE * (1 - done)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
-from sfumato.train.plan import Plan, duration
+from sfumato.train.plan import TrainingPlan, duration
 from sfumato.wording import is_live, one_line, shortened
 
 QUIET_SECONDS = 30.0
@@ -28,7 +28,7 @@ class Monitor(Protocol):
     ) -> None: ...
     def say(self, text: str) -> None: ...
     def preparing(self, done: int, total: int, what: str = "reading data") -> None: ...
-    def plan(self, plan: Plan) -> None: ...
+    def plan(self, plan: TrainingPlan) -> None: ...
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None: ...
 
 
@@ -45,7 +45,7 @@ class Quiet:
 
     def say(self, text: str) -> None: ...
     def preparing(self, done: int, total: int, what: str = "reading data") -> None: ...
-    def plan(self, plan: Plan) -> None: ...
+    def plan(self, plan: TrainingPlan) -> None: ...
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None: ...
 
 
@@ -82,7 +82,7 @@ class Guarded:
     def preparing(self, done: int, total: int, what: str = "reading data") -> None:
         self._ask(lambda: self.monitor.preparing(done, total, what))
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: TrainingPlan) -> None:
         self._ask(lambda: self.monitor.plan(plan))
 
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None:
@@ -148,7 +148,7 @@ class Terminal:
     def preparing(self, done: int, total: int, what: str = "reading data") -> None:
         self._update(f"{what}: {done:,} of {total:,}", done / max(total, 1))
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: TrainingPlan) -> None:
         self._plural = plan.plural
         self._shown = -float("inf")  # the first step is shown at once
         for heading, text in plan.lines():

@@ -27,7 +27,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """The size of a training on `count` data, whose `plural` is for messages. `gflop` is one sample's forward pass; a
     training step costs three times as much. `peak` is the FLOP/s that a convolution reaches on the machine; `disk` is
     for what the training saves, and `prepared` for what was made before it."""

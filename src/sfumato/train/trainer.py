@@ -23,7 +23,7 @@ from sfumato.train.clock import Clock
 from sfumato.train.compute import Compute
 from sfumato.train.log import Log
 from sfumato.train.monitor import Monitor
-from sfumato.train.plan import Budget, Plan, disk_needed, gflop
+from sfumato.train.plan import Budget, TrainingPlan, disk_needed, gflop
 from sfumato.train.run_folder import RunFolder
 from sfumato.train.signals import Stopper
 from sfumato.train.tasks.protocol import Trainee
@@ -63,7 +63,7 @@ class Trainer:
         times, schedule = trainee.times, trainee.schedule
         self.memory = times.start(schedule) if isinstance(times, LossAwareTimes) else None
         self.log = Log(folder.log, monitor.say)
-        self.plan: Plan | None = None
+        self.plan: TrainingPlan | None = None
         self.workers = loader.WORKERS if compute.device.type == "cuda" else 0
         self.clock = Clock()
         self._whole = True  # weights, average and optimizer are of one step
@@ -109,7 +109,7 @@ class Trainer:
                     shown = logged = time.monotonic()
                     pause = max(own.show_minutes * 60, 20 * (shown - now))  # a twentieth of the time, at most
 
-    def rehearse(self, budget: Budget) -> Plan:
+    def rehearse(self, budget: Budget) -> TrainingPlan:
         """What the run will cost, from one step made without a change to the weights."""
         batch = self._dataset()[self.step]
         seconds = 0.0
@@ -120,7 +120,7 @@ class Trainer:
                 seconds = time.monotonic() - began
         self.optimizer.zero_grad()
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
-        self.plan = Plan(
+        self.plan = TrainingPlan(
             count=len(self.trainee.feed.dataset),
             plural=self._plural,
             parameters=parameters,
@@ -218,12 +218,12 @@ class Trainer:
         device = self.compute.device
         x_0 = batch.x_0.to(device, non_blocking=True)
         noise = batch.noise.to(device, non_blocking=True)
-        told = batch.told.map(lambda value: value.to(device, non_blocking=True))
-        inputs = self.trainee.inputs(x_0, noise, t, told)
+        condition = batch.condition.map(lambda value: value.to(device, non_blocking=True))
+        inputs = self.trainee.inputs(x_0, noise, t, condition)
         precision = torch.autocast(device.type, torch.bfloat16, enabled=self.compute.precision == "bfloat16")
         with sample_seeds(batch.seed.to(device)), precision:
             outputs = self.model(*inputs)
-        return self.trainee.loss(outputs, x_0, told)
+        return self.trainee.loss(outputs, x_0, condition)
 
     # Keeping and showing ----------------------------------------------------------------------------------------------
 
@@ -333,6 +333,7 @@ class Trainer:
             batch=self.recipe.train.batch,
             dropout=self.trainee.dropout,
             conditioner=self.trainee.conditioner,
+            process=self.trainee.process,
             rank=self.compute.accelerator.process_index,
             world=self.compute.processes,
         )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sfumato.codec import Latent
 from sfumato.condition import Conditioner, Nothing
 from sfumato.core.condition import Condition
+from sfumato.core.process import Gaussian, Process
 from sfumato.core.schedule import Linear, Schedule
 from sfumato.errors import InputError
 from sfumato.library import load_codec
@@ -151,6 +152,7 @@ class AutoencodeTrainee:
     conditioner: Conditioner = Nothing()
     times: Times = UniformTimes()
     schedule: Schedule = Linear()
+    process: Process = Gaussian()
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sfumato.codec import Identity
 from sfumato.condition import Conditioner, Labels
 from sfumato.core.condition import Condition
-from sfumato.core.gaussian import marginal
+from sfumato.core.process import Gaussian, Process
 from sfumato.core.schedule import Linear, Schedule
 from sfumato.errors import InputError
 from sfumato.loss import Times, UniformTimes
@@ -64,6 +64,7 @@ class ClassifyTrainee:
 
     dropout = 0.0
     passes = 0
+    process: Process = Gaussian()
 
     def __init__(self, recipe: ClassifyRecipe, classifier: NoisyClassifier, feed: Feed) -> None:
         self.times, self.schedule = recipe.times, recipe.schedule
@@ -73,7 +74,7 @@ class ClassifyTrainee:
 
     def inputs(self, x_0: Tensor, noise: Tensor, t: Tensor, condition: Condition) -> tuple[Any, ...]:
         level = self.schedule(t)
-        return marginal(x_0, level).sample(noise), level
+        return self.process.corrupt(x_0, level, noise), level
 
     def loss(self, outputs: Any, x_0: Tensor, condition: Condition) -> Tensor:
         """`−log p(class | x_t)`, [b]."""

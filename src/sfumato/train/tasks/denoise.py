@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sfumato.codec import Codec, Identity, Latent
 from sfumato.condition import Conditioner
 from sfumato.core.condition import Condition
-from sfumato.core.gaussian import marginal
+from sfumato.core.process import Gaussian, Process
 from sfumato.data.dataset import Dataset
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, ResumeError
@@ -177,6 +177,8 @@ class DenoiseTask(Task):
 class DenoiseTrainee:
     """The network learns to denoise. `conditioner` gives the conditions that the system's own does, perhaps faster."""
 
+    process: Process = Gaussian()
+
     def __init__(
         self, recipe: DenoiseRecipe, system: System, feed: Feed, conditioner: Conditioner | None = None
     ) -> None:
@@ -189,7 +191,7 @@ class DenoiseTrainee:
 
     def inputs(self, x_0: Tensor, noise: Tensor, t: Tensor, condition: Condition) -> tuple[Any, ...]:
         level = self.schedule(t)
-        return marginal(x_0, level).sample(noise), level, condition
+        return self.process.corrupt(x_0, level, noise), level, condition
 
     def loss(self, outputs: Any, x_0: Tensor, condition: Condition) -> Tensor:
         return self.recipe.loss(outputs, x_0, self.schedule)

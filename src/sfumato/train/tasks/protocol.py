@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sfumato.condition import Conditioner
 from sfumato.core.condition import Condition
+from sfumato.core.process import Process
 from sfumato.core.schedule import Schedule
 from sfumato.data.dataset import Dataset
 from sfumato.loss import Times
@@ -47,7 +48,7 @@ class Trainee(Protocol):
     - `feed` gives data and prompts, `conditioner` the condition of a prompt, and `dropout` is the share of samples
       whose condition is dropped;
     - `shape` is that of the noise beside each sample;
-    - `times` draw the time of each sample on `schedule`;
+    - `times` draw the time of each sample on `schedule`, and `process` draws its noise;
     - `passes` are the passes of one sample through the network that a preview takes.
     """
 
@@ -57,6 +58,7 @@ class Trainee(Protocol):
     dropout: float
     times: Times
     schedule: Schedule
+    process: Process
 
     @property
     def passes(self) -> int: ...
