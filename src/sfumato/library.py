@@ -29,7 +29,7 @@ def load(
     diffusers, which may also be the name of a repository on the Hub; or in a single file of Stable Diffusion, whose
     `config` and `prediction` may be given: see `interop/single_file/open.py`.
 
-    Device and precision are the best that the machine has, unless told: see `System.to`.
+    Device and precision are the best that the machine has, unless given: see `System.to`.
     """
     with machine.memory_errors(f"{where} does not fit the memory: give precision='bfloat16', or close other programs"):
         system = _opened(where, device, precision, config, prediction)
@@ -49,7 +49,7 @@ def _opened(
 
         return open_checkpoint(read_single_file(where, config, prediction), device, precision)
     if config is not None or prediction is not None:
-        raise InputError(f"config and prediction are told of a single .safetensors file, which {where} is not")
+        raise InputError(f"config and prediction are for a single .safetensors file, and {where} is none")
     if is_checkpoint(Path(where)) or (where not in shipped() and is_hub_name(where)):
         from sfumato.interop.diffusers.open import open_folder  # much to import, for those alone who need it
 
@@ -66,7 +66,7 @@ def load_codec(where: str | Path) -> Latent:
 
 
 def open_codec(where: str | Path) -> tuple[Latent, dict[str, Any]]:
-    """The codec of `load_codec`, and what is said about it."""
+    """The codec of `load_codec`, and its `about`."""
     folder = find_system(where) if where in shipped() else codec_folder(Path(where))
     if (folder / system_file.SYSTEM_FILE).is_file():
         _, found, _ = system_file.read_system(folder)

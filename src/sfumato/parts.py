@@ -144,8 +144,8 @@ def _wrong(error: pydantic.ValidationError, model: type[pydantic.BaseModel], whe
         return InputError(f"there is no setting '{place}'")
     if first["type"] == "missing":
         return InputError(f"'{place}' is missing")
-    said = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
-    return InputError(f"'{place}': {said}, not {quoted(first['input'])}")
+    message = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+    return InputError(f"'{place}': {message}, not {quoted(first['input'])}")
 
 
 def value_of(text: str) -> Any:

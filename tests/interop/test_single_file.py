@@ -305,7 +305,7 @@ def test_sizes_that_were_not_published_need_a_configuration(made: Callable[[str]
         sfumato.load(path, config=tmp_path / "none")
     with pytest.raises(DataError, match="there is no file"):
         sfumato.load(tmp_path / "none.safetensors")
-    with pytest.raises(InputError, match="config and prediction are told of a single .safetensors file"):
+    with pytest.raises(InputError, match="config and prediction are for a single .safetensors file"):
         sfumato.load(made("sd1").folder, prediction="v")
 
 

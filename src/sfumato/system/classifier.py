@@ -25,13 +25,13 @@ from sfumato.system.fingerprint import weights_state
 CLASSIFIER = "classifier"
 """The kind of its guidance in a record."""
 FARTHEST = 20.0
-"""The λ beyond which the classifier is told no difference: by then all is signal, or all is noise."""
+"""The λ beyond which the classifier receives the same λ: by then all is signal, or all is noise."""
 
 
 class NoisyClassifier(nn.Module):
     """`p(class | x_t)`, learned from noised data (ADM, arXiv:2105.05233, section 4).
 
-    The network sees x_t scaled to unit variance, and is told λ, the log signal-to-noise ratio, for its time: the same
+    The network sees x_t scaled to unit variance, and receives λ, the log signal-to-noise ratio, as its time: the same
     whatever the schedule. So one classifier guides every system that works on the same kind of samples.
     """
 

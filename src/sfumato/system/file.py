@@ -45,7 +45,7 @@ SYSTEM_FILE = "system.json"
 CLASSIFIER_FILE = "classifier.json"
 CODEC_FILE = "codec.json"
 SHARD = 4 * 2**30
-"""The most bytes of weights in one file, unless told."""
+"""The most bytes of weights in one file by default."""
 
 Parts = Mapping[str, nn.Module]
 """What of a system has weights, by the name that the weights' own names begin with."""
@@ -202,22 +202,22 @@ class _Weighed(_Table):
 
 def read_system(folder: Path) -> tuple[SystemFile, Codec, nn.Module]:
     """The system in `folder`: what it says, its codec and its network, with their weights."""
-    said, codec, network = _read(folder, SYSTEM_FILE, SystemFile, _check_fit)
+    spec, codec, network = _read(folder, SYSTEM_FILE, SystemFile, _check_fit)
     assert network is not None
-    return said, codec, network
+    return spec, codec, network
 
 
 def read_classifier(folder: Path) -> tuple[ClassifierFile, Codec, nn.Module]:
     """The classifier in `folder`: what it says, its codec and its network, with their weights."""
-    said, codec, network = _read(folder, CLASSIFIER_FILE, ClassifierFile, _check_classifier)
+    spec, codec, network = _read(folder, CLASSIFIER_FILE, ClassifierFile, _check_classifier)
     assert network is not None
-    return said, codec, network
+    return spec, codec, network
 
 
 def read_codec(folder: Path) -> tuple[Codec, dict[str, Any]]:
-    """The codec in `folder`, with its weights, and what is said about it."""
-    said, codec, _ = _read(folder, CODEC_FILE, CodecFile, _check_codec)
-    return codec, said.about
+    """The codec in `folder`, with its weights, and its `about`."""
+    spec, codec, _ = _read(folder, CODEC_FILE, CodecFile, _check_codec)
+    return codec, spec.about
 
 
 @torch_defaults()
@@ -227,25 +227,25 @@ def _read(
     path = folder / name
     data = read_spec(folder, name)
     try:
-        said = validate(kind, data, "")
-        assert isinstance(said, kind)
+        spec = validate(kind, data, "")
+        assert isinstance(spec, kind)
         with torch.device("meta"):
-            codec = CODECS.load(said.codec)
-            network = None if isinstance(said, CodecFile) else NETWORKS.load(said.network)
-        check(said, codec, network)
+            codec = CODECS.load(spec.codec)
+            network = None if isinstance(spec, CodecFile) else NETWORKS.load(spec.network)
+        check(spec, codec, network)
     except InputError as error:
         raise FormatError(f"{path}: {error}") from error
     except (RuntimeError, OverflowError) as error:  # torch's word for shapes that no memory could hold
         raise FormatError(f"{path}: its network cannot be built: {str(error).splitlines()[0]}") from error
     parts = weighty(codec, network)
-    tensors = _read_weights(folder, said.weights, name)
+    tensors = _read_weights(folder, spec.weights, name)
     _check_shapes(folder / name, parts, tensors)
     for part, module in parts.items():
         own = {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
         module.load_state_dict(own, assign=True)
-    if not re.fullmatch("[0-9a-f]{64}", said.digest):
+    if not re.fullmatch("[0-9a-f]{64}", spec.digest):
         raise FormatError(f"{path} is damaged: its digest is no SHA-256; copy the folder again")
-    return said, codec, network
+    return spec, codec, network
 
 
 def weighty(codec: Codec, network: nn.Module | None) -> dict[str, nn.Module]:
@@ -253,16 +253,16 @@ def weighty(codec: Codec, network: nn.Module | None) -> dict[str, nn.Module]:
     return {part: own for part, own in (("network", network), ("codec", codec)) if isinstance(own, nn.Module)}
 
 
-def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
+def _check_fit(spec: SystemFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system, with settings that can be."""
-    Settings.load(said.settings).check(codec.medium)
-    said.conditioner.check(network)
-    if not isinstance(said.process, Gaussian):
-        raise InputError(f"process is {said.process}, and a system with a parameterization has gaussian noise")
-    expected = {"in_channels": codec.channels} | said.conditioner.widths  # others are the caller's to give
-    _check_codec(said, codec)
-    if not 0 <= said.conditioner.dropout <= 1:
-        raise InputError(f"dropout lies in [0, 1], not {said.conditioner}")
+    Settings.load(spec.settings).check(codec.medium)
+    spec.conditioner.check(network)
+    if not isinstance(spec.process, Gaussian):
+        raise InputError(f"process is {spec.process}, and a system with a parameterization has gaussian noise")
+    expected = {"in_channels": codec.channels} | spec.conditioner.widths  # others are the caller's to give
+    _check_codec(spec, codec)
+    if not 0 <= spec.conditioner.dropout <= 1:
+        raise InputError(f"dropout lies in [0, 1], not {spec.conditioner}")
     if hasattr(network, "outputs"):
         raise InputError("a system's network gives samples, and an encoder gives classes")
     if (out := getattr(network, "out_channels", codec.channels)) not in (codec.channels, 2 * codec.channels):
@@ -275,17 +275,17 @@ def _check_fit(said: SystemFile, codec: Codec, network: nn.Module) -> None:
             raise InputError(f"network.{name} is {found}, and codec and conditioner want {value}")
 
 
-def _check_classifier(said: ClassifierFile, codec: Codec, network: nn.Module) -> None:
+def _check_classifier(spec: ClassifierFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, classes and network are of one classifier."""
-    _check_codec(said, codec)
-    if len(said.classes) < 2:
-        raise InputError(f"a classifier tells two classes or more apart, not {said.classes}")
-    for name, value in {"in_channels": codec.channels, "outputs": len(said.classes)}.items():
+    _check_codec(spec, codec)
+    if len(spec.classes) < 2:
+        raise InputError(f"a classifier has two classes or more, not {spec.classes}")
+    for name, value in {"in_channels": codec.channels, "outputs": len(spec.classes)}.items():
         if getattr(network, name, None) != value:
             raise InputError(f"network.{name} should be {value}, for the codec and the classes")
 
 
-def _check_codec(said: Any, codec: Codec, network: None = None) -> None:
+def _check_codec(spec: Any, codec: Codec, network: None = None) -> None:
     """Raise an `InputError` for a codec whose pictures are neither grey nor in colours."""
     if isinstance(codec.medium, Image) and codec.medium.channels not in (1, 3):
         raise InputError(f"pictures have 1 or 3 channels, not {codec.medium.channels}")
@@ -302,10 +302,10 @@ def _read_weights(folder: Path, shards: tuple[Shard, ...], name: str) -> dict[st
     return tensors
 
 
-def _weights_path(folder: Path, name: str, said_by: str = SYSTEM_FILE) -> Path:
+def _weights_path(folder: Path, name: str, named_in: str = SYSTEM_FILE) -> Path:
     """The file of that name in the folder, which must be there and nowhere else."""
     if Path(name).name != name or not name.endswith(".safetensors") or len(name) > 200 or not name.isprintable():
-        raise FormatError(f"{folder / said_by} names its weights {quoted(name)}: it should be a file beside it")
+        raise FormatError(f"{folder / named_in} names its weights {quoted(name)}: it should be a file beside it")
     if not (folder / name).is_file():
         raise FormatError(f"{folder} is not whole: {name} is missing; copy the folder again")
     return folder / name

@@ -156,12 +156,12 @@ class System(Weighted, Pipeline):
     @staticmethod
     @torch_defaults()
     def load(folder: str | Path, device: str | None = None, precision: str | None = None) -> "System":
-        """Read a system from `folder`, on the best device and precision there is unless told.
+        """Read a system from `folder`, on the best device and precision there is, unless these are given.
 
         Raises `FormatError` if it is missing, damaged, or written in another format.
         """
-        said, codec, network = system_file.read_system(Path(folder))
-        denoiser = Denoiser(network, said.schedule, said.parameterization)
-        system = System(codec, said.conditioner, denoiser, Settings.load(said.settings), said.about)
-        system.declare(said.digest)
+        spec, codec, network = system_file.read_system(Path(folder))
+        denoiser = Denoiser(network, spec.schedule, spec.parameterization)
+        system = System(codec, spec.conditioner, denoiser, Settings.load(spec.settings), spec.about)
+        system.declare(spec.digest)
         return system.to(device, precision)
