@@ -53,19 +53,18 @@ def _picture(path: Path) -> list[tuple[str, Any]]:
     return [*record.items(), ("again", _again(record)), *lost]
 
 
-OPTIONS = (
+_OPTIONS = (
     *("model", "config", "prediction", "seed", "steps", "sampler", "spacing", "guidance", "interval", "rescale"),
     *("negative", "size", "precision", "image", "mask", "classifier", "class", "classifier-scale"),
 )
 """The options of `sfumato generate` that a record has a value for."""
-STAGE_OPTIONS = ("steps", "sampler", "spacing", "guidance", "interval", "rescale", "negative", "size")
 
 
 def _again(record: dict[str, Any]) -> str:
     """The command that draws the sample once more."""
     values = {"model": "DIR"} | record | _last(record)
     words = ["sfumato generate"]
-    for option in OPTIONS:
+    for option in _OPTIONS:
         if (value := values.get(option)) is not None:
             words.append(_option(option, _text(option, value)))
     words += _stage_options(record)
@@ -92,6 +91,8 @@ def _last(record: dict[str, Any]) -> dict[str, Any]:
 
 def _stage_options(record: dict[str, Any]) -> list[str]:
     """The options of each stage of a cascade."""
+    from sfumato.system.stages import STAGE_OPTIONS
+
     stages = record.get("stages")
     return [
         f"--set {_quoted(f'{i}.{name}={_text(name, stage[name])}')}"

@@ -167,8 +167,7 @@ class DryRun:
 
 
 def dry_run(trial: DryRun, sampler: Sampler[Any], spacing: Spacing, steps: int) -> None:
-    """Make the first sampling step with `trial`, so that settings which cannot be drawn with raise here, before anything
-    long."""
+    """Make the first sampling step with `trial`: settings that cannot be drawn with raise here, at once."""
     now, then, *_ = levels(trial.schedule, spacing, steps)
     check_evaluations(sampler, steps)
     x = torch.zeros(1, 1, dtype=torch.float32)

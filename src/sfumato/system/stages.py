@@ -9,7 +9,7 @@ from sfumato.system.drawing import Drawing
 from sfumato.system.settings import Overrides
 from sfumato.system.system import System
 
-OPTIONS = (*Overrides.__annotations__, "negative")
+STAGE_OPTIONS = (*Overrides.__annotations__, "negative")
 
 
 def stage_drawings(settings: Sequence[str], system: System | Cascade) -> list[Drawing]:
@@ -23,8 +23,8 @@ def stage_drawings(settings: Sequence[str], system: System | Cascade) -> list[Dr
         if not (sign and dot and stage.isdecimal() and len(stage) < 5 and int(stage) < len(drawings)):
             numbers = f"0 to {len(drawings) - 1}"
             raise InputError(f"--set wants STAGE.OPTION=VALUE, STAGE from {numbers}, not {quoted(setting)}")
-        if name not in OPTIONS:
-            raise InputError(f"a stage has no option {quoted(name)}; {nearest(name, OPTIONS)}")
+        if name not in STAGE_OPTIONS:
+            raise InputError(f"a stage has no option {quoted(name)}; {nearest(name, STAGE_OPTIONS)}")
         drawings[int(stage)][name] = _value(name, text, system.stages[int(stage)])
     return drawings
 
