@@ -2,6 +2,9 @@
 
 import itertools
 import math
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from functools import cache
 
 import pytest
 import torch
@@ -18,7 +21,10 @@ from sfumato.errors import InputError, ShapeError
 
 K = 5
 PROCESSES: list[TokenProcess] = [Masking(4), Masking(0), Uniform(K)]
-ALPHAS = [(1.0, 0.0), (1.0, 0.3), (0.9, 0.7), (0.6, 1e-9), (1 - 1e-9, 0.5), (0.2, 0.0), (1 - 1e-12, 1 - 2e-12)]
+ALPHAS = [
+    *((1.0, 0.0), (1.0, 0.3), (0.9, 0.7), (0.6, 1e-9), (1 - 1e-9, 0.5), (0.2, 0.0), (1 - 1e-12, 1 - 2e-12)),
+    *((1.0, 1 - 2.0**-53), (1 - 1e-13, 0.3), (0.7, 0.7 - 1e-13), (1 - 1e-12, 1e-12), (1e-9, 1e-12), (1e-200, 1e-300)),
+]
 """alpha of s and of t."""
 
 
@@ -27,13 +33,61 @@ def level(*alphas: float) -> Level:
     return Level(1 - alpha, alpha, 1 - alpha)
 
 
-def matrix(process: TokenProcess, kept: float) -> Tensor:
-    """`Q[i, j] = q(x_t = j | x_s = i)`, as the papers write it."""
-    if isinstance(process, Masking):
-        q = kept * torch.eye(K, dtype=torch.float64)
-        q[:, process.mask_id] += 1 - kept
-        return q
-    return kept * torch.eye(K, dtype=torch.float64) + (1 - kept) / K
+Matrix = list[list[Fraction]]
+
+
+@cache
+def matrix(process: TokenProcess, kept: Fraction) -> Matrix:
+    """`Q[i][j] = q(x_t = j | x_s = i)`, as the papers write it, without rounding."""
+    lost = [Fraction(j == process.mask_id) if isinstance(process, Masking) else Fraction(1, K) for j in range(K)]
+    return [[kept * (i == j) + (1 - kept) * lost[j] for j in range(K)] for i in range(K)]
+
+
+def matrices(process: TokenProcess, alpha_s: float, alpha_t: float) -> tuple[Matrix, Matrix, Matrix]:
+    """From the data to s, from s to t, and from the data to t."""
+    s, t = Fraction(alpha_s), Fraction(alpha_t)
+    return matrix(process, s), matrix(process, t / s), matrix(process, t)
+
+
+@cache
+def bayes(process: TokenProcess, alpha_s: float, alpha_t: float, x_0: int, x_t: int) -> list[Fraction]:
+    """`q(x_s | x_t, x_0)` by Bayes' rule, over all x_s."""
+    to_s, between, to_t = matrices(process, alpha_s, alpha_t)
+    return [to_s[x_0][x_s] * between[x_s][x_t] / to_t[x_0][x_t] for x_s in range(K)]
+
+
+def can(process: TokenProcess, alpha_t: float) -> list[tuple[int, int]]:
+    """All x_0 and x_t that there can be."""
+    q = matrix(process, Fraction(alpha_t))
+    return [(x_0, x_t) for x_0, x_t in itertools.product(data(process), range(K)) if q[x_0][x_t] > 0]
+
+
+def miss(found: Tensor, wanted: list[Fraction]) -> float:
+    """The largest difference, relative to each probability."""
+    pairs = zip(found.exp().flatten().tolist(), wanted, strict=True)
+    return max(float(abs(Fraction(a) - b) / b) if b > 0 else a for a, b in pairs)
+
+
+def model(process: TokenProcess) -> list[Fraction]:
+    """Some distribution over the tokens of the data."""
+    weights = [Fraction(0)] * K
+    for token, weight in zip(data(process), (8, 5, 3, 1, 2), strict=False):
+        weights[token] = Fraction(weight)
+    return [weight / sum(weights) for weight in weights]
+
+
+def log_model(process: TokenProcess) -> Tensor:
+    return torch.tensor([float(p) for p in model(process)], dtype=torch.float64).log().expand(1, 1, K)
+
+
+def divergences(q: list[Fraction], p: list[Fraction]) -> Decimal:
+    """`∑ q·log(q/p) − q + p`, in 60 digits: of distributions, `KL(q ‖ p)`."""
+    with localcontext(prec=60):
+        exact = [
+            (Decimal(a.numerator) / a.denominator, Decimal(b.numerator) / b.denominator)
+            for a, b in zip(q, p, strict=True)
+        ]
+        return sum((a * (a / b).ln() - a + b if a else b for a, b in exact), Decimal())
 
 
 def data(process: TokenProcess) -> list[int]:
@@ -50,44 +104,67 @@ def test_marginal_and_transition_are_rows_of_the_matrices(
     process: TokenProcess, alpha_s: float, alpha_t: float
 ) -> None:
     s, t = level(alpha_s), level(alpha_t)
+    _, between, to_t = matrices(process, alpha_s, alpha_t)
     for x in data(process):
-        found = process.marginal(log_one_hot(every(x), K), t).log_p.exp()[0, 0]
-        assert (found - matrix(process, alpha_t)[x]).abs().max() < 1e-15
-        found = process.transition(log_one_hot(every(x), K), s, t).log_p.exp()[0, 0]
-        assert (found - matrix(process, alpha_t / alpha_s)[x]).abs().max() < 1e-15
+        assert miss(process.marginal(log_one_hot(every(x), K), t).log_p, to_t[x]) < 1e-12
+        assert miss(process.transition(log_one_hot(every(x), K), s, t).log_p, between[x]) < 1e-12
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 @pytest.mark.parametrize(("alpha_s", "alpha_t"), ALPHAS)
 def test_the_posterior_is_that_of_bayes_rule(process: TokenProcess, alpha_s: float, alpha_t: float) -> None:
     s, t = level(alpha_s), level(alpha_t)
-    to_s, between, to_t = (matrix(process, kept) for kept in (alpha_s, alpha_t / alpha_s, alpha_t))
-    for x_0, x_t in itertools.product(data(process), range(K)):
-        if to_t[x_0, x_t] == 0:
-            continue
-        wanted = to_s[x_0] * between[:, x_t] / to_t[x_0, x_t]
-        found = process.posterior(log_one_hot(every(x_0), K), every(x_t), s, t).log_p.exp()[0, 0]
-        limit = 1e-12 if alpha_t < 0.99 else 1e-3  # there the sums of this test cancel
-        assert (found - wanted).abs().max() < limit, (x_0, x_t)
-        assert abs(found.sum() - 1) < 1e-12
+    for x_0, x_t in can(process, alpha_t):
+        found = process.posterior(log_one_hot(every(x_0), K), every(x_t), s, t).log_p
+        assert miss(found, bayes(process, alpha_s, alpha_t, x_0, x_t)) < 1e-12, (x_0, x_t)
+        assert abs(found.exp().sum() - 1) < 1e-12
+
+
+def modelled(process: TokenProcess, alpha_s: float, alpha_t: float, x_t: int) -> list[Fraction]:
+    """`p(x_s | x_t)`: the posterior of each token of the data, weighted by the model (masks: at a mask)."""
+    each = [(p, bayes(process, alpha_s, alpha_t, x, x_t)) for x, p in enumerate(model(process)) if p]
+    return [sum((p * one[x_s] for p, one in each), Fraction(0)) for x_s in range(K)]
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
-@pytest.mark.parametrize(("alpha_s", "alpha_t"), ALPHAS[:5])
+@pytest.mark.parametrize(("alpha_s", "alpha_t"), ALPHAS)
 def test_the_posterior_of_a_distribution_is_the_mean_of_those_of_its_tokens(
     process: TokenProcess, alpha_s: float, alpha_t: float
 ) -> None:
     s, t = level(alpha_s), level(alpha_t)
-    p = torch.zeros(K, dtype=torch.float64)
-    p[data(process)] = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.2][: len(data(process))], dtype=torch.float64)
-    p = p / p.sum()
-    for x_t in range(K):
+    for x_t in [process.mask_id] if isinstance(process, Masking) else range(K):
+        found = process.posterior(log_model(process), every(x_t), s, t).log_p
+        assert miss(found, modelled(process, alpha_s, alpha_t, x_t)) < 1e-12, x_t
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+@pytest.mark.parametrize(("alpha_s", "alpha_t"), ALPHAS)
+def test_the_divergence_of_a_step_is_the_sum_over_all_tokens(
+    process: TokenProcess, alpha_s: float, alpha_t: float
+) -> None:
+    """To twelve digits of the loss, the divergence a unit by which alpha changes, and to the square of float64's."""
+    s, t = level(alpha_s), level(alpha_t)
+    for x_0, x_t in can(process, alpha_t):
         if isinstance(process, Masking) and x_t != process.mask_id:
             continue  # it is known there
-        each = [process.posterior(log_one_hot(every(x), K), every(x_t), s, t).log_p.exp() for x in data(process)]
-        wanted = sum(p[x] * one for x, one in zip(data(process), each, strict=True))
-        found = process.posterior(p.log().expand(1, 1, K), every(x_t), s, t).log_p.exp()
-        assert (found - wanted).abs().max() < 1e-13
+        found = process.step_divergence(log_model(process), every(x_0), every(x_t), s, t).item()
+        p = modelled(process, alpha_s, alpha_t, x_t)
+        wanted = float(divergences(bayes(process, alpha_s, alpha_t, x_0, x_t), p))
+        assert found == pytest.approx(wanted, rel=1e-12, abs=max(1e-12 * (alpha_s - alpha_t), 2.0**-100)), (x_0, x_t)
+
+
+@pytest.mark.parametrize("alpha", [1e-300, 1e-12, 1e-4, 0.3, 0.7, 1 - 1e-4, 1 - 1e-12])
+def test_the_divergence_a_unit_of_alpha_is_that_of_score_entropy(alpha: float) -> None:
+    """SEDD, eq. 10: `∑ s − r·log s + r·(log r − 1)` over the other tokens, by the rate at which tokens are replaced."""
+    process = Uniform(K)
+    to_t, p = matrix(process, Fraction(alpha)), model(process)
+    for x_0, x_t in can(process, alpha):
+        others = [y for y in range(K) if y != x_t]
+        each = [[row[y] / row[x_t] for y in others] for row in to_t]  # by the token of x_0
+        score = [sum((p[x] * each[x][y] for x in range(K)), Fraction()) for y in range(K - 1)]
+        wanted = float(divergences(each[x_0], score)) / K / alpha
+        found = process.divergence_rate(log_model(process), every(x_0), every(x_t), level(alpha)).item()
+        assert found == pytest.approx(wanted, rel=1e-12, abs=1e-12), (x_0, x_t)
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)

@@ -38,7 +38,19 @@ def log_one_hot(ids: Tensor, k: int, dtype: torch.dtype = torch.float64) -> Tens
     return log_p.scatter(-1, ids.unsqueeze(-1), 0.0)
 
 
-def log_mixture(log_a: Tensor, log_b: Tensor | float, kept: Tensor) -> Tensor:
-    """`log(kept·exp(log_a) + (1 − kept)·exp(log_b))`: [b, l, k], from probabilities kept [b] or [1], in float64."""
-    weight, rest = like(kept.log(), log_a), like(torch.log1p(-kept), log_a)
-    return torch.logaddexp(log_a + weight, log_b + rest)
+def log_mixture(log_a: Tensor, log_b: Tensor | float, weight_a: Tensor, weight_b: Tensor) -> Tensor:
+    """`log(weight_a·exp(log_a) + weight_b·exp(log_b))`: [b, l, k], from weights [b] or [1], in float64.
+
+    Both weights are given, though their sum is 1: of two times close by, 1 − weight_a would have few digits.
+    """
+    return torch.logaddexp(log_a + like(weight_a.log(), log_a), log_b + like(weight_b.log(), log_a))
+
+
+def divergence(log_q: Tensor, log_p: Tensor) -> Tensor:
+    """`q·log(q/p) − q + p` of each token, [b, l, k]: none is negative, and the sum of distributions is `KL(q ‖ p)`.
+
+    Written so that it keeps its digits where q and p are nearly the same.
+    """
+    gap = torch.where(log_q > -math.inf, log_q - log_p, -math.inf)
+    more, less = gap.clamp(min=0), gap.clamp(-1e3, 0)  # q above p, and below, where q may be 0
+    return log_q.exp() * (more + torch.expm1(-more)) + log_p.exp() * (less * less.exp() - torch.expm1(less))

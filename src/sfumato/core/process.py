@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sfumato.core import gaussian, noise
-from sfumato.core.categorical import Categorical, log_mixture, log_one_hot
+from sfumato.core.categorical import Categorical, divergence, log_mixture, log_one_hot
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Streams
 from sfumato.errors import InputError, ShapeError
@@ -114,17 +114,17 @@ class Masking:
 
     def marginal(self, x_0: Tensor, level: Level) -> Categorical:
         """`alpha·x_0 + (1 − alpha)·mask` (MDLM, arXiv:2406.07524, eq. 4, for masks)."""
-        return Categorical(log_mixture(x_0, self._mask(x_0), level.alpha))
+        return Categorical(log_mixture(x_0, self._mask(x_0), *_marginal(level)))
 
     def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
         """`alpha_{t|s}·x_s + (1 − alpha_{t|s})·mask`, `alpha_{t|s} = alpha_t/alpha_s` (MDLM, arXiv:2406.07524, section
         3.1)."""
-        return Categorical(log_mixture(x_s, self._mask(x_s), _signal_kept(s, t)))
+        return Categorical(log_mixture(x_s, self._mask(x_s), *_transition(s, t)))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
         """x_t where it is no mask; else `((alpha_s − alpha_t)·x_0 + (1 − alpha_s)·mask)/(1 − alpha_t)`
         (MDLM, arXiv:2406.07524, eq. 6; with x_0 from a model, eq. 7)."""
-        hidden = log_mixture(x_0, self._mask(x_0), _revealed(s, t))
+        hidden = log_mixture(x_0, self._mask(x_0), *_unmasking(s, t))
         masked = (x_t == self.mask_id).unsqueeze(-1)
         return Categorical(torch.where(masked, hidden, log_one_hot(x_t, x_0.shape[-1], x_0.dtype)))
 
@@ -139,7 +139,7 @@ class Masking:
 
     def step_divergence(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Tensor:
         """`−(alpha_s − alpha_t)/(1 − alpha_t)·log p(x_0)` at masks (MDLM, arXiv:2406.07524, eq. 8)."""
-        return like(_revealed(s, t), log_p.select(-1, 0)) * self._surprise(log_p, x_0, x_t)
+        return like(_unmasking(s, t)[0], log_p.select(-1, 0)) * self._surprise(log_p, x_0, x_t)
 
     def divergence_rate(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: Level) -> Tensor:
         """`−log p(x_0)/(1 − alpha)` at masks (MDLM, arXiv:2406.07524, eq. 10)."""
@@ -183,18 +183,18 @@ class Uniform:
     def marginal(self, x_0: Tensor, level: Level) -> Categorical:
         """`alpha·x_0 + (1 − alpha)/k` (D3PM, arXiv:2107.03006, eq. 3; multinomial diffusion, arXiv:2102.05379,
         eq. 12)."""
-        return Categorical(self._smoothed(x_0, level.alpha))
+        return Categorical(self._smoothed(x_0, *_marginal(level)))
 
     def transition(self, x_s: Tensor, s: Level, t: Level) -> Categorical:
         """`alpha_{t|s}·x_s + (1 − alpha_{t|s})/k`, `alpha_{t|s} = alpha_t/alpha_s` (D3PM, arXiv:2107.03006, eq. 2;
         multinomial diffusion, arXiv:2102.05379, eq. 11)."""
-        return Categorical(self._smoothed(x_s, _signal_kept(s, t)))
+        return Categorical(self._smoothed(x_s, *_transition(s, t)))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: Level, t: Level) -> Categorical:
         """`q(x_t | x_s)·∑ q(x_s | x_0)·x_0/q(x_t | x_0)` (D3PM, arXiv:2107.03006, eq. 3 and 4; multinomial diffusion,
         arXiv:2102.05379, eq. 13, is exact where x_0 is one token), in time of order k."""
         known = log_one_hot(x_t, self._check(x_0), x_0.dtype)
-        log_p = self._smoothed(known, _signal_kept(s, t)) + self._ratios(x_0, known, s, t)
+        log_p = self._smoothed(known, *_transition(s, t)) + self._ratios(x_0, known, s, t)
         return Categorical(torch.where(like(t.alpha < 1, x_0) > 0, log_p, known))
 
     def log_probabilities(self, logits: Tensor, x_t: Tensor) -> Tensor:
@@ -206,27 +206,28 @@ class Uniform:
         """`KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t))` (D3PM, arXiv:2107.03006, eq. 1), by a sum over the k tokens."""
         q = self.posterior(log_one_hot(x_0, self.k, log_p.dtype), x_t, s, t).log_p
         p = self.posterior(log_p, x_t, s, t).log_p
-        return torch.where(q > -math.inf, q.exp() * (q - p), 0.0).sum(-1)
+        return divergence(q, p).sum(-1)
 
     def divergence_rate(self, log_p: Tensor, x_0: Tensor, x_t: Tensor, t: Level) -> Tensor:
         """`1/(k·alpha)·∑_{y ≠ x_t} (r' − r + r·log(r/r'))`, where `r(y) = q(y | x_0)/q(x_t | x_0)` and r' is its mean
         under the model (SEDD, arXiv:2310.16834, eq. 10, for a score of this form)."""
         known = log_one_hot(x_t, self._check(log_p), log_p.dtype)
         r, ours = (self._ratios(x, known, t, t) for x in (log_one_hot(x_0, self.k, log_p.dtype), log_p))
-        terms = ours.exp() - r.exp() + r.exp() * (r - ours)
-        scale = torch.where(t.alpha > 0, 1 / (self.k * t.alpha), 0.0)
+        terms = divergence(r, ours)
+        # the rate falls as alpha does; below float64's precision of 1, r and r' differ by rounding alone
+        scale = torch.where(t.alpha > 2.0**-53, 1 / (self.k * t.alpha), 0.0)
         return like(scale, terms.select(-1, 0)) * torch.where(known == 0, 0.0, terms).sum(-1)
 
     def _ratios(self, x_0: Tensor, known: Tensor, s: Level, t: Level) -> Tensor:
         """`log ∑ q(x_s | x_0)·x_0/q(x_t | x_0)` for each x_s, [b, l, k], at the known x_t."""
-        weights = x_0 - self._smoothed(known, t.alpha)
+        weights = x_0 - self._smoothed(known, *_marginal(t))
         total = weights.logsumexp(-1, keepdim=True) - math.log(self.k)
-        return log_mixture(weights, total, s.alpha)
+        return log_mixture(weights, total, *_marginal(s))
 
-    def _smoothed(self, log_p: Tensor, kept: Tensor) -> Tensor:
-        """The distribution kept with this probability, else uniform."""
+    def _smoothed(self, log_p: Tensor, kept: Tensor, replaced: Tensor) -> Tensor:
+        """The distribution, `kept` and `replaced` by a uniform one with these probabilities."""
         self._check(log_p)
-        return log_mixture(log_p, -math.log(self.k), kept)
+        return log_mixture(log_p, -math.log(self.k), kept, replaced)
 
     def _check(self, log_p: Tensor) -> int:
         if log_p.shape[-1] != self.k:
@@ -237,11 +238,23 @@ class Uniform:
         return self.k
 
 
-def _signal_kept(s: Level, t: Level) -> Tensor:
-    """`alpha_{t|s} = alpha_t/alpha_s`, [b]: 0 where t is pure noise, even from pure noise."""
-    return torch.where(t.alpha == 0, 0.0, t.alpha / s.alpha)
+Weights = tuple[Tensor, Tensor]
+"""Two probabilities, [b] each, whose sum is 1; each is computed by itself, so that a small one keeps its digits."""
 
 
-def _revealed(s: Level, t: Level) -> Tensor:
-    """`(alpha_s − alpha_t)/(1 − alpha_t)`, [b]: the probability that a mask at t is none at s; 1 where t has none."""
-    return torch.where(t.alpha == 1, 1.0, (s.alpha - t.alpha) / (1 - t.alpha))
+def _marginal(t: Level) -> Weights:
+    """`alpha_t` and `1 − alpha_t`: a token is kept, and is replaced."""
+    return t.alpha, 1 - t.alpha
+
+
+def _transition(s: Level, t: Level) -> Weights:
+    """`alpha_{t|s} = alpha_t/alpha_s` and `1 − alpha_{t|s}`; 0 and 1 where t is pure noise, even from pure noise."""
+    noise = t.alpha == 0
+    return torch.where(noise, 0.0, t.alpha / s.alpha), torch.where(noise, 1.0, (s.alpha - t.alpha) / s.alpha)
+
+
+def _unmasking(s: Level, t: Level) -> Weights:
+    """`(alpha_s − alpha_t)/(1 − alpha_t)` and `(1 − alpha_s)/(1 − alpha_t)`: a mask at t is none at s, and is one
+    still; 1 and 0 where t has none."""
+    clean, masked = t.alpha == 1, 1 - t.alpha
+    return torch.where(clean, 1.0, (s.alpha - t.alpha) / masked), torch.where(clean, 0.0, (1 - s.alpha) / masked)
