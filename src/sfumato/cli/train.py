@@ -10,7 +10,7 @@ def train_command(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A folder of pictures or sounds, a .zip, a .npz, Parquet or IDX files, hub:OWNER/NAME, or a name: digits.",
+            help="A folder of pictures or sounds, a .zip, a .npz, Parquet or IDX files, hub:OWNER/NAME, or digits.",
             metavar="DATA",
         ),
     ] = None,

@@ -27,7 +27,7 @@ def save_checkpoint(
     seen: int | None = None,
 ) -> Path:
     """Write the state after `step` steps, then remove all but the newest `CHECKPOINTS_KEPT`. `memory` is that of the
-    times, `seen` how many pictures were seen."""
+    times, `seen` how many samples were seen."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     for name, parameter in network.named_parameters():
@@ -37,7 +37,7 @@ def save_checkpoint(
     if memory is not None:
         tensors["memory"] = memory
     path = folder / f"step-{step:09d}.safetensors"
-    about = {"format": CHECKPOINT_FORMAT, "step": step} | ({} if seen is None else {"pictures": seen})
+    about = {"format": CHECKPOINT_FORMAT, "step": step} | ({} if seen is None else {"samples": seen})
     files.write_tensors(path, tensors, about)
     for old in find_checkpoints(folder)[:-CHECKPOINTS_KEPT]:
         old.unlink(missing_ok=True)
@@ -63,11 +63,11 @@ def last_step(folder: Path) -> int:
 
 
 def samples_seen(path: Path, batch: int) -> int:
-    """How many pictures a checkpoint has seen; by the batch, where it does not say so."""
+    """How many samples a checkpoint has seen; by the batch, where it holds no such number."""
     with suppress(FormatError, KeyError, TypeError, ValueError):
-        said = json.loads(files.read_header(path)["__metadata__"]["sfumato"])["about"]["pictures"]
-        if type(said) is int and said >= 0:
-            return said
+        seen = json.loads(files.read_header(path)["__metadata__"]["sfumato"])["about"]["samples"]
+        if type(seen) is int and seen >= 0:
+            return seen
     return (step_of(path) or 0) * batch
 
 

@@ -5,11 +5,11 @@ import time
 from sfumato.train.plan import Budget
 
 LATE = 1.1
-"""A sheet that was thought to be within the minutes is given up beyond so much of them."""
+"""A preview that was thought to be within the minutes is given up beyond so much of them."""
 
 
 class Clock:
-    """Counts from when it is made. `saving` and `drawing` are how many seconds a save and a sheet take, as far as is
+    """Counts from when it is made. `saving` and `drawing` are how many seconds a save and a preview take, as far as is
     known: the last of each are within the minutes as well."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Clock:
         return budget.minutes is not None and self.elapsed >= 60 * budget.minutes - self._ending(budget)
 
     def late(self, budget: Budget) -> bool:
-        """Whether to give up the last sheet."""
+        """Whether to give up the last preview."""
         return budget.minutes is not None and self.elapsed >= LATE * 60 * budget.minutes + 2
 
     def left(self, budget: Budget, made: float) -> tuple[float, float]:
@@ -37,6 +37,6 @@ class Clock:
         return elapsed * (1 / max(share, 1e-9) - 1) + ending, share
 
     def _ending(self, budget: Budget) -> float:
-        """How long the last save and the last sheet will take; of minutes that are given, half at most."""
+        """How long the last save and the last preview will take; of minutes that are given, half at most."""
         seconds = self.saving + 1.2 * self.drawing
         return seconds if budget.minutes is None else min(seconds, 30 * budget.minutes)

@@ -20,7 +20,7 @@ from sfumato.train.table import Count, Positive, RecipeTable
 
 
 class DataRecipe(RecipeTable):
-    """How what is in files becomes samples to train on. Each medium has a table of its own."""
+    """How data in files become samples to train on. Each medium has a table of its own."""
 
     medium: Any
     """The name of the medium, which each table fixes."""

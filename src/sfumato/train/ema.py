@@ -1,4 +1,4 @@
-"""The average of the weights over training: what is kept and drawn with."""
+"""The average of the weights over training, which is saved and drawn with."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

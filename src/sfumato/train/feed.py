@@ -203,8 +203,8 @@ class LatentFeed:
 def latents_key(feed: DataFeed, codec: Latent) -> str:
     """A hash of all that decides the latents: pictures, views and codec."""
     weights = files.tensors_sha256(codec.state_dict())
-    said = [feed.dataset.fingerprint, feed.dataset.contents, feed.digest(), CODECS.dump(codec), weights]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    parts = [feed.dataset.fingerprint, feed.dataset.contents, feed.digest(), CODECS.dump(codec), weights]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def latents_size(feed: DataFeed, codec: Latent) -> int:

@@ -45,7 +45,7 @@ def _bare(name: str) -> str:
 
 
 def initialize(network: nn.Module, start: StateDict, source: str, key: str) -> str:
-    """Give the network the weights that fit it, and leave the others as they are. Returns a line that says so."""
+    """Give the network the weights that fit it; its other weights stay. Returns a line for the user."""
     fit = fitting_weights(network, start, source, key)
     network.load_state_dict(fit, strict=False)
     every = len(network.state_dict())

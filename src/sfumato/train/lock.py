@@ -105,21 +105,21 @@ def _lock(handle: int, shared: bool = False) -> bool | None:
 
 def _sign(handle: int) -> None:
     """Say who holds the lock; a disk that is too full for it holds it all the same."""
-    said = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M")}
+    record = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M")}
     with suppress(OSError):
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, json.dumps(said).encode())
+        os.write(handle, json.dumps(record).encode())
 
 
 def _holder(handle: int) -> dict[str, Any]:
     """What the file says of who holds, or held, the lock; {} if that is nothing."""
     try:
         os.lseek(handle, 0, os.SEEK_SET)
-        said = json.loads(os.read(handle, _MOST_BYTES))
+        record = json.loads(os.read(handle, _MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) and said.keys() == {"host", "pid", "since"} else {}
+    return record if isinstance(record, dict) and record.keys() == {"host", "pid", "since"} else {}
 
 
 def _lives(holder: dict[str, Any]) -> bool:
@@ -132,8 +132,12 @@ def _refuse(folder: Path, handle: int, locked: bool | None) -> None:
     """Raise a `ResumeError` if the lock is another's."""
     holder = _holder(handle)
     if locked is False or (locked is None and _lives(holder)):
-        said = {key: brief(str(value)) for key, value in holder.items()}
-        who = "process {pid} on {host} trains there since {since}".format(**said) if said else "a process trains there"
+        record = {key: brief(str(value)) for key, value in holder.items()}
+        who = (
+            "process {pid} on {host} trains there since {since}".format(**record)
+            if record
+            else "a process trains there"
+        )
         raise ResumeError(f"{folder} is in use: {who}; wait for its end, or choose another folder with --out")
 
 

@@ -72,9 +72,9 @@ class Guarded:
     ) -> None:
         self._act(lambda: self.monitor.__exit__(kind, error, trace))  # also after trouble, for what it has open
         if self.trouble is not None:
-            said = shortened(f"{type(self.trouble).__name__}: {self.trouble}")
+            reason = shortened(f"{type(self.trouble).__name__}: {self.trouble}")
             with suppress(OSError, ValueError):
-                print(f"note: the work went on without its monitor, which had failed ({said})", file=sys.stderr)
+                print(f"note: the work went on without its monitor, which had failed ({reason})", file=sys.stderr)
 
     def say(self, text: str) -> None:
         self._ask(lambda: self.monitor.say(text))

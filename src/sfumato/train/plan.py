@@ -1,4 +1,4 @@
-"""What a training will cost, said before it starts."""
+"""The cost of a training, shown before it starts."""
 
 import copy
 import math

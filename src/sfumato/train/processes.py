@@ -18,9 +18,9 @@ from sfumato.wording import shortened
 FIRST_WAIT = timedelta(minutes=10)
 """For all processes to be there."""
 LONGEST_WAIT = timedelta(days=2)
-"""For the process that computes all latents, or draws a sheet, while the others wait."""
+"""For the process that computes all latents, or draws a preview, while the others wait."""
 SILENT = 5.0
-"""Seconds to wait for others before it is said."""
+"""Seconds to wait for other processes before a message."""
 _SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 _RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 _LOCAL = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")

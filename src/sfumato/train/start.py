@@ -59,7 +59,7 @@ def train(
     - `resume`: go on with the run in `out`, exactly where it was saved. `data` and `recipe` are then the run's own, and
       may be left out. If given and different, that is a `ResumeError` that lists what differs, unless `accept_changes`;
     - `device` ("cpu", "cuda", "mps") and `precision` ("float32", "bfloat16"): the best there are if left out;
-    - `monitor`: what is shown of it while it runs; nothing if left out.
+    - `monitor`: shows the training while it runs; nobody if left out.
 
     `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl` and `run.json`.
     """

@@ -73,7 +73,7 @@ class Trainer:
     def run(self, budget: Budget) -> None:
         """Train until the budget is spent, saving and showing by the clock; leaves a checkpoint and a system behind.
 
-        The minutes count from when the trainer was made, and the last save and the last sheet are among them; but one
+        The minutes count from when the trainer was made, and the last save and the last preview are among them; but one
         step is made in any case.
         """
         with Stopper(self.monitor.say) as stopper:
@@ -81,7 +81,7 @@ class Trainer:
             self.save()
             if stopper.signal is None:
                 self.show(lambda: stopper.signal is not None or self.clock.late(budget))
-            if stopper.signal is not None:  # which may have come while the last sheet was drawn
+            if stopper.signal is not None:  # which may have come while the last preview was drawn
                 text = f"stopped by a signal at step {self.step:,}; all is saved: --resume goes on from here"
                 raise Stopped(text, stopper.signal)
 
@@ -284,9 +284,9 @@ class Trainer:
         self.seen, self._saved = checkpoint.samples_seen(path, self.recipe.train.batch), self.step
 
     def show(self, stop: Callable[[], bool] = lambda: False) -> Path | None:
-        """A sheet of samples from fixed seeds, drawn with the average of the weights; given up once `stop` says so.
+        """A preview from fixed seeds, drawn with the average of the weights; given up once `stop` says so.
 
-        It is only to look at: an error is a note, and there is no sheet.
+        It is only to look at: an error is a note, and there is no preview.
         """
         if not self.compute.is_main:
             return None

@@ -91,7 +91,7 @@ class DenoiseTask(Task):
         return check_build(self.own, self.run.dataset, self.codec or self._coming(), self.conditioner, self.start)
 
     def needs(self) -> Sequence[Need]:
-        """Tokenizer, captions, codec and latents, of those that the recipe wants."""
+        """Tokenizer, captions, codec and latents, as far as the recipe wants them."""
         folder, codec = self.run.folder, self.codec or self._coming()
         needs = []
         if self.conditioner.reads == "captions":

@@ -1,4 +1,4 @@
-"""What a task is: how a recipe, data and a folder become something to train, and what is left of it."""
+"""Tasks: how a recipe, data and a folder become a trainee, and how that becomes an artefact."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ class Artefact(Protocol):
 
 
 class Trainee(Protocol):
-    """What a trainer trains: how a batch becomes a loss, and a network what is saved.
+    """The model that a trainer trains, its data and its loss, and the artefact that is made of it.
 
     - `model` is called in training, and holds the `network` that learns;
     - `feed` gives data and prompts, `conditioner` the condition of a prompt, and `dropout` is the share of samples
@@ -112,7 +112,7 @@ class Task(Protocol):
     @classmethod
     def check_sources(cls, recipe: Any, before: Any, folder: RunFolder) -> None:
         """Raise an error for a codec, system or file that the recipe names and that cannot be had; and, if the run was
-        begun with the recipe `before`, for what is fixed by now. Data are read only afterwards."""
+        begun with the recipe `before`, for keys that are fixed by now. Data are read only afterwards."""
 
     @classmethod
     def stage_recipes(cls, recipe: Any, folder: RunFolder) -> Sequence[Recipe]:
