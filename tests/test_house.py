@@ -126,7 +126,6 @@ def test_operations_in_two_dimensions_stay_with_pictures() -> None:
     assert found == []
 
 
-@pytest.mark.xfail(reason="being laid", strict=True)
 def test_no_public_name_is_defined_in_two_modules() -> None:
     places: dict[str, list[str]] = {}
     for module in MODULES:
