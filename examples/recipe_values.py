@@ -7,12 +7,12 @@ Trains a small model of 8×8 digits for half a minute and draws with it:
 
 from pathlib import Path
 
+import sfumato
 from sfumato.core.parameterization import VPrediction
 from sfumato.core.schedule import Cosine
 from sfumato.loss import Denoising, MinSNRWeight
 from sfumato.sample import DPMSolver
 from sfumato.system import System
-from sfumato.train import train
 from sfumato.train.base_recipe import OptimizerRecipe
 from sfumato.train.denoise_recipe import ConditionRecipe, DenoiseRecipe, DenoiseTrainRecipe, SettingsRecipe
 
@@ -30,7 +30,7 @@ RECIPE = DenoiseRecipe(
 
 
 def main(data: str | Path = "digits", out: str | Path = "runs/values", steps: int | None = None) -> System:
-    system = train(data, out=out, recipe=RECIPE, steps=steps)
+    system = sfumato.train(data, out=out, recipe=RECIPE, steps=steps)
     assert isinstance(system, System)
     system.generate(["3", "7"], seeds=range(4)).save(Path(out) / "drawn")
     return system

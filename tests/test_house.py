@@ -80,7 +80,7 @@ def defined(module: Path) -> set[str]:
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+            names |= {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
     return {name for name in names if not name.startswith("_")}
 
 

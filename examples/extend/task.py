@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sfumato.condition import Conditioner, Nothing
 from sfumato.core.condition import Condition
-from sfumato.core.gaussian import marginal
+from sfumato.core.process import Gaussian, Process
 from sfumato.core.schedule import Cosine, Schedule
 from sfumato.files import write_json, write_tensors
 from sfumato.loss import Times, UniformTimes
@@ -78,6 +78,7 @@ class NoiseLevelTrainee:
     """What the trainer trains: data become inputs, outputs become a loss. There is no condition and no preview."""
 
     dropout, passes = 0.0, 0
+    process: Process = Gaussian()
 
     def __init__(self, model: NoiseLevel, schedule: Schedule, feed: Feed) -> None:
         self.model, self.schedule, self.feed = model, schedule, feed
@@ -89,7 +90,7 @@ class NoiseLevelTrainee:
     def inputs(self, x_0: Tensor, noise: Tensor, t: Tensor, condition: Condition) -> tuple[Any, ...]:
         level = self.schedule(t)
         self.angle = torch.atan2(level.sigma, level.alpha)
-        return (marginal(x_0, level).sample(noise),)
+        return (self.process.corrupt(x_0, level, noise),)
 
     def loss(self, outputs: Any, x_0: Tensor, condition: Condition) -> Tensor:
         """The squared error of the angle, [b]."""

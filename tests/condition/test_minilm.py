@@ -47,7 +47,7 @@ def test_other_files_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(minilm, "minilm_folder", lambda: tmp_path)
     empty = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     with pytest.raises(FormatError, match=f"{name} is not .* should be {minilm.SHA256[name]}, and is {empty}"):
-        _ = MiniLM()._network if name == minilm.WEIGHTS else MiniLM().tokenizer
+        _ = MiniLM()._network if name == minilm.WEIGHTS_FILE else MiniLM().tokenizer
 
 
 def test_it_is_found_in_the_cache_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -57,16 +57,16 @@ def test_it_is_found_in_the_cache_first(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert minilm._cached() is None
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("abc")
-    (snapshot / minilm.WEIGHTS).touch()
+    (snapshot / minilm.WEIGHTS_FILE).touch()
     assert minilm._cached() is None, "half of it is not enough"
-    (snapshot / minilm.TOKENIZER).touch()
+    (snapshot / minilm.TOKENIZER_FILE).touch()
     assert minilm._cached() == snapshot and minilm.minilm_folder() == snapshot
 
 
 @needs_weights
 def test_one_changed_bit_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shutil.copy(minilm.minilm_folder() / minilm.WEIGHTS, tmp_path)
-    with open(tmp_path / minilm.WEIGHTS, "r+b") as file:
+    shutil.copy(minilm.minilm_folder() / minilm.WEIGHTS_FILE, tmp_path)
+    with open(tmp_path / minilm.WEIGHTS_FILE, "r+b") as file:
         file.seek(-1, 2)
         last = file.read(1)[0]
         file.seek(-1, 2)

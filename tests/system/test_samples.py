@@ -294,7 +294,7 @@ def test_nothing_of_a_prompt_is_markup() -> None:
 
 
 def test_a_notebook_keeps_few_large_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfumato.system.samples.MOST_NUMBERS", 50)
+    monkeypatch.setattr("sfumato.system.samples.MOST_SHOWN_NUMBERS", 50)
     drawn = Samples(ramp(3), media.Image(1), ({},) * 3)
     assert len(drawn._first()) == 2
 

