@@ -3,12 +3,14 @@
 import itertools
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from sfumato import guide
 from sfumato.core.categorical import log_one_hot
 from sfumato.core.condition import Condition
 from sfumato.core.grid import TrailingSpacing, UniformSpacing, levels
@@ -23,7 +25,7 @@ from sfumato.guide import ClassifierFree
 from sfumato.loss import TokenVLB
 from sfumato.oracle import LanguageDenoiser, finite
 from sfumato.parts import SAMPLERS
-from sfumato.sample import ConfidenceUnmasking, TokenAncestral, sample
+from sfumato.sample import ConfidenceUnmasking, Sampler, TokenAncestral, sample
 from sfumato.sample.facts import TOKEN_FACTS
 
 K, L = 5, 3
@@ -293,15 +295,15 @@ def test_guidance_mixes_log_probabilities() -> None:
     """`p ∝ p(c)^scale·p(null)^(1−scale)`, where tokens are masks; known ones stay."""
     asked, null = torch.tensor([[2.0, 0.0, 9.0]]), torch.tensor([[0.5, 1.0, 9.0]])
     x_t = torch.tensor([[2, 1]])
-    guided = ClassifierFree(OfVector(), Condition(null), 3.0)(x_t, at(Flow(), 0.5), Condition(asked))  # pyright: ignore
+    guided = ClassifierFree(OfVector(), Condition(null), 3.0)(x_t, at(Flow(), 0.5), Condition(asked))
     line = null + 3 * (asked - null)
     assert (guided.log_p[0, 0, :2] - line[0, :2].log_softmax(0)).abs().max() < 1e-6
     assert guided.log_p[0, 0, 2] == -math.inf and guided.log_p[0, 1].exp().tolist() == [0, 1, 0]
     assert guided.x_t is x_t
-    plain = ClassifierFree(OfVector(), Condition(null), 1.0)(x_t, at(Flow(), 0.5), Condition(asked))  # pyright: ignore
+    plain = ClassifierFree(OfVector(), Condition(null), 1.0)(x_t, at(Flow(), 0.5), Condition(asked))
     assert torch.equal(plain.log_p, OfVector()(x_t, at(Flow(), 0.5), Condition(asked)).log_p)
     with pytest.raises(InputError, match="tokens have none: leave it 0"):
-        ClassifierFree(OfVector(), Condition(null), 3.0, rescale=0.5)(x_t, at(Flow(), 0.5), Condition(asked))  # pyright: ignore
+        ClassifierFree(OfVector(), Condition(null), 3.0, rescale=0.5)(x_t, at(Flow(), 0.5), Condition(asked))
 
 
 class Table(nn.Module):
@@ -354,8 +356,9 @@ def test_what_tokens_cannot_be_is_refused() -> None:
                 noise=Noise([0]),
             )
         )
-    for sampler in (TokenAncestral(), ConfidenceUnmasking()):
-        with pytest.raises(InputError, match="draw tokens, and this system has none: take ddim"):
+    samplers: list[Sampler[Any]] = [TokenAncestral(), ConfidenceUnmasking()]
+    for sampler in samplers:
+        with pytest.raises(InputError, match="draws tokens, and this denoiser predicts numbers: take ddim"):
             next(sample(finite(Flow(), torch.zeros(1, 2)), sampler, torch.zeros(1, 2), path, noise=Noise([0])))
     for wrong in (ConfidenceUnmasking(-1.0), ConfidenceUnmasking(noise_scale=math.nan)):
         with pytest.raises(InputError, match="needs a temperature and a noise_scale of 0 or more"):
@@ -374,3 +377,23 @@ def test_the_loss_of_a_network_in_float32_has_a_finite_gradient_at_every_time(
     loss.mean().backward()
     assert loss.isfinite().all() and (loss >= -1e-4).all()
     assert network.logits.grad is not None and network.logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS.kinds if name not in TOKEN_FACTS])
+def test_samplers_of_numbers_refuse_tokens(sampler: str) -> None:
+    spelled = "langevin,size=0.1" if sampler == "langevin" else sampler
+    path, x = levels(Flow(), UniformSpacing(), 8)[1:], torch.zeros(1, 2).long()
+    with pytest.raises(InputError, match="draws numbers, and this denoiser predicts tokens: take token-ancestral"):
+        next(sample(Fixed(torch.zeros(3)), SAMPLERS.parse(spelled), x, path, noise=Noise([0])))
+
+
+@pytest.mark.parametrize("name", ["StaticThreshold", "DynamicThreshold", "Inpaint", "Classifier", "MomentMatching"])
+def test_guides_of_numbers_refuse_tokens(name: str) -> None:
+    x, tokens = torch.zeros(1, 2).long(), Fixed(torch.zeros(3))
+    arguments: dict[str, tuple[Any, ...]] = {
+        "Inpaint": (x, x == 0),
+        "Classifier": (lambda x, level: x.sum(1),),
+        "MomentMatching": (lambda x: x, torch.zeros(1, 2), 0.1),
+    }
+    with pytest.raises(InputError, match="guides numbers, and th.* tokens: leave it out"):
+        getattr(guide, name)(tokens, *arguments.get(name, ()))(x, at(Flow(), 0.5))

@@ -1,6 +1,6 @@
 """A denoiser: noisy samples in, an estimate of the data out."""
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,25 +14,28 @@ from sfumato.core.schedule import Schedule
 from sfumato.core.token_estimate import TokenEstimate
 from sfumato.errors import InputError, ShapeError
 
+E_co = TypeVar("E_co", covariant=True)
+
 
 @runtime_checkable
-class DenoiserLike(Protocol):
-    """Whatever answers like a denoiser: a trained one, a closed form (`oracle`), or a guide around either (`guide`)."""
+class DenoiserOf(Protocol[E_co]):
+    """A denoiser whose estimates are of one type: a trained one, a closed form (`oracle`), or a guide around either
+    (`guide`)."""
 
     @property
     def schedule(self) -> Schedule: ...
 
-    def __call__(self, x_t: Tensor, level: Level, condition: Condition = ..., /) -> Estimate: ...
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = ..., /) -> E_co: ...
 
 
 @runtime_checkable
-class TokenDenoiserLike(Protocol):
+class DenoiserLike(DenoiserOf[Estimate], Protocol):
+    """A denoiser of numbers: samples [b, *d] in, the estimate of x_0 out."""
+
+
+@runtime_checkable
+class TokenDenoiserLike(DenoiserOf[TokenEstimate], Protocol):
     """A denoiser of tokens: ids [b, l] in, log-probabilities of the tokens of x_0 out."""
-
-    @property
-    def schedule(self) -> Schedule: ...
-
-    def __call__(self, x_t: Tensor, level: Level, condition: Condition = ..., /) -> TokenEstimate: ...
 
 
 class Denoiser(nn.Module):

@@ -1,19 +1,19 @@
 """Autoguidance."""
 
 from dataclasses import dataclass
+from typing import Generic
 
 from torch import Tensor
 
 from sfumato.core.condition import Condition
-from sfumato.core.estimate import Estimate
 from sfumato.core.level import Level
-from sfumato.denoise import DenoiserLike
+from sfumato.denoise import DenoiserOf
 from sfumato.errors import InputError
-from sfumato.guide.base import Guide
+from sfumato.guide.base import E, Guide
 
 
 @dataclass(frozen=True)
-class Autoguidance(Guide):
+class Autoguidance(Guide, Generic[E]):
     """`x_0 = x_0(weak) + scale·(x_0 − x_0(weak))`: away from the faults of a worse model (arXiv:2406.02507, eq. 3).
 
     - `denoiser`: the model, of numbers or of tokens;
@@ -22,11 +22,11 @@ class Autoguidance(Guide):
     - `scale`: 1 is off, and does not evaluate it.
     """
 
-    denoiser: DenoiserLike
-    weak: DenoiserLike
+    denoiser: DenoiserOf[E]
+    weak: DenoiserOf[E]
     scale: float
 
-    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> E:
         estimate = self.denoiser(x_t, level, condition)
         if self.scale == 1:
             return estimate

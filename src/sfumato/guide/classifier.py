@@ -36,7 +36,7 @@ class Classifier(Guide):
     scale: float = 1.0
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
-        estimate = self.denoiser(x_t, level, condition)
+        estimate = self.estimate(x_t, level, condition)
         if self.scale == 0:
             return estimate
         with tracking_gradients(x_t) as (x, followed):

@@ -15,8 +15,11 @@ def tracking_gradients(x_t: Tensor) -> Iterator[tuple[Tensor, bool]]:
     """x_t as something to differentiate by, with autograd on, inside `no_grad` (the driver's) and `inference_mode` too.
 
     The second value is whether an outer guide differentiates by x_t already: then x_t is given as it is, and gradients
-    must themselves be differentiable (`create_graph`), or that guide would take them for constants.
+    must themselves be differentiable (`create_graph`), or that guide would take them for constants. Tokens, which have
+    no gradient, are an `InputError`.
     """
+    if not x_t.is_floating_point():
+        raise InputError("a guide by gradients guides numbers, and these samples are tokens: leave it out")
     followed = x_t.requires_grad and torch.is_grad_enabled()
     with torch.inference_mode(False), torch.enable_grad():
         yield (x_t if followed else x_t.detach().clone().requires_grad_()), followed

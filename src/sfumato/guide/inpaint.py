@@ -47,7 +47,7 @@ class Inpaint(Guide):
                     f"{name} of shape {list(value.shape)} does not broadcast to samples of shape {list(x_t.shape)}:"
                     " give one for all, or one for each"
                 )
-        estimate = self.denoiser(x_t, level, condition)
+        estimate = self.estimate(x_t, level, condition)
         return replace(estimate, x0=torch.where(self.mask.to(x_t.device), self.picture.to(x_t), estimate.x0))
 
 

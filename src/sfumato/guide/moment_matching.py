@@ -52,7 +52,7 @@ class MomentMatching(Guide):
                 f" not noise {self.noise} and {self.iterations} iterations"
             )
         with tracking_gradients(x_t) as (x, followed):
-            estimate = self.denoiser(x, Level(*map(without_inference, level)), condition.map(without_inference))
+            estimate = self.estimate(x, Level(*map(without_inference, level)), condition.map(without_inference))
             x0 = estimate.x0 if followed else estimate.x0.detach()
             zero = torch.zeros_like(x0, requires_grad=True)
             seen = self.operator(zero)

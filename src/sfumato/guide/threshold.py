@@ -27,7 +27,7 @@ class StaticThreshold(Guide):
     keep_eps: bool = False
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
-        estimate = self.denoiser(x_t, level, condition)
+        estimate = self.estimate(x_t, level, condition)
         x0 = estimate.x0.clamp(-self.limit, self.limit)
         x0 = torch.where(estimate.x0.isfinite(), x0, torch.nan)  # an infinity is no estimate
         return replace(estimate, x0=x0, eps_override=estimate.eps if self.keep_eps else estimate.eps_override)
@@ -55,7 +55,7 @@ class DynamicThreshold(Guide):
             raise InputError(
                 f"thresholding needs a ratio in (0, 1] and a bound of 1 or more, not {self.ratio}, {self.most}"
             )
-        estimate = self.denoiser(x_t, level, condition)
+        estimate = self.estimate(x_t, level, condition)
         s = like(torch.quantile(estimate.x0.flatten(1).abs(), self.ratio, dim=1).clamp(1, self.most), estimate.x0)
         x0 = estimate.x0.clamp(-s, s) / s
         return replace(estimate, x0=x0, eps_override=estimate.eps if self.keep_eps else estimate.eps_override)

@@ -12,6 +12,7 @@ from sfumato.core.condition import Condition
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import Schedule
+from sfumato.core.token_estimate import TokenEstimate
 from sfumato.denoise import DenoiserLike, TokenDenoiserLike
 from sfumato.errors import InputError, NonFiniteError, quoted
 
@@ -81,17 +82,30 @@ class Stateless:
 
 @dataclass(frozen=True)
 class Conditioned:
-    """A denoiser together with its condition, so that samplers need not know of conditions."""
+    """A denoiser as the sampler asks it: under its condition, and of what the sampler draws, numbers or tokens
+    (`sampler.draws`, numbers where it says nothing); another is an `InputError`."""
 
     denoiser: DenoiserLike | TokenDenoiserLike
     condition: Condition
+    sampler: Sampler[Any]
 
     @property
     def schedule(self) -> Schedule:
         return self.denoiser.schedule
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Any:
-        return self.denoiser(x_t, level, self.condition)
+        estimate = self.denoiser(x_t, level, self.condition)
+        predicts, draws = _kind(estimate), getattr(self.sampler, "draws", "numbers")
+        if predicts != draws:
+            known = "token-ancestral or confidence-unmasking" if predicts == "tokens" else "ddim"
+            raise InputError(
+                f"{quoted(self.sampler)} draws {draws}, and this denoiser predicts {predicts}: take {known}"
+            )
+        return estimate
+
+
+def _kind(estimate: Any) -> str:
+    return "tokens" if isinstance(estimate, TokenEstimate) else "numbers"
 
 
 def sample(
@@ -118,7 +132,7 @@ def sample(
     check_evaluations(sampler, len(levels) - 1)
     if any(not bool((level.sigma > 0).all()) for level in levels[:-1]):
         raise InputError("a step cannot start from clean data (sigma 0): leave that level out, or put it last")
-    conditioned, state = Conditioned(denoiser, condition), sampler.init(x, levels)
+    conditioned, state = Conditioned(denoiser, condition, sampler), sampler.init(x, levels)
     for step, (now, then) in enumerate(pairwise(levels), start=1):
         with torch.no_grad():
             x, state = sampler.step(conditioned, x, now, then, state, noise)

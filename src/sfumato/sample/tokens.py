@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +12,6 @@ from sfumato.core.categorical import Categorical
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.process import Masking
-from sfumato.core.token_estimate import TokenEstimate
 from sfumato.denoise import TokenDenoiserLike
 from sfumato.errors import InputError
 from sfumato.sample.driver import Stateless, StatelessStep
@@ -22,10 +22,12 @@ class TokenAncestral(Stateless):
     """`x_s ~ p(x_s | x_t)`, each token by itself: the exact reverse step of a masking or uniform process
     (D3PM, arXiv:2107.03006, eq. 4; MDLM, arXiv:2406.07524, eq. 7)."""
 
+    draws: ClassVar[str] = "tokens"
+
     def step(
         self, denoiser: TokenDenoiserLike, x: Tensor, now: Level, then: Level, state: None, noise: Noise
     ) -> StatelessStep:
-        return _asked(denoiser, x, now).reverse(then).sample(noise.uniform_like(x)), None
+        return denoiser(x, now).reverse(then).sample(noise.uniform_like(x)), None
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class ConfidenceUnmasking:
     - `noise_scale`: of the Gumbel noise, 0 or more.
     """
 
+    draws: ClassVar[str] = "tokens"
     temperature: float = 1.0
     noise_scale: float = 1.0
 
@@ -56,7 +59,7 @@ class ConfidenceUnmasking:
     ) -> tuple[Tensor, Tensor]:
         """The state is the number of masks at the start, [b]."""
         _check(self.temperature, self.noise_scale)
-        estimate = _asked(denoiser, x, now)
+        estimate = denoiser(x, now)
         if not isinstance(estimate.process, Masking):
             raise InputError(f"confidence-unmasking is for masked tokens, not {estimate.process}: take token-ancestral")
         masked = x == estimate.process.mask_id
@@ -74,14 +77,6 @@ class ConfidenceUnmasking:
         if self.temperature == 0:
             return Categorical(log_p).mode()
         return Categorical((log_p.double() / self.temperature).log_softmax(-1)).sample(noise.uniform_like(x))
-
-
-def _asked(denoiser: TokenDenoiserLike, x: Tensor, level: Level) -> TokenEstimate:
-    """The estimate, if it is one of tokens."""
-    estimate = denoiser(x, level)
-    if not isinstance(estimate, TokenEstimate):
-        raise InputError("token-ancestral and confidence-unmasking draw tokens, and this system has none: take ddim")
-    return estimate
 
 
 def _masks(start: Tensor, now: Tensor, then: Level) -> Tensor:

@@ -24,7 +24,7 @@ from sfumato.media import Medium
 from sfumato.media.protocol import Size
 from sfumato.parts import SAMPLERS, SPACINGS, part_field, validate
 from sfumato.sample import DDIM, Sampler
-from sfumato.sample.driver import check_evaluations, check_steps
+from sfumato.sample.driver import Conditioned, check_evaluations, check_steps
 
 MOST_NUMBER = 1e30
 """The largest guidance, or end of its interval: well within what float32 holds."""
@@ -171,7 +171,7 @@ def dry_run(trial: DryRun, sampler: Sampler[Any], spacing: Spacing, steps: int) 
     now, then, *_ = levels(trial.schedule, spacing, steps)
     check_evaluations(sampler, steps)
     x = torch.zeros(1, 1, dtype=torch.float32)
-    sampler.step(trial, x, now, then, sampler.init(x, [now, then]), Noise([0]))
+    sampler.step(Conditioned(trial, Condition(), sampler), x, now, then, sampler.init(x, [now, then]), Noise([0]))
     check_steps(sampler, steps)
 
 
