@@ -9,11 +9,11 @@ from sfumato.core.condition import Condition
 from sfumato.core.level import Level
 from sfumato.denoise import DenoiserOf
 from sfumato.errors import InputError
-from sfumato.guide.base import E, Guide
+from sfumato.guide.base import AnyEstimate, Guide
 
 
 @dataclass(frozen=True)
-class Autoguidance(Guide, Generic[E]):
+class Autoguidance(Guide, Generic[AnyEstimate]):
     """`x_0 = x_0(weak) + scale·(x_0 − x_0(weak))`: away from the faults of a worse model (arXiv:2406.02507, eq. 3).
 
     - `denoiser`: the model, of numbers or of tokens;
@@ -22,11 +22,11 @@ class Autoguidance(Guide, Generic[E]):
     - `scale`: 1 is off, and does not evaluate it.
     """
 
-    denoiser: DenoiserOf[E]
-    weak: DenoiserOf[E]
+    denoiser: DenoiserOf[AnyEstimate]
+    weak: DenoiserOf[AnyEstimate]
     scale: float
 
-    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> E:
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> AnyEstimate:
         estimate = self.denoiser(x_t, level, condition)
         if self.scale == 1:
             return estimate

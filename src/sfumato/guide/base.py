@@ -27,7 +27,7 @@ class Guidable(Protocol):
     def rescale(guided: Tensor, conditional: Tensor, share: float) -> Tensor: ...
 
 
-E = TypeVar("E", bound=Guidable)
+AnyEstimate = TypeVar("AnyEstimate", bound=Guidable)
 
 
 class Guide:

@@ -10,11 +10,11 @@ from sfumato.core.condition import Condition
 from sfumato.core.level import Level
 from sfumato.denoise import DenoiserOf
 from sfumato.errors import InputError, ShapeError
-from sfumato.guide.base import E, Guide
+from sfumato.guide.base import AnyEstimate, Guide
 
 
 @dataclass(frozen=True)
-class ClassifierFree(Guide, Generic[E]):
+class ClassifierFree(Guide, Generic[AnyEstimate]):
     """`x_0 = x_0(null) + scale·(x_0(condition) − x_0(null))` (arXiv:2207.12598, eq. 6, with scale = 1 + w).
 
     The same line holds in every view (eps, v, score), since x_t is shared, and of tokens for log-probabilities.
@@ -33,13 +33,13 @@ class ClassifierFree(Guide, Generic[E]):
     Conditions of other inputs or shapes than those of null are an `InputError` or a `ShapeError`.
     """
 
-    denoiser: DenoiserOf[E]
+    denoiser: DenoiserOf[AnyEstimate]
     null: Condition
     scale: float
     interval: tuple[float, float] | None = None
     rescale: float = 0.0
 
-    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> E:
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> AnyEstimate:
         if self.scale == 1:
             return self.denoiser(x_t, level, condition)
         if not 0 <= self.rescale <= 1:
@@ -60,7 +60,7 @@ class ClassifierFree(Guide, Generic[E]):
         guided = self._guided(both, conditional[here], empty)
         return both.predicting(x_t, level, conditional.index_copy(0, here, guided))
 
-    def _guided(self, kind: E, conditional: Tensor, empty: Tensor) -> Tensor:
+    def _guided(self, kind: AnyEstimate, conditional: Tensor, empty: Tensor) -> Tensor:
         guided = kind.extrapolate(empty, conditional, self.scale)
         return guided if self.rescale == 0 else kind.rescale(guided, conditional, self.rescale)
 
