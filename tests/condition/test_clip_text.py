@@ -190,7 +190,7 @@ def test_the_refiner_is_told_what_diffusers_tells_it(tmp_path: Path) -> None:
 
 
 def differs(one: Condition, other: Condition) -> bool:
-    return any(not torch.equal(value, other.given()[door]) for door, value in one.given().items())
+    return any(not torch.equal(value, other.given()[name]) for name, value in one.given().items())
 
 
 def test_it_is_data(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_what_is_cut_is_said_and_prompts_are_read_as_they_are(tmp_path: Path) ->
     assert ours.truncated("the cat") == "" and ours.truncated("the " * (LENGTH - 2) + "cat 🐱") == "cat 🐱"
     assert ours.normalize("a  🐱") == "a  🐱" and ours.normalize("\ud800") == "\ufffd"
     assert differs(ours(["🐱"]), ours(["cat face"]))
-    with pytest.raises(InputError, match="in words, not by 3"):
+    with pytest.raises(InputError, match="in words, not 3"):
         ours([3])
 
 
@@ -296,7 +296,9 @@ def test_what_is_not_as_it_was_is_refused(change: Callable[[Path], object], text
 def test_what_is_no_stable_diffusion_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sd(tmp_path)
     name = str(tmp_path / "model")
-    with pytest.raises(FormatError, match="gives vectors of 16 for a token and 0 for a text, and 8 and 0 are said"):
+    with pytest.raises(
+        FormatError, match="gives vectors of 16 for a token and 0 for a text, and 8 and 0 were expected"
+    ):
         ClipText(name, "sd", 8)(["a cat"])
     (tmp_path / "model" / "tokenizer" / "tokenizer.json").unlink()
     with pytest.raises(FormatError, match="holds no tokenizer: it should have vocab.json and merges.txt"):

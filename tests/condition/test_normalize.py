@@ -44,7 +44,7 @@ def test_an_emoji_that_has_no_name_yet_stays() -> None:
 
 @pytest.mark.parametrize("prompt", [3, True, 2.5, b"cat", ["cat"]])
 def test_what_is_no_text_is_refused(prompt: object) -> None:
-    with pytest.raises(InputError, match="told what to draw in words, not by"):
+    with pytest.raises(InputError, match="takes prompts in words, not"):
         normalize(prompt)  # pyright: ignore[reportArgumentType]
 
 

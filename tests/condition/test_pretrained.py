@@ -103,7 +103,9 @@ def test_sizes_are_known_without_the_weights_and_other_weights_are_refused(tmp_p
 
 def test_sizes_that_are_not_its_own_are_refused(tmp_path: Path) -> None:
     name = str(saved(t5(), tmp_path))
-    with pytest.raises(FormatError, match="gives vectors of 12 for a token and 12 for a text, and 16 and 12 are said"):
+    with pytest.raises(
+        FormatError, match="gives vectors of 12 for a token and 12 for a text, and 16 and 12 were expected"
+    ):
         EncodedText(Pretrained(name, 16, 12, 24), 8)(PROMPTS)
     with pytest.raises(InputError, match="length must be from 4 to 24"):
         EncodedText(Pretrained(name, 12, 12, 24), 32)

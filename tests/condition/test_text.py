@@ -1,4 +1,4 @@
-"""The conditioner of texts: its doors, its masks, and what it does not read."""
+"""The conditioner of texts: its inputs, its masks, and what it does not read."""
 
 import pytest
 import torch
@@ -97,7 +97,7 @@ def test_a_length_that_cannot_be_is_refused(length: int) -> None:
 
 
 def test_a_number_is_no_text() -> None:
-    with pytest.raises(InputError, match="in words, not by 3"):
+    with pytest.raises(InputError, match="in words, not 3"):
         TEXT(["a cat", 3])
 
 

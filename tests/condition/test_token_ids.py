@@ -67,7 +67,7 @@ def test_what_cannot_be_is_refused() -> None:
         fit_tokenizer(CAPTIONS, 258)
     with pytest.raises(InputError, match="length must be at least 4, not 3"):
         TokenIds(FITTED, length=3)
-    with pytest.raises(InputError, match="in words, not by 3"):
+    with pytest.raises(InputError, match="in words, not 3"):
         TokenIds(FITTED)([3])
 
 

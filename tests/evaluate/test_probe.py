@@ -46,7 +46,7 @@ def test_what_cannot_be_fitted_or_told() -> None:
     features, labels = clouds(6)
     with pytest.raises(ShapeError, match=r"6 labels want features \[6, d\], not \[5, 5\]"):
         probe.fit(features[:5], labels)
-    with pytest.raises(InputError, match="two or more apart, by a penalty above 0: not 1, by 0.01"):
+    with pytest.raises(InputError, match="two labels or more, by a penalty above 0: not 1, by 0.01"):
         probe.fit(features, ["a"] * 6)
     with pytest.raises(InputError, match="not 3, by 0"):
         probe.fit(features, labels, 0.0)

@@ -15,7 +15,7 @@ from sfumato.nn.image.dit import DiT, positions
 from sfumato.nn.modulated import SequenceAttention
 
 SMALL: dict[str, Any] = {"width": 32, "depth": 2, "head_width": 8}
-DOORS: dict[str, Any] = {"vector": 3, "context": 5, "concat": 2}
+WIDTHS: dict[str, Any] = {"vector": 3, "context": 5, "concat": 2}
 KINDS: dict[str, dict[str, Any]] = {
     "patched": {},
     "unpatched": {"patch": 1},
@@ -44,7 +44,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def told(b: int = 2, k: int = 4) -> dict[str, Tensor]:
-    """Something through every door; the last two tokens are masked."""
+    """A tensor for every input; the last two tokens are masked."""
     mask = torch.arange(k).expand(b, k) < k - 2
     return {"vector": drawn(b, 3, seed=1), "context": drawn(b, k, 5, seed=2), "mask": mask, "concat": drawn(b, 2, 8, 8)}
 
@@ -181,7 +181,7 @@ def test_places_are_told_apart() -> None:
 
 def test_from_its_start_it_wakes_within_three_steps() -> None:
     """The last layer first, then the gates, then all that they let through."""
-    network = small(awake=False, **DOORS)
+    network = small(awake=False, **WIDTHS)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     x, wanted = drawn(2, 3, 8, 8), drawn(2, 3, 8, 8, seed=9)

@@ -1,4 +1,4 @@
-"""What every denoising network keeps to: its start at zero, its doors, its sizes, samples apart, time, precision."""
+"""What every denoising network keeps to: its start at zero, its inputs, its sizes, samples apart, time, precision."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 import torch
 from test_dit import KINDS as DITS
 from test_dit import small as dit
-from test_unet import DOORS, drawn, gap, told
 from test_unet import KINDS as UNETS
+from test_unet import WIDTHS, drawn, gap, told
 from test_unet import small as unet
 
 from sfumato.core.condition import Condition
@@ -26,19 +26,19 @@ T = torch.tensor([10.0, 700.0])
 
 @each
 def test_the_start_is_exactly_zero(build: Build, kind: str) -> None:
-    network = build(kind, awake=False, **DOORS)
+    network = build(kind, awake=False, **WIDTHS)
     assert torch.equal(network(drawn(2, 3, 8, 8), T, **told()), torch.zeros(2, 3, 8, 8))
 
 
 @each
 @pytest.mark.parametrize("size", [(8, 8), (4, 12), (16, 4)])
 @pytest.mark.parametrize("channels", [(3, 3), (1, 2), (5, 7)])
-@pytest.mark.parametrize("doors", [{}, DOORS], ids=["no doors", "all doors"])
+@pytest.mark.parametrize("inputs", [{}, WIDTHS], ids=["no inputs", "all inputs"])
 def test_any_channels_and_any_size_that_fits(
-    build: Build, kind: str, size: tuple[int, int], channels: tuple[int, int], doors: dict[str, Any]
+    build: Build, kind: str, size: tuple[int, int], channels: tuple[int, int], inputs: dict[str, Any]
 ) -> None:
-    network = build(kind, in_channels=channels[0], out_channels=channels[1], **doors)
-    given = {**told(), "concat": drawn(2, 2, *size)} if doors else {}
+    network = build(kind, in_channels=channels[0], out_channels=channels[1], **inputs)
+    given = {**told(), "concat": drawn(2, 2, *size)} if inputs else {}
     with torch.no_grad():
         out = network(drawn(2, channels[0], *size), T, **given)
     assert out.shape == (2, channels[1], *size)
@@ -46,27 +46,27 @@ def test_any_channels_and_any_size_that_fits(
 
 
 @both
-@pytest.mark.parametrize("door", DOORS)
-def test_a_door_may_be_the_only_one(build: Build, door: str) -> None:
-    network, x = build(**{door: DOORS[door]}), drawn(2, 3, 8, 8)
+@pytest.mark.parametrize("name", WIDTHS)
+def test_an_input_may_be_the_only_one(build: Build, name: str) -> None:
+    network, x = build(**{name: WIDTHS[name]}), drawn(2, 3, 8, 8)
     with torch.no_grad():
-        assert gap(network(x, T, **{door: told()[door]}), network(x, T, **{door: told()[door] + 1})) > 1e-4
+        assert gap(network(x, T, **{name: told()[name]}), network(x, T, **{name: told()[name] + 1})) > 1e-4
 
 
 @each
 def test_a_sample_does_not_depend_on_its_batch(build: Build, kind: str) -> None:
-    network = build(kind, **DOORS)
-    x, t, doors = drawn(4, 3, 8, 8), torch.tensor([0.0, 10.0, 500.0, 999.0]), told(4)
+    network = build(kind, **WIDTHS)
+    x, t, inputs = drawn(4, 3, 8, 8), torch.tensor([0.0, 10.0, 500.0, 999.0]), told(4)
     with torch.no_grad():
-        together = network(x, t, **doors)
+        together = network(x, t, **inputs)
         for i in range(4):
-            alone = network(x[[i]], t[[i]], **{name: door[[i]] for name, door in doors.items()})
+            alone = network(x[[i]], t[[i]], **{name: value[[i]] for name, value in inputs.items()})
             assert gap(together[[i]], alone) < 1e-5
 
 
 @each
 def test_every_parameter_learns(build: Build, kind: str) -> None:
-    network = build(kind, **DOORS)
+    network = build(kind, **WIDTHS)
     (network(drawn(2, 3, 8, 8), T, **told()) * drawn(2, 3, 8, 8, seed=9)).sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
@@ -75,37 +75,37 @@ def test_every_parameter_learns(build: Build, kind: str) -> None:
 
 @each
 def test_time_and_each_door_are_heard(build: Build, kind: str) -> None:
-    network = build(kind, **DOORS)
-    x, doors = drawn(2, 3, 8, 8), told()
+    network = build(kind, **WIDTHS)
+    x, inputs = drawn(2, 3, 8, 8), told()
     with torch.no_grad():
-        out = network(x, T, **doors)
-        assert gap(out, network(x, T + 5, **doors)) > 1e-4
-        for door in ("vector", "concat") if (build, kind) == (unet, "single") else DOORS:
-            assert gap(out, network(x, T, **{**doors, door: doors[door] + 1})) > 1e-4, door
+        out = network(x, T, **inputs)
+        assert gap(out, network(x, T + 5, **inputs)) > 1e-4
+        for name in ("vector", "concat") if (build, kind) == (unet, "single") else WIDTHS:
+            assert gap(out, network(x, T, **{**inputs, name: inputs[name] + 1})) > 1e-4, name
 
 
 @both
 @pytest.mark.parametrize("k", [2, 4])
 def test_masked_tokens_count_for_nothing(k: int, build: Build) -> None:
-    network, x, doors = build(**DOORS), drawn(2, 3, 8, 8), told(k=6)
-    doors["mask"] = torch.arange(6).expand(2, 6) < k
+    network, x, inputs = build(**WIDTHS), drawn(2, 3, 8, 8), told(k=6)
+    inputs["mask"] = torch.arange(6).expand(2, 6) < k
     with torch.no_grad():
-        out = network(x, T, **doors)
-        garbled = torch.where(doors["mask"][..., None], doors["context"], 1e3)
-        assert gap(out, network(x, T, **{**doors, "context": garbled})) < 1e-6
-        cut = {**doors, "context": doors["context"][:, :k], "mask": doors["mask"][:, :k]}
+        out = network(x, T, **inputs)
+        garbled = torch.where(inputs["mask"][..., None], inputs["context"], 1e3)
+        assert gap(out, network(x, T, **{**inputs, "context": garbled})) < 1e-6
+        cut = {**inputs, "context": inputs["context"][:, :k], "mask": inputs["mask"][:, :k]}
         assert gap(out, network(x, T, **cut)) < 1e-5
-        assert gap(out, network(x, T, **{**doors, "mask": None})) > 1e-4
+        assert gap(out, network(x, T, **{**inputs, "mask": None})) > 1e-4
 
 
 @both
 def test_a_sample_all_of_whose_tokens_are_masked_is_finite_and_alters_no_other(build: Build) -> None:
-    network, x, doors = build(**DOORS), drawn(2, 3, 8, 8), told()
+    network, x, inputs = build(**WIDTHS), drawn(2, 3, 8, 8), told()
     with torch.no_grad():
-        out = network(x, T, **doors)
-        doors["mask"] = doors["mask"].clone()
-        doors["mask"][0] = False
-        masked = network(x, T, **doors)
+        out = network(x, T, **inputs)
+        inputs["mask"] = inputs["mask"].clone()
+        inputs["mask"][0] = False
+        masked = network(x, T, **inputs)
     assert masked.isfinite().all()
     assert gap(out[1], masked[1]) < 1e-5
 
@@ -119,35 +119,37 @@ def test_the_order_of_tokens_without_places_does_not_matter(build: Build) -> Non
 
 @both
 def test_the_doors_are_those_of_a_condition(build: Build) -> None:
-    network, x = build(**DOORS), drawn(2, 3, 8, 8)
+    network, x = build(**WIDTHS), drawn(2, 3, 8, 8)
     assert torch.equal(network(x, T, **told()), network(x, T, **Condition(**told()).given()))
 
 
 @both
-@pytest.mark.parametrize("door", DOORS)
-def test_a_door_that_is_missing_is_named(door: str, build: Build) -> None:
-    doors = {name: value for name, value in told().items() if name != door}
-    said = f"built to be told {DOORS[door]} numbers through `{door}`, and was told nothing through `{door}`"
+@pytest.mark.parametrize("name", WIDTHS)
+def test_an_input_that_is_missing_is_named(name: str, build: Build) -> None:
+    inputs = {other: value for other, value in told().items() if other != name}
+    said = f"built for {WIDTHS[name]} numbers in `{name}`, and was given nothing in `{name}`"
     with pytest.raises(InputError, match=said):
-        build(**DOORS)(drawn(2, 3, 8, 8), T, **doors)
+        build(**WIDTHS)(drawn(2, 3, 8, 8), T, **inputs)
 
 
 @both
-@pytest.mark.parametrize("door", DOORS)
-def test_a_door_that_was_never_built_is_named(door: str, build: Build) -> None:
-    said = f"built to be told nothing through `{door}`, and was told {DOORS[door]} numbers through `{door}`"
+@pytest.mark.parametrize("name", WIDTHS)
+def test_an_input_that_was_never_built_is_named(name: str, build: Build) -> None:
+    said = f"built for nothing in `{name}`, and was given {WIDTHS[name]} numbers in `{name}`"
     with pytest.raises(InputError, match=said):
-        build()(drawn(2, 3, 8, 8), T, **{door: told()[door]})
+        build()(drawn(2, 3, 8, 8), T, **{name: told()[name]})
 
 
 @both
 @pytest.mark.parametrize(
-    ("door", "shape"), [("vector", (2, 4)), ("context", (2, 4, 6)), ("concat", (2, 1, 8, 8))], ids=str
+    ("name", "shape"), [("vector", (2, 4)), ("context", (2, 4, 6)), ("concat", (2, 1, 8, 8))], ids=str
 )
-def test_a_door_of_another_width_is_named(door: str, shape: tuple[int, ...], build: Build) -> None:
-    wrong = shape[1 if door == "concat" else -1]
-    with pytest.raises(InputError, match=rf"told {DOORS[door]} numbers through `{door}`, and was told {wrong} numbers"):
-        build(**DOORS)(drawn(2, 3, 8, 8), T, **{**told(), door: torch.zeros(shape)})
+def test_an_input_of_another_width_is_named(name: str, shape: tuple[int, ...], build: Build) -> None:
+    wrong = shape[1 if name == "concat" else -1]
+    with pytest.raises(
+        InputError, match=rf"built for {WIDTHS[name]} numbers in `{name}`, and was given {wrong} numbers"
+    ):
+        build(**WIDTHS)(drawn(2, 3, 8, 8), T, **{**told(), name: torch.zeros(shape)})
 
 
 @pytest.mark.parametrize(
@@ -199,13 +201,13 @@ def test_a_network_that_cannot_be_built_says_why(build: Build, arguments: dict[s
 
 @each
 def test_bfloat16_is_near_float32(build: Build, kind: str) -> None:
-    network = build(kind, **DOORS)
-    x, doors = drawn(2, 3, 8, 8), told()
+    network = build(kind, **WIDTHS)
+    x, inputs = drawn(2, 3, 8, 8), told()
     with torch.no_grad():
-        wanted = network(x, T, **doors)
+        wanted = network(x, T, **inputs)
         with torch.autocast("cpu", torch.bfloat16):
-            mixed = network(x, T, **doors)
-        found = network.bfloat16()(x.bfloat16(), T, **doors)
+            mixed = network(x, T, **inputs)
+        found = network.bfloat16()(x.bfloat16(), T, **inputs)
     assert found.dtype == torch.bfloat16
     for near in (mixed, found):
         assert gap(near.float(), wanted) < 0.05 * wanted.abs().max()

@@ -86,9 +86,9 @@ def test_a_network_of_another_width_is_refused(vector: int, context: int) -> Non
 
 def test_what_it_cannot_read_is_refused() -> None:
     both, x, time = WithText(network(), TextTransformer(7, 8, 1, 2, 3)), torch.zeros(2, 1, 8, 8), torch.zeros(2)
-    with pytest.raises(InputError, match="told whole numbers through `context`"):
+    with pytest.raises(InputError, match="takes token ids in `context`"):
         both(x, time)
-    with pytest.raises(InputError, match="told whole numbers through `context`"):
+    with pytest.raises(InputError, match="takes token ids in `context`"):
         both(x, time, context=torch.zeros(2, 4, 8), mask=MASK)
     with pytest.raises(ShapeError, match="reads 3 tokens, and was given 4"):
         both(x, time, context=IDS[..., None], mask=MASK)

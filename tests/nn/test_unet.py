@@ -12,7 +12,7 @@ from sfumato.nn.image.unet import UNet
 from sfumato.nn.unet_nd import Stage
 
 SMALL: dict[str, Any] = {"width": 40, "multipliers": (1, 2), "blocks": 1, "attention": (1,)}
-DOORS: dict[str, Any] = {"vector": 3, "context": 5, "concat": 2}
+WIDTHS: dict[str, Any] = {"vector": 3, "context": 5, "concat": 2}
 KINDS: dict[str, dict[str, Any]] = {
     "ddpm": {},
     "adm": {"scale_shift": True, "resample": "residual", "head_width": 8},
@@ -49,7 +49,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def told(b: int = 2, k: int = 4) -> dict[str, Tensor]:
-    """Something through every door; the last two tokens are masked."""
+    """A tensor for every input; the last two tokens are masked."""
     mask = torch.arange(k).expand(b, k) < k - 2
     return {"vector": drawn(b, 3, seed=1), "context": drawn(b, k, 5, seed=2), "mask": mask, "concat": drawn(b, 2, 8, 8)}
 

@@ -59,7 +59,7 @@ def test_a_batch_of_one_is_drawn_as_alone_bit_for_bit() -> None:
 
 def test_every_prompt_is_checked_before_any_is_encoded() -> None:
     encoder = Counting()
-    with pytest.raises(InputError, match="in words, not by 3"):
+    with pytest.raises(InputError, match="in words, not 3"):
         small(EncodedText(encoder)).generate(["a cat", "a dog", 3], batch=1)
     assert vars(encoder)["asked"] == []
 

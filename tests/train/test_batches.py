@@ -30,7 +30,7 @@ def batches(n: int = 20, **changes: Any) -> Batches:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Of two batches, or of the doors of two conditions: whether all tensors are."""
+    """Of two batches, or of the inputs of two conditions: whether all tensors are."""
     return all(
         same(a.given().values(), b.given().values()) if isinstance(a, Condition) else torch.equal(a, b)
         for a, b in zip(one, other, strict=True)

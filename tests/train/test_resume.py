@@ -582,7 +582,7 @@ def test_a_budget_that_is_none_is_refused(budget: dict[str, Any], text: str, dat
         (["data.background=[0,0,256]"], r"background: expected \(red, green, blue\), each 0 to 255"),
         (["settings.steps=2000"], "steps must be between 1 and 1,000 for this schedule, not 2,000$"),
         (["schedule.max_beta=2"], "betas must lie between 0 and 1"),
-        (["network.context=4"], "this network was built to be told 4 numbers through `context`"),
+        (["network.context=4"], "this network was built for 4 numbers in `context`"),
     ],
 )
 def test_what_cannot_be_trained_is_said_and_leaves_nothing(

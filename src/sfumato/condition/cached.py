@@ -1,4 +1,4 @@
-"""Captions encoded once: what a training is told, kept in one file."""
+"""Captions encoded once, and kept in one file for training."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -119,11 +119,11 @@ def _encoded(
     return {"vectors": vectors, "tokens": tokens, "ends": ends}
 
 
-def _rows(told: Condition) -> list[tuple[Tensor, Tensor]]:
+def _rows(encoded: Condition) -> list[tuple[Tensor, Tensor]]:
     """The vector of each text, and those of its tokens without what was padded; on the CPU."""
-    assert told.vector is not None and told.context is not None and told.mask is not None
-    lengths = told.mask.sum(1).tolist()
-    rows = zip(told.vector.cpu(), told.context.cpu(), lengths, strict=True)
+    assert encoded.vector is not None and encoded.context is not None and encoded.mask is not None
+    lengths = encoded.mask.sum(1).tolist()
+    rows = zip(encoded.vector.cpu(), encoded.context.cpu(), lengths, strict=True)
     return [(vector, tokens[:length]) for vector, tokens, length in rows]
 
 
@@ -132,12 +132,12 @@ def _reopened(path: Path, about: dict[str, Any]) -> dict[str, Tensor] | None:
     if not path.exists():
         return None
     try:
-        kept, said = files.read_tensors(path)
+        kept, written = files.read_tensors(path)
     except FormatError as error:
         raise FormatError(f"the captions kept in {path} cannot be read: {error}; or remove it") from error
-    if said.get("kind") != KIND:
+    if written.get("kind") != KIND:
         raise FormatError(f"{path} holds something else than captions: give another path to keep them in")
-    return kept if said == about else None
+    return kept if written == about else None
 
 
 def _digest(texts: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A prompt as a text encoder is to see it."""
+"""Prompts as text encoders read them."""
 
 import re
 import unicodedata
@@ -32,9 +32,7 @@ def as_text(prompt: Prompt) -> str:
     if prompt is None:
         return ""
     if not isinstance(prompt, str):
-        raise InputError(
-            f"this system is told what to draw in words, not by {quoted(prompt)}: give a text, or leave it out"
-        )
+        raise InputError(f"this system takes prompts in words, not {quoted(prompt)}: give a text, or leave it out")
     return well_formed(prompt)
 
 

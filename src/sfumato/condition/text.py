@@ -23,8 +23,8 @@ SHORTEST = 4
 class EncodedText(Conditioner):
     """A text in any words, as the vectors that `encoder` gives for it.
 
-    The vector of the whole text, scaled to a mean square of 1, the size that networks expect, goes through the door
-    `vector`, those of its tokens, at most `length`, through `context`. The empty prompt is the encoding of "". A prompt
+    The vector of the whole text, scaled to a mean square of 1, the size that networks expect, is the input
+    `vector`; those of its tokens, at most `length`, are `context`. The empty prompt is the encoding of "". A prompt
     is read as `normalize` gives it, and ends where `truncated` begins.
     """
 

@@ -25,7 +25,7 @@ BYTES = 256
 
 @dataclass(frozen=True)
 class TokenIds(Conditioner):
-    """A text as the whole numbers of its tokens [b, k, 1] through the door `context`, for `WithText` to read.
+    """Token ids [b, k, 1] as the input `context`, for the text encoder of `WithText` to read.
 
     `tokenizer` is the text of a tokenizer.json that `fit_tokenizer` gave; at most `length` tokens are read. One of
     another make is a `FormatError`: its rules could take a text apart for ever.
@@ -99,8 +99,8 @@ def read_tokenizer(path: Path) -> str:
 
 def _rules(tokenizer: Tokenizer) -> dict[str, Any]:
     """All that a tokenizer does with a text, but for its tokens and which of them are joined."""
-    said = json.loads(tokenizer.to_str())
-    return {**said, "model": {key: value for key, value in said["model"].items() if key not in ("vocab", "merges")}}
+    table = json.loads(tokenizer.to_str())
+    return {**table, "model": {key: value for key, value in table["model"].items() if key not in ("vocab", "merges")}}
 
 
 def fit_tokenizer(captions: Iterable[str], vocabulary: int = 4096) -> str:

@@ -1,4 +1,4 @@
-"""A linear probe: what can be told from features by a linear map."""
+"""A linear probe: the labels that a linear map reads off features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Probe:
     def __call__(self, features: Tensor) -> list[str]:
         if features.ndim != 2 or features.shape[1] != len(self.mean):
             raise ShapeError(f"features must be [n, {len(self.mean)}], not {list(features.shape)}")
-        said = (features.double() - self.mean) / self.std @ self.weight + self.bias
-        return [self.names[place] for place in said.argmax(1).tolist()]
+        scores = (features.double() - self.mean) / self.std @ self.weight + self.bias
+        return [self.names[place] for place in scores.argmax(1).tolist()]
 
 
 def fit(features: Tensor, labels: Sequence[str], penalty: float = PENALTY) -> Probe:
@@ -40,7 +40,7 @@ def fit(features: Tensor, labels: Sequence[str], penalty: float = PENALTY) -> Pr
         raise ShapeError(f"{len(labels)} labels want features [{len(labels)}, d], not {list(features.shape)}")
     names = tuple(sorted(set(labels)))
     if len(names) < 2 or not penalty > 0:
-        raise InputError(f"a probe tells two or more apart, by a penalty above 0: not {len(names)}, by {penalty}")
+        raise InputError(f"a probe needs two labels or more, by a penalty above 0: not {len(names)}, by {penalty}")
     x, n = features.double(), len(labels)
     mean, std = x.mean(0), x.std(0, correction=0) + LEAST
     z = (x - mean) / std

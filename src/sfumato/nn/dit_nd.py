@@ -19,8 +19,8 @@ FREQUENCY_WIDTH = 256
 
 
 class DiTND(nn.Module):
-    """The diffusion transformer over samples [b, in_channels, *d] of `dims` axes; arguments and doors are those of
-    `DiT`.
+    """The diffusion transformer over samples [b, in_channels, *d] of `dims` axes; its arguments are those
+    of `DiT`.
 
     Its heirs say how many axes there are, and write the places: `DiT` 2, `DiT1D` 1.
     """
@@ -85,7 +85,8 @@ class DiTND(nn.Module):
         mask: Tensor | None = None,
         concat: Tensor | None = None,
     ) -> Tensor:
-        """x [b, in_channels, *d], time [b]; the doors as `Condition` has them. An open door needs its tensor."""
+        """x [b, in_channels, *d], time [b]; the conditioning inputs as in `Condition`. Each that the network was built
+        with must be given."""
         self.check_size(*x.shape[2:])
         check_conditioning((self.vector, self.context, self.concat), vector, context, concat)
         embedding = self.time(time)
@@ -103,9 +104,9 @@ class DiTND(nn.Module):
         size = patches.shape[2:]
         places = self.enter(patches.flatten(2).transpose(1, 2))
         places = places + self.positions(size, x.device).to(places.dtype)
-        told = embedding if self.modulate is None else six(self.modulate(embedding))
+        modulation = embedding if self.modulate is None else six(self.modulate(embedding))
         for block in self.blocks:
-            places = block(places, told, context, mask)
+            places = block(places, modulation, context, mask)
         shift, scale = self.modulate_last(embedding).chunk(2, dim=-1)
         out = self.leave(modulated(self.norm(places), shift, scale))
         return shuffled(out.transpose(1, 2).unflatten(2, size), self.patch)
@@ -140,7 +141,9 @@ class DiTND(nn.Module):
         if self.modulation not in ("shared", "block"):
             raise InputError(f"modulation must be 'shared' or 'block', not {quoted(self.modulation)}")
         if self.null and not self.vector:
-            raise InputError("null is what is told without a class, and no class is ever told: give vector as well")
+            raise InputError(
+                "null is the class of samples without one, and this network has no classes: give vector as well"
+            )
         if self.base_size is not None and (not 1 <= self.base_size <= 2**16 or self.width % (2 * self.dims)):
             raise InputError(
                 f"base_size must be from 1 to {2**16:,} and goes with a width that is a multiple of {2 * self.dims},"

@@ -38,14 +38,14 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
         self._start()
 
-    def forward(self, x: Tensor, told: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
-        """`told` [b, 6, width]: shift, scale and gate of self-attention, then of the perceptron, before the table; or,
-        for a block with a layer of its own, what that takes, [b, 1, width]."""
+    def forward(self, x: Tensor, modulation: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
+        """`modulation` [b, 6, width]: shift, scale and gate of self-attention, then of the perceptron, before the
+        table; or, for a block with a layer of its own, what that takes, [b, 1, width]."""
         if self.modulate is not None:
-            told = six(self.modulate(told))
+            modulation = six(self.modulate(modulation))
         if self.table is not None:
-            told = told + self.table
-        shift1, scale1, gate1, shift2, scale2, gate2 = told.chunk(6, dim=1)  # each [b, 1, width]
+            modulation = modulation + self.table
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=1)  # each [b, 1, width]
         x = torch.addcmul(x, gate1, self.to_self(modulated(self.norm1(x), shift1, scale1)))
         if self.norm_tokens is not None and self.to_tokens is not None:
             x = x + self.to_tokens(self.norm_tokens(x), context, mask)

@@ -18,7 +18,7 @@ _LARGEST = {"in_channels": 4096, "out_channels": 4096, "width": 8192, "blocks": 
 
 
 class UNetND(nn.Module):
-    """The U-Net over samples [b, in_channels, *d] of `dims` axes; arguments and doors are those of `UNet`.
+    """The U-Net over samples [b, in_channels, *d] of `dims` axes; its arguments are those of `UNet`.
 
     Its heirs say how many axes there are: `UNet` 2, `UNet1D` 1.
     """
@@ -68,7 +68,7 @@ class UNetND(nn.Module):
         self._check()
 
         c = stem or width
-        self.time = TimeEmbedding(c, self._told, time_scale, cosine_first, frequency_shift)
+        self.time = TimeEmbedding(c, self._embedding_width, time_scale, cosine_first, frequency_shift)
         self.project = self._project() if vector else None
         self.enter = CONVOLUTIONS[self.dims]((in_channels + concat) * patch**self.dims, c, 3, padding=1)
 
@@ -109,7 +109,8 @@ class UNetND(nn.Module):
         mask: Tensor | None = None,
         concat: Tensor | None = None,
     ) -> Tensor:
-        """x [b, in_channels, *d], time [b]; the doors as `Condition` has them. An open door needs its tensor."""
+        """x [b, in_channels, *d], time [b]; the conditioning inputs as in `Condition`. Each that the network was built
+        with must be given."""
         self.check_size(*x.shape[2:])
         check_conditioning((self.vector, self.context, self.concat), vector, context, concat)
         embedding = self.time(time)
@@ -147,8 +148,8 @@ class UNetND(nn.Module):
         return [self.width * multiplier for multiplier in self.multipliers]
 
     @property
-    def _told(self) -> int:
-        """The width of the vector that says the time and all that `vector` does."""
+    def _embedding_width(self) -> int:
+        """The width of the embedding of time and `vector`."""
         return 4 * (self.stem or self.width)
 
     def head_count(self, level: int) -> int:
@@ -163,8 +164,8 @@ class UNetND(nn.Module):
 
     def _project(self) -> nn.Module:
         if self.vector_mlp:
-            return Perceptron(self.vector, self._told)
-        return nn.Linear(self.vector, self._told, bias=False)
+            return Perceptron(self.vector, self._embedding_width)
+        return nn.Linear(self.vector, self._embedding_width, bias=False)
 
     def _stage(self, channels: int, out: int, level: int, attend: bool, bare: bool = False) -> "Stage":
         residual = self._residual(channels, out)
@@ -191,7 +192,7 @@ class UNetND(nn.Module):
         return Residual(
             channels,
             out,
-            self._told,
+            self._embedding_width,
             self.dropout,
             self.scale_shift,
             resample,

@@ -79,18 +79,18 @@ def read_config(config: Mapping[str, Any], name: str) -> ClipTower:
     for key, value in ALWAYS.items():
         if (found := config.get(key)) not in (None, value):
             raise FormatError(f"{name}: {key} is {quoted(found)}, and only {value!r} is known here")
-    said = DEFAULTS | dict(config)
+    options = DEFAULTS | dict(config)
     for key in (*SIZES.values(), "eos_token_id", *(["projection_dim"] if kind[0] == PROJECTED else [])):
-        if type(said[key]) is not int:
-            raise FormatError(f"{name}: {key} should be a whole number, not {quoted(said[key])}")
-    if not isinstance(said["hidden_act"], str):
-        raise FormatError(f"{name}: hidden_act should be a word, not {quoted(said['hidden_act'])}")
+        if type(options[key]) is not int:
+            raise FormatError(f"{name}: {key} should be a whole number, not {quoted(options[key])}")
+    if not isinstance(options["hidden_act"], str):
+        raise FormatError(f"{name}: hidden_act should be a word, not {quoted(options['hidden_act'])}")
     try:
         return ClipTower(
-            **{ours: said[theirs] for ours, theirs in SIZES.items()},
-            activation=said["hidden_act"],
-            projection=said["projection_dim"] if kind[0] == PROJECTED else 0,
-            end=None if said["eos_token_id"] == HIGHEST else said["eos_token_id"],
+            **{ours: options[theirs] for ours, theirs in SIZES.items()},
+            activation=options["hidden_act"],
+            projection=options["projection_dim"] if kind[0] == PROJECTED else 0,
+            end=None if options["eos_token_id"] == HIGHEST else options["eos_token_id"],
         )
     except InputError as error:
         raise FormatError(f"{name}: {error}") from error

@@ -93,7 +93,7 @@ def layout(names: Collection[str], where: str) -> tuple[Family, tuple[Place, ...
 
 
 def family_of_file(path: Path, config: str) -> tuple[Family, bool]:
-    """The family of the text encoders in a file, and whether it tells no prompt by zeros."""
+    """The family of the text encoders in a file, and whether zeros stand for no prompt."""
     family, _ = layout(files.read_shapes(path), str(path))
     return family, family_of_folder(Path(config), config)[1] if config else family == "sdxl"
 
@@ -178,7 +178,7 @@ class SingleFile:
 
     @cached_property
     def _configs(self) -> dict[str, dict[str, Any]]:
-        """What is said of each text encoder, by its name."""
+        """The configuration of each text encoder, by its name."""
         if self.config:
             return {name: files.read_json(Path(self.config) / name / "config.json") for name in self.names}
         return {name: place.config for name, place in zip(self.names, self.places, strict=True)}

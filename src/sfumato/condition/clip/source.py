@@ -32,11 +32,11 @@ class Source(Protocol):
     """What text encoders are read from. Hashes are one for each encoder; where any are given, others are refused."""
 
     def outlines(self) -> tuple[ClipTower, ...]:
-        """The text encoders on the meta device, by what is said of their weights; none is read."""
+        """The text encoders on the meta device, by their configurations and their weights' names; no weight is read."""
         ...
 
     def sampled(self) -> str:
-        """What tells encoders and tokenizers from others', without reading gigabytes."""
+        """A digest of encoders and tokenizers that reads a few numbers of each weight."""
         ...
 
     def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]: ...
@@ -80,8 +80,8 @@ class Folders:
         return tuple(tower.outline() for tower in self._towers)
 
     def sampled(self) -> str:
-        said = [f"{json.dumps(tower.config, sort_keys=True)} {tower.weights.sampled()}" for tower in self._towers]
-        return "\n".join([*said, *self.tokenizer_digests()])
+        lines = [f"{json.dumps(tower.config, sort_keys=True)} {tower.weights.sampled()}" for tower in self._towers]
+        return "\n".join([*lines, *self.tokenizer_digests()])
 
     def towers(self, sha256: Sequence[str] = ()) -> tuple[ClipTower, ...]:
         for found, expected in zip(self._towers, sha256 or [None] * len(self.folders), strict=True):
@@ -118,15 +118,15 @@ def _names(tower: TowerFiles) -> list[str]:
 
 
 def family_of_folder(root: Path, name: str) -> tuple[Family, bool]:
-    """The family of the text encoders below `root`, and whether it tells no prompt by zeros."""
-    said = files.read_json(root / hub.INDEX) if (root / hub.INDEX).is_file() else {}
-    here = tuple(tower for tower in TOWERS["sdxl"] if said.get(tower) != [None, None] and (root / tower).is_dir())
+    """The family of the text encoders below `root`, and whether zeros stand for no prompt."""
+    index = files.read_json(root / hub.INDEX) if (root / hub.INDEX).is_file() else {}
+    here = tuple(tower for tower in TOWERS["sdxl"] if index.get(tower) != [None, None] and (root / tower).is_dir())
     family: Family | None = next((family for family, towers in TOWERS.items() if towers == here), None)
     if family is None:
         raise FormatError(
             f"{name} holds no text_encoder: give the folder of a Stable Diffusion, in the layout of diffusers"
         )
-    return family, family != "sd" and said.get("force_zeros_for_empty_prompt", True) is True
+    return family, family != "sd" and index.get("force_zeros_for_empty_prompt", True) is True
 
 
 def _holds_text(root: Path) -> bool:

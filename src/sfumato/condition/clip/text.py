@@ -43,7 +43,7 @@ class ClipText(Conditioner):
       of the picture, its `crop` (top, left), and height and width again, each as `frequency_width` sinusoids;
     - `sdxl-refiner`: the second encoder alone, and in place of the last two an aesthetic `score`.
 
-    The empty prompt is the encoding of ""; where `zeros`, None is told by states and a vector of the text that are all
+    The empty prompt is the encoding of ""; where `zeros`, the states and the vector of None are all
     zero, and "" still by its encoding. Prompts are read as they are, emoji too. `size` (width, height) is what `at`
     sets. `sha256` are those of the encoders' weights and `tokenizer_sha256` those of the tokenizers: others are
     refused. Only safetensors are read, when first needed, and no code is run.
@@ -70,7 +70,9 @@ class ClipText(Conditioner):
             raise InputError(f"family must be one of {', '.join(TOWERS)}, not {quoted(self.family)}")
         for hashes in (self.sha256, self.tokenizer_sha256):
             if len(hashes) not in (0, len(TOWERS[self.family])):
-                raise InputError(f"{self.family} has {len(TOWERS[self.family])} text encoders, and {hashes} are said")
+                raise InputError(
+                    f"{self.family} has {len(TOWERS[self.family])} text encoders, not {len(hashes)}: give each its hash"
+                )
         if self.frequency_width < 2 or self.frequency_width % 2:
             raise InputError(f"frequency_width must be even and 2 or more, not {self.frequency_width}")
         if min(self.size) < 1 or min(self.crop) < 0:
@@ -129,11 +131,11 @@ class ClipText(Conditioner):
         return {"vector": self.pooled + numbers * self.frequency_width, "context": self.width}
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
-        return self._told(prompts, self.score)
+        return self._condition(prompts, self.score)
 
     def null(self, prompts: Sequence[Prompt]) -> Condition:
         """The same, but for the aesthetic score, which is `negative_score`."""
-        return self._told(prompts, self.negative_score)
+        return self._condition(prompts, self.negative_score)
 
     def at(self, size: tuple[int, ...]) -> "ClipText":
         """The same conditioner for pictures of another size (width, height)."""
@@ -155,27 +157,27 @@ class ClipText(Conditioner):
         return self.tokenizers[0].truncated(self.normalize(prompt), min(one.length for one in self.tokenizers))
 
     def fingerprint(self) -> str:
-        """A line that changes whenever what is told of a text may."""
+        """A line that changes whenever the condition of a text may."""
         weights = self.sha256 or self._encoders.source.digests()
         tokenizers = self.tokenizer_sha256 or self._encoders.source.tokenizer_digests()
         return " ".join(["clip", self.family, *weights, *tokenizers])
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "ClipText":
-        """The same conditioner, its encoders on `device` and with weights of `dtype`; what it tells stays float32."""
+        """The same conditioner, its encoders on `device` and with weights of `dtype`; its conditions stay float32."""
         for tower in self.towers if dtype or is_read(self._encoders, device, "towers") else ():
             tower.to(device, dtype)
         self._encoders.recent.clear()
         return self
 
-    def _told(self, prompts: Sequence[Prompt], score: float) -> Condition:
+    def _condition(self, prompts: Sequence[Prompt], score: float) -> Condition:
         texts = [self.normalize(prompt) for prompt in prompts]
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}  # each text is encoded once
-        states, pooled = self._remembered(list(places))
+        states, pooled = self._recent(list(places))
         rows = torch.tensor([places[text] for text in texts], device=states.device)
         states, pooled = states[rows], pooled[rows]
         if self.zeros:
-            told = torch.tensor([prompt is not None for prompt in prompts], device=states.device)
-            states, pooled = states * told[:, None, None], pooled * told[:, None]
+            given = torch.tensor([prompt is not None for prompt in prompts], device=states.device)
+            states, pooled = states * given[:, None, None], pooled * given[:, None]
         if self.family == "sd":
             return Condition(context=states)
         numbers = torch.tensor(self._numbers(score), device=states.device, dtype=torch.float32)
@@ -183,15 +185,15 @@ class ClipText(Conditioner):
         return Condition(torch.cat([pooled, sinusoids.expand(len(rows), -1)], dim=1), states)
 
     def _numbers(self, score: float) -> tuple[float, ...]:
-        """What SDXL is told of the picture in numbers."""
+        """The numbers that SDXL is conditioned on beside the text: sizes, crop, score."""
         width, height = self.size
         last = (score,) if self.family == "sdxl-refiner" else (height, width)
         return tuple(map(float, (height, width, *self.crop, *last)))
 
-    def _remembered(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+    def _recent(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """What `_encoded` gives; each text is encoded once, as long as it is among the last `RECENT`."""
         recent = self._encoders.recent
-        known = {text: told for text in texts if (told := recent.get(text))}
+        known = {text: encoded for text in texts if (encoded := recent.get(text))}
         if new := [text for text in texts if text not in known]:
             for text, states, pooled in zip(new, *self._encoded(new), strict=True):
                 known[text] = states.clone(), pooled.clone()  # a row of a batch would keep all of it
@@ -218,10 +220,10 @@ class ClipText(Conditioner):
             given, pooled = tower(torch.tensor(ids, device=tower.words.device), skip)
             states.append(given.float())
         found = sum(tower.width for tower in self.towers), 0 if self.family == "sd" else pooled.shape[1]
-        if found != (said := (self.width, self.pooled)):
+        if found != (expected := (self.width, self.pooled)):
             raise FormatError(
-                f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {said[0]} and"
-                f" {said[1]} are said: make it by ClipText.open({quoted(self.name)})"
+                f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {expected[0]} and"
+                f" {expected[1]} were expected: make it by ClipText.open({quoted(self.name)})"
             )
         return torch.cat(states, dim=2), pooled.float()
 
@@ -232,7 +234,7 @@ class ClipText(Conditioner):
         return other
 
     def sampled(self) -> str:
-        """What tells encoders and tokenizers from others', without reading gigabytes."""
+        """A digest of encoders and tokenizers that reads a few numbers of each weight."""
         return self._encoders.source.sampled()
 
     @cached_property

@@ -139,20 +139,20 @@ def _lines(path: Path) -> list[str]:
 
 
 def _added(folder: Path, config: Mapping[str, Any], pad: str | None) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """The special token of each role, and what is said of tokens that are found in a text before it is taken
+    """The special token of each role, and the flags of tokens that are found in a text before it is taken
     apart, in the order in which they are added.
 
     What a tokenizer_config.json says of added tokens counts alone; without it, older files beside it do.
     """
-    said = _SPECIAL_TOKENS | _special(config)
+    roles = _SPECIAL_TOKENS | _special(config)
     if "added_tokens_decoder" in config:
         decoder = _numbered(config["added_tokens_decoder"], folder)
     else:
         older = _special(_json(folder / MAP))
-        said |= {
+        roles |= {
             part: {**value, "special": True} if isinstance(value, dict) else value for part, value in older.items()
         }
-        named = {_content(value, folder) for value in said.values()}
+        named = {_content(value, folder) for value in roles.values()}
         new = _json(folder / ADDED).items()
         decoder = _numbered(
             {str(number): {"content": token, "special": token in named} for token, number in new}, folder
@@ -161,28 +161,28 @@ def _added(folder: Path, config: Mapping[str, Any], pad: str | None) -> tuple[di
         if not isinstance(whole, list):
             raise FormatError(f"{folder / WHOLE}: added_tokens should be a list, not {quoted(whole)}; copy it again")
         decoder |= _numbered({str(_part(token, "id")): token for token in whole}, folder)
-    said |= {"pad_token": pad} if pad else {}
-    special_tokens = {part: _content(value, folder) for part, value in said.items()}
+    roles |= {"pad_token": pad} if pad else {}
+    special_tokens = {part: _content(value, folder) for part, value in roles.items()}
     known = {_content(token, folder) for token in decoder.values()}
     in_order = [decoder[number] for number in sorted(decoder)]
-    tokens = [*in_order, *(value for part, value in said.items() if special_tokens[part] not in known)]
+    tokens = [*in_order, *(value for part, value in roles.items() if special_tokens[part] not in known)]
     return special_tokens, [_flags(token, _content(token, folder), special_tokens) for token in tokens]
 
 
 def _flags(token: Any, content: str, special_tokens: Mapping[str, str]) -> dict[str, Any]:
     """A token as the library takes it; one that is given as a text alone is a special one."""
-    said = token if isinstance(token, dict) else {"special": True}
-    special = bool(said.get("special", False))
+    flags = token if isinstance(token, dict) else {"special": True}
+    special = bool(flags.get("special", False))
     return {
         "content": content,
-        "normalized": bool(said.get("normalized", not special)),
+        "normalized": bool(flags.get("normalized", not special)),
         "special": special or content in special_tokens.values(),
-        **{flag: bool(said.get(flag, False)) for flag in ("single_word", "lstrip", "rstrip")},
+        **{flag: bool(flags.get(flag, False)) for flag in ("single_word", "lstrip", "rstrip")},
     }
 
 
-def _special(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {part: said[part] for part in _SPECIAL_TOKENS if said.get(part) is not None}
+def _special(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: config[part] for part in _SPECIAL_TOKENS if config.get(part) is not None}
 
 
 def _numbered(tokens: Any, folder: Path) -> dict[int, Any]:

@@ -1,4 +1,4 @@
-"""The text encoder that systems of ours are trained with, unless told."""
+"""MiniLM: the text encoder of systems that are trained here, by default."""
 
 import importlib.util
 from collections.abc import Sequence

@@ -63,23 +63,23 @@ class Pretrained:
             ENDLESS,
         )
         longest = min(int(bound) for bound in bounds if bound)
-        told = network([unread.tokenizer.ids("", longest)])
-        assert told.vector is not None and told.context is not None
+        encoded = network([unread.tokenizer.ids("", longest)])
+        assert encoded.vector is not None and encoded.context is not None
         hashes = [digest(unread._folder, names) for names in (WEIGHT_FILES, TOKENIZER)]
-        found = cls(unread.name, told.context.shape[-1], told.vector.shape[-1], longest, *hashes)
+        found = cls(unread.name, encoded.context.shape[-1], encoded.vector.shape[-1], longest, *hashes)
         vars(found)["_network"] = network  # the weights need not be read twice
         return found
 
     def __call__(self, ids: Sequence[Sequence[int]]) -> Condition:
-        told = self._network(ids)
-        assert told.vector is not None and told.context is not None
-        found, said = (told.context.shape[-1], told.vector.shape[-1]), (self.width, self.pooled)
-        if found != said:
+        encoded = self._network(ids)
+        assert encoded.vector is not None and encoded.context is not None
+        found, expected = (encoded.context.shape[-1], encoded.vector.shape[-1]), (self.width, self.pooled)
+        if found != expected:
             raise FormatError(
-                f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {said[0]} and"
-                f" {said[1]} are said: make it by Pretrained.open({quoted(self.name)})"
+                f"{self.name} gives vectors of {found[0]} for a token and {found[1]} for a text, and {expected[0]} and"
+                f" {expected[1]} were expected: make it by Pretrained.open({quoted(self.name)})"
             )
-        return told
+        return encoded
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -134,7 +134,7 @@ class _Network:
         with reading(name):
             _refuse_elsewhere(folder)
             config = AutoConfig.from_pretrained(folder, **HERE)
-            # the text half of a CLIP that holds both; others are told apart by their configuration
+            # the text half of a CLIP that holds both; others are distinguished by their configuration
             kind: Any = CLIPTextModel if config.model_type == "clip" else AutoModelForTextEncoding
             self.model, report = kind.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **HERE
@@ -190,12 +190,12 @@ def _refuse_elsewhere(place: Path) -> None:
         raise FormatError(
             f"{place} adapts a model that is elsewhere (adapter_config.json): give one with its own weights"
         )
-    said: list[Any] = [files.read_json(place / "config.json")]
-    while said:
-        one = said.pop()
+    tables: list[Any] = [files.read_json(place / "config.json")]
+    while tables:
+        one = tables.pop()
         for key, value in one.items() if isinstance(one, dict) else enumerate(one):
             if isinstance(value, dict | list):
-                said.append(value)
+                tables.append(value)
             elif str(key).endswith("_implementation") and "/" in str(value):
                 raise FormatError(f"{place / 'config.json'} asks for code by {key}, {quoted(value)}; Sfumato runs none")
 

@@ -1,4 +1,4 @@
-"""What a text encoder is."""
+"""The interface of text encoders, and what they share."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar, runtime_checkable

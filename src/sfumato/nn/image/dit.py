@@ -8,8 +8,8 @@ from sfumato.nn.embedding import scaled_sinusoids, sinusoidal
 
 
 class DiT(DiTND):
-    """A transformer over samples [b, in_channels, h, w] → [b, out_channels, h, w], told the time and up to four
-    conditions.
+    """A transformer over samples [b, in_channels, h, w] → [b, out_channels, h, w], conditioned on the time and up to
+    four inputs.
 
     Each patch×patch square of the sample is one of n = h·w/patch² vectors of `width`. They go through `depth` blocks of
     self-attention and a perceptron of `mlp·width` hidden units (DiT, arXiv:2212.09748, section 3.2), in heads of
@@ -18,17 +18,17 @@ class DiT(DiTND):
     parameters than a layer for each block. Queries and keys are normalised, so that the logits of attention stay
     bounded by a learned gain (Stable Diffusion 3, arXiv:2403.03206, section 5.3.2).
 
-    Positions are fixed, so any size that the patch divides will do; a size never trained on is told apart less well.
+    Positions are fixed, so any size that the patch divides will do; a size never trained on is represented less well.
     DiT-S is the default; B is width 768, L width 1024 and depth 24, XL width 1152, depth 28 and head_width 72.
 
-    The doors are those of `UNet`, each 0 when shut: `vector` joins the time embedding, `context` is attended to in
-    every block, `concat` channels are set beside the input; all give the width that they expect.
+    The conditioning inputs are those of `UNet`, each a width, 0 for none: `vector` joins the time embedding, `context`
+    is attended to in every block, `concat` channels are set beside the input; all give the width that they expect.
 
     The rest are how DiT was published (`modulation="block"`, `qk_norm=False`, `null=True`, a `base_size`):
 
     - `modulation` "block" gives each block a linear layer of its own (adaLN-zero, DiT, section 3.2);
     - `qk_norm` normalises queries and keys;
-    - `null` learns what is told where no class is: `project` has a last column, for `1 − Σ vector`;
+    - `null` learns an embedding for no class: `project` has a last column, for `1 − Σ vector`;
     - `base_size` is the side, in patches, of what it was trained on, which the positions of any other size are scaled
       to; None counts them from 0, in the frequencies of `sinusoidal`;
     - `mlp_eps` is added to the variance before the perceptron;

@@ -56,10 +56,10 @@ class WithLayout(nn.Module):
     """`network`, shown what `layout` draws of its `vector`: both are trained as one.
 
     `F(x, t, [concat, m], c) + g(t)·m`, with m the map of the vector and g its gate: the map is set beside what the
-    network is shown through its door `concat`, and added to what it gives. At pure noise the best answer is the mean of
+    network gets as `concat`, and added to what it gives. At pure noise the best answer is the mean of
     all pictures that the condition allows, a function of the condition alone; dense layers learn it from a few
     thousand pictures, where convolutions, which do not know where they are, need many times that. The network is left
-    with the rest. To all around it, it is the network with a door `concat` narrower by the layout's channels.
+    with the rest. To all around it, it is the network with a `concat` narrower by the layout's channels.
     """
 
     def __init__(self, network: nn.Module, layout: Layout) -> None:
@@ -81,15 +81,15 @@ class WithLayout(nn.Module):
         self.concat: int = inner.concat - layout.channels
 
     def forward(
-        self, x: Tensor, time: Tensor, *, vector: Tensor | None = None, concat: Tensor | None = None, **told: Any
+        self, x: Tensor, time: Tensor, *, vector: Tensor | None = None, concat: Tensor | None = None, **given: Any
     ) -> Tensor:
-        """x [b, in_channels, h, w], time [b]; the doors as the network has them."""
+        """x [b, in_channels, h, w], time [b]; the conditioning inputs as the network has them."""
         if vector is None or vector.shape[-1] != self.vector:
             got = "nothing" if vector is None else f"{vector.shape[-1]}"
-            raise InputError(f"this network is told {self.vector} numbers through `vector`, and was told {got}")
+            raise InputError(f"this network takes {self.vector} numbers in `vector`, and was given {got}")
         drawn, gate = self.layout(vector, time, *x.shape[-2:])
         shown = drawn if concat is None else torch.cat([concat.to(drawn.dtype), drawn], dim=1)
-        return self.network(x, time, vector=vector, concat=shown, **told) + gate * drawn
+        return self.network(x, time, vector=vector, concat=shown, **given) + gate * drawn
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `ShapeError` unless the network takes samples of this size."""

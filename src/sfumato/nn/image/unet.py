@@ -4,7 +4,8 @@ from sfumato.nn.unet_nd import UNetND
 
 
 class UNet(UNetND):
-    """A U-Net over pictures [b, in_channels, h, w] → [b, out_channels, h, w], told the time and up to four conditions.
+    """A U-Net over pictures [b, in_channels, h, w] → [b, out_channels, h, w], conditioned on the time and up to
+    four inputs.
 
     Level k works at 1/2^k of the size with `width·multipliers[k]` channels, in `blocks` residual blocks on the way down
     and one more on the way up, each with self-attention where `attention` names the level (DDPM, arXiv:2006.11239,
@@ -27,10 +28,9 @@ class UNet(UNetND):
     in `groups`, None leaving it to `norm`, and add `eps` to the variance. `padding` is that of `Down`, where
     resampling is plain; `cosine_first` and `frequency_shift` are those of `sinusoidal`.
 
-    The four doors, each 0 when shut: `vector` joins the time embedding, by a linear layer or, with `vector_mlp`, by a
-    perceptron (SDXL, arXiv:2307.01952, section 2.2), `context` is attended to wherever there is self-attention,
-    `concat`
-    channels are set beside the input, after its own; all give the width that they expect.
+    The conditioning inputs, each a width, 0 for none: `vector` joins the time embedding, by a linear layer
+    or, with `vector_mlp`, by a perceptron (SDXL, arXiv:2307.01952, section 2.2); `context` is attended to wherever
+    there is self-attention; `concat` channels are set beside the input, after its own.
     """
 
     dims = 2

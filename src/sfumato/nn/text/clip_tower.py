@@ -1,4 +1,4 @@
-"""CLIP's text encoder, which Stable Diffusion is told by."""
+"""CLIP's text encoder, which conditions Stable Diffusion."""
 
 import torch
 from torch import Tensor, nn

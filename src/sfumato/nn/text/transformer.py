@@ -1,4 +1,4 @@
-"""A text encoder that is trained together with the network it tells."""
+"""A text encoder that is trained together with the network that it conditions."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ ACTIVATIONS = {"gelu": gelu, "quick_gelu": quick_gelu}
 class TextBlock(nn.Module):
     """Self-attention and a perceptron, each of what is normalised and added to what came in: [b, k, width].
 
-    The perceptron is as wide as `hidden`, 4·width unless told. Without a mask each place attends to all, or, where
+    The perceptron is as wide as `hidden`, 4·width by default. Without a mask each place attends to all, or, where
     attention is `causal`, to itself and those before it.
     """
 

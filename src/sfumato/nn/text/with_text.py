@@ -9,11 +9,11 @@ from sfumato.nn.text.transformer import TextTransformer
 
 
 class WithText(nn.Module):
-    """`network`, told texts that `text` reads: both are trained as one.
+    """`network`, conditioned on texts by the text encoder `text`: both are trained as one.
 
-    Through the door `context` come whole numbers [b, k, 1] with their mask, as the conditioner of token ids gives them.
-    The network is told their vectors through its own door `context` and, if it has one, their mean through `vector`.
-    To all around it, it is the network with a door `context` of width 1.
+    The input `context` holds token ids [b, k, 1] with their mask, as the conditioner `TokenIds` gives them. The
+    network's own `context` are the vectors that the text encoder makes of them and, if it has a `vector`, that is their
+    mean. To its callers it is a network with a `context` of width 1.
     """
 
     vector, context = 0, 1
@@ -43,15 +43,17 @@ class WithText(nn.Module):
     ) -> Tensor:
         """x [b, in_channels, h, w], time [b], context [b, k, 1] and mask [b, k]; concat as the network has it."""
         if context is None or mask is None or context.shape[-1] != 1:
-            raise InputError("this network is told whole numbers through `context`, with their mask: use token ids")
+            raise InputError(
+                "this network takes token ids in `context`, with their mask: use the conditioner of token ids"
+            )
         states = self.text(context[..., 0].long(), mask)
-        told: dict[str, Tensor] = {"context": states, "mask": mask}
+        given: dict[str, Tensor] = {"context": states, "mask": mask}
         if self.network.vector:
             counts = mask[..., None].to(states)
-            told["vector"] = (states * counts).sum(1) / counts.sum(1)
+            given["vector"] = (states * counts).sum(1) / counts.sum(1)
         if concat is not None:
-            told["concat"] = concat
-        return self.network(x, time, **told)
+            given["concat"] = concat
+        return self.network(x, time, **given)
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `ShapeError` unless the network takes samples of this size."""
