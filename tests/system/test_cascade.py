@@ -70,6 +70,29 @@ def gaussian(mean: tuple[float, ...], cov: Rows, gain: Rows = ()) -> System:
     return System(Identity(Embedding(len(mean))), Nothing(), denoiser, settings)
 
 
+@pytest.mark.parametrize(
+    "stages, links, text",
+    [
+        (None, (), "stages must be a list, not None$"),
+        ([1], (), "a stage of a cascade is a System, not 1$"),
+        ([Cascade([pixels(4)])], (), "a stage of a cascade is a System, not"),
+        ([pixels(4)] * 2, ["upsample"], "a link of a cascade is an Upsample, Embed or Vocode, not 'upsample'$"),
+        ([pixels(4)] * 101, [Upsample()] * 100, "a cascade has at most 100 systems, not 101$"),
+    ],
+)
+def test_what_is_no_cascade_is_refused(stages: Any, links: Any, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        Cascade(stages, links)
+
+
+def test_links_check_their_arguments() -> None:
+    bad: Any = "x"
+    with pytest.raises(InputError, match=r"lies in \[0, 1\), not 'x'$"):
+        Upsample(bad)
+    with pytest.raises(InputError, match="Vocode goes through concat or context, not 'x'$"):
+        Vocode(bad)
+
+
 # Drawing --------------------------------------------------------------------------------------------------------------
 
 
@@ -240,13 +263,15 @@ def test_a_saved_cascade_is_the_same_cascade(tmp_path: Path) -> None:
     assert own.fingerprint() != pair(0.5).fingerprint() != Cascade([pixels(4)]).fingerprint()
 
 
-def test_a_stage_that_is_there_twice_is_kept_and_read_once(tmp_path: Path) -> None:
+def test_a_stage_that_is_there_twice_is_kept_and_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = pixels(8), pixels(8, Nothing(), concat=1)
     cascade = Cascade([first, second, second], [Upsample(), Upsample(0.1)])
     folder = cascade.save(tmp_path / "cascade")
     assert len(list(folder.glob("stage-*"))) == 2
+    reads, load = list[Path](), System.load
+    monkeypatch.setattr(System, "load", staticmethod(lambda where, *rest: reads.append(where) or load(where, *rest)))
     again = Cascade.load(folder, "cpu", "float32")
-    assert again.stages[1] is again.stages[2] is not again.stages[0]
+    assert again.stages[1] is again.stages[2] is not again.stages[0] and len(reads) == 2
     assert torch.equal(again.generate("cat").data, cascade.generate("cat").data)
 
 
@@ -261,6 +286,15 @@ def test_saving_over_a_cascade_leaves_one(tmp_path: Path) -> None:
         "stage-notes",
     ]
     assert Cascade.load(folder, "cpu", "float32").fingerprint() == other.fingerprint()
+
+
+def test_saving_removes_no_folder_that_is_not_a_stage(tmp_path: Path) -> None:
+    folder = pair().save(tmp_path / "cascade")
+    notes = folder / "stage-0123456789ab" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    Cascade([pixels(4)]).save(folder)
+    assert notes.read_text() == "mine" and len(list(folder.glob("stage-*"))) == 2
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -301,6 +335,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "a cascade has one system or more, and a link between",
     ),
     "no stages": (lambda f: edit(f, lambda t: t.update(links=[], stages=[])), "a cascade has one system or more"),
+    "many stages": (
+        lambda f: edit(f, lambda t: t.update(stages=t["stages"] * 60, links=t["links"] * 119)),
+        "'stages': tuple should have at most 100 items",
+    ),
     "odd link": (lambda f: edit(f, lambda t: t["links"][0].update(kind="upsampel")), "did you mean 'upsample'"),
     "odd noise": (
         lambda f: edit(f, lambda t: t["links"][0].update(noise=2.0)),

@@ -26,6 +26,10 @@ from sfumato.system.repeat import obstacles
 
 CLASSES = ("cat", "dog", "hen")
 
+NESTED: dict[str, Any] = {}
+for _ in range(500):
+    NESTED = {"stages": [NESTED]}
+
 
 def shaken(network: torch.nn.Module) -> torch.nn.Module:
     """All weights random, none at the zero that they would start from."""
@@ -151,12 +155,19 @@ def test_what_was_given_in_python_is_said_to_be_lost() -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [{"size": 3}, {"interval": [1]}, {"seed": "x"}, {"sampler": 3}, {"guide": {"kind": "classifier"}}],
-    ids=str,
+    [
+        *({"size": 3}, {"interval": [1]}, {"seed": "x"}, {"sampler": 3}, {"guide": {"kind": "classifier"}}),
+        {"guide": {"kind": "classifier", "path": "x" * 5000}},
+        NESTED,
+        None,
+        [],
+    ],
 )
-def test_a_damaged_record_is_an_input_error(record: dict[str, Any]) -> None:
+def test_a_damaged_record_is_an_input_error(record: Any) -> None:
     with pytest.raises(InputError):
         labelled().generate(**from_record(record))
+    with pytest.raises(InputError):
+        labelled().repeat(record)
 
 
 # Conditions of one's own ----------------------------------------------------------------------------------------------
@@ -187,6 +198,9 @@ def test_each_sample_may_have_a_row_of_the_condition() -> None:
         (Condition(concat=torch.zeros(1, 3, 4, 5)), ShapeError, r"was given \[1, 3, 4, 5\]"),
         (Condition(concat=torch.zeros(1, 3, 4, 4) / 0), InputError, "concat holds a number that is not finite"),
         (Condition(concat=torch.zeros(1, 3, 4, 4, dtype=torch.int64)), InputError, "must be a tensor of real numbers"),
+        (Condition(concat=torch.zeros(1, 3, 4, 4, device="meta")), InputError, "must be a tensor of real numbers"),
+        (Condition(concat=torch.zeros(1, 3, 4, 4).to_sparse()), InputError, "must be a tensor of real numbers"),
+        (lambda codec, size: 3, InputError, "the source of a condition gave 3, where it gives a Condition and a re"),
         (Condition(vector=torch.zeros(1, 3)), ShapeError, r"concat \[1, 3, 4, 4\], and was given none"),
         (
             Condition(concat=torch.zeros(1, 3, 4, 4), vector=torch.zeros(1, 3)),

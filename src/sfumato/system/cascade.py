@@ -7,10 +7,10 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Annotated, Any, Unpack
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from sfumato import files
 from sfumato.arguments import listed
@@ -31,6 +31,7 @@ from sfumato.system.settings import STRICT
 from sfumato.system.system import System
 
 CASCADE_FILE = "cascade.json"
+MOST_STAGES = 100
 EVERY_STAGE = ("prompt", "seeds", "batch")
 """The arguments of a drawing that are every stage's; the others are the last stage's."""
 SHARED = ("prompt", "seed", "sfumato", "system", "model", "config", "prediction")
@@ -41,7 +42,7 @@ _FOLDER = re.compile(r"stage-[0-9a-f]{12}")
 class StageFile(BaseModel):
     """A stage as `cascade.json` names it: its folder, and the fingerprint of its system."""
 
-    model_config = STRICT
+    model_config = STRICT | ConfigDict(frozen=True)
 
     folder: str
     system: str
@@ -53,8 +54,8 @@ class CascadeFile(BaseModel):
     model_config = STRICT
 
     format: int
-    stages: tuple[StageFile, ...]
-    links: tuple[dict[str, Any], ...]
+    stages: Annotated[tuple[StageFile, ...], Field(max_length=MOST_STAGES)]
+    links: Annotated[tuple[dict[str, Any], ...], Field(max_length=MOST_STAGES)]
     about: dict[str, Any]
 
 
@@ -62,8 +63,8 @@ class Cascade(Pipeline):
     """`stages` in a row, and between each two a link: `Upsample`, `Embed`, `Vocode` (cascaded diffusion,
     arXiv:2106.15282; unCLIP, arXiv:2204.06125).
 
-    Drawn with as a system is. Of a drawing's arguments, `prompt`, `seeds`, `negative` and `batch` are every stage's and
-    the others the last one's; `stages` overrides them, a drawing a stage. A stage that reads no prompt is given none.
+    Drawn with as a system is. Of a drawing's arguments, `prompt`, `seeds` and `batch` are every stage's and the others
+    the last one's; `stages` overrides them, a drawing a stage. A stage that reads no prompt is given none.
     Sample i depends on seed i alone: the first stage draws by the seed itself, so that a cascade of one system draws
     what the system does, and every other by one derived from it.
     """
@@ -72,7 +73,14 @@ class Cascade(Pipeline):
         self, stages: Sequence[System], links: Sequence[Link] = (), about: dict[str, Any] | None = None
     ) -> None:
         super().__init__()
-        self.stages, self.links, self.about = tuple(stages), tuple(links), about or {}
+        self.stages, self.links = tuple(listed("stages", stages)), tuple(listed("links", links))
+        self.about = about or {}
+        if wrong := [one for one in self.stages if not isinstance(one, System)]:
+            raise InputError(f"a stage of a cascade is a System, not {quoted(wrong[0])}")
+        if wrong := [one for one in self.links if not isinstance(one, Link)]:
+            raise InputError(f"a link of a cascade is an Upsample, Embed or Vocode, not {quoted(wrong[0])}")
+        if len(self.stages) > MOST_STAGES:
+            raise InputError(f"a cascade has at most {MOST_STAGES} systems, not {len(self.stages):,}")
         if not self.stages or len(self.links) != len(self.stages) - 1:
             raise InputError(
                 f"a cascade has one system or more, and a link between each two: not {len(self.stages)} and"
@@ -201,7 +209,7 @@ class Cascade(Pipeline):
         spec = {"format": system_file.SYSTEM_FORMAT, "stages": stages, "links": links, "about": self.about}
         files.write_json(folder / CASCADE_FILE, spec)
         for old in folder.iterdir():
-            if _FOLDER.fullmatch(old.name) and old.name not in names:
+            if old.name not in names and _is_stage(old):
                 shutil.rmtree(old, ignore_errors=True)
         return folder
 
@@ -213,7 +221,8 @@ class Cascade(Pipeline):
         """
         folder = Path(folder)
         spec = read_cascade(folder)
-        systems = {stage.folder: System.load(folder / stage.folder, device, precision) for stage in spec.stages}
+        names = dict.fromkeys(stage.folder for stage in spec.stages)
+        systems = {name: System.load(folder / name, device, precision) for name in names}
         try:
             links = [LINKS.load(link) for link in spec.links]
             return Cascade([systems[stage.folder] for stage in spec.stages], links, spec.about)
@@ -230,7 +239,7 @@ def read_cascade(folder: Path) -> CascadeFile:
     except InputError as error:
         raise FormatError(f"{path}: {error}") from error
     assert isinstance(spec, CascadeFile)
-    for stage in spec.stages:
+    for stage in dict.fromkeys(spec.stages):
         if not _FOLDER.fullmatch(stage.folder):
             raise FormatError(f"{path} names its stage {quoted(stage.folder)}: it should be a folder stage-… beside it")
         if not (folder / stage.folder / system_file.SYSTEM_FILE).is_file():
@@ -238,6 +247,16 @@ def read_cascade(folder: Path) -> CascadeFile:
         if system_file.saved_fingerprint(folder / stage.folder) != stage.system:
             raise FormatError(f"{folder} is damaged: {stage.folder} is another system; copy the folder again")
     return spec
+
+
+def _is_stage(folder: Path) -> bool:
+    """Whether a folder is one that `save` made: it has the name of the system in it."""
+    if not _FOLDER.fullmatch(folder.name):
+        return False
+    try:
+        return folder.name == f"stage-{system_file.saved_fingerprint(folder)}"
+    except FormatError:
+        return False
 
 
 def derived_seed(seed: int, stage: int, use: str = "") -> int:

@@ -16,7 +16,7 @@ from sfumato.errors import InputError, quoted
 from sfumato.guide import ClassifierFree, Watch
 from sfumato.media.protocol import Record
 from sfumato.sample import sample
-from sfumato.system.drawing import ConditionSource, Request
+from sfumato.system.drawing import ConditionSource, Request, condition_of
 from sfumato.system.inputs import check_inputs, rows_of, sources, wanted_inputs
 from sfumato.system.prompts import EncodedPrompts, check_finite
 from sfumato.system.samples import Samples
@@ -170,6 +170,6 @@ def _further(
     """The further inputs of so many samples, checked, and what their records say of them."""
     condition, source = given or Condition(), None
     if not isinstance(condition, Condition):
-        condition, source = condition(system.codec, chosen.size)
+        condition, source = condition_of(condition, system.codec, chosen.size)
     check_inputs(condition, wanted_inputs(system, chosen.size), count)
     return condition, sources(condition, source, count)

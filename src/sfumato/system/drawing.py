@@ -99,6 +99,15 @@ def read_drawing(drawing: Mapping[str, Any]) -> Request:
     return request
 
 
+def condition_of(source: ConditionSource, codec: Codec, size: Size) -> tuple[Condition, Record]:
+    """What a source gives; an `InputError` unless it is a condition and its record."""
+    match source(codec, size):
+        case (Condition() as condition, dict() as record):
+            return condition, record
+        case other:
+            raise InputError(f"the source of a condition gave {quoted(other)}, where it gives a Condition and a record")
+
+
 def check_names(drawing: Mapping[str, Any]) -> None:
     """Raise an `InputError` for an argument that no drawing has; it names the nearest."""
     known = Drawing.__annotations__

@@ -43,7 +43,7 @@ def check_inputs(condition: Condition, wanted: Mapping[str, Shape], count: int) 
 
 
 def _check_input(name: str, value: Tensor | None, shape: Shape | None, count: int) -> None:
-    if value is not None and not (isinstance(value, Tensor) and value.is_floating_point()):
+    if value is not None and not (isinstance(value, Tensor) and _is_plain(value)):
         raise InputError(f"the condition's {name} must be a tensor of real numbers, not {quoted(value)}")
     if value is None or shape is None or not _fits(tuple(value.shape), shape, count):
         rows = "1" if count == 1 else f"1 or {count}"
@@ -53,6 +53,11 @@ def _check_input(name: str, value: Tensor | None, shape: Shape | None, count: in
         raise ShapeError(f"this system's network wants a condition with {name} {wants}, and was given {came}{hint}")
     if not bool(value.isfinite().all()):
         raise InputError(f"the condition's {name} holds a number that is not finite: look at what it was made of")
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor holds real numbers that can be computed with: it is not sparse, on no device, or of 8 bits."""
+    return value.layout == torch.strided and not value.is_meta and value.is_floating_point() and value.itemsize > 1
 
 
 def _fits(found: tuple[int, ...], shape: Shape, count: int) -> bool:

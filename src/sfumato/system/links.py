@@ -11,13 +11,14 @@ from sfumato.arguments import own
 from sfumato.codec import Codec
 from sfumato.core.condition import Condition
 from sfumato.core.noise import Noise
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.media import Image
 from sfumato.media.image.resize import resized
 from sfumato.media.protocol import Record, Size
 from sfumato.parts import Kinds
-from sfumato.system.drawing import ConditionSource, Drawing
+from sfumato.system.drawing import ConditionSource, Drawing, condition_of
 from sfumato.system.samples import Samples
+from sfumato.system.settings import is_number
 
 if TYPE_CHECKING:
     from sfumato.system.system import System
@@ -45,8 +46,8 @@ class Upsample:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise < 1:
-            raise InputError(f"the noise of conditioning augmentation lies in [0, 1), not {self.noise}")
+        if not is_number(self.noise, 0, 1) or self.noise == 1:
+            raise InputError(f"the noise of conditioning augmentation lies in [0, 1), not {quoted(self.noise)}")
 
     def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
         if not isinstance(drawn.medium, Image):
@@ -73,6 +74,10 @@ class Vocode:
     its samples (as WaveGrad does, arXiv:2009.00713), or `context`, a vector a frame to attend to."""
 
     through: Literal["concat", "context"] = "concat"
+
+    def __post_init__(self) -> None:
+        if self.through not in ("concat", "context"):
+            raise InputError(f"Vocode goes through concat or context, not {quoted(self.through)}")
 
     def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
         if drawn.data.ndim < 3:
@@ -104,7 +109,7 @@ class Linked:
     def __call__(self, codec: Codec, size: Size, /) -> tuple[Condition, Record]:
         given, record = self.given or Condition(), {}
         if not isinstance(given, Condition):
-            given, record = given(codec, size)
+            given, record = condition_of(given, codec, size)
         elif given.given():
             record = {"sha256": files.tensors_sha256(given.given())}
         if twice := given.given().keys() & self.inputs.given().keys():

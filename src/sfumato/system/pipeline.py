@@ -44,6 +44,7 @@ class Pipeline:
         Raises an `InputError` for the record of another system, or where what the sample was drawn with is gone or has
         changed.
         """
-        if (other := record.get("system")) != (own := self.fingerprint()):
+        other = record.get("system") if isinstance(record, dict) else None
+        if other != (own := self.fingerprint()):
             raise InputError(f"this record is of the system {quoted(other)}, and this is {own}: load the one it names")
         return self.generate(**from_record(record, self.device))

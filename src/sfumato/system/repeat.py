@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from sfumato import files
 from sfumato.errors import InputError, SfumatoError, quoted
 from sfumato.media.protocol import Record
 from sfumato.parts import SAMPLERS, SPACINGS
@@ -24,6 +25,8 @@ def from_record(record: Record, device: str | torch.device | None = None) -> Dra
     A classifier is loaded from its folder, to `device`. Raises an `InputError` where the record does not hold what the
     sample was drawn with, or what it names is gone or has changed: see `obstacles`.
     """
+    if not isinstance(record, Mapping):
+        raise InputError(f"a record is a table, as read_record gives, not {quoted(record)}")
     if why := obstacles(record):
         raise InputError(f"this sample cannot be drawn again: {why[0]}")
     try:
@@ -58,7 +61,12 @@ def _options(record: Mapping[str, Any], device: str | torch.device | None) -> Dr
 def obstacles(record: Record) -> list[str]:
     """Why the sample of a record cannot be drawn again: what no record holds, or a file that is gone or has changed."""
     if isinstance(stages := record.get("stages"), list):
-        return [why for stage in stages if isinstance(stage, dict) for why in obstacles(stage)]
+        return [why for stage in stages if isinstance(stage, dict) for why in _lost(stage)]
+    return _lost(record)
+
+
+def _lost(record: Mapping[str, Any]) -> list[str]:
+    """The obstacles of the record of one system."""
     found = []
     if (guide := record.get("guide")) is not None:
         found.append(_classifier_lost(guide) if _is(guide, CLASSIFIER) else _in_python("guide", guide))
@@ -81,7 +89,8 @@ def _classifier_lost(guide: Mapping[str, Any]) -> str:
     if not isinstance(path, str):
         return "its classifier was not loaded from a folder, or was changed since"
     try:
-        found = system_file.saved_fingerprint(classifier_folder(path), system_file.CLASSIFIER_FILE)
+        with files.readable(path):
+            found = system_file.saved_fingerprint(classifier_folder(path), system_file.CLASSIFIER_FILE)
     except SfumatoError as error:
         return f"its classifier is gone: {error}"
     return "" if found == guide.get("fingerprint") else f"its classifier in {quoted(path)} has changed since"

@@ -119,20 +119,20 @@ class Settings:
             if isinstance(given.get("sampler"), str) and given.get("sampler") in self.presets:  # its kind alone
                 changes["sampler"] = preset.sampler
         chosen = replace(self, **changes)
-        off = self.presets and _is_number(chosen.guidance, 0, 1) and chosen.guidance < 1
+        off = self.presets and is_number(chosen.guidance, 0, 1) and chosen.guidance < 1
         return replace(chosen, guidance=1.0) if off else chosen
 
     def check(self, medium: Medium) -> None:
         """Raise an `InputError` for what is wrong in itself, whatever the system, of samples of that medium."""
         medium.check_size(self.size)
         whole("steps", self.steps, -(2**63), 2**63)  # how many there may be is the grid's to say
-        if not _is_number(self.guidance, 0, MOST_NUMBER):
+        if not is_number(self.guidance, 0, MOST_NUMBER):
             raise InputError(f"guidance must be a number from 0 up, not {quoted(self.guidance)}; 1 is off")
         if self.interval is not None:
             ends = listed("interval", self.interval)
-            if len(ends) != 2 or not all(_is_number(end, 0, MOST_NUMBER) for end in ends) or not ends[0] < ends[1]:
+            if len(ends) != 2 or not all(is_number(end, 0, MOST_NUMBER) for end in ends) or not ends[0] < ends[1]:
                 raise InputError(f"interval must be two sigma/alpha with 0 ≤ low < high, not {quoted(self.interval)}")
-        if not _is_number(self.rescale, 0, 1):
+        if not is_number(self.rescale, 0, 1):
             raise InputError(f"rescale must lie between 0 (off) and 1, not {quoted(self.rescale)}")
         if self.thresholding is not None and self.thresholding.limit is not None and not self.thresholding.limit > 0:
             raise InputError(f"the limit of x_0 must be above 0, not {self.thresholding.limit!r}")
@@ -175,7 +175,7 @@ def dry_run(trial: DryRun, sampler: Sampler[Any], spacing: Spacing, steps: int) 
     check_steps(sampler, steps)
 
 
-def _is_number(value: Any, low: float, high: float) -> bool:
+def is_number(value: Any, low: float, high: float) -> bool:
     """Whether a value is a number within bounds; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
