@@ -26,7 +26,7 @@ PROMPTS = [
 ]
 
 
-def test_its_doors_are_known_without_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_widths_are_known_without_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "minilm_folder", lambda: pytest.fail("nothing should be read"))
     assert EncodedText(MiniLM()).widths == {"vector": 384, "context": 384}
     assert MiniLM() == MiniLM() and EncodedText() == EncodedText(MiniLM()) and "53aa5117" in EncodedText().fingerprint()

@@ -288,7 +288,7 @@ def test_conditions_are_joined_door_by_door() -> None:
     assert both.to("cpu").given().keys() == {"vector", "mask"}
 
 
-def test_conditions_with_different_doors_cannot_be_joined() -> None:
+def test_conditions_with_different_inputs_cannot_be_joined() -> None:
     with pytest.raises(InputError, match=r"different inputs cannot be joined: \[\['vector'\], \['context'\]\]"):
         Condition.cat([Condition(vector=torch.zeros(1, 2)), Condition(context=torch.zeros(1, 2, 2))])
 

@@ -118,7 +118,7 @@ def test_the_order_of_tokens_without_places_does_not_matter(build: Build) -> Non
 
 
 @both
-def test_the_doors_are_those_of_a_condition(build: Build) -> None:
+def test_the_inputs_are_those_of_a_condition(build: Build) -> None:
     network, x = build(**WIDTHS), drawn(2, 3, 8, 8)
     assert torch.equal(network(x, T, **told()), network(x, T, **Condition(**told()).given()))
 
