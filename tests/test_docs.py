@@ -16,8 +16,10 @@ from sfumato.condition import Labels
 from sfumato.core.parameterization import EpsPrediction
 from sfumato.core.schedule import Linear
 from sfumato.denoise import Denoiser
+from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER
 from sfumato.media import Image
 from sfumato.nn import UNet
+from sfumato.parts import SAMPLERS
 from sfumato.system import Settings, System
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -43,7 +45,9 @@ def loaded(name: str) -> ModuleType:
 FAMOUS = [
     ("2006.11239", "eq. 4", "marginal"),  # DDPM: the noised sample in closed form
     ("2006.11239", "eq. 7", "posterior"),
+    ("2006.11239", "eq. 12", "step_term"),
     ("2006.11239", "eq. 14", "Denoising"),
+    ("2006.11239", "section 4", "Linear"),  # betas from 1e-4 to 0.02
     ("2006.11239", "algorithm 2", "Ancestral"),
     ("2010.02502", "eq. 12", "DDIM"),
     ("2010.02502", "eq. 16", "DDIM"),
@@ -58,6 +62,9 @@ FAMOUS = [
     ("2206.00364", "algorithm 1", "Heun"),
     ("2206.00364", "algorithm 2", "Heun"),
     ("2206.00364", "table 1", "EDMPreconditioning"),
+    ("2206.00364", "eq. 7", ""),  # c_skip, c_out, c_in, c_noise
+    ("2202.00512", "appendix D", "VPrediction"),  # progressive distillation
+    ("2205.11487", "section 2.3", "DynamicThreshold"),  # Imagen
     ("2207.12598", "eq. 6", "ClassifierFree"),
     ("2303.09556", "eq. 9", "MinSNRWeight"),
     ("2211.01095", "algorithm 2", "DPMSolver"),
@@ -68,6 +75,41 @@ FAMOUS = [
 def test_the_index_has_the_equations_that_everybody_looks_for(equations: ModuleType) -> None:
     found = {(one.paper, one.place, one.name.split(".")[0]) for one in equations.equations()}
     assert set(FAMOUS) - found == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("DDPM eq. 4", "gaussian.marginal"),
+        ("ddpm algorithm 2", "Ancestral"),
+        ("linear schedule", "Linear"),
+        ("cosine schedule", "Cosine"),
+        ("EDM table 1", "EDMPreconditioning"),
+        ("c_skip", "parameterization"),
+        ("karras sigmas", "KarrasSpacing"),
+        ("classifier-free", "ClassifierFree"),
+        ("v-prediction", "VPrediction"),
+        ("min-snr", "MinSNRWeight"),
+        ("DPM-Solver++ 2M", "DPMSolver"),
+        ("bits per dimension", "bits_by_vlb"),
+        ("dynamic thresholding", "DynamicThreshold"),
+        ("static thresholding", "StaticThreshold"),
+    ],
+)
+def test_the_index_is_found_by_the_words_of_the_field(equations: ModuleType, words: str, name: str) -> None:
+    assert any(name in row for row in equations.lines(words.split()))
+
+
+def test_the_index_finds_a_place_whole_and_in_its_own_paper(equations: ModuleType) -> None:
+    rows = [row.partition(":")[0] for row in equations.lines(["DDPM", "eq.", "1"])]
+    assert rows == [] and {*equations.lines(["DDIM", "eq.", "12"])} < {*equations.lines(["eq.", "12"])}
+
+
+def test_the_glossary_has_the_samplers_as_they_are_spelled_and_as_diffusers_calls_them() -> None:
+    text = (DOCS / "learn" / "glossary.md").read_text(encoding="utf-8").partition("## Samplers")[2].partition("##")[0]
+    rows = {re.findall("`([^`]+)`", row)[0]: row for row in text.splitlines() if row.startswith("| `")}
+    assert len([SAMPLERS.parse(spelled) for spelled in rows]) >= 15
+    assert {kind: name for kind, name in CLASS_OF_SAMPLER.items() if name not in rows.get(kind, "")} == {}
 
 
 def test_every_row_of_the_index_links_to_the_reference(equations: ModuleType, tmp_path: Path) -> None:
@@ -85,7 +127,7 @@ def test_an_equation_of_no_known_paper_is_refused(equations: ModuleType, tmp_pat
 
 def test_the_equation_of_the_nearest_paper_before_it_is_meant(equations: ModuleType) -> None:
     doc = "`x = y + z + 1` (DDPM, eq. 2 and 4). `c = d·(e + f)`, EDM, arXiv:2206.00364, algorithms 1 and 2."
-    found = [one[:2] + one[4:] for one in equations.of_docstring("sfumato.x", "f", doc, "")]
+    found = [one[:2] + one[4:5] for one in equations.of_docstring("sfumato.x", "f", doc, "")]
     assert found == [
         ("2006.11239", "eq. 2", "x = y + z + 1"),
         ("2006.11239", "eq. 4", "x = y + z + 1"),

@@ -39,7 +39,7 @@ def bound(data: MixtureDenoiser, x_0: Tensor, variance: Variance, spacing: Spaci
 
 
 def spent(std: float, steps: int = 120) -> tuple[Tensor, Tensor]:
-    """λ, and the bits a dimension that the terms of the bound spend for each unit of it."""
+    """λ, and the bits per dimension that the terms of the bound spend for each unit of it."""
     data = ring(VP(), std=std)
     terms = bound(data, drawn(data, 1500)[0], "large", LogSNRSpacing(), steps).steps.mean(1)
     λ = torch.cat([level.logsnr for level in levels(data.schedule, LogSNRSpacing(), steps)[:-1]])

@@ -1,4 +1,4 @@
-"""How likely data are to a model, in bits a dimension: by the variational bound, and by the probability-flow ODE.
+"""How likely data are to a model, in bits per dimension: by the variational bound, and by the probability-flow ODE.
 
 `−log₂ p(x_0)` divided by the number of elements of a sample. Lower is better. Both read data in two ways, `data`:
 
@@ -81,8 +81,8 @@ def bits_by_vlb(
     data: Data = "8-bit",
     clipped: bool = False,
 ) -> VLBBits:
-    """The variational bound on `−log₂ p(x_0)` of the chain along `levels`, every term (DDPM, arXiv:2006.11239,
-    eq. 5).
+    """The variational bound on `−log₂ p(x_0)`, in bits per dimension, of the chain along `levels`, every term (DDPM,
+    arXiv:2006.11239, eq. 5).
 
     - `x_0` [b, *d]: the data, of the kind `data`, "8-bit" or "continuous";
     - `levels`: a grid, from most noise to clean data (`core.grid.levels`);
@@ -125,7 +125,8 @@ def bits_by_ode(
     rtol: float = 1e-5,
     atol: float = 1e-5,
 ) -> ODEBits:
-    """`−log₂ p(x_0)` of the model whose samples the probability-flow ODE draws (score SDE, arXiv:2011.13456, eq. 39).
+    """`−log₂ p(x_0)`, in bits per dimension, of the model whose samples the probability-flow ODE draws (score SDE,
+    arXiv:2011.13456, eq. 39).
 
     With `y = x_t/√(alpha² + sigma²)`, `tan φ = sigma/alpha` and `u = log tan φ` the ODE is, for every schedule,
     `dy/du = sin φ·cos φ·(cos φ·eps − sin φ·x_0)`, and `log p(y)` falls along it by the divergence of the right side.

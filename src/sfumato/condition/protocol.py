@@ -29,7 +29,8 @@ class Conditioner:
     for its class:
 
     - `reads`: what of a data set its prompts are in training, "nothing", "labels" or "captions";
-    - `dropout`: the share of training samples that were shown the empty prompt; without any, there is no guidance.
+    - `dropout`: the share of training samples that were shown the empty prompt (p_uncond of classifier-free guidance,
+      arXiv:2207.12598, algorithm 1); without any, there is no guidance.
     """
 
     reads: Reads = "captions"

@@ -81,7 +81,8 @@ class LeadingSpacing:
 
 @dataclass(frozen=True)
 class QuadraticSpacing:
-    """`t_i = first + reach·(last − first)·(i/(steps − 1))²`: denser near the data (DDIM, arXiv:2010.02502, D.2).
+    """`t_i = first + reach·(last − first)·(i/(steps − 1))²`: denser near the data (DDIM, arXiv:2010.02502,
+    appendix D.2).
 
     The code released with DDIM, by which its CIFAR-10 figures were made, takes `⌊(i·√(0.8·T)/(steps − 1))²⌋`. A `reach`
     of 0.8 comes within one time of that: the last is 0.8·(T − 1), and all are rounded to the nearest. `ExplicitSpacing`
@@ -98,7 +99,8 @@ class QuadraticSpacing:
 @dataclass(frozen=True)
 class KarrasSpacing:
     """`σ_i = (σ_max^(1/rho) + i/(steps − 1)·(σ_min^(1/rho) − σ_max^(1/rho)))^rho`, `σ = sigma/alpha`, between the ends
-    of the schedule (EDM, arXiv:2206.00364, eq. 5). A higher `rho` goes in smaller strides near the data."""
+    of the schedule (EDM, arXiv:2206.00364, eq. 5; k-diffusion's `get_sigmas_karras`). A higher `rho` goes in smaller
+    strides near the data."""
 
     rho: float = 7.0
 

@@ -4,7 +4,8 @@ A parameterization turns the network's raw output F into an estimate of the data
 
     x_0 = skip·x_t + out·F(scale·x_t, time)
 
-No other module depends on the kind of prediction.
+(EDM, arXiv:2206.00364, eq. 7, for every schedule: its c_skip, c_out, c_in and c_noise.) No other module depends on the
+kind of prediction.
 """
 
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Parameterization(Protocol):
 
 @dataclass(frozen=True)
 class EpsPrediction:
-    """The network predicts the noise: `x_0 = (x_t − sigma·F)/alpha` (DDPM, arXiv:2006.11239, eq. 11)."""
+    """The network predicts the noise: `x_0 = (x_t − sigma·F)/alpha` (DDPM, arXiv:2006.11239, eq. 11 and 15)."""
 
     def __call__(self, level: Level) -> Coefficients:
         alpha = _signal(level, "eps")
@@ -57,7 +58,8 @@ class X0Prediction:
 
 @dataclass(frozen=True)
 class VPrediction:
-    """The network predicts `v = alpha·eps − sigma·x_0` (progressive distillation, arXiv:2202.00512, appendix D).
+    """v-prediction: the network predicts the velocity `v = alpha·eps − sigma·x_0` (progressive distillation,
+    arXiv:2202.00512, appendix D).
 
     `x_0 = (alpha·x_t − sigma·F)/(alpha² + sigma²)`; the denominator is 1 when the schedule preserves variance.
     """
@@ -108,7 +110,7 @@ class FlowPrediction:
 
 @dataclass(frozen=True)
 class EDMPreconditioning:
-    """Input, target and error of the network have unit variance.
+    """EDM's preconditioning: input, target and error of the network have unit variance.
 
     For data of standard deviation `sigma_data` and x_t scaled to unit signal, `σ = sigma/alpha`:
     `skip = sigma_data²/(σ² + sigma_data²)`, `out = σ·sigma_data/√(σ² + sigma_data²)`, `scale = 1/√(σ² + sigma_data²)`,

@@ -15,7 +15,7 @@ from sfumato.guide.base import AnyEstimate, Guide
 
 @dataclass(frozen=True)
 class ClassifierFree(Guide, Generic[AnyEstimate]):
-    """`x_0 = x_0(null) + scale·(x_0(condition) − x_0(null))` (arXiv:2207.12598, eq. 6, with scale = 1 + w).
+    """`x_0 = x_0(null) + scale·(x_0(condition) − x_0(null))` (CFG, arXiv:2207.12598, eq. 6, scale = 1 + w).
 
     The same line holds in every view (eps, v, score), since x_t is shared, and of tokens for log-probabilities.
 

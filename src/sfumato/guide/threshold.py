@@ -16,7 +16,8 @@ from sfumato.guide.base import Guide
 
 @dataclass(frozen=True)
 class StaticThreshold(Guide):
-    """Holds the estimated x_0 within [−limit, limit], as DDPM's released sampler does for pictures.
+    """Static thresholding: x_0 is held within [−limit, limit] (Imagen, arXiv:2205.11487, section 2.3), as DDPM's
+    released sampler does for pictures.
 
     The noise follows from x_t and the new x_0; or, with `keep_eps`, stays as it was (diffusers' DDIM, unless
     use_clipped_model_output).
@@ -35,11 +36,11 @@ class StaticThreshold(Guide):
 
 @dataclass(frozen=True)
 class DynamicThreshold(Guide):
-    """`x_0 ← clamp(x_0, −s, s)/s`, where s is the `ratio` quantile of |x_0| in each sample, at least 1
-    (Imagen, arXiv:2205.11487, section 2.3).
+    """Dynamic thresholding: `x_0 ← clamp(x_0, −s, s)/s`, where s is the `ratio` quantile of |x_0| in each sample, at
+    least 1 (Imagen, arXiv:2205.11487, section 2.3).
 
-    s is at most `most` (diffusers' `sample_max_value`, 1 unless a checkpoint has another, so that all is clipped to
-    [−1, 1] as by `StaticThreshold`.
+    s is at most `most`: diffusers' `sample_max_value`. Its default there is 1, by which all is clipped to [−1, 1], as
+    by `StaticThreshold`.
 
     The noise follows from x_t and the new x_0; or, with `keep_eps`, stays as it was (diffusers' DDIM, unless
     use_clipped_model_output).

@@ -60,7 +60,8 @@ class LogitNormalTimes:
 
 @dataclass(frozen=True)
 class LogNormalTimes:
-    """`log(sigma/alpha) = mean + std·z`, z standard normal (EDM, arXiv:2206.00364, table 1)."""
+    """`log(sigma/alpha) = mean + std·z`, z standard normal (EDM, arXiv:2206.00364, table 1: P_mean and
+    P_std)."""
 
     mean: float = -1.2
     std: float = 1.2

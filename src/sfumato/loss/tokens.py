@@ -1,4 +1,4 @@
-"""The variational bound of tokens, in bits a token."""
+"""The variational bound of tokens, in bits per token."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class TokenVLB:
     """
 
     def __call__(self, estimate: TokenEstimate, x_0: Tensor, schedule: Schedule) -> Tensor:
-        """The estimate at x_t, the tokens x_0 [b, l] behind it, and the schedule → the bound in bits a token, [b]."""
+        """The estimate at x_t, the tokens x_0 [b, l] behind it, and the schedule → the bound in bits per token, [b]."""
         process, t = estimate.process, estimate.level
         if schedule.T is not None:
             s = schedule(torch.where(t.t > schedule.first, t.t - 1, schedule.clean))

@@ -1,4 +1,4 @@
-"""The variational bound of a chain, term by term, in bits a dimension.
+"""The variational bound of a chain, term by term, in bits per dimension.
 
 `−log₂ p(x_0) ≤ L_T + ∑ L_{t−1} + L_0` (DDPM, arXiv:2006.11239, eq. 5), everything divided by the number of elements.
 """
@@ -41,7 +41,8 @@ def chain_term(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance, cl
 
 
 def step_term(estimate: Estimate, x_0: Tensor, s: Level, variance: Variance) -> Tensor:
-    """`L_{t−1} = KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t))`, [b]: the divergence of the reverse step from the true one."""
+    """`L_{t−1} = KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t))`, [b]: the divergence of the reverse step from the true one
+    (DDPM, arXiv:2006.11239, eq. 5; with a fixed variance it is the weighted error of eq. 8 and 12)."""
     return _bits(_kl(posterior(x_0, estimate.x_t, s, estimate.level), estimate.reverse(s, variance)))
 
 
@@ -81,7 +82,7 @@ def clipped_variance(first: Level, second: Level) -> Tensor:
 
 @dataclass(frozen=True)
 class VLB:
-    """The true bound, L_vlb: `T·L_{t−1}` in bits a dimension, whose mean over uniform t is all but the constant L_T.
+    """The true bound, L_vlb: `T·L_{t−1}` in bits per dimension, whose mean over uniform t is all but the constant L_T.
 
     The variance is the learned one where the network gives one, else the small; with `clipped`, that of the last step
     is as in released code (`clipped_variance`).

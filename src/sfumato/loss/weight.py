@@ -48,7 +48,7 @@ class UnitWeight:
 
 @dataclass(frozen=True)
 class SNRWeight:
-    """`SNRWeight`: L_simple in other words, for `SNR·|x_0 error|² = |eps error|²`."""
+    """SNR: L_simple in terms of x_0, for `SNR·|x_0 error|² = |eps error|²`."""
 
     def __call__(self, level: Level) -> Tensor:
         return level.logsnr.exp()

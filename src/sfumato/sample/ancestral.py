@@ -13,7 +13,8 @@ from sfumato.sample.driver import Stateless, StatelessStep
 
 @dataclass(frozen=True)
 class Ancestral(Stateless):
-    """`x_s ~ N(posterior mean at the estimated x_0, var)` (DDPM, arXiv:2006.11239, algorithm 2, for any s < t).
+    """Ancestral sampling: `x_s ~ N(posterior mean at the estimated x_0, var)` (DDPM, arXiv:2006.11239, algorithm 2, for
+    any s < t).
 
     `variance` is "small", that of `q(x_s | x_t, x_0)` (beta-tilde), "large", that of the step `q(x_t | x_s)` (beta), or
     "learned" (`Estimate.reverse`). The step onto clean data adds no noise.

@@ -37,7 +37,7 @@ class MultistepState(NamedTuple):
 
 @dataclass(frozen=True)
 class DPMSolver:
-    """The multistep forms: `order` 1, 2 (2M, algorithm 2) or 3 (3M), one evaluation a step.
+    """DPM-Solver++, multistep: `order` 1, 2 (2M, algorithm 2) or 3 (3M), one evaluation a step.
 
     `eta` 0 is the ODE, 1 the SDE (SDE-DPM-Solver++, arXiv:2211.01095, section 5 and appendix B). The steps onto clean
     data and from pure noise, where h has no bound, are of first order.

@@ -91,7 +91,7 @@ def _logsnr(alpha: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Linear(Table):
-    """Betas evenly spaced from `beta_start` to `beta_end` (DDPM, arXiv:2006.11239, section 4)."""
+    """The linear schedule: betas evenly spaced from `beta_start` to `beta_end` (DDPM, arXiv:2006.11239, section 4)."""
 
     T: int = 1000
     beta_start: float = 1e-4
@@ -124,7 +124,8 @@ class Quadratic(ScaledLinear):
 
 @dataclass(frozen=True)
 class Cosine(Table):
-    """`alpha_t² = f(t)/f(0)`, `f(t) = cos²((t/T + s)/(1 + s)·π/2)` (improved DDPM, arXiv:2102.09672, eq. 17).
+    """The cosine schedule: `alpha_t² = f(t)/f(0)`, `f(t) = cos²((t/T + s)/(1 + s)·π/2)` (improved DDPM,
+    arXiv:2102.09672, eq. 17).
 
     `s` is the `offset`; each beta is held below `max_beta`, so that the last step keeps a little signal.
     """
