@@ -22,7 +22,7 @@ mutants: .venv/ready-dev ## how many small faults in the mathematics the tests s
 	$(pip) 'mutmut==3.8.1' # its results are read as this version writes them
 	$(bin)/python tests/mutants.py $(of)
 
-check: .venv/ready-dev ## formatting, lint, types, the floors of the house, the documentation
+check: .venv/ready-dev ## formatting, lint, types, the layers of the package, the documentation
 	$(bin)/ruff format --check .
 	$(bin)/ruff check .
 	$(bin)/pyright

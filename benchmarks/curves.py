@@ -46,11 +46,11 @@ def read(path: Path) -> list[tuple[float, int, float, float]]:
     found: list[tuple[float, int, float, float]] = []
     before = 0
     for line in path.read_text("utf-8").splitlines():
-        said = json.loads(line)
-        if found and said["seconds"] < found[-1][0]:
+        record = json.loads(line)
+        if found and record["seconds"] < found[-1][0]:
             break
-        found.append((said["seconds"], said["step"] - before, said["loss"], said["pictures_a_second"]))
-        before = said["step"]
+        found.append((record["seconds"], record["step"] - before, record["loss"], record["pictures_a_second"]))
+        before = record["step"]
     return found
 
 

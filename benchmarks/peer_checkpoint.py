@@ -46,7 +46,7 @@ def write(folder: Path, tiny: bool = False, merges: Path | None = None) -> None:
     """Write the checkpoint to `folder`; `merges` is CLIP's list of them, gzipped, or None for a made-up tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(folder).free) < BYTES[tiny]:
-        sys.exit(f"error: {folder} has room for {free / 1e9:.1f} GB, and {BYTES[tiny] / 1e9:.1f} GB are needed")
+        sys.exit(f"error: {folder} has space for {free / 1e9:.1f} GB, and {BYTES[tiny] / 1e9:.1f} GB are needed")
     words = tokenizer(folder / "tokenizer", merges)
     parts: dict[str, Callable[[], Any]] = {
         "unet": lambda: unet(tiny),

@@ -33,12 +33,12 @@ class Side(Protocol):
         """One picture [3, side, side] in [0, 1], as NumPy: in so many steps of DDIM, or, at None, by the defaults."""
         ...
 
-    def moves(self, side: int, steps: int) -> list[float]:
+    def step_seconds(self, side: int, steps: int) -> list[float]:
         """Seconds of each guided step but the first."""
         ...
 
     def defaults(self) -> str:
-        """How it draws, unless told."""
+        """How it draws by default."""
         ...
 
 
@@ -68,17 +68,17 @@ class Sfumato:
         asked: dict[str, Any] = {} if steps is None else {"sampler": "ddim", "steps": steps, "guidance": GUIDANCE}
         return self.system.generate(PROMPT, seeds=[SEED], size=(side, side), **asked).data[0].numpy() / 2 + 0.5
 
-    def moves(self, side: int, steps: int) -> list[float]:
+    def step_seconds(self, side: int, steps: int) -> list[float]:
         stamps = Stamps()
         for _ in self.system.stream(PROMPT, size=(side, side), sampler="ddim", steps=steps + 2, guidance=GUIDANCE):
             stamps.stamp()
         return stamps.between()[:-1]  # the last decodes as well
 
     def defaults(self) -> str:
-        said = self.system.settings.dump()
-        where = f" between sigma/alpha {said['interval']}" if said["interval"] else ""
-        kinds = f"{said['sampler']['kind']} along {said['spacing']['kind']}"
-        return f"{said['steps']} steps of {kinds}, guidance {said['guidance']:g}{where}"
+        settings = self.system.settings.dump()
+        where = f" between sigma/alpha {settings['interval']}" if settings["interval"] else ""
+        kinds = f"{settings['sampler']['kind']} along {settings['spacing']['kind']}"
+        return f"{settings['steps']} steps of {kinds}, guidance {settings['guidance']:g}{where}"
 
 
 class Diffusers:
@@ -117,12 +117,12 @@ class Diffusers:
         images = self.pipe(PROMPT, height=side, width=side, generator=dice, output_type="np", **asked).images
         return images[0].transpose(2, 0, 1)
 
-    def moves(self, side: int, steps: int) -> list[float]:
+    def step_seconds(self, side: int, steps: int) -> list[float]:
         stamps = Stamps()
 
-        def stamp(pipe: object, step: int, time: object, told: dict[str, Any]) -> dict[str, Any]:
+        def stamp(pipe: object, step: int, time: object, kwargs: dict[str, Any]) -> dict[str, Any]:
             stamps.stamp()
-            return told
+            return kwargs
 
         self._by_ddim()
         asked: dict[str, Any] = {"num_inference_steps": steps + 1, "guidance_scale": GUIDANCE}
@@ -188,17 +188,17 @@ def memory(tool: Side, task: dict[str, Any]) -> dict[str, Any]:
 def step(tool: Side, task: dict[str, Any]) -> dict[str, Any]:
     """Seconds of a guided step, both halves of it."""
     tool.open(task["folder"], task["precision"])
-    moves = sorted(tool.moves(task["size"], task["steps"]))
-    return {"step": moves[len(moves) // 2]}
+    seconds = sorted(tool.step_seconds(task["size"], task["steps"]))
+    return {"step": seconds[len(seconds) // 2]}
 
 
 def picture(tool: Side, task: dict[str, Any]) -> dict[str, Any]:
     """Seconds of a picture at the tool's defaults, from the prompt to the pixels."""
     tool.open(task["folder"], task["precision"])
-    said = tool.defaults()
+    defaults = tool.defaults()
     began = time.perf_counter()
     tool.picture(task["size"], None)
-    return {"picture": time.perf_counter() - began, "defaults": said}
+    return {"picture": time.perf_counter() - began, "defaults": defaults}
 
 
 def exact(tool: Side, task: dict[str, Any]) -> dict[str, Any]:
@@ -217,8 +217,8 @@ def about(tool: Side, task: dict[str, Any]) -> dict[str, Any]:
 
     device = machine.pick_device()
     names = ("torch", "diffusers", "transformers")
-    said = f"{place(device)}; {', '.join(f'{name} {version(name)}' for name in names)}"
-    return {"machine": said, "bfloat16": machine.fast_bfloat16(device.type)}
+    found = f"{place(device)}; {', '.join(f'{name} {version(name)}' for name in names)}"
+    return {"machine": found, "bfloat16": machine.fast_bfloat16(device.type)}
 
 
 PARTS = {part.__name__: part for part in (load, memory, step, picture, exact, about)}

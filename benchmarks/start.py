@@ -2,7 +2,7 @@
 
 The other side is a StableDiffusionPipeline of the shape of the system `emoji`, with random weights: a U-Net of 96 and
 192 channels on 16×16 latents, a text encoder of 6 layers of 384, a decoder to 128×128, each from diffusers' and
-transformers' own classes. It is written once. Each side draws as it does unless told otherwise, in a process of its
+transformers' own classes. It is written once. Each side draws by its own defaults, in a process of its
 own, timed from outside, imports included; the two take turns, and a figure is the median of the rounds after the first,
 which fills the page cache.
 """

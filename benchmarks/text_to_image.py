@@ -8,8 +8,8 @@ pictures of the three files:
 
 - caption: the share of drawn pictures whose nearest real picture carries the very caption asked for; one of the five
   nearest; and style, the share whose nearest is in the style asked for;
-- probe: the share whose style, told by a linear probe of the training pictures' features, is the one asked for. It can
-  tell near twins in two styles apart, which are one another's nearest. Of the training pictures themselves it was told;
+- probe: the share whose style, by a linear probe of the training pictures' features, is the one asked for. It can
+  separate near twins in two styles, which are one another's nearest. It was fitted to the training pictures;
 - Fréchet: the distance of the drawn pictures from the real ones of their set; only sets of one size compare;
 - to training: cosine distances to the nearest training picture. Copies would lie nearer than held-out real pictures do.
 
@@ -71,11 +71,11 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Judge:
-    """The gallery, the features [n, d] of its pictures, and a probe that tells styles by those of the training ones."""
+    """The gallery, the features [n, d] of its pictures, and a probe of styles, fitted to the training ones."""
 
     gallery: Gallery
     real: Tensor
-    tells: probe.Probe
+    style: probe.Probe
 
     @classmethod
     def of(cls, gallery: Gallery, real: Tensor) -> "Judge":
@@ -246,7 +246,7 @@ def figures(
         found[CODEC] = figure(rebuilt, judge, places, real[places])
     like = real[others[: len(places)]] if len(others) >= len(places) else None
     found[REAL] = figure(real[places], judge, places, like, places)
-    if set(places) & set(judge.gallery.rows[SEEN]):  # the probe was told of these pictures
+    if set(places) & set(judge.gallery.rows[SEEN]):  # the probe was fitted to these pictures
         for kind in found.keys() - {DRAWN}:
             found[kind]["probe"] = None
     return found
@@ -261,11 +261,11 @@ def figure(
     captions, styles = ([texts[place] for place in places] for texts in (gallery.captions, gallery.styles))
     own = None if itself is None else torch.tensor(itself)
     in_training = None if own is None else torch.where(own < len(training), own, -1)
-    told = [said == style for said, style in zip(judge.tells(drawn), styles, strict=True)]
+    right = [guess == style for guess, style in zip(judge.style(drawn), styles, strict=True)]
     return {
         "pictures": len(places),
         **retrieval(drawn, judge.real, captions, gallery.captions, styles, gallery.styles, own)._asdict(),
-        "probe": sum(told) / len(told),
+        "probe": sum(right) / len(right),
         "frechet": None if like is None else frechet(drawn, like),
         "to_training": spread(nearest_neighbours(drawn, training, 1, in_training).distance)._asdict(),
     }

@@ -33,7 +33,7 @@ CLASSES = 10
 class Show:
     """One sheet: a recipe's system, drawn from with these settings in the place of its own.
 
-    Without `prompted` the system is told nothing, and a `push` of the classifier leads to each class.
+    Without `prompted` the system draws unconditionally, and a `push` of the classifier leads to each class.
     """
 
     recipe: str

@@ -129,10 +129,12 @@ def test_the_medium_writes_what_it_reads(tmp_path: Path) -> None:
     assert curve.preview(torch.stack([datum, datum])).size == (2 * (5 + 2) + 2, 64 + 4)
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"1,a", "no table of numbers"), (b"1\n2", r"4 rows of 2 finite numbers")])
-def test_the_medium_refuses_files_of_another_form(data: bytes, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"1,a", "no table of numbers"), (b"1\n2", r"4 rows of 2 finite numbers")]
+)
+def test_the_medium_refuses_files_of_another_form(data: bytes, message: str, tmp_path: Path) -> None:
     curve = example("medium").Curve(channels=2)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         curve.decode(data, "a.csv", (4,))
     (tmp_path / "a.csv").write_bytes(data)
     with pytest.raises(FormatError, match="carries no record"):

@@ -160,7 +160,7 @@ def test_what_json_has_no_word_for_is_never_written(path: Path, value: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "is not valid JSON"),
         (b'{"a": 1', "is not valid JSON"),
@@ -176,9 +176,9 @@ def test_what_json_has_no_word_for_is_never_written(path: Path, value: dict[str,
     ],
     ids=lambda value: repr(value[:10]),
 )
-def test_what_is_no_json_object_is_refused(path: Path, data: bytes, said: str) -> None:
+def test_what_is_no_json_object_is_refused(path: Path, data: bytes, message: str) -> None:
     path.write_bytes(data)
-    with pytest.raises(FormatError, match=f"{path} {said}"):
+    with pytest.raises(FormatError, match=f"{path} {message}"):
         files.read_json(path)
 
 
@@ -237,21 +237,21 @@ def test_tensors_can_be_read_by_whoever_may_read_a_new_file(tmp_path: Path) -> N
 def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
     about = {"step": 3, "name": "ö", "of": [1, 2]}
     files.write_tensors(tmp_path / "x.safetensors", tensors(), about)
-    found, said = files.read_tensors(tmp_path / "x.safetensors")
-    assert said == about
+    found, metadata = files.read_tensors(tmp_path / "x.safetensors")
+    assert metadata == about
     assert found.keys() == tensors().keys()
     for name, tensor in tensors().items():
         assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor), name
     assert list(tmp_path.iterdir()) == [tmp_path / "x.safetensors"]
 
 
-def test_nothing_said_is_nothing_read(tmp_path: Path) -> None:
+def test_no_metadata_is_read_as_none(tmp_path: Path) -> None:
     files.write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)})
     assert files.read_tensors(tmp_path / "x.safetensors")[1] == {}
 
 
 def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
-    """Whatever the order, the layout in memory and what is said last."""
+    """Whatever the order, the layout in memory and the metadata given last."""
     one, other = tmp_path / "one", tmp_path / "other"
     files.write_tensors(one, tensors(), {"a": 1, "b": 2})
     turned = {name: tensor.detach().clone().contiguous() for name, tensor in reversed(tensors().items())}
@@ -509,7 +509,7 @@ def headed(header: bytes, body: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", r"is not a whole safetensors file \(0 bytes\); restore it from a copy"),
         (b"\x05\0\0", r"is not a whole safetensors file \(3 bytes\)"),
@@ -526,11 +526,11 @@ def headed(header: bytes, body: bytes = b"") -> bytes:
     ],
     ids=lambda value: repr(value[:16]),
 )
-def test_a_header_that_cannot_be_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
+def test_a_header_that_cannot_be_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(data)
     for read in (files.read_header, files.read_tensors):
-        with pytest.raises(FormatError, match=said):
+        with pytest.raises(FormatError, match=message):
             read(path)
 
 
@@ -568,7 +568,7 @@ def test_tensors_that_are_not_there_are_refused(tmp_path: Path) -> None:
         files.read_tensors(tmp_path)
 
 
-def test_what_is_said_must_be_an_object(tmp_path: Path) -> None:
+def test_the_metadata_must_be_an_object(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(headed(json.dumps({"__metadata__": {"sfumato": "[1]"}}).encode()))
     with pytest.raises(FormatError, match="the header of .* should hold a JSON object, and holds a list"):

@@ -73,22 +73,22 @@ def test_a_run_whose_system_is_damaged_says_so(run: Path) -> None:
 def test_a_codec_takes_over_from_the_one_that_it_was_trained_on_from(run: Path) -> None:
     torch.manual_seed(0)
     codec = Latent(KLAutoencoder(1, 1, width=8, multipliers=(1,), blocks=1), (0.5,), (2.0,))
-    told = copy.deepcopy(codec)
+    fitted = copy.deepcopy(codec)
     with torch.no_grad():
-        next(told.network.decoder.parameters()).add_(1.0)
+        next(fitted.network.decoder.parameters()).add_(1.0)
     system = sfumato.load(run, "cpu", "float32")
-    latent = System(codec, system.conditioner, system.denoiser, system.settings, {"told": 1})
-    write_codec(run / "on", told)
+    latent = System(codec, system.conditioner, system.denoiser, system.settings, {"note": 1})
+    write_codec(run / "on", fitted)
     taken = library.with_codec(latent, run / "on")
     z = torch.randn(1, 1, 4, 4)
-    assert torch.equal(taken.codec.decode(z), told.decode(z)) and taken.denoiser is system.denoiser
-    assert taken.about == {"told": 1, "codec": {"steps": 7}} and taken.fingerprint() != latent.fingerprint()
+    assert torch.equal(taken.codec.decode(z), fitted.decode(z)) and taken.denoiser is system.denoiser
+    assert taken.about == {"note": 1, "codec": {"steps": 7}} and taken.fingerprint() != latent.fingerprint()
     half = library.with_codec(latent.to("cpu", "bfloat16"), run / "on")
     assert next(half.codec.parameters()).dtype == torch.bfloat16, "rounded weights are as good"
     with pytest.raises(InputError, match="the system draws pictures as they are: no codec of latents can take over"):
         library.with_codec(system, run / "on")
-    told.shift = (0.0,)
-    write_codec(run / "other", told)
+    fitted.shift = (0.0,)
+    write_codec(run / "other", fitted)
     with pytest.raises(InputError, match="the two codecs have other latents"):
         library.with_codec(latent, run / "other")
     write_codec(
@@ -106,7 +106,7 @@ def write_codec(folder: Path, codec: Latent) -> None:
 # The machine ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_best_device_is_taken_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_device_is_taken_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.pick_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for mps, best in ((False, "cpu"), (True, "mps")):

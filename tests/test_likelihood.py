@@ -87,7 +87,7 @@ def two_levels(name: str) -> tuple[Level, Level]:
 
 
 def believed(x0: Tensor, level: Level, between: float | None = None) -> tuple[Estimate, Tensor]:
-    """An estimate that says x0, [b, *d], at a level; and the data, [b, *d], that it should have said."""
+    """An estimate of x_0, [b, *d], at a level; and the true x_0, [b, *d]."""
     x_0 = draws(*x0.shape, seed=3).to(x0) / 3
     x_t = marginal(x_0, level).sample(draws(*x0.shape, seed=4).to(x0))
     return Estimate(x_t, level, x0, None if between is None else torch.full_like(x0, between)), x_0
@@ -117,8 +117,8 @@ def test_a_step_term_is_the_divergence_of_two_normal_laws(name: str, variance: V
     beta, tilde = step_variance(s, t), posterior_variance(s, t)
     var = {"small": tilde, "large": beta, "learned": beta**0.3 * tilde**0.7}[variance]
     of_x_0, of_x_t = posterior_weights(s, t)
-    true, said = (of_x_0 * x + of_x_t * estimate.x_t for x in (x_0, estimate.x0))
-    wanted = divergence(true, tilde, said, var)
+    true, estimated = (of_x_0 * x + of_x_t * estimate.x_t for x in (x_0, estimate.x0))
+    wanted = divergence(true, tilde, estimated, var)
     assert ((step_term(estimate, x_0, s, variance) - wanted) / wanted).abs().max() < 1e-10
 
 
@@ -191,13 +191,13 @@ def test_gradients_are_finite_and_right_through_both_kinds_of_step_and_the_outer
     s, level = Linear()(torch.where(t > 0, t - 1, -1.0)), Linear()(t)
     x_0 = VALUES[torch.tensor([0, 255, 255, 100, 0])].expand(5, 2)
     x_t = marginal(x_0, level).sample(draws(5, 2))
-    said = (x_0 + 0.02 * draws(5, 2, seed=1)).requires_grad_()
+    x0 = (x_0 + 0.02 * draws(5, 2, seed=1)).requires_grad_()
     between = torch.full((5, 2), 0.4, dtype=torch.float64, requires_grad=True)
 
     def terms(x0: Tensor, between: Tensor) -> Tensor:
         return chain_term(Estimate(x_t, level, x0, between), x_0, s, "learned")
 
-    assert torch.autograd.gradcheck(terms, (said, between))
+    assert torch.autograd.gradcheck(terms, (x0, between))
     for far in (-40.0, 40.0):
         off = torch.full((5, 2), far, dtype=torch.float64, requires_grad=True)
         for gradient in torch.autograd.grad(terms(off, between).sum(), (off, between)):
@@ -459,11 +459,11 @@ def test_the_estimated_divergence_agrees_with_the_exact_one() -> None:
 @pytest.mark.parametrize(("d", "same"), [(MOST_EXACT, "exact"), (MOST_EXACT + 1, "rademacher")])
 def test_few_elements_are_differentiated_exactly_and_many_by_probes(d: int, same: Any) -> None:
     oracle, x = wide(d, 2)
-    auto, said = (
+    auto, given = (
         bits_by_ode(oracle, x, Noise([0, 1]), data="continuous", divergence=which, rtol=0.1, atol=0.1)
         for which in ("auto", same)
     )
-    assert torch.equal(auto.total, said.total)
+    assert torch.equal(auto.total, given.total)
 
 
 def test_values_of_8_bits_are_spread_over_their_bins() -> None:
@@ -523,7 +523,7 @@ class Spy:
 
 
 @each_way
-def test_the_denoiser_is_told_the_condition_at_every_call(bits: Any) -> None:
+def test_the_denoiser_gets_the_condition_at_every_call(bits: Any) -> None:
     oracle, x, _ = eight_bit(3, 2, 3)
     spy, condition = Spy(oracle), Condition(vector=torch.ones(3, 2))
     found = bits(spy, x, Noise(range(3)), condition)

@@ -35,13 +35,13 @@ def test_short_memory_is_one_error_whoever_says_it(error: Exception) -> None:
         RuntimeError("shapes do not fit"),
         OSError(errno.ENOSPC, "No space left on device"),
         FormatError("a file named 'out of memory'"),
-        OutOfMemoryError("said already, and better"),
+        OutOfMemoryError("reported already, and better"),
         KeyboardInterrupt(),
     ],
     ids=repr,
 )
 def test_other_errors_stay_what_they_are(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, machine.memory_errors("never said"):
+    with pytest.raises(type(error)) as caught, machine.memory_errors("never shown"):
         raise error
     assert caught.value is error
 

@@ -273,13 +273,13 @@ def test_a_part_in_a_part_says_its_own_kind() -> None:
     }
 
 
-def test_what_is_not_said_takes_its_default() -> None:
+def test_a_field_left_out_takes_its_default() -> None:
     assert SCHEDULES.load({"kind": "linear"}) == schedule.Linear()
     assert SAMPLERS.load({"kind": "ddim"}) == DDIM()
     assert SAMPLERS.load({"kind": "ddim", "eta": 1}) == DDIM(eta=1.0)
 
 
-def test_what_the_caller_knows_need_not_be_said() -> None:
+def test_what_the_caller_knows_may_be_left_out() -> None:
     assert SCHEDULES.load({"kind": "linear"}, T=10) == schedule.Linear(T=10)
 
 
@@ -293,14 +293,14 @@ def test_a_part_without_a_name_cannot_be_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kinds", "data", "said"),
+    ("kinds", "data", "message"),
     [
         (
             SCHEDULES,
             {"kind": "linaer"},
             "there is no schedule 'linaer'; did you mean 'linear'[?] known: .*, cosine, edm, flow, linear,",
         ),
-        (SAMPLERS, {"kind": "walk"}, "there is no sampler 'walk'; known: .*ddim, ddpm"),
+        (SAMPLERS, {"kind": "stroll"}, "there is no sampler 'stroll'; known: .*ddim, ddpm"),
         (
             SCHEDULES,
             {"kind": "linear", "beta_stat": 1.0},
@@ -331,13 +331,13 @@ def test_a_part_without_a_name_cannot_be_written() -> None:
     ],
     ids=str,
 )
-def test_an_unknown_word_is_named_with_the_nearest_known(kinds: Kinds[Any], data: Any, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_an_unknown_word_is_named_with_the_nearest_known(kinds: Kinds[Any], data: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         kinds.load(data)
 
 
 @pytest.mark.parametrize(
-    ("kinds", "data", "said"),
+    ("kinds", "data", "message"),
     [
         (SCHEDULES, {"kind": "linear", "T": True}, "'schedule.linear.T': input should be a valid integer, not True"),
         (SCHEDULES, {"kind": "linear", "T": "3"}, "'schedule.linear.T': input should be a valid integer, not '3'"),
@@ -402,8 +402,8 @@ def test_an_unknown_word_is_named_with_the_nearest_known(kinds: Kinds[Any], data
     ],
     ids=str,
 )
-def test_a_value_of_another_type_is_refused(kinds: Kinds[Any], data: Any, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_value_of_another_type_is_refused(kinds: Kinds[Any], data: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         kinds.load(data)
 
 
@@ -444,7 +444,7 @@ def test_a_short_text_spells_a_part(kinds: Kinds[Any], text: str, wanted: Any) -
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("ddmi", "there is no sampler 'ddmi'; did you mean 'dd[ip]m'[?] known: .*ddim, ddpm"),
         ("", "there is no sampler ''; known: .*ddim, ddpm"),
@@ -457,8 +457,8 @@ def test_a_short_text_spells_a_part(kinds: Kinds[Any], text: str, wanted: Any) -
         ("ddim,eta=1e999", "'sampler.ddim.eta': input should be a finite number, not inf"),
     ],
 )
-def test_a_text_that_spells_nothing_says_what_is_wrong(text: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_text_that_spells_nothing_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         SAMPLERS.parse(text)
 
 
@@ -486,7 +486,7 @@ def test_a_setting_nested_without_end_is_an_input_error() -> None:
 
 
 @pytest.mark.parametrize("text", ["ddim,", "ddim,eta=0,eta=1", "ddim,kind=ddpm", "ddim,=1"])
-def test_a_name_that_is_empty_or_said_twice_is_refused(text: str) -> None:
+def test_a_name_that_is_empty_or_given_twice_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="each name once"):
         SAMPLERS.parse(text)
 

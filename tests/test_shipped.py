@@ -42,8 +42,8 @@ def test_its_codec_is_found_by_its_name_and_draws_a_picture_again() -> None:
 
 def test_its_card_says_what_it_is_made_of_and_what_it_can() -> None:
     card = (FOLDER / "README.md").read_text("utf-8")
-    for said in ("MIT", "Apache-2.0", "Unicode", "## How it was made", "## What it cannot", "held-out pairs"):
-        assert said in card, said
+    for text in ("MIT", "Apache-2.0", "Unicode", "## How it was made", "## What it cannot", "held-out pairs"):
+        assert text in card, text
     system = sfumato.load("emoji", "cpu")
     assert re.search(r"System `([0-9a-f]+)`", card)[1] == system.fingerprint(), "the figures are of these weights"  # pyright: ignore
 

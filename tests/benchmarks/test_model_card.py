@@ -140,7 +140,7 @@ def test_a_system_that_draws_what_it_is_asked(
     for kinds in (pairs, captions):
         assert kinds["drawn"]["probe"] == kinds["real, without itself"]["probe"], "they are the same pictures"
     assert seen["drawn"]["probe"] == 1
-    assert seen["real, without itself"]["probe"] is None, "the probe was told of them"
+    assert seen["real, without itself"]["probe"] is None, "the probe was fitted to them"
     assert [kinds["drawn"]["pictures"] for kinds in (seen, pairs, captions)] == [5, 2, 2]
     assert seen["drawn"]["to_training"]["mean"] == pytest.approx(0, abs=1e-6), "they are copies"
     assert pairs["drawn"]["to_training"] == pairs["real, without itself"]["to_training"]

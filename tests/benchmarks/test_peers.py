@@ -1,4 +1,4 @@
-"""The comparison with diffusers: what it tells its processes, and what it makes of their figures."""
+"""The comparison with diffusers: the commands of its processes, and what it makes of their figures."""
 
 import json
 from pathlib import Path

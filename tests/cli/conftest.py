@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from program import SMALL, Said, Sfumato
+from program import SMALL, Result, Sfumato
 
 from sfumato.cli import main
 from sfumato.train import train
@@ -18,7 +18,7 @@ def sfumato(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.chdir(tmp_path)
 
-    def run(*words: object) -> Said:
+    def run(*words: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["sfumato", *(str(word) for word in words)])
         code: object = 0
         try:
@@ -26,7 +26,7 @@ def sfumato(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         except SystemExit as end:
             code = end.code or 0
         assert isinstance(code, int)
-        return Said(code, *capsys.readouterr())
+        return Result(code, *capsys.readouterr())
 
     return run
 

@@ -15,7 +15,7 @@ SMALL = (
 )
 
 
-class Said(NamedTuple):
+class Result(NamedTuple):
     """How a command ended."""
 
     code: int
@@ -23,4 +23,4 @@ class Said(NamedTuple):
     err: str
 
 
-Sfumato = Callable[..., Said]
+Sfumato = Callable[..., Result]

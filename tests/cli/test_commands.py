@@ -60,19 +60,19 @@ def pixels(path: Path | str) -> np.ndarray:
 
 
 def test_generate_writes_files_and_prints_their_paths(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
-    said = sfumato("generate", "cat", "--model", run, "-n", 3, "--seed", 5, "--out", "drawn", *PLACE)
-    assert said.code == 0
-    assert said.out.splitlines() == [f"drawn/cat-{seed}.png" for seed in (5, 6, 7)]
+    result = sfumato("generate", "cat", "--model", run, "-n", 3, "--seed", 5, "--out", "drawn", *PLACE)
+    assert result.code == 0
+    assert result.out.splitlines() == [f"drawn/cat-{seed}.png" for seed in (5, 6, 7)]
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["cat-5.png", "cat-6.png", "cat-7.png"]
-    assert [read_record(tmp_path / line)["seed"] for line in said.out.splitlines()] == [5, 6, 7]
+    assert [read_record(tmp_path / line)["seed"] for line in result.out.splitlines()] == [5, 6, 7]
     record = read_record(tmp_path / "drawn" / "cat-5.png")
-    assert f"{run}: {record['system']} on cpu in float32" in said.err
+    assert f"{run}: {record['system']} on cpu in float32" in result.err
 
 
 def test_generate_follows_its_options(sfumato: Sfumato, run: Path) -> None:
     options = ["--sampler", "ddim,eta=0.5", "--spacing", "leading", "--steps", 4, "--guidance", 2, "--size", "10x6"]
-    said = sfumato("generate", "1", "--model", run, *options, *PLACE)
-    (name,) = said.out.split()
+    result = sfumato("generate", "1", "--model", run, *options, *PLACE)
+    (name,) = result.out.split()
     record = read_record(Path(name))
     assert name == "out/1-0.png" and pixels(name).shape == (6, 10)
     assert record["sampler"] == {"kind": "ddim", "eta": 0.5} and record["spacing"]["kind"] == "leading"
@@ -80,8 +80,8 @@ def test_generate_follows_its_options(sfumato: Sfumato, run: Path) -> None:
 
 
 def test_generate_without_a_prompt_asks_for_anything(sfumato: Sfumato, run: Path) -> None:
-    said = sfumato("generate", "-m", run / "system", *PLACE)
-    assert said.out == "out/0.png\n" and read_record(Path("out/0.png"))["prompt"] is None
+    result = sfumato("generate", "-m", run / "system", *PLACE)
+    assert result.out == "out/0.png\n" and read_record(Path("out/0.png"))["prompt"] is None
 
 
 def test_generating_again_gives_the_same_files(sfumato: Sfumato, run: Path) -> None:
@@ -95,9 +95,9 @@ def test_generating_again_gives_the_same_files(sfumato: Sfumato, run: Path) -> N
 
 def test_generate_guides_by_what_its_options_say(sfumato: Sfumato, run: Path) -> None:
     options = ["--guidance", 3, "--interval", "0.1,2", "--rescale", 0.5, "--negative", "dog"]
-    said = sfumato("generate", "cat", "-m", run, *options, *PLACE)
+    result = sfumato("generate", "cat", "-m", run, *options, *PLACE)
     record = read_record(Path("out/cat-0.png"))
-    assert said.code == 0 and record["interval"] == [0.1, 2.0]
+    assert result.code == 0 and record["interval"] == [0.1, 2.0]
     assert (record["rescale"], record["negative"]) == (0.5, "dog")
     again = sfumato("inspect", "out/cat-0.png").out
     assert "--interval 0.1,2.0 --rescale 0.5 --negative dog" in again
@@ -177,7 +177,7 @@ def test_a_record_of_what_no_command_brings_back_says_so(sfumato: Sfumato, tmp_p
 
 
 def test_a_picture_painted_within_another_is_drawn_again(sfumato: Sfumato, tmp_path: Path) -> None:
-    """As long as both files are there and the same; if not, that is said."""
+    """As long as both files are there and the same; if not, a message says so."""
     codec = Latent(KLAutoencoder(1, 2, width=8, multipliers=(1, 2), blocks=1, attention=False))
     network = UNet(2, 2, width=8, multipliers=(1,), blocks=1, attention=(), concat=3)
     System(codec, Nothing(), Denoiser(network, Linear(), EpsPrediction()), Settings((8, 8), steps=2)).save("painter")
@@ -279,9 +279,9 @@ def test_what_a_cascade_is_not_is_one_line(words: list[str], text: str, sfumato:
 
 def test_inspect_says_what_made_a_picture(sfumato: Sfumato, run: Path) -> None:
     sfumato("generate", "cat", "--model", run, "--seed", 9, *PLACE)
-    said = sfumato("inspect", "out/cat-9.png")
-    facts = dict(line.split(maxsplit=1) for line in said.out.splitlines())
-    assert said.code == 0 and not said.err
+    result = sfumato("inspect", "out/cat-9.png")
+    facts = dict(line.split(maxsplit=1) for line in result.out.splitlines())
+    assert result.code == 0 and not result.err
     assert facts["prompt"] == "cat " or facts["prompt"].strip() == "cat"
     record = read_record(Path("out/cat-9.png"))
     for key in ("seed", "system", "steps", "precision", "sfumato"):
@@ -300,10 +300,10 @@ def test_inspect_says_the_command_that_draws_it_again(
     line = next(line for line in sfumato("inspect", path).out.splitlines() if line.startswith("again"))
     command, *words = shlex.split(line.removeprefix("again"))
     assert command == "sfumato"
-    said = sfumato(*words, "--device", "cpu", "--out", tmp_path / "again")
-    assert said.code == 0, said.err
-    assert np.array_equal(pixels(said.out.strip()), pixels(path))
-    assert read_record(Path(said.out.strip())) == read_record(path)
+    result = sfumato(*words, "--device", "cpu", "--out", tmp_path / "again")
+    assert result.code == 0, result.err
+    assert np.array_equal(pixels(result.out.strip()), pixels(path))
+    assert read_record(Path(result.out.strip())) == read_record(path)
 
 
 def test_a_command_to_copy_stays_on_one_line(sfumato: Sfumato, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,8 +314,8 @@ def test_a_command_to_copy_stays_on_one_line(sfumato: Sfumato, tmp_path: Path, m
 
 
 def test_inspect_knows_what_ships_by_name(sfumato: Sfumato) -> None:
-    said = sfumato("inspect", "emoji")
-    assert said.code == 0 and "M parameters" in said.out, said.err
+    result = sfumato("inspect", "emoji")
+    assert result.code == 0 and "M parameters" in result.out, result.err
 
 
 def test_inspect_says_what_is_in_a_system(sfumato: Sfumato, run: Path) -> None:
@@ -329,9 +329,9 @@ def test_inspect_says_what_is_in_a_system(sfumato: Sfumato, run: Path) -> None:
 @pytest.mark.parametrize("prompt", ["[/b]", "[red]cat", "[link=file:///x]y", "\\[", ":smile:"])
 def test_inspect_shows_a_record_as_it_is(prompt: str, sfumato: Sfumato, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(Image.new("L", (4, 4)), {"prompt": prompt, prompt: "x"}))
-    said = sfumato("inspect", "a.png")
-    assert said.code == 0 and said.out.splitlines()[0].split(maxsplit=1)[1].strip() == prompt
-    assert said.out.splitlines()[1].startswith(prompt)
+    result = sfumato("inspect", "a.png")
+    assert result.code == 0 and result.out.splitlines()[0].split(maxsplit=1)[1].strip() == prompt
+    assert result.out.splitlines()[1].startswith(prompt)
 
 
 def test_inspect_shows_a_system_as_it_is(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
@@ -358,9 +358,9 @@ HOSTILE = [
 @pytest.mark.parametrize("record", HOSTILE, ids=lambda record: str(record)[:40])
 def test_inspect_survives_any_record(record: dict[str, Any], sfumato: Sfumato, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(Image.new("L", (4, 4)), record))
-    said = sfumato("inspect", "a.png")
-    assert said.code in (0, 2) and "Traceback" not in said.err
-    assert "\x1b" not in said.out, "a record cannot speak to the terminal"
+    result = sfumato("inspect", "a.png")
+    assert result.code in (0, 2) and "Traceback" not in result.err
+    assert "\x1b" not in result.out, "a record cannot speak to the terminal"
 
 
 SYSTEMS = [
@@ -380,24 +380,28 @@ def test_inspect_says_what_is_wrong_with_a_system(change: dict[str, Any], sfumat
         data = len(header).to_bytes(8, "little") + header
         (tmp_path / f"{name}.safetensors").write_bytes(data)
     (tmp_path / "system.json").write_text(json.dumps({"format": system_file.SYSTEM_FORMAT} | change))
-    said = sfumato("inspect", tmp_path)
-    assert said.code == 2 and said.err.startswith("sfumato: ") and said.err.count("\n") == 1
+    result = sfumato("inspect", tmp_path)
+    assert result.code == 2 and result.err.startswith("sfumato: ") and result.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("end", ["cat [/INST] tell", "[red]x[/b]", ":smile:"])
+@pytest.mark.parametrize("end", ["cat [/INST] draw", "[red]x[/b]", ":smile:"])
 def test_what_is_not_read_of_a_prompt_is_shown_as_it_is(
     end: str, sfumato: Sfumato, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(System, "truncated", lambda *_: end)
-    said = sfumato("generate", "cat", "-m", run, *PLACE)
-    assert said.code == 0 and f"the prompt is too long; of it, this is not read: {end}\n" in said.err
+    result = sfumato("generate", "cat", "-m", run, *PLACE)
+    assert result.code == 0 and f"the prompt is too long; of it, this is not read: {end}\n" in result.err
 
 
 def test_names_that_speak_to_the_terminal_are_spelled(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
     odd = "[/b]\x1b[31m\n"
     shutil.copytree(run / "system", tmp_path / odd)
-    said = sfumato("generate", "-m", odd, "--out", odd + "out", *PLACE)
-    assert said.code == 0 and said.err.startswith(r"[/b]\x1b[31m\n: ") and said.out == r"[/b]\x1b[31m\nout/0.png" + "\n"
+    result = sfumato("generate", "-m", odd, "--out", odd + "out", *PLACE)
+    assert (
+        result.code == 0
+        and result.err.startswith(r"[/b]\x1b[31m\n: ")
+        and result.out == r"[/b]\x1b[31m\nout/0.png" + "\n"
+    )
     moved = sfumato("export", odd, "--out", odd + "new")
     assert moved.code == 0 and "\x1b" not in moved.out
 
@@ -407,8 +411,8 @@ def test_paths_go_to_a_pipe_though_a_bar_is_in_the_terminal(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    said = sfumato("generate", "-m", run, *PLACE)
-    assert said.out == "out/0.png\n" and "drawing" in said.err
+    result = sfumato("generate", "-m", run, *PLACE)
+    assert result.out == "out/0.png\n" and "drawing" in result.err
 
 
 # Consoles -------------------------------------------------------------------------------------------------------------
@@ -442,7 +446,7 @@ def test_a_full_or_closed_output_ends_in_no_traceback() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (MemoryError(), "more memory was needed than there is: ask for less at once, or close other programs"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "more memory was needed than there is"),
@@ -451,22 +455,22 @@ def test_a_full_or_closed_output_ends_in_no_traceback() -> None:
     ids=repr,
 )
 def test_what_the_machine_refuses_is_one_line(
-    error: Exception, said: str, sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch
+    error: Exception, message: str, sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr("sfumato.load", fail)
     done = sfumato("generate", "cat")
-    assert done.code == 2 and done.err.startswith(f"sfumato: {said}") and done.err.count("\n") == 1
+    assert done.code == 2 and done.err.startswith(f"sfumato: {message}") and done.err.count("\n") == 1
 
 
 # Export ---------------------------------------------------------------------------------------------------------------
 
 
 def test_export_writes_a_system_in_small_files_that_draws_the_same(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
-    said = sfumato("export", run, "--out", "small", "--precision", "float32")
-    assert said.code == 0 and re.match(r"small: \d+\.\d MB in float32$", said.out)
+    result = sfumato("export", run, "--out", "small", "--precision", "float32")
+    assert result.code == 0 and re.match(r"small: \d+\.\d MB in float32$", result.out)
     for model in (run, "small"):
         sfumato("generate", "cat", "--model", model, "--out", f"by-{Path(model).name}", *PLACE)
     one, other = (pixels(next((tmp_path / f"by-{name}").iterdir())) for name in (run.name, "small"))
@@ -496,8 +500,8 @@ def test_export_puts_a_codec_that_was_trained_on_into_a_system(sfumato: Sfumato,
     spec = {"codec": CODECS.dump(codec), "about": {"steps": 7}}
     system_file.write_folder(tmp_path / "on", spec, {"codec": codec}, system_file.CODEC_FILE)
 
-    said = sfumato("export", "one", "--codec", "on", "--out", "other", "--precision", "bfloat16")
-    assert said.code == 0, said.err
+    result = sfumato("export", "one", "--codec", "on", "--out", "other", "--precision", "bfloat16")
+    assert result.code == 0, result.err
     other = load(tmp_path / "other", "cpu", "bfloat16")
     z = torch.randn(1, 1, 4, 4)
     assert torch.equal(other.codec.decode(z), codec.to("cpu", torch.bfloat16).decode(z))
@@ -525,9 +529,9 @@ def test_export_writes_a_folder_of_diffusers_and_says_what_differs(sfumato: Sfum
     System(Identity(media.Image()), Nothing(), Denoiser(network, Linear(), EpsPrediction()), settings).save(
         tmp_path / "system"
     )
-    said = sfumato("export", "system", "--to", "diffusers", "--out", "there")
-    assert said.code == 0, said.err
-    first, *notes = said.out.splitlines()
+    result = sfumato("export", "system", "--to", "diffusers", "--out", "there")
+    assert result.code == 0, result.err
+    first, *notes = result.out.splitlines()
     assert re.match(r"there: \d+\.\d MB in float32$", first) and all(note.startswith("note: ") for note in notes)
     assert "use_clipped_model_output=True" in notes[0] and "num_inference_steps=10" in notes[1]
     assert {path.name for path in (tmp_path / "there").iterdir()} == {"model_index.json", "scheduler", "unet"}
@@ -538,10 +542,10 @@ def test_export_writes_a_folder_of_diffusers_and_says_what_differs(sfumato: Sfum
 
 
 def test_train_says_its_cost_first_and_leaves_a_system(sfumato: Sfumato, data: Path, tmp_path: Path) -> None:
-    said = sfumato("train", data, "--recipe", "digits", "--out", "run", "--steps", 2, *SET, *PLACE)
-    assert said.code == 0 and not said.out
+    result = sfumato("train", data, "--recipe", "digits", "--out", "run", "--steps", 2, *SET, *PLACE)
+    assert result.code == 0 and not result.out
     for words in ("24 pictures of 8×8 in 3 classes", "parameters", "float32", "about 2 steps from 0", "2 steps made"):
-        assert words in said.err, words
+        assert words in result.err, words
     assert {"run.json", "log.jsonl", "checkpoints", "samples", "system"} == {
         p.name for p in (tmp_path / "run").iterdir()
     }
@@ -554,8 +558,8 @@ def test_an_odd_name_of_the_data_is_shown_as_it_is(sfumato: Sfumato, data: Path,
     odd = tmp_path / "a[" / "b]x[red]"
     odd.mkdir(parents=True)
     (odd / "data.npz").write_bytes(data.read_bytes())
-    said = sfumato("train", "a[/b]x[red]/data.npz", "--recipe", "digits", "--out", "run", "--steps", 1, *SET, *PLACE)
-    assert said.code == 0 and "a[/b]x[red]/data.npz: 24 pictures" in said.err
+    result = sfumato("train", "a[/b]x[red]/data.npz", "--recipe", "digits", "--out", "run", "--steps", 1, *SET, *PLACE)
+    assert result.code == 0 and "a[/b]x[red]/data.npz: 24 pictures" in result.err
 
 
 # Version, help --------------------------------------------------------------------------------------------------------
@@ -563,8 +567,8 @@ def test_an_odd_name_of_the_data_is_shown_as_it_is(sfumato: Sfumato, data: Path,
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["train", "--help"], ["generate", "-h"], ["inspect", "-h"]])
 def test_help_helps(words: list[str], sfumato: Sfumato) -> None:
-    said = sfumato(*words)
-    assert said.code == 0 and said.out.lstrip().startswith("Usage: sfumato") and not said.err
+    result = sfumato(*words)
+    assert result.code == 0 and result.out.lstrip().startswith("Usage: sfumato") and not result.err
 
 
 def test_every_summary_of_a_command_is_whole(sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -666,10 +670,10 @@ def test_an_error_is_one_line_and_exit_code_two(
     Image.new("L", (4, 4)).save(foreign)
     words, text = WRONG[name]
     places = {"RUN": str(run), "DATA": str(data), "FOREIGN": str(foreign)}
-    said = sfumato(*(places.get(word, word) for word in words))
-    assert said.code == 2 and not said.out
-    assert said.err.startswith("sfumato: ") and said.err.endswith("\n") and said.err.count("\n") == 1, said.err
-    assert re.search(text, said.err.rstrip("\n")), said.err
+    result = sfumato(*(places.get(word, word) for word in words))
+    assert result.code == 2 and not result.out
+    assert result.err.startswith("sfumato: ") and result.err.endswith("\n") and result.err.count("\n") == 1, result.err
+    assert re.search(text, result.err.rstrip("\n")), result.err
     assert list(tmp_path.iterdir()) == [foreign], "nothing is written"
 
 
@@ -677,9 +681,9 @@ def test_an_error_is_one_line_and_exit_code_two(
     "words",
     [["--nonsense"], ["export", "x"], ["generate", "x", "--model"], ["paint"], ["train", "--steps", "x"]],
 )
-def test_a_wrong_use_is_said_and_exit_code_two(words: list[str], sfumato: Sfumato, tmp_path: Path) -> None:
-    said = sfumato(*words)
-    assert said.code == 2 and "Traceback" not in said.err and "Error" in said.err
+def test_a_wrong_use_is_a_message_and_exit_code_two(words: list[str], sfumato: Sfumato, tmp_path: Path) -> None:
+    result = sfumato(*words)
+    assert result.code == 2 and "Traceback" not in result.err and "Error" in result.err
     assert not list(tmp_path.iterdir())
 
 
@@ -702,7 +706,7 @@ def test_debug_lets_errors_through(sfumato: Sfumato, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (Stopped("stopped by a signal", 15), 143, "sfumato: stopped by a signal\n"),
         (Stopped("stopped by a signal", 2), 130, "sfumato: stopped by a signal\n"),
@@ -710,7 +714,7 @@ def test_debug_lets_errors_through(sfumato: Sfumato, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_signal_has_its_own_exit_code(
-    error: BaseException, code: int, said: str | None, sfumato: Sfumato, data: Path, monkeypatch: pytest.MonkeyPatch
+    error: BaseException, code: int, message: str | None, sfumato: Sfumato, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise error
@@ -718,12 +722,12 @@ def test_a_signal_has_its_own_exit_code(
     monkeypatch.setattr("sfumato.train.train", stop)
     done = sfumato("train", data, "--out", "new")
     assert done.code == code and "Traceback" not in done.err
-    assert said is None or done.err == said
+    assert message is None or done.err == message
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_drawing(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_before_drawing(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for out in ("file", "file/deeper"):
-        said = sfumato("generate", "cat", *(str(run) if word == "RUN" else word for word in MODEL), "--out", out)
-        assert said.code == 2 and "cannot write" in said.err and said.err.count("\n") == 1
+        result = sfumato("generate", "cat", *(str(run) if word == "RUN" else word for word in MODEL), "--out", out)
+        assert result.code == 2 and "cannot write" in result.err and result.err.count("\n") == 1
     assert (tmp_path / "file").read_text() == "mine"

@@ -15,9 +15,9 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 def test_it_says_what_is_here(sfumato: Sfumato) -> None:
-    said = sfumato("doctor")
-    facts = dict(line.split(maxsplit=1) for line in said.out.splitlines())
-    assert said.code == 0 and not said.err
+    result = sfumato("doctor")
+    facts = dict(line.split(maxsplit=1) for line in result.out.splitlines())
+    assert result.code == 0 and not result.err
     assert facts["Sfumato"].strip() == version("sfumato") and facts["torch"].startswith("2.")
     assert {"Python", "device", "precision", "memory", "cores", "disk", "recipes", "scikit-learn"} <= facts.keys()
     assert "digits" in facts["recipes"] and "GB free of" in facts["memory"]

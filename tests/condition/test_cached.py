@@ -45,15 +45,15 @@ def test_it_answers_as_the_conditioner_does(tmp_path: Path) -> None:
     assert sum(ASKED) == 5, "the empty text and four that differ"
     ASKED.clear()
     for prompts in (CAPTIONS, ["a cat"], ["", None], ["a dog in a red hat", "a cat"]):
-        told = kept(prompts)
-        assert alike(told, text(prompts), 2**-11)
-        assert told.context is not None and told.context.dtype == torch.float32
+        condition = kept(prompts)
+        assert alike(condition, text(prompts), 2**-11)
+        assert condition.context is not None and condition.context.dtype == torch.float32
     assert not ASKED
 
 
 def test_tokens_are_rounded_to_float16(tmp_path: Path) -> None:
-    told, exact = remembered(tmp_path)(CAPTIONS).context, EncodedText(Waves())(CAPTIONS).context
-    assert told is not None and exact is not None and torch.equal(told, exact.half().float())
+    condition, exact = remembered(tmp_path)(CAPTIONS).context, EncodedText(Waves())(CAPTIONS).context
+    assert condition is not None and exact is not None and torch.equal(condition, exact.half().float())
 
 
 def test_other_prompts_are_encoded(tmp_path: Path) -> None:
@@ -80,14 +80,14 @@ def test_it_is_reopened_while_captions_and_encoder_are_the_same(tmp_path: Path) 
     assert not list(tmp_path.glob(".*")), "nothing is left beside it"
 
 
-def test_many_are_encoded_in_batches_of_like_length_and_progress_is_told(tmp_path: Path) -> None:
+def test_many_are_encoded_in_batches_of_like_length_and_progress_is_reported(tmp_path: Path) -> None:
     captions = [" ".join(["cat"] * (1 + i % 7) + ["red"] * (i // 7 % 20)) for i in range(140)]
     ASKED.clear()
-    told: list[tuple[int, int]] = []
+    condition: list[tuple[int, int]] = []
     kept = CachedText(
-        EncodedText(Counting()), captions, tmp_path / "c.safetensors", lambda done, of: told.append((done, of))
+        EncodedText(Counting()), captions, tmp_path / "c.safetensors", lambda done, of: condition.append((done, of))
     )
-    assert told == [(64, 141), (128, 141), (141, 141)] and ASKED == [64, 64, 13]
+    assert condition == [(64, 141), (128, 141), (141, 141)] and ASKED == [64, 64, 13]
     assert alike(kept(captions), EncodedText(Waves())(captions), 2**-11)
 
 

@@ -75,9 +75,9 @@ def test_a_configuration_is_read_as_transformers_does() -> None:
     with torch.device("meta"):
         silent = read_config({"architectures": ["CLIPTextModelWithProjection"], "_name_or_path": "x"}, "config.json")
     known = CLIPTextConfig().to_dict()
-    said = write_config(silent)
-    assert {key: known[key] for key in said if key != "architectures"} == {
-        k: said[k] for k in said if k != "architectures"
+    config = write_config(silent)
+    assert {key: known[key] for key in config if key != "architectures"} == {
+        k: config[k] for k in config if k != "architectures"
     }
 
 

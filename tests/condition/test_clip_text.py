@@ -48,10 +48,10 @@ def tokenizer(folder: Path, pad: str = END) -> Any:
 
 
 def unet(vector: int) -> Any:
-    """A network that is told sizes."""
+    """A network conditioned on sizes."""
     sizes: Any = {"block_out_channels": (8, 8), "norm_num_groups": 4, "cross_attention_dim": 8, "layers_per_block": 1}
     down, up = ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D")
-    told: Any = {"addition_embed_type": "text_time", "addition_time_embed_dim": FREQUENCY_WIDTH}
+    options: Any = {"addition_embed_type": "text_time", "addition_time_embed_dim": FREQUENCY_WIDTH}
     return stirred(
         UNet2DConditionModel(
             down_block_types=down,
@@ -59,12 +59,12 @@ def unet(vector: int) -> Any:
             attention_head_dim=2,
             projection_class_embeddings_input_dim=vector,
             **sizes,
-            **told,
+            **options,
         )
     )
 
 
-def told_to(network: Any, pooled: Tensor, numbers: Tensor) -> Tensor:
+def class_input(network: Any, pooled: Tensor, numbers: Tensor) -> Tensor:
     """What reaches the layers that read SDXL's vector."""
     seen: list[Tensor] = []
     hook = network.add_embedding.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
@@ -138,20 +138,20 @@ def gap(ours: Tensor | None, theirs: Tensor) -> float:
 
 
 @pytest.mark.parametrize(("act", "pad"), [("quick_gelu", END), ("gelu", "!")])
-def test_stable_diffusion_is_told_what_diffusers_tells_it(act: str, pad: str, tmp_path: Path) -> None:
+def test_stable_diffusion_is_conditioned_as_by_diffusers(act: str, pad: str, tmp_path: Path) -> None:
     pipeline = sd(tmp_path, act, pad)
     ours = ClipText.open(str(tmp_path / "model"))
     assert (ours.family, ours.widths, ours.zeros) == ("sd", {"context": 16}, False)
     for negative in (None, "the hat"):
         prompts, away = encoded(pipeline, negative)
-        told = ours(PROMPTS)
-        assert told.vector is None and told.mask is None
-        assert gap(told.context, prompts) < 1e-5
+        condition = ours(PROMPTS)
+        assert condition.vector is None and condition.mask is None
+        assert gap(condition.context, prompts) < 1e-5
         assert gap(ours.null([negative] * len(PROMPTS)).context, away) < 1e-5
 
 
 @pytest.mark.parametrize("zeros", [True, False])
-def test_sdxl_is_told_what_diffusers_tells_it(zeros: bool, tmp_path: Path) -> None:
+def test_sdxl_is_conditioned_as_by_diffusers(zeros: bool, tmp_path: Path) -> None:
     pipeline = sdxl(tmp_path, zeros)
     ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH)
     assert (ours.family, ours.widths, ours.zeros) == (
@@ -163,14 +163,14 @@ def test_sdxl_is_told_what_diffusers_tells_it(zeros: bool, tmp_path: Path) -> No
     ours = replace(ours, crop=(0, 32)).at((1024, 768))
     for negative in (None, "", "the hat"):
         prompts, away, texts, away_texts = encoded(pipeline, negative)
-        told, told_away = ours(PROMPTS), ours.null([negative] * len(PROMPTS))
-        assert gap(told.context, prompts) < 1e-5 and gap(told_away.context, away) < 1e-5
-        assert gap(told.vector, told_to(pipeline.unet, texts, numbers)) < 1e-5
-        assert gap(told_away.vector, told_to(pipeline.unet, away_texts, numbers)) < 1e-5
-        assert told_away.context is not None and told_away.context.any() != (zeros and negative is None)
+        condition, unconditional = ours(PROMPTS), ours.null([negative] * len(PROMPTS))
+        assert gap(condition.context, prompts) < 1e-5 and gap(unconditional.context, away) < 1e-5
+        assert gap(condition.vector, class_input(pipeline.unet, texts, numbers)) < 1e-5
+        assert gap(unconditional.vector, class_input(pipeline.unet, away_texts, numbers)) < 1e-5
+        assert unconditional.context is not None and unconditional.context.any() != (zeros and negative is None)
 
 
-def test_the_refiner_is_told_what_diffusers_tells_it(tmp_path: Path) -> None:
+def test_the_refiner_is_conditioned_as_by_diffusers(tmp_path: Path) -> None:
     pipeline = refiner(tmp_path)
     ours = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH).at((640, 512))
     assert (ours.family, ours.widths, ours.zeros) == (
@@ -183,10 +183,10 @@ def test_the_refiner_is_told_what_diffusers_tells_it(tmp_path: Path) -> None:
         size, corner, size, 6.0, 2.5, size, corner, size, torch.float32, 10
     )
     prompts, away, texts, away_texts = encoded(pipeline, None)
-    told, told_away = ours(PROMPTS), ours.null([None] * len(PROMPTS))
-    assert gap(told.context, prompts) < 1e-5 and gap(told_away.context, away) < 1e-5
-    assert gap(told.vector, told_to(pipeline.unet, texts, numbers)) < 1e-5
-    assert gap(told_away.vector, told_to(pipeline.unet, away_texts, away_numbers)) < 1e-5
+    condition, unconditional = ours(PROMPTS), ours.null([None] * len(PROMPTS))
+    assert gap(condition.context, prompts) < 1e-5 and gap(unconditional.context, away) < 1e-5
+    assert gap(condition.vector, class_input(pipeline.unet, texts, numbers)) < 1e-5
+    assert gap(unconditional.vector, class_input(pipeline.unet, away_texts, away_numbers)) < 1e-5
 
 
 def differs(one: Condition, other: Condition) -> bool:
@@ -222,7 +222,7 @@ def test_opening_checks_all_shapes_and_reads_nothing(tmp_path: Path, monkeypatch
         ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH, pinned=False)
 
 
-def test_what_is_cut_is_said_and_prompts_are_read_as_they_are(tmp_path: Path) -> None:
+def test_the_truncated_part_is_returned_and_prompts_are_read_as_they_are(tmp_path: Path) -> None:
     sd(tmp_path)
     ours = ClipText.open(str(tmp_path / "model"))
     assert ours.truncated("the cat") == "" and ours.truncated("the " * (LENGTH - 2) + "cat 🐱") == "cat 🐱"
@@ -242,9 +242,12 @@ def test_each_text_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.undo()
     many = [f"cat {nth}" for nth in range(clip.RECENT)]
     alone = ours(many[-1:])
-    told = ours([*PROMPTS, *many])
-    assert told.context is not None and alone.context is not None and wanted.context is not None
-    assert gap(told.context[-1], alone.context[0]) < 1e-5 and gap(told.context[: len(PROMPTS)], wanted.context) < 1e-5
+    condition = ours([*PROMPTS, *many])
+    assert condition.context is not None and alone.context is not None and wanted.context is not None
+    assert (
+        gap(condition.context[-1], alone.context[0]) < 1e-5
+        and gap(condition.context[: len(PROMPTS)], wanted.context) < 1e-5
+    )
     assert len(ours._encoders.recent) == clip.RECENT, "and no more are remembered"
     assert not differs(ours(PROMPTS), ClipText.open(ours.name, FREQUENCY_WIDTH)(PROMPTS)), (
         "what was forgotten is encoded anew"

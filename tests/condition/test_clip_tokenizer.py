@@ -108,7 +108,7 @@ def test_sizes(pair: Pair) -> None:
     assert (ours.length, ours.vocabulary, ours.pad) == (LENGTH, len(theirs), theirs.pad_token_id)
 
 
-def test_what_is_cut_is_said(tmp_path: Path) -> None:
+def test_the_truncated_part_is_returned(tmp_path: Path) -> None:
     ours = ClipTokenizer(legacy(tmp_path / "tokenizer"))
     assert ours.truncated("the  Cat in the hat", 7) == "" and ours.truncated("the  Cat in the hat", 5) == "the hat"
     assert ours.ids("the cat in the hat", 5)[-1] == vocabulary()[END]

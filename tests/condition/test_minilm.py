@@ -95,21 +95,23 @@ def test_transformers_gives_the_same() -> None:
     given = tokenizer(PROMPTS, truncation=True, max_length=32, padding=True, return_tensors="pt")
     with torch.no_grad():
         states = model(**given).last_hidden_state
-    told = EncodedText()(PROMPTS)
-    assert told.context is not None and told.mask is not None and told.vector is not None
-    assert torch.equal(told.mask, given["attention_mask"].bool()) and told.mask.shape == (len(PROMPTS), 32)
-    assert (told.context - states)[told.mask].abs().max() < 1e-5
+    condition = EncodedText()(PROMPTS)
+    assert condition.context is not None and condition.mask is not None and condition.vector is not None
+    assert torch.equal(condition.mask, given["attention_mask"].bool()) and condition.mask.shape == (len(PROMPTS), 32)
+    assert (condition.context - states)[condition.mask].abs().max() < 1e-5
     counts = given["attention_mask"][..., None]
     pooled = torch.nn.functional.normalize((states * counts).sum(1) / counts.sum(1))
-    assert (told.vector - pooled * 384**0.5).abs().max() < 1e-5
+    assert (condition.vector - pooled * 384**0.5).abs().max() < 1e-5
 
 
 @needs_weights
 def test_what_it_gives_may_be_trained_on() -> None:
-    told = EncodedText()(["a cat"])
-    assert told.context is not None and not told.context.requires_grad and not told.context.is_inference()
+    condition = EncodedText()(["a cat"])
+    assert (
+        condition.context is not None and not condition.context.requires_grad and not condition.context.is_inference()
+    )
     weight = torch.ones(384, requires_grad=True)
-    (told.context @ weight).sum().backward()
+    (condition.context @ weight).sum().backward()
     assert weight.grad is not None and weight.grad.any()
 
 

@@ -65,23 +65,23 @@ def test_the_vectors_are_those_of_transformers(make: Any, sizes: Any, pools: boo
     encoder = Pretrained.open(str(saved(model, tmp_path)))
     assert (encoder.width, encoder.pooled, encoder.longest) == sizes
     assert encoder.sha256 == files.sha256(tmp_path / "model.safetensors")
-    told = EncodedText(encoder, 16)(PROMPTS)
-    assert told.context is not None and told.vector is not None and told.mask is not None
-    assert told.mask.sum(1).tolist() == [8, 2, 4] and (told.context[~told.mask] == 0).all()
+    condition = EncodedText(encoder, 16)(PROMPTS)
+    assert condition.context is not None and condition.vector is not None and condition.mask is not None
+    assert condition.mask.sum(1).tolist() == [8, 2, 4] and (condition.context[~condition.mask] == 0).all()
     for row, count in enumerate([8, 2, 4]):
         ids = torch.tensor([backend().encode(PROMPTS[row]).ids])
         with torch.no_grad():
             alone = model(input_ids=ids)
-        assert (told.context[row, :count] - alone.last_hidden_state[0]).abs().max() < 1e-5
+        assert (condition.context[row, :count] - alone.last_hidden_state[0]).abs().max() < 1e-5
         wanted = alone.pooler_output[0] if pools else alone.last_hidden_state[0].mean(0)
-        assert (told.vector[row] - scaled(wanted)).abs().max() < 1e-5
-    assert not told.context.requires_grad and told.context.dtype == torch.float32
+        assert (condition.vector[row] - scaled(wanted)).abs().max() < 1e-5
+    assert not condition.context.requires_grad and condition.context.dtype == torch.float32
 
 
 def test_a_pooler_that_was_not_saved_is_not_made_up(tmp_path: Path) -> None:
-    told = EncodedText(Pretrained.open(str(saved(bert(pooler=False), tmp_path))), 16)(PROMPTS)
-    assert told.context is not None and told.vector is not None
-    assert (told.vector[1] - scaled(told.context[1, :2].mean(0))).abs().max() < 1e-6
+    condition = EncodedText(Pretrained.open(str(saved(bert(pooler=False), tmp_path))), 16)(PROMPTS)
+    assert condition.context is not None and condition.vector is not None
+    assert (condition.vector[1] - scaled(condition.context[1, :2].mean(0))).abs().max() < 1e-6
 
 
 def test_sizes_are_known_without_the_weights_and_other_weights_are_refused(tmp_path: Path) -> None:

@@ -19,26 +19,31 @@ def test_it_is_a_conditioner_and_its_encoder_one() -> None:
 
 
 def test_tokens_are_padded_with_zeros_that_do_not_count() -> None:
-    told = TEXT(PROMPTS)
-    assert told.vector is not None and told.context is not None and told.mask is not None and told.concat is None
-    assert told.vector.shape == (5, 6) and told.context.shape == (5, 8, 6)
-    assert told.mask.dtype == torch.bool and told.mask.sum(1).tolist() == [4, 2, 8, 2, 4]
-    assert (told.mask.int().diff(dim=1) <= 0).all(), "what counts stands before what does not"
-    assert (told.context[~told.mask] == 0).all()
+    condition = TEXT(PROMPTS)
+    assert (
+        condition.vector is not None
+        and condition.context is not None
+        and condition.mask is not None
+        and condition.concat is None
+    )
+    assert condition.vector.shape == (5, 6) and condition.context.shape == (5, 8, 6)
+    assert condition.mask.dtype == torch.bool and condition.mask.sum(1).tolist() == [4, 2, 8, 2, 4]
+    assert (condition.mask.int().diff(dim=1) <= 0).all(), "what counts stands before what does not"
+    assert (condition.context[~condition.mask] == 0).all()
 
 
 def test_each_prompt_has_the_vectors_of_its_own_tokens() -> None:
-    told = TEXT(PROMPTS)
-    assert told.vector is not None and told.context is not None
+    condition = TEXT(PROMPTS)
+    assert condition.vector is not None and condition.context is not None
     for row, prompt in enumerate(PROMPTS):
         ids = [WORDS.index(word) for word in f"[CLS] {prompt or ''} [SEP]".split()]
         wanted = torch.tensor([[float(i + j + n) for n in range(6)] for j, i in enumerate(ids)]).sin()
-        assert (told.context[row, : len(ids)] - wanted).abs().max() < 1e-6
+        assert (condition.context[row, : len(ids)] - wanted).abs().max() < 1e-6
         scaled = wanted.mean(0) / wanted.mean(0).square().mean().sqrt()
-        assert (told.vector[row] - scaled).abs().max() < 1e-6
+        assert (condition.vector[row] - scaled).abs().max() < 1e-6
 
 
-def test_a_prompt_is_told_alike_alone_and_in_company() -> None:
+def test_a_prompt_is_encoded_alike_alone_and_in_a_batch() -> None:
     together = TEXT(PROMPTS)
     for row, prompt in enumerate(PROMPTS):
         alone = TEXT([prompt])
@@ -53,7 +58,7 @@ def test_none_is_the_empty_text() -> None:
     assert none.mask is not None and none.mask.all() and none.mask.shape == (1, 2)
 
 
-def test_emoji_are_told_by_name() -> None:
+def test_emoji_are_encoded_by_name() -> None:
     named, drawn = TEXT(["a cat face in a hat"]), TEXT(["a 🐱 in a hat"])
     assert named.context is not None and drawn.context is not None and torch.equal(named.context, drawn.context)
     assert TEXT.normalize("a 🐱 in a hat") == "a cat face in a hat"
@@ -73,13 +78,13 @@ def test_emoji_are_told_by_name() -> None:
         (4, "", ""),
     ],
 )
-def test_what_is_cut_is_said(length: int, prompt: str | None, lost: str) -> None:
+def test_the_truncated_part_is_returned(length: int, prompt: str | None, lost: str) -> None:
     text = EncodedText(Waves(), length)
     assert text.truncated(prompt) == lost
     kept = text.normalize(prompt).removesuffix(lost)
     whole, short = text([prompt]).context, text([kept]).context
     assert whole is not None and short is not None and whole.shape[1] <= length
-    assert torch.equal(whole, short), "what is said to be lost makes no difference"
+    assert torch.equal(whole, short), "the part reported as lost makes no difference"
 
 
 def test_ten_thousand_characters_are_no_problem() -> None:

@@ -43,14 +43,14 @@ def test_any_text_comes_back(text: str) -> None:
 def test_it_is_a_conditioner_of_numbers_and_a_mask() -> None:
     ids = TokenIds(FITTED, length=6)
     assert isinstance(ids, Conditioner) and ids.widths == {"context": 1} and ids.dropout == 0.1
-    told = ids(["a cat in a house in a house", None, "", "CAT"])
-    assert told.context is not None and told.mask is not None and told.vector is None
-    assert told.context.shape == (4, 6, 1) and told.mask.sum(1).tolist() == [6, 2, 2, 3]
-    assert (told.context[~told.mask] == 0).all()
+    condition = ids(["a cat in a house in a house", None, "", "CAT"])
+    assert condition.context is not None and condition.mask is not None and condition.vector is None
+    assert condition.context.shape == (4, 6, 1) and condition.mask.sum(1).tolist() == [6, 2, 2, 3]
+    assert (condition.context[~condition.mask] == 0).all()
     assert ids.truncated("a cat in a house in a house") and not ids.truncated("a cat")
     kept = "a cat in a house in a house".removesuffix(ids.truncated("a cat in a house in a house"))
     again = ids([kept]).context
-    assert again is not None and torch.equal(told.context[:1], again)
+    assert again is not None and torch.equal(condition.context[:1], again)
     assert ids.normalize("🐱") == "cat face" and "vocab" not in repr(ids)
 
 
@@ -58,8 +58,8 @@ def test_a_network_reads_them() -> None:
     ids = TokenIds(FITTED, length=8)
     unet = UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, attention=(1,), context=8)
     network = WithText(unet, TextTransformer(ids.vocabulary, 8, 1, 2, 8))
-    told = ids(["a cat", ""])
-    assert network(torch.randn(2, 1, 8, 8), torch.zeros(2), **told.given()).shape == (2, 1, 8, 8)
+    condition = ids(["a cat", ""])
+    assert network(torch.randn(2, 1, 8, 8), torch.zeros(2), **condition.given()).shape == (2, 1, 8, 8)
 
 
 def test_what_cannot_be_is_refused() -> None:
@@ -95,9 +95,9 @@ def test_a_tokenizer_of_another_make_is_refused_before_it_reads_a_text(change: d
 
 
 def test_tokens_numbered_beyond_all_count_as_so_many() -> None:
-    said = json.loads(FITTED)
-    said["model"]["vocab"]["a"] = 4_000_000_000
-    assert TokenIds(json.dumps(said)).vocabulary == 4_000_000_001
+    tokenizer = json.loads(FITTED)
+    tokenizer["model"]["vocab"]["a"] = 4_000_000_000
+    assert TokenIds(json.dumps(tokenizer)).vocabulary == 4_000_000_001
 
 
 def test_the_largest_vocabulary_of_a_recipe_can_be_read_back() -> None:

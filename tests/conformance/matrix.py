@@ -81,7 +81,7 @@ STEPS = (*SHORT, LONG)
 
 
 class Row(NamedTuple):
-    """What a sampler walks on a schedule."""
+    """The levels of a sampler on a schedule."""
 
     parameterization: str
     spacing: str
@@ -129,7 +129,7 @@ def starts_in_noise(schedule: str, row: Row) -> bool:
 
 @cache
 def fits(schedule: str, row: Row) -> bool:
-    """Whether a schedule can be walked so: of pure noise, only some predictions say what x_0 is."""
+    """Whether a schedule can be sampled so: of pure noise, only some predictions say what x_0 is."""
     if not can_be_laid(schedule, row.spacing):
         return False
     chosen = PARAMETERIZATIONS[row.parameterization](SCHEDULES[schedule])

@@ -15,25 +15,25 @@ POINTS = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], dtype=torch.float6
 
 
 @each_pair()
-def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: str, schedule: str) -> None:
+def test_a_batch_at_many_levels_steps_as_each_sample_alone(sampler: str, schedule: str) -> None:
     """Two steps each, at the beginning, in the middle and at the end of grids of different lengths, all at once."""
     places = ((7, 0), (30, 11), (10, 8), (10, 4))
-    moves = [list(pairwise(levels(schedule, "trailing", steps)))[k : k + 2] for steps, k in places]
+    pairs = [list(pairwise(levels(schedule, "trailing", steps)))[k : k + 2] for steps, k in places]
     rule, denoiser = SAMPLERS[sampler], network(finite(SCHEDULES[schedule], POINTS), "v")
-    x = normal(len(moves), 2)
+    x = normal(len(pairs), 2)
 
-    def move(which: list[int]) -> torch.Tensor:
-        moved, state, noise = x[which], rule.init(x[which], [*moves[0][0], moves[0][1][1]]), Noise(which)
+    def stepped(which: list[int]) -> torch.Tensor:
+        moved, state, noise = x[which], rule.init(x[which], [*pairs[0][0], pairs[0][1][1]]), Noise(which)
         for k in range(2):
-            now, then = (stack([moves[i][k][end] for i in which]) for end in (0, 1))
+            now, then = (stack([pairs[i][k][end] for i in which]) for end in (0, 1))
             with torch.no_grad():
                 moved, state = rule.step(denoiser, moved, now, then, state, noise)
         return moved
 
-    together = move([0, 1, 2, 3])
+    together = stepped([0, 1, 2, 3])
     assert together.isfinite().all()
-    for i in range(len(moves)):
-        assert error(together[[i]], move([i])) < 1e-12
+    for i in range(len(pairs)):
+        assert error(together[[i]], stepped([i])) < 1e-12
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

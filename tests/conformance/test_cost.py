@@ -1,4 +1,4 @@
-"""What a trajectory costs: how often the denoiser is asked, and how often noise is drawn, are what the facts say."""
+"""The cost of a trajectory: evaluations of the denoiser and draws of noise are as many as the facts say."""
 
 from typing import Any
 
@@ -47,8 +47,8 @@ class Asked:
         return self.oracle(x_t, level)
 
 
-def walked(sampler: str, steps: int) -> tuple[int, int]:
-    """How often a trajectory onto clean data asks the denoiser, and how often it draws noise."""
+def counted(sampler: str, steps: int) -> tuple[int, int]:
+    """How often a trajectory onto clean data evaluates the denoiser, and how often it draws noise."""
     asked, noise = Asked(), Counts()
     rule: Any = parts.SAMPLERS.parse(sampler)
     list(sample(asked, rule, normal(3, 2), levels(SCHEDULE, TrailingSpacing(), steps), noise=noise))
@@ -57,24 +57,24 @@ def walked(sampler: str, steps: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("steps", [4, 9])
 @pytest.mark.parametrize("sampler", FACTS)
-def test_a_walk_asks_as_often_as_is_said(sampler: str, steps: int) -> None:
-    asked, _ = walked(sampler, steps)
+def test_a_trajectory_evaluates_as_often_as_its_facts_say(sampler: str, steps: int) -> None:
+    asked, _ = counted(sampler, steps)
     assert asked == FACTS[sampler].evaluations * steps + FACTS[sampler].over
 
 
 @pytest.mark.parametrize("sampler", DETERMINISTIC)
 def test_a_deterministic_solver_draws_nothing(sampler: str) -> None:
-    assert walked(sampler, 9)[1] == 0
+    assert counted(sampler, 9)[1] == 0
 
 
 @pytest.mark.parametrize("sampler", STOCHASTIC)
-def test_a_stochastic_solver_draws_once_a_move_and_not_for_the_last(sampler: str) -> None:
-    assert walked(sampler, 9)[1] == 8
+def test_a_stochastic_solver_draws_once_a_step_and_not_for_the_last(sampler: str) -> None:
+    assert counted(sampler, 9)[1] == 8
 
 
 @pytest.mark.parametrize("sampler", sorted(FACTS.keys() - SOLVERS.keys()))
 def test_what_is_no_solver_draws_too(sampler: str) -> None:
-    assert FACTS[sampler].stochastic and walked(sampler, 9)[1] > 0
+    assert FACTS[sampler].stochastic and counted(sampler, 9)[1] > 0
 
 
 def test_there_are_facts_of_every_sampler() -> None:

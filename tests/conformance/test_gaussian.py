@@ -48,7 +48,7 @@ ONE_STEP = tuple(
 
 
 class Affine(NamedTuple):
-    """`x_s = gain·x_t + offset + std·noise`, one for each step: [moves]."""
+    """`x_s = gain·x_t + offset + std·noise`, one for each step: [steps]."""
 
     gain: Tensor
     offset: Tensor
@@ -67,37 +67,37 @@ def column(*numbers: float) -> Tensor:
 
 
 def published(sampler: str, schedule: str, path: Sequence[Level]) -> Affine:
-    """The moves as the papers write them; DDPM's for any stride, as in arXiv:2102.09672, section 4."""
+    """The steps as the papers write them; DDPM's for any stride, as in arXiv:2102.09672, section 4."""
     places = stack(path)
     t, s = (Level(*(field[part] for field in places)) for part in (slice(None, -1), slice(1, None)))
     beta = t.sigma**2 - (t.alpha / s.alpha) ** 2 * s.sigma**2
     small = beta * (s.sigma / t.sigma) ** 2
     zero = torch.zeros_like(beta)
-    move: Callable[[Tensor], Tensor]
+    mean: Callable[[Tensor], Tensor]
     match SAMPLERS[sampler]:
         case Ancestral(variance):
             var = small if variance == "small" else torch.where(s.sigma > 0, beta, 0.0)
             of_x_0, of_x_t = s.alpha * beta / t.sigma**2, t.alpha / s.alpha * (s.sigma / t.sigma) ** 2
-            move = lambda x: of_x_0 * x_0(x, t) + of_x_t * x  # noqa: E731
+            mean = lambda x: of_x_0 * x_0(x, t) + of_x_t * x  # noqa: E731
         case DDIM(eta):
             var = eta**2 * small
-            move = lambda x: s.alpha * x_0(x, t) + (s.sigma**2 - var).sqrt() * eps(x, t)  # noqa: E731
+            mean = lambda x: s.alpha * x_0(x, t) + (s.sigma**2 - var).sqrt() * eps(x, t)  # noqa: E731
         case Euler():
-            var, move = zero, lambda x: euler(x, t, s)
+            var, mean = zero, lambda x: euler(x, t, s)
         case Heun(along="sigma"):
-            var, move = zero, lambda x: heun(x, t, s)
+            var, mean = zero, lambda x: heun(x, t, s)
         case Heun():
-            var, move = zero, lambda x: heun_of_the_flow(x, t, s)
+            var, mean = zero, lambda x: heun_of_the_flow(x, t, s)
         case DPMSolver(_, eta):
             fresh = -torch.expm1(-2 * eta * half_logsnr_gap(t, s)) if eta else zero
             var = s.sigma**2 * fresh
-            move = lambda x: dpm_1(x, t, s, eta)  # noqa: E731
+            mean = lambda x: dpm_1(x, t, s, eta)  # noqa: E731
         case DPMSolverS(eta):
             var = eta**2 * small
-            move = lambda x: dpm_2s(x, t, s._replace(sigma=(s.sigma**2 - var).sqrt()), schedule)  # noqa: E731
+            mean = lambda x: dpm_2s(x, t, s._replace(sigma=(s.sigma**2 - var).sqrt()), schedule)  # noqa: E731
         case other:
-            raise TypeError(f"{other} is not known by its moves")
-    at_0, at_1 = move(zero), move(zero + 1)
+            raise TypeError(f"{other} is not known by its steps")
+    at_0, at_1 = mean(zero), mean(zero + 1)
     return Affine(at_1 - at_0, at_0, var.sqrt())
 
 
@@ -161,7 +161,7 @@ def dpm_2s(x: Tensor, t: Level, s: Level, schedule: str) -> Tensor:
 
 
 def measured(sampler: str, oracle: GaussianDenoiser, parameterization: str, path: tuple[Level, ...]) -> Affine:
-    """What the sampler does in each step to the samples 0 and 1, and to a noise of 1: all moves in one batch."""
+    """What the sampler does in each step to the samples 0 and 1, and to a noise of 1: all steps in one batch."""
     n = len(path) - 1
     now, then = (stack(part * 3) for part in (path[:-1], path[1:]))
     x, noise = (column(*numbers).repeat_interleave(n, dim=0) for numbers in ((0, 1, 0), (0, 0, 1)))
@@ -173,7 +173,7 @@ def measured(sampler: str, oracle: GaussianDenoiser, parameterization: str, path
     return Affine(at_1 - at_0, at_0, noised - at_0)
 
 
-def of_a_walk(sampler: str, schedule: str, path: Sequence[Level]) -> Affine:
+def of_a_trajectory(sampler: str, schedule: str, path: Sequence[Level]) -> Affine:
     """A whole trajectory as one affine map, [1]: where the samples 0 and 1 end, and a noise of 1 in each draw by
     itself."""
     x = torch.zeros(len(path) + 1, 1, dtype=torch.float64)
@@ -196,7 +196,7 @@ def law(level: Level) -> tuple[float, float]:
 
 
 @each_row(ONE_STEP)
-def test_each_move_is_the_published_one(sampler: str, schedule: str, rows: list[Row]) -> None:
+def test_each_step_is_the_published_one(sampler: str, schedule: str, rows: list[Row]) -> None:
     for row in rows:
         path = levels(schedule, row.spacing, row.steps)
         found = measured(sampler, oracle(schedule), row.parameterization, path)
@@ -206,9 +206,9 @@ def test_each_move_is_the_published_one(sampler: str, schedule: str, rows: list[
 
 
 @each_pair(ONE_STEP, one_in=3)
-def test_a_walk_is_its_moves_one_after_the_other(sampler: str, schedule: str) -> None:
+def test_a_trajectory_is_its_steps_one_after_the_other(sampler: str, schedule: str) -> None:
     path = levels(schedule, "trailing", 7)
-    gain, offset, std = (field.item() for field in of_a_walk(sampler, schedule, path))
+    gain, offset, std = (field.item() for field in of_a_trajectory(sampler, schedule, path))
     mean, var = published(sampler, schedule, path).moments(2.0, 3.0)
     assert gain * 2 + offset == pytest.approx(mean, abs=1e-9)
     assert gain**2 * 3 + std**2 == pytest.approx(var, abs=1e-9)
@@ -225,7 +225,7 @@ def test_a_thousand_steps_give_the_mean_and_variance_of_the_data(sampler: str, s
 @each_pair(one_in=3)
 def test_a_few_steps_give_about_the_mean_and_variance_of_the_data(sampler: str, schedule: str) -> None:
     path = dense(schedule, 40)
-    gain, offset, std = (field.item() for field in of_a_walk(sampler, schedule, path))
+    gain, offset, std = (field.item() for field in of_a_trajectory(sampler, schedule, path))
     mean, var = law(path[0])
     assert gain * mean + offset == pytest.approx(MEAN, abs=1e-9)
     bound = 0.1 if SOLVERS[sampler].order == 1 else 0.03
@@ -233,10 +233,10 @@ def test_a_few_steps_give_about_the_mean_and_variance_of_the_data(sampler: str, 
 
 
 @each_pair(DETERMINISTIC, one_in=3)
-def test_without_noise_a_walk_follows_the_probability_flow(sampler: str, schedule: str) -> None:
+def test_without_noise_a_trajectory_follows_the_probability_flow(sampler: str, schedule: str) -> None:
     """The exact flow between Gaussians is affine: it carries quantile to quantile."""
     path = dense(schedule, 40)
-    gain, offset, std = (field.item() for field in of_a_walk(sampler, schedule, path))
+    gain, offset, std = (field.item() for field in of_a_trajectory(sampler, schedule, path))
     start_mean, start_var = law(path[0])
     slope = STD / math.sqrt(start_var)
     assert std == 0
@@ -249,7 +249,7 @@ def test_many_samples_have_the_mean_and_variance_that_theory_gives(sampler: str,
     n = 20_000
     path = levels(schedule, "trailing", SHORT[0])
     found = run(network(oracle(schedule), "v"), sampler, begin(path[0], normal(1, n)), path, seed=1)[-1]
-    gain, offset, std = (field.item() for field in of_a_walk(sampler, schedule, path))
+    gain, offset, std = (field.item() for field in of_a_trajectory(sampler, schedule, path))
     var = begin(path[0], torch.full((1, 1), gain, dtype=torch.float64)).item() ** 2 + std**2
     assert found.mean().item() == pytest.approx(offset, abs=4 * math.sqrt(var / n))
     assert found.var().item() == pytest.approx(var, abs=4 * var * math.sqrt(2 / n))

@@ -1,4 +1,4 @@
-"""DDIM walks a grid in either direction: from data to its noise, and back."""
+"""DDIM follows a grid in either direction: from data to its noise, and back."""
 
 from collections.abc import Sequence
 

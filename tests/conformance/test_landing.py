@@ -89,7 +89,7 @@ def test_as_many_steps_as_times_visit_them_all(schedule: str, spacing: str) -> N
 
 
 @pytest.mark.parametrize("schedule, spacing", LAID)
-def test_each_move_is_towards_less_noise_and_the_last_onto_none(schedule: str, spacing: str) -> None:
+def test_each_step_is_towards_less_noise_and_the_last_onto_none(schedule: str, spacing: str) -> None:
     for steps in STEPS:
         path = levels(schedule, spacing, steps)
         assert len(path) == steps + 1

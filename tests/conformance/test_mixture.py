@@ -56,7 +56,7 @@ def test_samples_of_a_finite_data_set_are_its_points_each_as_often(sampler: str,
     x = start(path[0], even, torch.zeros(3, dtype=torch.float64))
     found = run(network(oracle, "x0" if ends_in_noise(schedule) else "eps"), sampler, x, path)[-1]
     which = nearest(found)
-    extrapolates = isinstance(SAMPLERS[sampler], LMS | IPNDM)  # from the eps of moves before, onto clean data too
+    extrapolates = isinstance(SAMPLERS[sampler], LMS | IPNDM)  # from the eps of steps before, onto clean data too
     assert ((found - MEANS[which]).norm(dim=1) < (0.02 if extrapolates else 1e-6)).float().mean() > 0.99
     assert extrapolates or error(found, MEANS[which]) < 1e-6
     assert_shares(which, even)

@@ -50,16 +50,16 @@ def flow(x: Tensor, here: Level, there: Level) -> Tensor:
     return (low + high) / 2
 
 
-def walked(sampler: Sampler[Any], schedule: str, levels: Sequence[Level], exact: int) -> float:
+def variance_error(sampler: Sampler[Any], schedule: str, levels: Sequence[Level], exact: int) -> float:
     """How far from the exact flow samples end whose first steps, `exact` of them, were the flow's."""
     oracle = MixtureDenoiser(SCHEDULES[schedule], WEIGHTS, MEANS[:, None], STDS)
     first = levels[0]
     x = start = STARTS * (first.alpha**2 + first.sigma**2).sqrt()
     state = sampler.init(x, levels)
-    for move, (now, then) in enumerate(pairwise(levels)):
+    for n, (now, then) in enumerate(pairwise(levels)):
         before = x
         x, state = sampler.step(oracle, x, now, then, state, Noise([]))
-        if move < exact:
+        if n < exact:
             x = flow(start, first, then)
             if isinstance(state, Corrected):  # the corrector starts again from where the samples stood before
                 state = state._replace(x=before)
@@ -74,8 +74,8 @@ def order(miss: Callable[[int], float], steps: int) -> float:
 def spread(sampler: Sampler[Any], schedule: str, levels: Sequence[Level]) -> float:
     """How far from the truth the variance of Gaussian data is after a trajectory that began with the true one.
 
-    The trajectory is one affine map of its beginning and of the noise in each draw, so its law is known without
-    drawing.
+    The trajectory is one affine map of its beginning and of the noise in each draw, so its distribution is known
+    without drawing.
     """
     oracle = GaussianDenoiser(SCHEDULES[schedule], *torch.tensor([[MEAN], [STD]], dtype=torch.float64))
     (_, first_var), (last_mean, last_var) = law(levels[0]), law(levels[-1])
@@ -101,7 +101,7 @@ def test_a_solver_is_of_its_order(sampler: str, schedule: str) -> None:
     even = sampler.startswith(("ipndm", "plms"))
 
     def miss(steps: int) -> float:
-        return walked(SAMPLERS[sampler], schedule, path(schedule, steps, even), exact=4)
+        return variance_error(SAMPLERS[sampler], schedule, path(schedule, steps, even), exact=4)
 
     assert order(miss, 96 if even else 48) == pytest.approx(SOLVERS[sampler].order, abs=0.15)
 
@@ -112,7 +112,7 @@ def test_a_cold_start_may_lower_the_order(sampler: str) -> None:
     facts = SOLVERS[sampler]
 
     def miss(steps: int) -> float:
-        return walked(SAMPLERS[sampler], "vp", path("vp", steps, even=True, high=0.6, low=0.4), exact=0)
+        return variance_error(SAMPLERS[sampler], "vp", path("vp", steps, even=True, high=0.6, low=0.4), exact=0)
 
     assert order(miss, 24) == pytest.approx(facts.order if facts.cold is None else facts.cold, abs=0.15)
 
@@ -120,7 +120,7 @@ def test_a_cold_start_may_lower_the_order(sampler: str) -> None:
 @pytest.mark.parametrize("sampler", ["ipndm,order=2", "ipndm,order=3", "ipndm", "plms"])
 def test_ipndm_is_of_second_order_where_strides_are_uneven(sampler: str) -> None:
     def miss(steps: int) -> float:
-        return walked(SAMPLERS[sampler], "vp", path("vp", steps, even=False), exact=4)
+        return variance_error(SAMPLERS[sampler], "vp", path("vp", steps, even=False), exact=4)
 
     assert order(miss, 48) == pytest.approx(2, abs=0.15)
 

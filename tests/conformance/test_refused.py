@@ -41,9 +41,9 @@ def test_what_is_refused_has_to_do_with_pure_noise() -> None:
 
 @pytest.mark.parametrize("schedule, spacing", REFUSED)
 def test_a_spacing_that_needs_a_bound_on_the_noise_says_which_do_not(schedule: str, spacing: str) -> None:
-    said = "ends in pure noise, where sigma/alpha has no bound: take the uniform, trailing or quadratic spacing"
+    message = "ends in pure noise, where sigma/alpha has no bound: take the uniform, trailing or quadratic spacing"
     for steps in SHORT:
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             levels(schedule, spacing, steps)
 
 
@@ -54,8 +54,8 @@ def test_a_prediction_that_says_nothing_of_pure_noise_says_which_do(schedule: st
     denoiser = network(GaussianDenoiser(SCHEDULES[schedule], torch.zeros(3), torch.ones(3)), row.parameterization)
     path = levels(schedule, row.spacing, row.steps)
     name = row.parameterization.removesuffix("-itself")
-    said = rf"predicts {name} cannot be evaluated at alpha 0 \(pure noise\), .*: predict x0, v or flow, or end"
-    with pytest.raises(InputError, match=said):
+    message = rf"predicts {name} cannot be evaluated at alpha 0 \(pure noise\), .*: predict x0, v or flow, or end"
+    with pytest.raises(InputError, match=message):
         run(denoiser, "ddim", begin(path[0], normal(2, 3)), path)
 
 

@@ -45,7 +45,7 @@ def test_the_weights_meet_the_conditions_of_order() -> None:
     assert abs((fourth * places**4).sum().item() - 1 / 5) > 1e-4  # else the error would say nothing of order 5
 
 
-def walk(steps: int) -> float:
+def error(steps: int) -> float:
     """The error at t = 4 of so many even steps along `waves` from 1."""
     t, step, state = at(0), at(4 / steps), (torch.ones(1, 1, dtype=torch.float64),)
     here = waves(t, state)
@@ -56,7 +56,7 @@ def walk(steps: int) -> float:
 
 
 def test_even_steps_converge_with_order_5() -> None:
-    orders = [math.log2(walk(n) / walk(2 * n)) for n in (32, 64, 128)]
+    orders = [math.log2(error(n) / error(2 * n)) for n in (32, 64, 128)]
     assert orders == pytest.approx([5, 5, 5], abs=0.35)
 
 
@@ -129,7 +129,7 @@ def test_each_sample_has_its_own_times_and_steps() -> None:
     assert together.evaluations[2].item() == 1  # no way to go
 
 
-def test_the_slope_is_asked_as_often_as_is_said() -> None:
+def test_the_slope_is_evaluated_as_often_as_counted() -> None:
     asked = []
 
     def spy(t: Tensor, state: ODEState) -> ODEState:
@@ -153,7 +153,7 @@ def test_a_part_without_axes_is_solved_too_and_its_type_is_kept() -> None:
 
 
 def test_the_worst_part_decides() -> None:
-    """Ten thousand elements that stand still do not hide the error of the one part that moves."""
+    """Ten thousand elements that stand still do not hide the error of the one part that changes."""
 
     def slope(t: Tensor, state: ODEState) -> ODEState:
         return torch.zeros_like(state[0]), state[1] * t.cos()

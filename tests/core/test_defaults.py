@@ -24,7 +24,7 @@ def test_within_the_block_torch_is_as_it_starts_and_after_it_as_the_caller_had_i
     assert after == (torch.float64, True, True)
 
 
-def test_each_item_is_made_so_and_a_walk_that_is_left_is_closed() -> None:
+def test_each_item_is_made_so_and_an_iterator_that_is_left_is_closed() -> None:
     closed = []
 
     def items() -> Iterator[torch.dtype]:
@@ -37,8 +37,8 @@ def test_each_item_is_made_so_and_a_walk_that_is_left_is_closed() -> None:
     torch.set_default_dtype(torch.float64)
     try:
         seen = [(kind, torch.get_default_dtype()) for kind in by_defaults(items())]  # pyright: ignore[reportArgumentType]
-        next(walk := by_defaults(items()))  # pyright: ignore[reportArgumentType]
-        walk.close()  # pyright: ignore[reportAttributeAccessIssue]
+        next(states := by_defaults(items()))  # pyright: ignore[reportArgumentType]
+        states.close()  # pyright: ignore[reportAttributeAccessIssue]
     finally:
         torch.set_default_dtype(torch.float32)
     assert seen == [(torch.float32, torch.float64)] * 3 and len(closed) == 2

@@ -78,7 +78,7 @@ def test_laws_of_noise_keep_to_their_ends(law: Any) -> None:
     assert found[4] == pytest.approx(middle[law])
 
 
-def test_the_network_is_told_the_time_of_the_noise() -> None:
+def test_the_network_gets_the_time_of_the_noise() -> None:
     at = DiscreteSpacing(sigmas="exponential", sigma_max=10.0, sigma_min=0.1)
     exact = inputs(at, 9)
     assert exact == pytest.approx(
@@ -108,12 +108,12 @@ def test_between_whole_times_the_noise_lies_on_a_straight_line() -> None:
     assert here == pytest.approx((low + high) / 2, rel=1e-12)
 
 
-def test_a_walk_may_leave_the_noise_of_the_first_time_in() -> None:
+def test_a_trajectory_may_leave_the_noise_of_the_first_time_in() -> None:
     end = levels(TABLE, DiscreteSpacing("leading", final_sigma="sigma_min"), 4)[-1]
     assert end[1:] == TABLE(torch.zeros(1))[1:] and end.t.item() == TABLE.clean
 
 
-def test_a_walk_may_start_from_the_noise_alone() -> None:
+def test_a_trajectory_may_start_from_the_noise_alone() -> None:
     first = TABLE(torch.tensor([999.0]))
     assert initial_std(DiscreteSpacing(), first) == pytest.approx(1.0) and initial_std(
         TrailingSpacing(), first
@@ -131,7 +131,7 @@ def test_quantiles_of_the_beta_law(p: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "spacing", "steps", "said"),
+    ("schedule", "spacing", "steps", "message"),
     [
         (VP(), DiscreteSpacing(), 4, "laid on a schedule of whole times"),
         (TABLE, DiscreteSpacing(steps_offset=1), 1000, "leave the times"),
@@ -149,8 +149,8 @@ def test_quantiles_of_the_beta_law(p: float) -> None:
     ],
     ids=repr,
 )
-def test_what_cannot_be_laid_says_so(schedule: Any, spacing: Any, steps: int, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_what_cannot_be_laid_says_so(schedule: Any, spacing: Any, steps: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         levels(schedule, spacing, steps)
 
 

@@ -78,7 +78,7 @@ def test_one_markov_step_composed_is_the_marginal(schedule: Table, t: int) -> No
 
 @each
 @given(parts=st.lists(st.floats(0, 1), min_size=1, max_size=8, unique=True))
-def test_any_walk_from_the_data_ends_in_the_marginal(schedule: Schedule, parts: list[float]) -> None:
+def test_any_trajectory_from_the_data_ends_in_the_marginal(schedule: Schedule, parts: list[float]) -> None:
     times = sorted({schedule.first + part * (schedule.last - schedule.first) for part in parts})
     path = at(schedule, schedule.clean, *times)
     x_0 = draws(2, 3)

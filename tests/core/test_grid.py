@@ -225,10 +225,10 @@ def test_on_a_table_noise_is_as_near_as_whole_times_allow(spacing: Spacing) -> N
 @pytest.mark.parametrize("schedule", [ZeroTerminal(Linear()), Flow(), Flow(shift=3.0)], ids=repr)
 @pytest.mark.parametrize("spacing", [KarrasSpacing(), LogSNRSpacing()], ids=repr)
 def test_noise_without_bound_cannot_be_divided(spacing: Spacing, schedule: Schedule) -> None:
-    said = (
+    message = (
         rf"{spacing!r} cannot be laid on a schedule that ends in pure noise, .* take the uniform, trailing or quadratic"
     )
-    with pytest.raises(InputError, match=said.replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(InputError, match=message.replace("(", r"\(").replace(")", r"\)")):
         levels(schedule, spacing, 10)
 
 
@@ -313,7 +313,7 @@ def test_explicit_times_are_visited_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "explicit", "steps", "said"),
+    ("schedule", "explicit", "steps", "message"),
     [
         (VP(), (1.0, 0.5), 3, "the spacing gives 2 times, and 3 steps were asked for: ask for as many"),
         (
@@ -334,9 +334,9 @@ def test_explicit_times_are_visited_as_they_are() -> None:
     ids=lambda value: repr(value).replace("\\", "")[:40],  # pytest escapes a backslash once more each time it collects
 )
 def test_explicit_times_that_cannot_be_visited_are_refused(
-    schedule: Schedule, explicit: tuple[float, ...], steps: int, said: str
+    schedule: Schedule, explicit: tuple[float, ...], steps: int, message: str
 ) -> None:
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         levels(schedule, ExplicitSpacing(explicit), steps)
 
 
@@ -361,7 +361,7 @@ def test_diffusers_goes_through_the_same_noise(ours: Spacing, theirs: str, steps
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 @pytest.mark.parametrize("steps", [1, 4, 28])
-def test_diffusers_walks_a_shifted_flow_through_the_same_noise(shift: float, steps: int) -> None:
+def test_diffusers_takes_a_shifted_flow_through_the_same_noise(shift: float, steps: int) -> None:
     diffusers = pytest.importorskip("diffusers")
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))  # as the pipeline of Stable Diffusion 3 may

@@ -149,7 +149,7 @@ def test_karras_blows_its_own_errors_up_as_little_as_can_be(schedule: Schedule) 
 
 
 @pytest.mark.parametrize("schedule", NOISY, ids=repr)
-def test_what_can_be_said_of_pure_noise_is_said_there_too(schedule: Schedule) -> None:
+def test_what_is_known_of_pure_noise_is_given_there_too(schedule: Schedule) -> None:
     level = schedule(torch.tensor([schedule.last]))
     x_0, eps = drawn()
     for chosen in (X0Prediction(), VPrediction(), FlowPrediction(), FlowPrediction("sigma")):
@@ -173,11 +173,11 @@ def test_what_divides_by_the_signal_is_refused_at_pure_noise(
     kind: Parameterization | None, name: str, schedule: Schedule
 ) -> None:
     chosen = kind or MeanPrediction(schedule, step=1 if schedule.T else 0.01)
-    said = (
+    message = (
         rf"a network that predicts {name} cannot be evaluated at alpha 0 .* predict x0, v or flow, or end the schedule"
     )
     for times in ([schedule.last], [schedule.first, schedule.last]):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             chosen(schedule(torch.tensor(times)))
 
 
@@ -276,7 +276,7 @@ def test_a_denoiser_is_its_network_and_four_coefficients(dtype: torch.dtype) -> 
     assert inputs.keys() == {"vector"} and inputs["vector"] is vector
 
 
-def test_conditions_are_joined_door_by_door() -> None:
+def test_conditions_are_joined_field_by_field() -> None:
     one = Condition(vector=torch.zeros(1, 2), mask=torch.ones(1, 3, dtype=torch.bool))
     two = Condition(vector=torch.ones(2, 2), mask=torch.zeros(2, 3, dtype=torch.bool))
     both = Condition.cat([one, two])

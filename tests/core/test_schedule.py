@@ -318,7 +318,7 @@ def test_betas_that_are_no_variances_are_refused(beta_end: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "said"),
+    ("schedule", "message"),
     [
         (Betas(()), "the T of a schedule must be from 1 to 1,000,000, not 0"),
         (Betas((0.1, 1.0)), r"betas must lie between 0 and 1: Betas\(given=\(0.1, 1.0\)\) has 0.1 to 1$"),
@@ -341,8 +341,8 @@ def test_betas_that_are_no_variances_are_refused(beta_end: float) -> None:
     ],
     ids=lambda value: repr(value).replace("\\", "")[:60],  # pytest escapes a backslash once more each time it collects
 )
-def test_a_schedule_that_cannot_be_says_what_it_needs(schedule: Schedule, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_schedule_that_cannot_be_says_what_it_needs(schedule: Schedule, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         schedule(at(schedule.clean))
 
 

@@ -230,7 +230,7 @@ def test_it_can_be_sent_to_another_process(source: DataSource) -> None:
 
 
 def test_a_fork_reads_by_itself(source: DataSource) -> None:
-    """Both read at once: with one file between them, each would move the other's place in it."""
+    """Both read at once: with one file between them, each would change the other's position in it."""
     stored = on_demand(source, memory=0).stored
     expected = stored[:].tobytes()
     reader, writer = os.pipe()

@@ -1,4 +1,4 @@
-"""A linear probe: at the minimum that defines it, and on what a line can tell."""
+"""A linear probe: at the minimum that defines it, and on classes that a line separates."""
 
 import pytest
 import torch
@@ -8,17 +8,17 @@ from sfumato.evaluate import probe
 
 
 def clouds(n: int, d: int = 5) -> tuple[torch.Tensor, list[str]]:
-    """Three Gaussians about corners that a line can tell apart."""
+    """Three Gaussians about corners that a line separates."""
     stream = torch.Generator().manual_seed(0)
     place = torch.arange(n) % 3
     return torch.randn(n, d, generator=stream) + 6 * torch.eye(3, d)[place], [("a", "b", "c")[i] for i in place]
 
 
-def test_what_a_line_can_tell_is_told() -> None:
+def test_what_a_line_can_separate_is_recognised() -> None:
     features, labels = clouds(600)
     found = probe.fit(features[:300], labels[:300])
-    told = found(features[300:])
-    assert sum(own == said for own, said in zip(labels[300:], told, strict=True)) >= 295
+    predicted = found(features[300:])
+    assert sum(own == guess for own, guess in zip(labels[300:], predicted, strict=True)) >= 295
 
 
 def test_it_is_where_the_penalised_error_is_least() -> None:
@@ -42,7 +42,7 @@ def test_what_never_changes_says_nothing() -> None:
     assert probe.fit(constant, labels)(constant) == probe.fit(features, labels)(features)
 
 
-def test_what_cannot_be_fitted_or_told() -> None:
+def test_what_cannot_be_fitted_or_predicted() -> None:
     features, labels = clouds(6)
     with pytest.raises(ShapeError, match=r"6 labels want features \[6, d\], not \[5, 5\]"):
         probe.fit(features[:5], labels)

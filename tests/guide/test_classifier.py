@@ -49,7 +49,7 @@ def test_the_exact_likelihood_gives_the_exact_posterior(view: str, schedule: Sch
     assert error(plain, wanted) > 0.1
 
 
-def test_the_walk_ends_where_that_of_the_exact_posterior_does() -> None:
+def test_the_trajectory_ends_where_that_of_the_exact_posterior_does() -> None:
     law, path = law_on(SCHEDULE), levels(SCHEDULE, TrailingSpacing(), 50)
     found, wanted = (
         list(sample(denoiser, DDIM(), X_T, path, noise=Noise([])))[-1]

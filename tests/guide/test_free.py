@@ -95,7 +95,7 @@ def test_within_the_interval_each_sample_is_led_from_its_own_null() -> None:
     assert error(found[2:4], everywhere[2:4]) < 1e-12
 
 
-def test_a_walk_costs_one_call_a_move_and_a_double_one_within_the_interval() -> None:
+def test_a_trajectory_costs_one_call_a_step_and_a_double_one_within_the_interval() -> None:
     law, path = model(), levels(SCHEDULE, TrailingSpacing(), 10)
     low, high = 0.3, 5.0
     list(sample(ClassifierFree(law, NULL, 3.0, (low, high)), DDIM(), X_T, path, CONDITION, noise=Noise([])))

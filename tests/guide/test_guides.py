@@ -145,16 +145,16 @@ def test_guides_work_with_gradients_off_and_in_inference_mode(name: str) -> None
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("sampler", [DDIM(), Ancestral("learned")])
 @each_guide
-def test_a_walk_is_the_same_in_every_mode(name: str, sampler, mode) -> None:
-    def walk() -> Tensor:
+def test_a_trajectory_is_the_same_in_every_mode(name: str, sampler, mode) -> None:
+    def drawn() -> Tensor:
         path = levels(SCHEDULE, TrailingSpacing(), 7)
         *_, last = sample(GUIDES[name](MODEL), sampler, X_T.clone(), path, CONDITION, noise=Noise(range(5)))
         return last
 
-    wanted = walk()
+    wanted = drawn()
     assert not wanted.requires_grad
     with mode():
-        assert torch.equal(walk(), wanted)
+        assert torch.equal(drawn(), wanted)
 
 
 @each_guide
@@ -231,7 +231,7 @@ def test_the_outer_guide_has_the_last_word() -> None:
     assert clipped(Inpaint(MODEL, high, KNOWN))(X_T, level, CONDITION).x0.max() == 0.5
 
 
-def test_a_tall_stack_walks() -> None:
+def test_a_deep_stack_draws() -> None:
     free = ClassifierFree(MODEL, NULL, 4.0, interval=(0.1, 20.0))
     watch = Watch(
         Inpaint(StaticThreshold(MomentMatching(Classifier(free, log_prob), measure, Y, NOISE), 0.8), PICTURE, KNOWN)

@@ -1,4 +1,4 @@
-"""Inpainting by replacement: what it holds, what it moves the known part by, and how far it is from the truth."""
+"""Inpainting by replacement: what it holds, what it changes in the known part, and how far it is from the truth."""
 
 import pytest
 import torch
@@ -29,8 +29,8 @@ def test_what_is_known_is_held_to_the_end_exactly(sampler: Sampler[None]) -> Non
 def test_under_ddim_the_known_part_is_the_picture_under_the_noise_it_began_with() -> None:
     path, eps = levels(SCHEDULE, UniformSpacing(), 20), normal(3, D)
     start = marginal(PICTURE.expand(3, D), path[0]).sample(eps)
-    walk = sample(Inpaint(LAW, PICTURE, KNOWN), DDIM(), start, path, noise=Noise([]))
-    for level, x in zip(path[1:], walk, strict=True):
+    trajectory = sample(Inpaint(LAW, PICTURE, KNOWN), DDIM(), start, path, noise=Noise([]))
+    for level, x in zip(path[1:], trajectory, strict=True):
         assert error(x[:, KNOWN], marginal(PICTURE.expand(3, D), level).sample(eps)[:, KNOWN]) < 1e-12
 
 
@@ -45,11 +45,11 @@ def test_under_the_chain_the_known_part_has_the_law_of_the_picture_under_noise()
 
 
 @pytest.mark.parametrize(
-    ("sampler", "replaced", "walk"),
+    ("sampler", "replaced", "unreplaced"),
     [(DDIM(), (0.2216, 0.1242), (0.0005, 0.0087)), (Ancestral(), (0.1774, 0.0687), (0.0000, 0.0208))],
 )
 def test_replacement_is_some_way_from_the_true_conditional_and_posterior_guidance_is_on_it(
-    sampler: Sampler[None], replaced: tuple[float, float], walk: tuple[float, float]
+    sampler: Sampler[None], replaced: tuple[float, float], unreplaced: tuple[float, float]
 ) -> None:
     """The largest errors of mean and covariance after 200 steps, of pixels of standard deviation 0.7.
 
@@ -65,7 +65,7 @@ def test_replacement_is_some_way_from_the_true_conditional_and_posterior_guidanc
 
     assert end(Inpaint(LAW, PICTURE, KNOWN)) == pytest.approx(replaced, abs=1e-3)
     guided = end(MomentMatching(LAW, lambda x: x[:, KNOWN], PICTURE[None, KNOWN], noise=0.0, iterations=5))
-    assert guided == pytest.approx(walk, abs=1e-4)
+    assert guided == pytest.approx(unreplaced, abs=1e-4)
     assert guided == pytest.approx(end(truth), abs=1e-8)
 
 

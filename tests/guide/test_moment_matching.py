@@ -179,7 +179,7 @@ def test_the_estimate_for_a_mixture_is_near(t: int, unguided: float, within: flo
 
 
 @pytest.mark.parametrize(("y", "unguided", "within"), [(-0.5, 0.25, 0.05), (0.6, 1.1, 0.8)])
-def test_a_walk_meets_the_observation_and_may_take_kinds_of_data_in_wrong_shares(
+def test_a_trajectory_meets_the_observation_and_may_take_kinds_of_data_in_wrong_shares(
     y: float, unguided: float, within: float
 ) -> None:
     """The mean of the trajectory's ends misses that of p(x_0 | y) by 0.03 at y = −0.5, where unguided samples miss by

@@ -1,4 +1,4 @@
-"""Pipelines of diffusers as single files in the original layout, and files of full size that take up no room."""
+"""Pipelines of diffusers as single files in the original layout, and files of full size that take up no space."""
 
 import json
 import struct
@@ -91,7 +91,7 @@ def written(path: Path, weights: Mapping[str, Tensor], metadata: dict[str, str] 
 
 
 def sparse(path: Path, shapes: Mapping[str, tuple[str, list[int]]], metadata: dict[str, str] | None = None) -> Path:
-    """A file of weights that are all zero, and that take up no room on the disk."""
+    """A file of weights that are all zero, and that take up no space on the disk."""
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     end = 0
     for name, (kind, shape) in shapes.items():

@@ -204,7 +204,7 @@ def test_the_inside_of_a_picture_is_drawn_the_same(
     assert furthest(found, theirs) <= BOUND
     other = within.map(lambda value: value + 1)
     kept = [one.system.generate(PROMPTS[1], steps=3, condition=c).records[0]["condition"] for c in (within, other)]
-    assert kept[0] != kept[1], "the record tells conditions apart"
+    assert kept[0] != kept[1], "the record distinguishes conditions"
     with pytest.raises(ShapeError, match=r"condition with concat \[1, 5, 8, 8\], and was given none; codec.masked"):
         one.system.generate(PROMPTS[0], size=(16, 16))
 

@@ -239,7 +239,7 @@ def test_two_files_that_hold_one_name_are_refused(tmp_path: Path) -> None:
         MappedWeights([tmp_path / "x.safetensors", tmp_path / "y.safetensors"])
 
 
-def test_a_file_cut_short_is_said_to_be_damaged(tmp_path: Path) -> None:
+def test_a_file_cut_short_is_reported_as_damaged(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(200)}, path)
     path.write_bytes(path.read_bytes()[:-100])
@@ -283,7 +283,7 @@ def test_what_was_fetched_is_opened_without_a_network(
     assert find_folder("someone/something") == find_folder("someone/something", fetch=False) == snapshot
 
 
-def test_a_sample_of_the_weights_tells_models_apart(tmp_path: Path) -> None:
+def test_a_sample_of_the_weights_distinguishes_models(tmp_path: Path) -> None:
     one = {"a": torch.randn(300), "b": torch.randn(2, 3), "c": torch.zeros(0)}
 
     def sampled(tensors: dict[str, torch.Tensor], **names: str) -> str:

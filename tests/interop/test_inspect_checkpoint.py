@@ -24,7 +24,7 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_tensor_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """No weight may be read."""
 
     def read(self: MappedWeights, key: str) -> None:

@@ -123,7 +123,7 @@ def test_there_and_back(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("part", ["timestep_embedder.linear_2.weight", "class_embedder.embedding_table.weight"])
-def test_blocks_that_are_told_otherwise_are_refused(part: str) -> None:
+def test_blocks_conditioned_otherwise_are_refused(part: str) -> None:
     model = theirs()
     key = f"transformer_blocks.1.norm1.emb.{part}"
     state = model.state_dict()

@@ -130,7 +130,7 @@ def test_a_system_keeps_its_fingerprint_when_it_is_saved(saved: Path, tmp_path: 
     assert system.fingerprint() == known == System.load(written, "cpu", "float32").fingerprint()
 
 
-def test_what_a_text_is_told_by_is_in_the_fingerprint(saved: Path, folder: Path) -> None:
+def test_the_text_encoder_is_in_the_fingerprint(saved: Path, folder: Path) -> None:
     known = opened(folder).fingerprint()
     config = folder / "text_encoder" / "config.json"
     config.write_text(config.read_text().replace('"quick_gelu"', '"gelu"'))

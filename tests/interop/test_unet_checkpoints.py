@@ -17,7 +17,7 @@ from sfumato.parts import NETWORKS
 diffusers = pytest.importorskip("diffusers")
 
 PLAIN = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
-TOLD = {
+CONDITIONED = {
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
 }
@@ -48,7 +48,7 @@ ADM: dict[str, Any] = {
     "up_block_types": ("AttnUpBlock2D", "ResnetUpsampleBlock2D"),
 }
 SD1: dict[str, Any] = {
-    **TOLD,
+    **CONDITIONED,
     "sample_size": 16,
     "block_out_channels": (32, 64),
     "layers_per_block": 2,
@@ -88,7 +88,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     | {"down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")}
     | {"up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")},
 }
-SAID_OTHERWISE = ("attn_norm_num_groups", "upcast_attention")
+SET_OTHERWISE = ("attn_norm_num_groups", "upcast_attention")
 """The first is null for "as many as all", which we say; the second is about half precision, and not kept."""
 each = pytest.mark.parametrize("family", FAMILIES)
 
@@ -183,7 +183,7 @@ def test_what_is_written_is_what_was_read(family: str) -> None:
         assert torch.equal(one, other), name
     config = {key: value for key, value in config_of(network).items() if not key.startswith("_")}
     for key, value in config_of(again).items():
-        if key in config and key not in SAID_OTHERWISE:
+        if key in config and key not in SET_OTHERWISE:
             assert _spread(value) == _spread(config[key]), key
     with torch.device("meta"):
         assert NETWORKS.dump(read_unet_config(written, "unet")) == NETWORKS.dump(unet)
@@ -426,7 +426,7 @@ def test_published_networks_have_their_names_and_shapes(model: str) -> None:
             "should be of the same levels, with attention in",
         ),
         (DDPM, {"block_out_channels": [32, 64, 64]}, "should be of the same levels"),
-        (DDPM, {"downsample_type": "resnet", **TOLD}, "down_block_types"),
+        (DDPM, {"downsample_type": "resnet", **CONDITIONED}, "down_block_types"),
         (DDPM, {"upsample_type": "resnet"}, "all by convolutions or all by residual blocks"),
         (DDPM, {"attn_norm_num_groups": 4}, "attn_norm_num_groups should be norm_num_groups, 8, or null, not 4"),
         (DDPM, {"norm_num_groups": 5}, "groups must divide the channels of every level, and 5 do not"),

@@ -238,7 +238,7 @@ def test_the_published_ddpm_is_written(tmp_path: Path) -> None:
     assert furthest(ours(system), there) <= BOUND
 
 
-def test_what_their_schedulers_do_wrong_is_kept_out_or_said() -> None:
+def test_what_their_schedulers_do_wrong_is_kept_out_or_noted() -> None:
     # theirs would stride by 100 between times that are 111 apart, and add noise to clean data after a last time of 99
     for spacing in ("uniform", "trailing"):
         system = made(pixels(), sampler=Ancestral("large"), steps=10)
@@ -260,7 +260,7 @@ def test_ddim_in_pixels_says_what_to_ask_for(tmp_path: Path) -> None:
     assert furthest(ours(system), there) <= BOUND
 
 
-def test_a_sampler_that_is_not_theirs_is_said(tmp_path: Path) -> None:
+def test_a_sampler_that_is_not_theirs_is_noted(tmp_path: Path) -> None:
     system = made(pixels(), sampler=Heun(), steps=10)
     assert "cannot draw by Heun" in write_checkpoint(system, tmp_path / "out")[0]
     assert type(opened_there(tmp_path / "out").scheduler).__name__ == "DDIMScheduler"

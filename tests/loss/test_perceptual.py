@@ -53,7 +53,7 @@ def test_pictures_of_two_shapes_do_not_compare() -> None:
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the network trained on ImageNet is not beside the repository")
-def test_a_walk_against_the_gradient_brings_a_picture_nearer() -> None:
+def test_descent_along_the_gradient_brings_a_picture_nearer() -> None:
     network = MobileNet.read(REAL)
     stream = torch.Generator().manual_seed(0)
     wanted = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4, generator=stream) * 2 - 1, 32, mode="bilinear")

@@ -236,7 +236,7 @@ def test_draws_next_to_one_are_of_the_last_time() -> None:
 
 
 @pytest.mark.parametrize("law", [LogNormalTimes(-1.2, 1.0), CosineTimes()], ids=repr)
-def test_laws_without_ends_are_cut_where_float64_could_not_tell_draws_from_0_and_1(law: Times) -> None:
+def test_distributions_without_ends_are_cut_where_float64_would_round_draws_to_0_and_1(law: Times) -> None:
     schedule, u = (
         VE(sigma_min=1e-30, sigma_max=1e30),
         torch.tensor([0.0, 1e-12, 1 - 1e-12, 1 - 2.0**-53], dtype=torch.float64),
@@ -265,7 +265,7 @@ def test_without_a_memory_importance_times_are_uniform() -> None:
 
 
 @pytest.mark.parametrize(
-    ("law", "schedule", "said"),
+    ("law", "schedule", "message"),
     [
         (
             ImportanceTimes(),
@@ -277,6 +277,6 @@ def test_without_a_memory_importance_times_are_uniform() -> None:
     ],
     ids=repr,
 )
-def test_importance_that_cannot_be_says_what_it_needs(law: ImportanceTimes, schedule: Schedule, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_importance_that_cannot_be_says_what_it_needs(law: ImportanceTimes, schedule: Schedule, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         law(schedule, even(3))

@@ -167,7 +167,7 @@ def test_losses_of_float32_samples_are_finite_at_both_ends(weight: Weight, sched
 
 
 @pytest.mark.parametrize(
-    ("weight", "said"),
+    ("weight", "message"),
     [
         (MinSNRWeight(0.0), "the gamma of min-snr must be above 0, not 0.0"),
         (MinSNRWeight(math.nan), "the gamma of min-snr must be above 0, not nan"),
@@ -177,6 +177,6 @@ def test_losses_of_float32_samples_are_finite_at_both_ends(weight: Weight, sched
     ],
     ids=lambda value: repr(value).replace("\\", ""),  # pytest escapes a backslash once more each time it collects
 )
-def test_a_weight_that_cannot_be_says_what_it_needs(weight: Weight, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_weight_that_cannot_be_says_what_it_needs(weight: Weight, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         weight(level_at(Linear()))

@@ -308,8 +308,10 @@ def test_what_is_no_whole_sound_is_an_error_that_names_it(name: str) -> None:
     data, text = BROKEN[name]
     with pytest.raises(DataError, match=text) as caught:
         Audio(8000).decode(data, f"{name}.wav")
-    said = str(caught.value)
-    assert said.startswith(f"{name}.wav: ") and said.endswith("; replace it or take it out") and "\n" not in said
+    message = str(caught.value)
+    assert (
+        message.startswith(f"{name}.wav: ") and message.endswith("; replace it or take it out") and "\n" not in message
+    )
 
 
 def test_a_sound_that_is_too_long_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

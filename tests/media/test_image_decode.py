@@ -33,7 +33,7 @@ def test_every_format_is_decoded(format: str) -> None:
         np.testing.assert_array_equal(np.asarray(found), np.asarray(image))
 
 
-def test_the_format_is_told_by_the_bytes_not_the_name() -> None:
+def test_the_format_is_recognised_by_the_bytes_not_the_name() -> None:
     assert decode(encode(noise(9, 7), "JPEG"), "a.png").size == (9, 7)
 
 

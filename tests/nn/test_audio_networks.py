@@ -167,7 +167,7 @@ def test_a_patch_stays_in_its_place() -> None:
     assert seen[8:12].all() and seen.sum() == 4
 
 
-def test_places_of_a_sequence_are_told_apart() -> None:
+def test_positions_of_a_sequence_are_distinguished() -> None:
     network, x = awake(dit()), drawn(1, 2, 16)
     with torch.no_grad():
         assert gap(network(x.roll(4, -1), T[:1]), network(x, T[:1]).roll(4, -1)) > 1e-2
@@ -232,7 +232,7 @@ def test_a_conditioning_input_that_is_missing_is_named(name: str, build: Build) 
 
 
 @pytest.mark.parametrize(
-    ("network", "length", "said"),
+    ("network", "length", "message"),
     [
         (unet(resample="residual"), 9, "a sequence of length 9 does not fit a U-Net of 2 levels: its length must be a"),
         (unet(patch=4), 30, "a multiple of 4; the nearest that fits is 32$"),
@@ -240,21 +240,21 @@ def test_a_conditioning_input_that_is_missing_is_named(name: str, build: Build) 
         (dit(patch=8), 1, "a transformer of patch 8: its length must be a multiple of 8; the nearest that fits is 8$"),
     ],
 )
-def test_a_length_that_does_not_fit_names_the_nearest_that_does(network: Any, length: int, said: str) -> None:
-    with pytest.raises(ShapeError, match=said):
+def test_a_length_that_does_not_fit_names_the_nearest_that_does(network: Any, length: int, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
         network(torch.zeros(1, 2, length), T[:1])
 
 
 @pytest.mark.parametrize(
-    ("network", "shape", "said"),
+    ("network", "shape", "message"),
     [
         (unet(), (1, 2, 8, 8), r"takes sequences \[b, c, length\], not samples of 2 axes"),
         (dit(), (1, 2, 8, 8), r"takes sequences \[b, c, length\], not samples of 2 axes"),
         (DiT(width=32, depth=1, head_width=8), (1, 3, 8), r"takes pictures \[b, c, height, width\], not .* of 1 axes"),
     ],
 )
-def test_a_sample_of_another_number_of_axes_is_refused(network: Any, shape: tuple[int, ...], said: str) -> None:
-    with pytest.raises(ShapeError, match=said):
+def test_a_sample_of_another_number_of_axes_is_refused(network: Any, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
         network(torch.zeros(shape), T[:1])
 
 

@@ -69,7 +69,7 @@ def test_the_divergence_is_that_of_the_gaussians() -> None:
     assert (network.encode(x) - mean).abs().max() == 0, "what is diffused is the mean"
 
 
-def test_noise_moves_latents_by_their_own_spread() -> None:
+def test_noise_shifts_latents_by_their_own_deviation() -> None:
     network = kl()
     awake(network)
     x, noise = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)

@@ -116,7 +116,7 @@ def test_down_halves_and_up_doubles() -> None:
 
 
 @pytest.mark.parametrize(("padding", "first"), [("both", 0), ("end", 1)])
-def test_a_border_at_the_end_moves_what_a_convolution_sees(padding: Literal["both", "end"], first: int) -> None:
+def test_a_border_at_the_end_shifts_what_a_convolution_sees(padding: Literal["both", "end"], first: int) -> None:
     """A kernel that takes the middle of its square sees the even places behind a border on all sides, else the odd."""
     down = Down(1, padding=padding)
     with torch.no_grad():

@@ -59,7 +59,7 @@ def test_a_place_does_not_see_what_comes_after() -> None:
     assert (one[:, :2] - two[:, :2]).abs().max() < 1e-6 and (one[:, 2:] - two[:, 2:]).abs().min(-1)[0].max() > 1e-3
 
 
-def test_the_end_mark_is_where_it_is_said_to_be() -> None:
+def test_the_end_token_is_where_the_mask_has_it() -> None:
     with torch.no_grad():
         last, highest = tower()(IDS)
         assert torch.equal(highest, torch.stack([last[0, 2], last[1, 3]]))

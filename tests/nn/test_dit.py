@@ -43,7 +43,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def told(b: int = 2, k: int = 4) -> dict[str, Tensor]:
+def condition(b: int = 2, k: int = 4) -> dict[str, Tensor]:
     """A tensor for every input; the last two tokens are masked."""
     mask = torch.arange(k).expand(b, k) < k - 2
     return {"vector": drawn(b, 3, seed=1), "context": drawn(b, k, 5, seed=2), "mask": mask, "concat": drawn(b, 2, 8, 8)}
@@ -171,7 +171,7 @@ def test_every_place_differs_and_a_larger_grid_begins_as_the_smaller() -> None:
     assert torch.equal(large.reshape(64, 48, 32)[:8, :12].flatten(0, 1), little)
 
 
-def test_places_are_told_apart() -> None:
+def test_positions_are_distinguished() -> None:
     network = small()
     x, t = drawn(1, 3, 8, 8), torch.tensor([10.0])
     shifted = x.roll((2, 4), (2, 3))  # whole patches: without positions the answer would only roll along
@@ -187,13 +187,13 @@ def test_from_its_start_it_wakes_within_three_steps() -> None:
     x, wanted = drawn(2, 3, 8, 8), drawn(2, 3, 8, 8, seed=9)
     for _ in range(3):
         optimizer.zero_grad()
-        (network(x, torch.tensor([10.0, 700.0]), **told()) - wanted).square().mean().backward()
+        (network(x, torch.tensor([10.0, 700.0]), **condition()) - wanted).square().mean().backward()
         optimizer.step()
     assert [name for name, parameter in network.named_parameters() if torch.equal(parameter, before[name])] == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"depth": 0}, "depth must be from 1 to 128, not 0"),
         ({"patch": 0}, "patch must be from 1 to 64, not 0"),
@@ -214,8 +214,8 @@ def test_from_its_start_it_wakes_within_three_steps() -> None:
         ({"mlp_eps": 0.0}, "mlp_eps must be above 0 and below 1, not 0.0"),
     ],
 )
-def test_a_network_that_cannot_be_built_says_why(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_network_that_cannot_be_built_says_why(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         meta(**arguments)
 
 
@@ -302,7 +302,7 @@ def test_time_is_written_in_the_frequencies_of_the_released_code(
     assert np.abs(seen[0].detach().numpy() - np.concatenate([np.sin(angle), np.cos(angle)], 1)).max() < 1e-4
 
 
-def test_no_class_is_told_by_a_column_of_its_own() -> None:
+def test_no_class_has_a_column_of_its_own() -> None:
     network = small(**AS_PUBLISHED)
     x, t = drawn(1, 3, 8, 8), torch.tensor([10.0])
     with torch.no_grad():

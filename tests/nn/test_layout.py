@@ -50,16 +50,16 @@ def test_it_is_its_formula_in_any_size() -> None:
 def test_the_network_is_shown_the_map_and_it_is_added_by_its_gate(more: int) -> None:
     both = stirred(WithLayout(inside(concat=2 + more), Layout(5, 2, side=4, width=16)))
     assert isinstance(both, WithLayout) and both.concat == more
-    x, told = drawn(2, 2, 8, 6), {"context": drawn(2, 3, 4, seed=1), "mask": torch.ones(2, 3, dtype=torch.bool)}
+    x, condition = drawn(2, 2, 8, 6), {"context": drawn(2, 3, 4, seed=1), "mask": torch.ones(2, 3, dtype=torch.bool)}
     vector, concat = drawn(2, 5, seed=2), drawn(2, more, 8, 6, seed=3)
     shown, gate = both.layout(vector, TIME, 8, 6)
-    wanted = both.network(x, TIME, vector=vector, concat=torch.cat([concat, shown], 1), **told) + gate * shown
-    assert (both(x, TIME, vector=vector, concat=concat if more else None, **told) - wanted).abs().max() < 1e-6
-    assert (both(x, TIME, vector=-vector, concat=concat if more else None, **told) - wanted).abs().max() > 1e-2
+    wanted = both.network(x, TIME, vector=vector, concat=torch.cat([concat, shown], 1), **condition) + gate * shown
+    assert (both(x, TIME, vector=vector, concat=concat if more else None, **condition) - wanted).abs().max() < 1e-6
+    assert (both(x, TIME, vector=-vector, concat=concat if more else None, **condition) - wanted).abs().max() > 1e-2
 
 
 @torch.no_grad()
-def test_it_may_be_told_by_what_reads() -> None:
+def test_its_vector_may_come_from_a_text_encoder() -> None:
     """A text that is learned to be read gives its vector too: the wrappers compose."""
     text = TextTransformer(7, 8, 1, 2, 5)
     both = stirred(WithText(WithLayout(inside(vector=8, context=8), Layout(8, 2, side=4)), text))
@@ -75,15 +75,15 @@ def test_it_may_be_told_by_what_reads() -> None:
 def test_untrained_it_changes_nothing() -> None:
     network = stirred(inside())
     both = WithLayout(copy.deepcopy(network), Layout(5, 2, side=4))
-    told = {"vector": drawn(2, 5), "context": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
+    condition = {"vector": drawn(2, 5), "context": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
     x = drawn(2, 2, 8, 8)
-    alone = network(x, TIME, concat=torch.zeros(2, 2, 8, 8), **told)
-    assert (both(x, TIME, **told) - alone).abs().max() < 1e-6
+    alone = network(x, TIME, concat=torch.zeros(2, 2, 8, 8), **condition)
+    assert (both(x, TIME, **condition) - alone).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("kind", [UNet, DiT])
 def test_what_a_class_looks_like_is_soon_learned_from_noise_alone(kind: type) -> None:
-    """Told only the class, at pure noise, the best answer is the mean of the class: here the picture itself. A network
+    """Given the class alone, at pure noise, the best estimate is the class mean: here the picture itself. A network
     alone has hardly begun when one with a layout is there."""
     pictures, classes = drawn(4, 1, 8, 8), torch.eye(4)
     sizes = {"width": 8, "multipliers": (1, 2), "attention": ()} if kind is UNet else {"width": 64, "depth": 2}
@@ -103,7 +103,7 @@ def test_what_a_class_looks_like_is_soon_learned_from_noise_alone(kind: type) ->
     assert errors[1] < 0.05 and errors[1] < errors[0] / 4, errors
 
 
-def test_around_it_is_the_network_with_a_narrower_door() -> None:
+def test_around_it_is_the_network_with_a_narrower_input() -> None:
     both = WithLayout(inside(concat=6), Layout(5, 2, side=4))
     assert (both.in_channels, both.out_channels, both.vector, both.context, both.concat) == (2, 2, 5, 4, 4)
     both.check_size(8, 6)
@@ -136,7 +136,7 @@ def test_sizes_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
 
 def test_without_its_vector_it_says_so() -> None:
     both = WithLayout(inside(), Layout(5, 2, side=4))
-    told = {"context": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
+    condition = {"context": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
     for vector, got in ((None, "nothing"), (one_hot(torch.tensor([1, 2]), 3).float(), "3")):
-        with pytest.raises(InputError, match=f"told 5 numbers through `vector`, and was told {got}"):
-            both(drawn(2, 2, 8, 8), TIME, vector=vector, **told)
+        with pytest.raises(InputError, match=f"built for 5 numbers in `vector`, and was given {got}"):
+            both(drawn(2, 2, 8, 8), TIME, vector=vector, **condition)

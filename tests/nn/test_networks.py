@@ -8,7 +8,7 @@ import torch
 from test_dit import KINDS as DITS
 from test_dit import small as dit
 from test_unet import KINDS as UNETS
-from test_unet import WIDTHS, drawn, gap, told
+from test_unet import WIDTHS, condition, drawn, gap
 from test_unet import small as unet
 
 from sfumato.core.condition import Condition
@@ -27,7 +27,7 @@ T = torch.tensor([10.0, 700.0])
 @each
 def test_the_start_is_exactly_zero(build: Build, kind: str) -> None:
     network = build(kind, awake=False, **WIDTHS)
-    assert torch.equal(network(drawn(2, 3, 8, 8), T, **told()), torch.zeros(2, 3, 8, 8))
+    assert torch.equal(network(drawn(2, 3, 8, 8), T, **condition()), torch.zeros(2, 3, 8, 8))
 
 
 @each
@@ -38,7 +38,7 @@ def test_any_channels_and_any_size_that_fits(
     build: Build, kind: str, size: tuple[int, int], channels: tuple[int, int], inputs: dict[str, Any]
 ) -> None:
     network = build(kind, in_channels=channels[0], out_channels=channels[1], **inputs)
-    given = {**told(), "concat": drawn(2, 2, *size)} if inputs else {}
+    given = {**condition(), "concat": drawn(2, 2, *size)} if inputs else {}
     with torch.no_grad():
         out = network(drawn(2, channels[0], *size), T, **given)
     assert out.shape == (2, channels[1], *size)
@@ -50,13 +50,13 @@ def test_any_channels_and_any_size_that_fits(
 def test_an_input_may_be_the_only_one(build: Build, name: str) -> None:
     network, x = build(**{name: WIDTHS[name]}), drawn(2, 3, 8, 8)
     with torch.no_grad():
-        assert gap(network(x, T, **{name: told()[name]}), network(x, T, **{name: told()[name] + 1})) > 1e-4
+        assert gap(network(x, T, **{name: condition()[name]}), network(x, T, **{name: condition()[name] + 1})) > 1e-4
 
 
 @each
 def test_a_sample_does_not_depend_on_its_batch(build: Build, kind: str) -> None:
     network = build(kind, **WIDTHS)
-    x, t, inputs = drawn(4, 3, 8, 8), torch.tensor([0.0, 10.0, 500.0, 999.0]), told(4)
+    x, t, inputs = drawn(4, 3, 8, 8), torch.tensor([0.0, 10.0, 500.0, 999.0]), condition(4)
     with torch.no_grad():
         together = network(x, t, **inputs)
         for i in range(4):
@@ -67,16 +67,16 @@ def test_a_sample_does_not_depend_on_its_batch(build: Build, kind: str) -> None:
 @each
 def test_every_parameter_learns(build: Build, kind: str) -> None:
     network = build(kind, **WIDTHS)
-    (network(drawn(2, 3, 8, 8), T, **told()) * drawn(2, 3, 8, 8, seed=9)).sum().backward()
+    (network(drawn(2, 3, 8, 8), T, **condition()) * drawn(2, 3, 8, 8, seed=9)).sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 1e-6, name
 
 
 @each
-def test_time_and_each_door_are_heard(build: Build, kind: str) -> None:
+def test_time_and_each_input_have_an_effect(build: Build, kind: str) -> None:
     network = build(kind, **WIDTHS)
-    x, inputs = drawn(2, 3, 8, 8), told()
+    x, inputs = drawn(2, 3, 8, 8), condition()
     with torch.no_grad():
         out = network(x, T, **inputs)
         assert gap(out, network(x, T + 5, **inputs)) > 1e-4
@@ -87,7 +87,7 @@ def test_time_and_each_door_are_heard(build: Build, kind: str) -> None:
 @both
 @pytest.mark.parametrize("k", [2, 4])
 def test_masked_tokens_count_for_nothing(k: int, build: Build) -> None:
-    network, x, inputs = build(**WIDTHS), drawn(2, 3, 8, 8), told(k=6)
+    network, x, inputs = build(**WIDTHS), drawn(2, 3, 8, 8), condition(k=6)
     inputs["mask"] = torch.arange(6).expand(2, 6) < k
     with torch.no_grad():
         out = network(x, T, **inputs)
@@ -100,7 +100,7 @@ def test_masked_tokens_count_for_nothing(k: int, build: Build) -> None:
 
 @both
 def test_a_sample_all_of_whose_tokens_are_masked_is_finite_and_alters_no_other(build: Build) -> None:
-    network, x, inputs = build(**WIDTHS), drawn(2, 3, 8, 8), told()
+    network, x, inputs = build(**WIDTHS), drawn(2, 3, 8, 8), condition()
     with torch.no_grad():
         out = network(x, T, **inputs)
         inputs["mask"] = inputs["mask"].clone()
@@ -120,24 +120,24 @@ def test_the_order_of_tokens_without_places_does_not_matter(build: Build) -> Non
 @both
 def test_the_inputs_are_those_of_a_condition(build: Build) -> None:
     network, x = build(**WIDTHS), drawn(2, 3, 8, 8)
-    assert torch.equal(network(x, T, **told()), network(x, T, **Condition(**told()).given()))
+    assert torch.equal(network(x, T, **condition()), network(x, T, **Condition(**condition()).given()))
 
 
 @both
 @pytest.mark.parametrize("name", WIDTHS)
 def test_an_input_that_is_missing_is_named(name: str, build: Build) -> None:
-    inputs = {other: value for other, value in told().items() if other != name}
-    said = f"built for {WIDTHS[name]} numbers in `{name}`, and was given nothing in `{name}`"
-    with pytest.raises(InputError, match=said):
+    inputs = {other: value for other, value in condition().items() if other != name}
+    message = f"built for {WIDTHS[name]} numbers in `{name}`, and was given nothing in `{name}`"
+    with pytest.raises(InputError, match=message):
         build(**WIDTHS)(drawn(2, 3, 8, 8), T, **inputs)
 
 
 @both
 @pytest.mark.parametrize("name", WIDTHS)
 def test_an_input_that_was_never_built_is_named(name: str, build: Build) -> None:
-    said = f"built for nothing in `{name}`, and was given {WIDTHS[name]} numbers in `{name}`"
-    with pytest.raises(InputError, match=said):
-        build()(drawn(2, 3, 8, 8), T, **{name: told()[name]})
+    message = f"built for nothing in `{name}`, and was given {WIDTHS[name]} numbers in `{name}`"
+    with pytest.raises(InputError, match=message):
+        build()(drawn(2, 3, 8, 8), T, **{name: condition()[name]})
 
 
 @both
@@ -149,7 +149,7 @@ def test_an_input_of_another_width_is_named(name: str, shape: tuple[int, ...], b
     with pytest.raises(
         InputError, match=rf"built for {WIDTHS[name]} numbers in `{name}`, and was given {wrong} numbers"
     ):
-        build(**WIDTHS)(drawn(2, 3, 8, 8), T, **{**told(), name: torch.zeros(shape)})
+        build(**WIDTHS)(drawn(2, 3, 8, 8), T, **{**condition(), name: torch.zeros(shape)})
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ def test_a_size_that_does_not_fit_names_the_nearest_that_does(
 ) -> None:
     network, (width, height) = build(awake=False, **arguments), size
     assert network.multiple == multiple
-    said = rf"a picture of {width}×{height} does not fit .* a multiple of {multiple}; the nearest .* is {nearest}$"
-    with pytest.raises(ShapeError, match=said):
+    message = rf"a picture of {width}×{height} does not fit .* a multiple of {multiple}; the nearest .* is {nearest}$"
+    with pytest.raises(ShapeError, match=message):
         network(torch.zeros(1, 3, height, width), T[:1])
     network.check_size(*reversed([int(side) for side in nearest.split("×")]))
 
 
 @both
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"width": 0}, "width must be from 1 to 8,192, not 0"),
         ({"width": 10**9}, "width must be from 1 to 8,192, not 1,000,000,000"),
@@ -194,15 +194,15 @@ def test_a_size_that_does_not_fit_names_the_nearest_that_does(
         ({"concat": 2**21}, "concat must be from 0 to 1,048,576, not 2,097,152"),
     ],
 )
-def test_a_network_that_cannot_be_built_says_why(build: Build, arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_network_that_cannot_be_built_says_why(build: Build, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         build(**arguments)
 
 
 @each
 def test_bfloat16_is_near_float32(build: Build, kind: str) -> None:
     network = build(kind, **WIDTHS)
-    x, inputs = drawn(2, 3, 8, 8), told()
+    x, inputs = drawn(2, 3, 8, 8), condition()
     with torch.no_grad():
         wanted = network(x, T, **inputs)
         with torch.autocast("cpu", torch.bfloat16):
@@ -215,7 +215,7 @@ def test_bfloat16_is_near_float32(build: Build, kind: str) -> None:
 
 @both
 def test_time_reaches_a_bfloat16_network_in_full(build: Build) -> None:
-    """Times near 1000 that bfloat16 cannot tell apart."""
+    """Times near 1000 that bfloat16 cannot distinguish."""
     network, x = build().bfloat16(), drawn(1, 3, 8, 8).bfloat16()
     with torch.no_grad():
         assert gap(network(x, torch.tensor([997.0])), network(x, torch.tensor([998.0]))) > 0

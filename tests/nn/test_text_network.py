@@ -1,4 +1,4 @@
-"""The text encoder that is trained with its network: its formula, its mask, and the network it tells."""
+"""The text encoder that is trained with its network: its formula, its mask, and the network conditioned on it."""
 
 import math
 import subprocess
@@ -49,7 +49,7 @@ def test_it_is_its_formula_and_does_not_see_what_is_masked() -> None:
         assert (found[0] - text(IDS.flip(1), MASK)[0].flip(0)).abs().max() > 1e-2, "places matter"
 
 
-def test_the_network_is_told_vectors_and_their_mean() -> None:
+def test_the_network_gets_vectors_and_their_mean() -> None:
     torch.manual_seed(0)
     both = stirred(WithText(network(), TextTransformer(7, 8, 1, 2, 5)))
     assert isinstance(both, WithText)
@@ -70,7 +70,7 @@ def test_both_are_trained() -> None:
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
-def test_around_it_is_the_network_with_a_door_for_numbers() -> None:
+def test_around_it_is_the_network_with_an_input_for_token_ids() -> None:
     both = WithText(network(vector=0), TextTransformer(7, 8, 1, 2, 5))
     assert (both.in_channels, both.out_channels, both.vector, both.context, both.concat) == (1, 1, 0, 1, 0)
     both.check_size(8, 6)

@@ -43,7 +43,7 @@ def test_each_place_has_logits_that_depend_on_all_places_and_on_the_time() -> No
     changed = IDS.clone()
     changed[0, 3] = 0
     assert (network(changed, TIME)[0] - logits[0]).abs().amax(-1).min() > 1e-6
-    assert gap(network(IDS.flip(1), TIME).flip(1), logits) > 1e-4, "places are told apart"
+    assert gap(network(IDS.flip(1), TIME).flip(1), logits) > 1e-4, "positions are distinguished"
     assert network(IDS.repeat(1, 9), TIME).shape == (2, 36, 5)
 
 

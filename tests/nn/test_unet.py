@@ -48,7 +48,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def told(b: int = 2, k: int = 4) -> dict[str, Tensor]:
+def condition(b: int = 2, k: int = 4) -> dict[str, Tensor]:
     """A tensor for every input; the last two tokens are masked."""
     mask = torch.arange(k).expand(b, k) < k - 2
     return {"vector": drawn(b, 3, seed=1), "context": drawn(b, k, 5, seed=2), "mask": mask, "concat": drawn(b, 2, 8, 8)}
@@ -119,7 +119,7 @@ def hear_at_every_level(network: UNet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"blocks": 0}, "blocks must be from 1 to [0-9]+, not 0"),
         ({"multipliers": ()}, r"multipliers must be 1 to [0-9]+ whole numbers from 1 to 64, not \[\]"),
@@ -140,8 +140,8 @@ def hear_at_every_level(network: UNet) -> None:
         ({"width": 40, "head_width": 64}, "head_width 64 does not divide the 80 channels of level"),
     ],
 )
-def test_a_network_that_cannot_be_built_says_why(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_network_that_cannot_be_built_says_why(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         meta(**arguments)
 
 
@@ -161,7 +161,7 @@ def test_heads_divide_the_channels_they_are_given() -> None:
     assert all(stage.heads == 1 for name, stage in meta(**SMALL).named_modules() if name.endswith("to_self"))
 
 
-def test_the_middle_attends_once_and_levels_only_where_told() -> None:
+def test_the_middle_attends_once_and_levels_only_where_asked() -> None:
     names = [name for name, _ in meta(**{**SMALL, "attention": ()}).named_modules() if name.endswith("to_self")]
     assert names == ["middle.0.to_self"]
 

@@ -21,9 +21,9 @@ from train.small_runs import begin, digest, everything, last_step, newest, pictu
 NAMED = r"^no space to write .*: [\d,.]+ MB needed, [\d,.]+ MB free; what was there before is untouched$"
 
 
-def filling(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on, no more than so many bytes of tensors find room: the next is written as far as it goes."""
-    pieces, left = serial.pieces, room
+def filling(space: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, no more than so many bytes of tensors find space: the next is written as far as it goes."""
+    pieces, left = serial.pieces, space
 
     def fill(*arguments: Any) -> Iterator[bytes]:
         nonlocal left
@@ -77,7 +77,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused_and_left_alone(inside: b
         words = ("train", str(data), "--recipe", "digits", "--out", str(out), "--steps", "1", "--device", "cpu")
         child = nursery.start(*words, first=("obeying_modes",))
         assert child.end() == 2
-        said = child.stderr.read_text().splitlines()
-        assert said == [f"sfumato: cannot write {out}: permission denied; choose a folder that you may write to"]
+        lines = child.stderr.read_text().splitlines()
+        assert lines == [f"sfumato: cannot write {out}: permission denied; choose a folder that you may write to"]
         assert not list(folder.iterdir())
         folder.chmod(0o755)

@@ -39,15 +39,17 @@ class Spy:
         return Estimate(x_t, level, x0)
 
 
-def walk(denoiser: DenoiserLike, steps: int = 5, b: int = 3, condition: Condition = Condition()) -> Iterator[Tensor]:
+def trajectory(
+    denoiser: DenoiserLike, steps: int = 5, b: int = 3, condition: Condition = Condition()
+) -> Iterator[Tensor]:
     noise = Noise(range(b))
     return sample(denoiser, DDIM(), noise(2), levels(SCHEDULE, TrailingSpacing(), steps), condition, noise=noise)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 100])
-def test_each_move_is_one_yield_and_one_question(steps: int) -> None:
+def test_each_step_is_one_yield_and_one_evaluation(steps: int) -> None:
     spy = Spy()
-    found = list(walk(spy, steps))
+    found = list(trajectory(spy, steps))
     assert len(found) == len(spy.asked) == steps
     assert [t for t, _ in spy.asked] == [level.t.item() for level in levels(SCHEDULE, TrailingSpacing(), steps)[:-1]]
     assert torch.equal(found[-1], torch.zeros(3, 2))
@@ -56,43 +58,43 @@ def test_each_move_is_one_yield_and_one_question(steps: int) -> None:
 
 def test_nothing_is_asked_before_it_is_wanted() -> None:
     spy = Spy()
-    moves = walk(spy)
+    states = trajectory(spy)
     assert not spy.asked
-    next(moves)
-    next(moves)
+    next(states)
+    next(states)
     assert len(spy.asked) == 2
-    assert isinstance(moves, Generator)
-    moves.close()
-    assert list(moves) == [] and len(spy.asked) == 2
+    assert isinstance(states, Generator)
+    states.close()
+    assert list(states) == [] and len(spy.asked) == 2
 
 
 def test_the_condition_reaches_every_question() -> None:
     spy, condition = Spy(), Condition(vector=torch.ones(3, 1))
-    list(walk(spy, condition=condition))
+    list(trajectory(spy, condition=condition))
     assert all(given is condition for _, given in spy.asked)
 
 
-def test_no_gradient_is_kept_of_a_walk_though_it_may_be_taken_around_one() -> None:
+def test_no_gradient_is_kept_of_a_trajectory_though_it_may_be_taken_around_one() -> None:
     weight = torch.ones(1, requires_grad=True)
 
     class Learns(Spy):
         def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
             return Estimate(x_t, level, weight * x_t)
 
-    for x in walk(Learns()):
+    for x in trajectory(Learns()):
         assert not x.requires_grad
         assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize(("move", "time"), [(1, 99), (3, 59), (5, 19)])
-def test_a_number_that_is_not_finite_stops_the_walk_and_says_where(value: float, move: int, time: int) -> None:
-    moves = walk(Spy({move: (1, value)}))
-    for _ in range(move - 1):
-        next(moves)
-    said = rf"step {move} of 5 \(from t = {time}\) gave a number that is not finite, in sample 1 and 0 more of 3: try"
-    with pytest.raises(NonFiniteError, match=said):
-        next(moves)
+@pytest.mark.parametrize(("nth", "time"), [(1, 99), (3, 59), (5, 19)])
+def test_a_number_that_is_not_finite_stops_the_trajectory_and_says_where(value: float, nth: int, time: int) -> None:
+    states = trajectory(Spy({nth: (1, value)}))
+    for _ in range(nth - 1):
+        next(states)
+    message = rf"step {nth} of 5 \(from t = {time}\) gave a number that is not finite, in sample 1 and 0 more of 3: try"
+    with pytest.raises(NonFiniteError, match=message):
+        next(states)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -103,9 +105,9 @@ def test_infinity_is_no_better_than_nan(value: float) -> None:
         def step(self, denoiser: DenoiserLike, x: Tensor, *rest: Any) -> tuple[Tensor, None]:
             return torch.where(torch.tensor([[0, 0], [0, 1], [1, 0]]) > 0, value, x), None
 
-    moves = sample(Spy(), Leaves(), torch.zeros(3, 2), levels(SCHEDULE, TrailingSpacing(), 5), noise=Noise(range(3)))
+    states = sample(Spy(), Leaves(), torch.zeros(3, 2), levels(SCHEDULE, TrailingSpacing(), 5), noise=Noise(range(3)))
     with pytest.raises(NonFiniteError, match="step 1 of 5 .* in sample 1 and 1 more of 3: try float32, or less guidan"):
-        next(moves)
+        next(states)
 
 
 def test_noise_that_is_not_finite_is_named_too() -> None:
@@ -114,6 +116,6 @@ def test_noise_that_is_not_finite_is_named_too() -> None:
             return torch.full_like(x, math.nan)
 
     path = levels(SCHEDULE, TrailingSpacing(), 5)
-    moves = sample(Spy(), Ancestral(), torch.zeros(2, 2), path, noise=Broken([0, 1]))
+    states = sample(Spy(), Ancestral(), torch.zeros(2, 2), path, noise=Broken([0, 1]))
     with pytest.raises(NonFiniteError, match=r"step 1 of 5 .* in sample 0 and 1 more of 2"):
-        next(moves)
+        next(states)

@@ -279,7 +279,7 @@ def test_annealing_ends_on_the_points_of_a_finite_data_set_each_as_often() -> No
 
 
 @pytest.mark.parametrize("schedule", [Linear(), Cosine(), VP(), Flow()], ids=lambda schedule: type(schedule).__name__)
-def test_annealing_walks_every_schedule_from_pure_noise_too(schedule: Schedule) -> None:
+def test_annealing_follows_every_schedule_from_pure_noise_too(schedule: Schedule) -> None:
     path = levels(schedule, UniformSpacing(), 100)
     found = run(gaussian(schedule, 64), AnnealedLangevin(steps=5), normal(100, 64), path)
     assert found.mean().item() == pytest.approx(MEAN, abs=0.03)
@@ -287,7 +287,7 @@ def test_annealing_walks_every_schedule_from_pure_noise_too(schedule: Schedule) 
 
 
 @pytest.mark.parametrize("rule", [AnnealedLangevin(steps=3), AnnealedLangevin(steps=3, rate=1.0)], ids=repr)
-def test_annealing_is_the_same_walk_on_every_schedule(rule: AnnealedLangevin) -> None:
+def test_annealing_is_the_same_trajectory_on_every_schedule(rule: AnnealedLangevin) -> None:
     """In the coordinates `x/alpha` and `sigma/alpha` every level is one of NCSN's."""
     x = normal(4, 2)
     for schedule in (VP(), Cosine(), Flow()):
@@ -431,23 +431,23 @@ def test_no_noise_is_left_in_what_comes_onto_clean_data(sampler: Sampler[Any]) -
 
 @pytest.mark.parametrize("sampler", RULES, ids=repr)
 @pytest.mark.parametrize("schedule", [VE(), VP(), Flow()], ids=lambda schedule: type(schedule).__name__)
-def test_a_batch_at_many_levels_moves_as_each_sample_alone(sampler: Sampler[Any], schedule: Schedule) -> None:
+def test_a_batch_at_many_levels_steps_as_each_sample_alone(sampler: Sampler[Any], schedule: Schedule) -> None:
     """Also beside a neighbour that comes onto clean data, and one whose score is enormous."""
     data = finite(schedule, MEANS)
     now, then = at(schedule, 1.0, 0.7, 0.4, 0.1, 0.4), at(schedule, 0.8, 0.6, 0.3, schedule.clean, 0.3)
     x = normal(5, 2)
     x[4] *= 1e3
 
-    def move(which: list[int]) -> Tensor:
+    def stepped(which: list[int]) -> Tensor:
         here, there = (Level(*(field[which] for field in level)) for level in (now, then))
         found, _ = sampler.step(data, x[which], here, there, sampler.init(x[which], [here, there]), Noise(which))
         return found
 
-    together = move([0, 1, 2, 3, 4])
+    together = stepped([0, 1, 2, 3, 4])
     assert together.isfinite().all()
     for i in range(5):
-        assert error(together[[i]] / x[i].norm(), move([i]) / x[i].norm()) < 1e-12
-    assert error(move([4, 2, 0])[[1]], together[[2]]) < 1e-12
+        assert error(together[[i]] / x[i].norm(), stepped([i]) / x[i].norm()) < 1e-12
+    assert error(stepped([4, 2, 0])[[1]], together[[2]]) < 1e-12
 
 
 @pytest.mark.parametrize("sampler", RULES, ids=repr)
@@ -459,7 +459,7 @@ def test_samples_keep_their_type_and_shape(sampler: Sampler[Any], dtype: torch.d
 
 
 @pytest.mark.parametrize(
-    ("sampler", "said"),
+    ("sampler", "message"),
     [
         (Langevin(0.0), "size of a Langevin step must be above 0 and finite, not 0.0"),
         (Langevin(math.inf), "size of a Langevin step must be above 0 and finite, not inf"),
@@ -475,8 +475,8 @@ def test_samples_keep_their_type_and_shape(sampler: Sampler[Any], dtype: torch.d
     ],
     ids=repr,
 )
-def test_settings_out_of_bounds_are_input_errors(sampler: Sampler[Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_settings_out_of_bounds_are_input_errors(sampler: Sampler[Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         run(gaussian(VE(), 2), sampler, normal(1, 2), levels(VE(), UniformSpacing(), 3))
 
 

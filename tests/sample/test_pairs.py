@@ -13,9 +13,9 @@ TABLE = Linear()
 DATA = GaussianDenoiser(TABLE, torch.tensor([0.5, -1.0]).double(), torch.tensor([0.5, 0.2]).double())
 
 
-def path(moves: int) -> list[Level]:
+def path(steps: int) -> list[Level]:
     """Evenly in λ, and not onto clean data."""
-    levels = TABLE(TABLE.inverse(torch.linspace(-6, 6, moves + 1, dtype=torch.float64)))
+    levels = TABLE(TABLE.inverse(torch.linspace(-6, 6, steps + 1, dtype=torch.float64)))
     return [Level(*fields) for fields in zip(*(field.split(1) for field in levels), strict=True)]
 
 
@@ -23,39 +23,39 @@ def start() -> Tensor:
     return torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def walk(sampler: object, levels: list[Level]) -> list[Tensor]:
+def trajectory(sampler: object, levels: list[Level]) -> list[Tensor]:
     return list(sample(DATA, sampler, start(), levels, noise=Noise([1, 2, 3])))  # pyright: ignore[reportArgumentType]
 
 
 def test_pairs_are_2s_where_the_middle_is_half_way() -> None:
-    found, wanted = walk(DPMSolverPairs(), path(12))[1::2], walk(DPMSolverS(), path(12)[::2])
+    found, wanted = trajectory(DPMSolverPairs(), path(12))[1::2], trajectory(DPMSolverS(), path(12)[::2])
     for here, there in zip(found, wanted, strict=True):
         assert torch.allclose(here, there, atol=1e-12)
 
 
 def test_the_last_of_pairs_may_be_of_first_order() -> None:
-    found = walk(DPMSolverPairs(lower_final=True), path(12))
+    found = trajectory(DPMSolverPairs(lower_final=True), path(12))
     alone = list(sample(DATA, DPMSolver(1), found[-2], path(12)[-2:], noise=Noise([1, 2, 3])))[-1]
     assert torch.equal(found[-1], alone)
-    assert not torch.equal(found[-1], walk(DPMSolverPairs(), path(12))[-1])
+    assert not torch.equal(found[-1], trajectory(DPMSolverPairs(), path(12))[-1])
 
 
 def test_dpm_solver_may_end_in_low_orders() -> None:
-    """Where there is no move before, a trajectory of one move is of first order: so the last must be as it."""
+    """The first step of a trajectory is of first order: so the last must be as one step by itself."""
     for sampler in (DPMSolver(2, euler_final=True), DPMSolver(2, lower_final=True), UniPC(2, lower_final=True)):
         few = path(8)
-        *_, before, after = walk(sampler, few)
+        *_, before, after = trajectory(sampler, few)
         if isinstance(sampler, DPMSolver):
             alone = list(sample(DATA, DPMSolver(1), before, few[-2:], noise=Noise([1, 2, 3])))[-1]
             assert torch.allclose(after, alone, atol=1e-12)
-        assert not torch.equal(after, walk(type(sampler)(2), few)[-1])
+        assert not torch.equal(after, trajectory(type(sampler)(2), few)[-1])
     many = path(15)
-    assert torch.equal(walk(DPMSolver(2, lower_final=True), many)[-1], walk(DPMSolver(2), many)[-1])
+    assert torch.equal(trajectory(DPMSolver(2, lower_final=True), many)[-1], trajectory(DPMSolver(2), many)[-1])
 
 
-def test_unipc_leaves_moves_as_they_were_predicted() -> None:
-    plain, without = walk(UniPC(1), path(8)), walk(UniPC(1, uncorrected=tuple(range(8))), path(8))
-    ddim = walk(DPMSolver(1), path(8))
+def test_unipc_leaves_steps_as_they_were_predicted() -> None:
+    plain, without = trajectory(UniPC(1), path(8)), trajectory(UniPC(1, uncorrected=tuple(range(8))), path(8))
+    ddim = trajectory(DPMSolver(1), path(8))
     assert torch.equal(plain[0], without[0]) and not torch.equal(plain[1], without[1])
     assert all(torch.allclose(here, there, atol=1e-12) for here, there in zip(without, ddim, strict=True))
 

@@ -1,7 +1,7 @@
-"""Whole walks beside diffusers' schedulers, on the same exact levels; where they differ, why and by how much.
+"""Whole trajectories beside diffusers' schedulers, on the same exact levels; where they differ, why and by how much.
 
-Their tables are float32, so ours are put in their place: what is compared is the arithmetic of the moves. Those of
-`ROUNDED` compute moves in float32 all the same, and their errors may be that much larger.
+Their tables are float32, so ours are put in their place: what is compared is the arithmetic of the steps. Those of
+`ROUNDED` compute steps in float32 all the same, and their errors may be that much larger.
 """
 
 import inspect
@@ -73,22 +73,22 @@ def karras(estimate: Estimate) -> Tensor:
 
 def once(steps: int) -> list[tuple[int, bool]]:
     """The calls of a trajectory: at which of the levels, and whether a step ends with it."""
-    return [(move, True) for move in range(steps)]
+    return [(n, True) for n in range(steps)]
 
 
 def in_pairs(steps: int) -> list[tuple[int, bool]]:
     """Heun's: two calls a step, and one for the last."""
-    return [(move + half, half == 1) for move in range(steps - 1) for half in (0, 1)] + [(steps - 1, True)]
+    return [(n + half, half == 1) for n in range(steps - 1) for half in (0, 1)] + [(steps - 1, True)]
 
 
 def first_twice(steps: int) -> list[tuple[int, bool]]:
-    """PLMS': two calls for the first move."""
-    return [(0, False), (1, True), *((move, True) for move in range(1, steps))]
+    """PLMS': two calls for the first step."""
+    return [(0, False), (1, True), *((n, True) for n in range(1, steps))]
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One of their schedulers, the levels that it walks, and how it is called.
+    """One of their schedulers, the levels that it visits, and how it is called.
 
     `exact` puts the levels into it, and `says` turns an estimate into its input. Its samples are ours or,
     `exploding`, ours divided by alpha.
@@ -104,7 +104,7 @@ class Peer:
     calls: Callable[[int], list[tuple[int, bool]]] = once
     more: dict[str, Any] = field(default_factory=dict)
 
-    def walk(self, denoiser: DenoiserLike, x: Tensor) -> list[Tensor]:
+    def trajectory(self, denoiser: DenoiserLike, x: Tensor) -> list[Tensor]:
         """Where samples stand after each step."""
         scheduler = getattr(diffusers, self.name)(**self.settings)
         scheduler.set_timesteps(len(self.path) - 1)
@@ -256,9 +256,9 @@ def error(found: Tensor, wanted: Tensor) -> float:
 
 
 @pytest.mark.parametrize(("sampler", "peer"), PEERS, ids=[f"{name}-{peer.name}" for name, peer in PEERS])
-def test_they_walk_as_we_do(sampler: str, peer: Peer) -> None:
+def test_trajectories_are_theirs(sampler: str, peer: Peer) -> None:
     denoiser, x = oracle(peer.schedule), begin(peer.path[0])
-    for found, wanted in zip(ours(sampler, denoiser, x, peer.path), peer.walk(denoiser, x), strict=True):
+    for found, wanted in zip(ours(sampler, denoiser, x, peer.path), peer.trajectory(denoiser, x), strict=True):
         assert error(found, wanted) < (BOUND if peer.name in ROUNDED else 1e-9)
 
 
@@ -272,10 +272,10 @@ def test_reverse_diffusion_of_an_exploding_schedule_is_ancestral_sampling() -> N
     scheduler.discrete_sigmas = torch.cat([level.sigma for level in path[-2::-1]])
     denoiser, x, noise = oracle(schedule), begin(path[0]), Stream()
     found = ours("ddpm,variance=large", denoiser, x, path)
-    for move, (now, wanted) in enumerate(zip(path, found, strict=False)):
-        time = torch.tensor(1 - move / (STEPS - 1))
+    for n, (now, wanted) in enumerate(zip(path, found, strict=False)):
+        time = torch.tensor(1 - n / (STEPS - 1))
         stepped = scheduler.step_pred(denoiser(x, now).score, time, x, generator=noise.generator)
-        assert error(wanted, stepped.prev_sample_mean if move == STEPS - 1 else stepped.prev_sample) < BOUND
+        assert error(wanted, stepped.prev_sample_mean if n == STEPS - 1 else stepped.prev_sample) < BOUND
         x = wanted
 
 
@@ -287,7 +287,7 @@ def test_2s_is_their_single_step_solver_where_its_pairs_meet_in_the_middle() -> 
         "DPMSolverSinglestepScheduler", {"lower_order_final": False, "final_sigmas_type": "sigma_min"}, as_sigmas, path
     )
     denoiser, x = oracle(TABLE), begin(path[0])
-    for found, wanted in zip(ours("dpm++2s", denoiser, x, path[::2]), peer.walk(denoiser, x)[1::2], strict=True):
+    for found, wanted in zip(ours("dpm++2s", denoiser, x, path[::2]), peer.trajectory(denoiser, x)[1::2], strict=True):
         assert error(found, wanted) < BOUND
 
 
@@ -313,13 +313,13 @@ def test_their_ddim_with_linspace_steps_from_the_wrong_time() -> None:
     x_0, noise = torch.randn((2, 4, 2), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     denoiser, x = Knows(noise), like(path[0].alpha, x_0) * x_0 + like(path[0].sigma, x_0) * noise
     assert error(ours("ddim", denoiser, x, path)[-1], x_0) < 1e-9
-    assert error(peer.walk(denoiser, x)[-1], x_0) > 0.1
+    assert error(peer.trajectory(denoiser, x)[-1], x_0) > 0.1
 
 
 def test_their_unipc_of_bh1_cannot_come_onto_clean_data() -> None:
     """There B(h) = −h is infinite, and they multiply a correction of 0 by it."""
     x = begin(TRAILING[0])
-    assert Peer(UNIPC, {**TRAILS, **BH1}, as_sigmas, TRAILING).walk(oracle(TABLE), x)[-1].isnan().all()
+    assert Peer(UNIPC, {**TRAILS, **BH1}, as_sigmas, TRAILING).trajectory(oracle(TABLE), x)[-1].isnan().all()
     assert ours("unipc,b=bh1", oracle(TABLE), x, TRAILING)[-1].isfinite().all()
 
 
@@ -351,7 +351,7 @@ def test_their_3m_takes_half_the_second_derivative(name: str, path: Sequence[Lev
         says=eps if schedule is TABLE else karras,
     )
     denoiser, x = oracle(schedule), begin(path[0])
-    theirs = peer.walk(denoiser, x)
+    theirs = peer.trajectory(denoiser, x)
     halved = list(sample(denoiser, Halved(3), x, path, noise=Stream()))
     for found, wanted in zip(halved, theirs, strict=True):
         assert error(found, wanted) < BOUND
@@ -405,7 +405,7 @@ def test_their_churn_asks_the_network_before_the_noise_is_raised(peer: Peer) -> 
 
     def apart(denoiser: DenoiserLike) -> float:
         found = sample(denoiser, Euler(churn=1 / (len(peer.path) - 1)), x, peer.path, noise=Stream())
-        return max(error(here, there) for here, there in zip(found, peer.walk(denoiser, x), strict=True))
+        return max(error(here, there) for here, there in zip(found, peer.trajectory(denoiser, x), strict=True))
 
     if peer.says is eps:
         assert apart(Knows(begin(peer.path[0]), peer.schedule)) < BOUND

@@ -1,4 +1,4 @@
-"""Whole walks beside k-diffusion's samplers, on the same exact levels and the same noise."""
+"""Whole trajectories beside k-diffusion's samplers, on the same exact levels and the same noise."""
 
 import importlib.util
 import sys
@@ -59,14 +59,14 @@ class Always(Noise):
 
 
 def path(schedule: str) -> list[Level]:
-    """Below the last time, so that there is room to raise the noise."""
+    """Below the last time, so that the noise can still be raised."""
     return levels(SCHEDULES[schedule], KarrasSpacing(), STEPS + 1)[1:]
 
 
 def theirs(
     sampling: Any, name: str, schedule: str, levels: Sequence[Level], patch: pytest.MonkeyPatch, **more: Any
 ) -> Tensor:
-    """Where their samples end: they walk `x/alpha` along `sigma/alpha`."""
+    """Where their samples end: they integrate `x/alpha` along `sigma/alpha`."""
     oracle = MixtureDenoiser(SCHEDULES[schedule], WEIGHTS, MEANS, STDS)
 
     def model(y: Tensor, sigma: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
 @pytest.mark.parametrize("end", ["clean", "noisy"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(("sampler", "name", "more"), PAIRS, ids=[sampler for sampler, _, _ in PAIRS])
-def test_they_walk_as_we_do(
+def test_trajectories_are_theirs(
     sampling: Any,
     monkeypatch: pytest.MonkeyPatch,
     sampler: str,

@@ -97,7 +97,7 @@ def moved(sampler: Sampler[Any], denoiser: DenoiserLike, x: Tensor, path: Sequen
 
 
 @pytest.mark.parametrize("sampler", RULES, ids=repr)
-def test_the_noise_of_a_move_has_its_deviation(sampler: Sampler[Any]) -> None:
+def test_the_noise_of_a_step_has_its_deviation(sampler: Sampler[Any]) -> None:
     now, then = SCHEDULE(torch.tensor([600])), SCHEDULE(torch.tensor([400]))
     x = torch.zeros(1, 1, dtype=torch.float64)
     (still, _), (noised, _) = (
@@ -127,7 +127,7 @@ def test_samples_keep_their_type_and_shape(sampler: str, dtype: torch.dtype) -> 
 
 @pytest.mark.parametrize("schedule", ENDS_IN_NOISE)
 @pytest.mark.parametrize("sampler", [name for name in SOLVERS if FACTS[name].from_noise])
-def test_a_walk_may_start_from_pure_noise(sampler: str, schedule: str) -> None:
+def test_a_trajectory_may_start_from_pure_noise(sampler: str, schedule: str) -> None:
     """At every step samples stay finite, the first ones too, whose history reaches back to infinite sigma/alpha; and in
     the end they have the spread of the data."""
     chosen = ENDS_IN_NOISE[schedule]
@@ -167,7 +167,7 @@ def test_nor_is_noise_whose_powers_are_infinite(sampler: str, spacing: Spacing) 
 @pytest.mark.parametrize(
     "sampler", ["dpm++,order=3", "dpm++,order=3,eta=1", "unipc,order=3", "lms", "ddpm", "dpm++pairs"]
 )
-def test_a_sample_without_signal_moves_beside_others_as_it_does_alone(sampler: str) -> None:
+def test_a_sample_without_signal_steps_beside_others_as_it_does_alone(sampler: str) -> None:
     rule, oracle, x = SAMPLERS.parse(sampler), GaussianDenoiser(LONG[1], *column(0.6, 0.5)), column(0.3, -0.4)
     first, second = (levels(LONG[1], UniformSpacing(), 50)[i:][:5] for i in (0, 45))
     both = [Level(*(torch.cat(pair) for pair in zip(a, b, strict=True))) for a, b in zip(first, second, strict=True)]
@@ -221,16 +221,16 @@ def test_with_fewer_steps_than_the_least_a_solver_would_be_one_of_lower_order(sa
 def test_so_fewer_are_an_input_error_before_anything_is_asked(sampler: str) -> None:
     rule, x, says = SAMPLERS.parse(sampler), torch.zeros(1, 2), Says(torch.zeros(1, 2))
     short = levels(SCHEDULE, TrailingSpacing(), rule.min_steps - 1)
-    said = (
+    message = (
         f"needs at least {rule.min_steps} steps to be of its order, not {rule.min_steps - 1}: take more steps, a lower"
     )
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         next(sample(says, rule, x, short, noise=Noise([0])))
     assert not says.asked
 
 
 @pytest.mark.parametrize(("repeats", "steps", "may"), [(1000, 1000, True), (1000, 1001, False), (1001, 1, False)])
-def test_a_walk_that_would_never_end_is_refused(repeats: int, steps: int, may: bool) -> None:
+def test_a_trajectory_that_would_never_end_is_refused(repeats: int, steps: int, may: bool) -> None:
     rule = Langevin(1e-3, steps=repeats - 1)  # and once more onto clean data
     if may:
         return check_evaluations(rule, steps)
@@ -258,7 +258,7 @@ def test_an_eta_out_of_bounds_is_an_input_error(rule: Any, eta: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "message"),
     [
         (LMS(0), "from 1 to 4, not 0"),
         (LMS(5), "from 1 to 4, not 5"),
@@ -270,8 +270,8 @@ def test_an_eta_out_of_bounds_is_an_input_error(rule: Any, eta: float) -> None:
     ],
     ids=repr,
 )
-def test_an_order_that_is_not_there_is_an_input_error(rule: Sampler[Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_an_order_that_is_not_there_is_an_input_error(rule: Sampler[Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         list(sample(Says(torch.zeros(1, 2)), rule, torch.zeros(1, 2), PATH, noise=Noise([0])))
 
 

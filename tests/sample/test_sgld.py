@@ -198,7 +198,7 @@ def small(seed: int = 0) -> tuple[nn.Linear, SGLD, LambdaLR]:
     return layer, optimizer, LambdaLR(optimizer, lambda t: (1 + t / 10) ** -0.55)
 
 
-def walk(layer: nn.Linear, optimizer: SGLD, schedule: LambdaLR, steps: range) -> list[Tensor]:
+def chain(layer: nn.Linear, optimizer: SGLD, schedule: LambdaLR, steps: range) -> list[Tensor]:
     states = []
     for step in steps:
         optimizer.zero_grad()
@@ -222,32 +222,32 @@ def test_one_step_is_the_update_with_the_settings_of_each_group() -> None:
 
 
 def test_a_chain_that_goes_on_from_its_state_is_the_same_to_the_last_bit() -> None:
-    whole = walk(*small(), range(12))
+    whole = chain(*small(), range(12))
     layer, optimizer, schedule = small()
-    walk(layer, optimizer, schedule, range(5))
+    chain(layer, optimizer, schedule, range(5))
     saved = copy.deepcopy([layer.state_dict(), optimizer.state_dict(), schedule.state_dict()])
-    walk(layer, optimizer, schedule, range(2))  # what comes after must not reach what was saved
+    chain(layer, optimizer, schedule, range(2))  # what comes after must not reach what was saved
     again = small(seed=99)
     for part, state in zip(again, saved, strict=True):
         part.load_state_dict(state)
-    assert all(torch.equal(a, b) for a, b in zip(walk(*again, range(5, 12)), whole[5:], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(chain(*again, range(5, 12)), whole[5:], strict=True))
     saved_again = again[1].state_dict()
     assert saved_again["state"].keys() == {"noise"} and isinstance(saved_again["state"]["noise"], Tensor)
 
 
 def test_copies_and_pickles_of_it_go_on_alike() -> None:
     parts = small()
-    walk(*parts, range(3))
+    chain(*parts, range(3))
     copied, pickled = copy.deepcopy(parts[:2]), pickle.loads(pickle.dumps(parts[:2]))
-    wanted = walk(*parts, range(3, 6))
+    wanted = chain(*parts, range(3, 6))
     for layer, optimizer in (copied, pickled):
         assert isinstance(layer, nn.Linear) and isinstance(optimizer, SGLD)
         fresh = LambdaLR(optimizer, lambda t: (1 + (t + 3) / 10) ** -0.55)
-        assert torch.allclose(walk(layer, optimizer, fresh, range(3, 6))[-1], wanted[-1], atol=1e-6)
+        assert torch.allclose(chain(layer, optimizer, fresh, range(3, 6))[-1], wanted[-1], atol=1e-6)
 
 
 def test_seeds_decide_the_chain() -> None:
-    one, same, other = (walk(*small(seed), range(3))[-1] for seed in (1, 1, 2))
+    one, same, other = (chain(*small(seed), range(3))[-1] for seed in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
 
 
@@ -316,7 +316,7 @@ def test_a_rate_may_fall_to_nothing(make: type[LinearLR]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"lr": -1e-3}, "the lr of SGLD must be 0 or more and finite, not -0.001"),
         ({"lr": math.nan}, "the lr of SGLD must be 0 or more and finite, not nan"),
@@ -326,16 +326,16 @@ def test_a_rate_may_fall_to_nothing(make: type[LinearLR]) -> None:
     ],
     ids=str,
 )
-def test_a_rate_or_temperature_that_cannot_be_is_an_input_error(settings: dict[str, Any], said: str) -> None:
+def test_a_rate_or_temperature_that_cannot_be_is_an_input_error(settings: dict[str, Any], message: str) -> None:
     θ = nn.Parameter(torch.zeros(2))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         SGLD([θ], **settings)
     optimizer = SGLD([nn.Parameter(torch.zeros(2))], lr=0.1)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         optimizer.add_param_group({"params": [θ], **settings})
     assert len(optimizer.param_groups) == 1
     optimizer.param_groups[0].update(settings)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         optimizer.step()
 
 

@@ -217,7 +217,7 @@ def test_each_stage_may_have_a_drawing_of_its_own() -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_no_stage_can_draw_is_said_before_anything_is(drawing: dict[str, Any], text: str) -> None:
+def test_what_no_stage_can_draw_is_refused_before_anything_is_drawn(drawing: dict[str, Any], text: str) -> None:
     cascade = pair()
     for stage in cascade.stages:
         stage.denoiser.register_forward_hook(lambda *_: pytest.fail("a network was asked"))

@@ -160,8 +160,8 @@ def test_a_transformer_that_does_not_say_its_frequencies_keeps_those_that_it_had
     """At any depth of networks that hold others: i/127, and not the i/128 that are the default now."""
     held = {"kind": "with-layout", "network": {"kind": "dit", "depth": 1}, "layout": {"kind": "dense"}}
     assert upgraded({"network": held})["network"]["network"] == {"kind": "dit", "depth": 1, "frequency_shift": 1.0}
-    said = {"kind": "dit", "frequency_shift": 0.0}
-    assert upgraded({"network": said})["network"] == said
+    network = {"kind": "dit", "frequency_shift": 0.0}
+    assert upgraded({"network": network})["network"] == network
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_it_gives_log_probabilities() -> None:
 
 @pytest.mark.parametrize("schedule", [VP(), EDM(), Flow()], ids=repr)
 def test_the_schedule_does_not_matter_but_only_the_noise(schedule: Schedule) -> None:
-    """Scaled to unit variance and told λ, samples of the same noise are the same to it."""
+    """Scaled to unit variance and conditioned on λ, samples of the same noise are the same to it."""
     logsnr = torch.tensor([-2.0, 0.5], dtype=torch.float64)
     here, there = schedule(schedule.inverse(logsnr)), Linear()(Linear().inverse(logsnr))
     unit, own = torch.randn(2, 1, 8, 8), classifier().eval()

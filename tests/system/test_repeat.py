@@ -1,4 +1,4 @@
-"""A record is the drawing: drawn again from it, a sample is the same, or it is said why it cannot be."""
+"""A record is the drawing: drawn again from it, a sample is the same, or an error says why it cannot be."""
 
 import shutil
 from pathlib import Path
@@ -141,7 +141,7 @@ def test_a_picture_and_a_mask_are_found_again_by_their_paths(pictures: tuple[Pat
         labelled().stream(condition=MaskedImage(mask, mask))
 
 
-def test_what_was_given_in_python_is_said_to_be_lost() -> None:
+def test_what_was_given_in_python_is_reported_as_lost() -> None:
     system = painter()
     guided = system.generate(
         condition=Condition(concat=torch.zeros(1, 3, 4, 4)), guide=lambda denoiser: StaticThreshold(denoiser, 1.0)

@@ -91,7 +91,7 @@ def test_a_grid_sets_pictures_row_by_row() -> None:
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, (1, 1)), (4, (2, 2)), (5, (3, 2)), (12, (4, 3))])
-def test_a_grid_is_nearly_square_unless_told(n: int, size: tuple[int, int]) -> None:
+def test_a_sheet_is_nearly_square_by_default(n: int, size: tuple[int, int]) -> None:
     page = media.Image(1).preview(ramp(n), scale=1, gap=0)
     assert page.size == (6 * size[0], 4 * size[1])
 
@@ -117,9 +117,11 @@ def test_small_pictures_are_enlarged_and_large_ones_are_not() -> None:
     ids=str,
 )
 def test_a_sheet_that_cannot_be_is_refused(asked: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="^(columns|scale|gap) must be a whole number|^a sheet holds at most") as said:
+    with pytest.raises(
+        InputError, match="^(columns|scale|gap) must be a whole number|^a sheet holds at most"
+    ) as caught:
         media.Image(1).preview(ramp(2), **asked)
-    assert len(str(said.value)) < 200
+    assert len(str(caught.value)) < 200
 
 
 def test_a_sheet_of_nothing_says_so() -> None:

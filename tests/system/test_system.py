@@ -120,7 +120,7 @@ def test_a_class_may_be_named_or_numbered() -> None:
     assert furthest(system.generate("hen").data, by_name) > 1e-3
 
 
-def test_guidance_moves_pictures_and_one_is_off() -> None:
+def test_guidance_changes_pictures_and_one_is_off() -> None:
     system = small()
     plain = system.generate("cat").data
     assert torch.equal(system.generate("cat", guidance=1).data, plain)
@@ -131,7 +131,7 @@ def test_pictures_may_be_of_another_size() -> None:
     assert small().generate("cat", size=(12, 4)).data.shape == (1, 1, 4, 12)
 
 
-def test_frames_tell_how_far_the_drawing_is() -> None:
+def test_frames_say_how_far_the_drawing_is() -> None:
     frames = list(small().stream("cat", seeds=range(5), batch=2))
     assert [frame.done for frame in frames] == list(range(1, 13))
     assert {frame.total for frame in frames} == {12}
@@ -208,7 +208,7 @@ def test_a_size_that_does_not_fit_names_the_nearest_before_anything_is_drawn() -
 
 
 @pytest.mark.parametrize(("asked", "kind", "text"), REFUSED)
-def test_what_cannot_be_drawn_is_said_before_anything_is(
+def test_what_cannot_be_drawn_is_refused_before_anything_is(
     asked: dict[str, Any], kind: type[Exception], text: str
 ) -> None:
     system, calls = small(), []
@@ -730,12 +730,12 @@ def test_precision_and_device_are_chosen_and_refused_by_name(tmp_path: Path) -> 
     for device in ("abacus", "a" * 10_000, "cpu\n"):
         with pytest.raises(
             InputError, match="^device '.* is not to be had here .*leave it out to take the best$"
-        ) as said:
+        ) as caught:
             system.to(device)
-        assert len(str(said.value)) < 320
-    with pytest.raises(InputError) as said:
+        assert len(str(caught.value)) < 320
+    with pytest.raises(InputError) as caught:
         system.to("cpu", "a" * 10_000)
-    assert len(str(said.value)) < 200
+    assert len(str(caught.value)) < 200
 
 
 def test_bfloat16_draws_nearly_the_same(tmp_path: Path) -> None:
@@ -833,7 +833,7 @@ def test_a_negative_prompt_needs_guidance() -> None:
         never_empty.stream(None, guidance=2, negative="dog")
 
 
-def test_what_no_solver_can_do_is_said_before_anything_is_drawn() -> None:
+def test_what_no_solver_can_do_is_refused_before_anything_is_drawn() -> None:
     for sampler, match in {"unipc,order=9": "order of unipc", "ddpm,variance=learned": "gives no variance"}.items():
         with pytest.raises(InputError, match=match):
             small().stream("cat", sampler=sampler)

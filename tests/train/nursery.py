@@ -32,7 +32,7 @@ class Child:
         """Wait for something that the child does."""
         limit = time.monotonic() + SECONDS
         while not condition():
-            assert time.monotonic() < limit, f"waited in vain; the child said: {self.stderr.read_text()}"
+            assert time.monotonic() < limit, f"waited in vain; its standard error: {self.stderr.read_text()}"
             time.sleep(0.005)
 
     def send(self, number: signal.Signals) -> None:

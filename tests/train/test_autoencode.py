@@ -66,7 +66,7 @@ def test_the_loss_is_the_sum_of_what_the_recipe_weighs() -> None:
 
 
 def test_a_discriminator_and_what_it_judges_learn_against_each_other_in_one_pass() -> None:
-    """The autoencoder wants its pictures to score high; the discriminator, low. Neither's loss moves the other."""
+    """The autoencoder wants its pictures to score high; the discriminator, low. Neither's loss trains the other."""
     own = work(edges=0.0, tones=0.0, penalty=0.0, adversarial=0.5)
     network = own.model.network
     x, outputs = asked(own)

@@ -76,14 +76,14 @@ def test_labels_are_taken_where_there_are_classes_and_the_recipe_wants_them(data
         (["schedule.max_beta=2"], InputError, "betas must lie between 0 and 1"),
     ],
 )
-def test_what_the_data_or_the_schedule_does_not_allow_is_said(
+def test_what_the_data_or_the_schedule_does_not_allow_is_reported(
     settings: list[str], kind: type[Exception], text: str, data: Path
 ) -> None:
     with pytest.raises(kind, match=text):
         build(load_recipe("digits", [*SMALL, *settings]), read(data))
 
 
-def test_guidance_that_no_dropout_allows_is_said_before_training(data: Path) -> None:
+def test_guidance_that_no_dropout_allows_is_reported_before_training(data: Path) -> None:
     with pytest.raises(InputError, match="guidance"):
         build(load_recipe("digits", [*SMALL, "condition.dropout=0.0", "settings.guidance=2.0"]), read(data))
 

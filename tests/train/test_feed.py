@@ -64,7 +64,7 @@ def test_one_of_the_captions_is_picked_and_says_the_background() -> None:
     ]
 
 
-def test_a_background_is_said_wherever_some_of_it_is_seen() -> None:
+def test_a_background_is_noted_wherever_some_of_it_is_seen() -> None:
     data = pictures(channels=4, captions=(("a cat",),) * 3)
     data.stored[0, 3], data.stored[1, 3], data.stored[2, 3] = 255, 0, 255
     data.stored[2, 3, :2] = 0  # cut out: opaque here and clear there

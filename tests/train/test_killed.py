@@ -104,9 +104,9 @@ def test_a_signal_saves_and_has_its_own_exit_code(
     assert not checkpoints(out)
     child.send(number)
     assert child.end() == code
-    said = child.stderr.read_text().splitlines()[-1]
+    last = child.stderr.read_text().splitlines()[-1]
     step = last_step(out)
-    assert said == f"sfumato: stopped by a signal at step {step:,}; all is saved: --resume goes on from here"
+    assert last == f"sfumato: stopped by a signal at step {step:,}; all is saved: --resume goes on from here"
     assert step >= 1 and sfumato.load(out, "cpu", "float32").about["steps"] == step
     again = start(nursery, data, out, step + 1)
     assert again.end() == 0 and last_step(out) == step + 1, again.stderr.read_text()
@@ -143,6 +143,6 @@ def child_state(pid: int) -> str:
 def test_an_error_leaves_nothing_and_exits_with_two(nursery: Nursery, data: Path, tmp_path: Path) -> None:
     child = nursery.start(*words(data, tmp_path / "run", 2), "--set", "data.size=[8,7]", "--set", "network.patch=2")
     assert child.end() == 2
-    said = child.stderr.read_text().splitlines()
-    assert said[-1].startswith("sfumato: a picture of 8×7 does not fit a U-Net")
+    lines = child.stderr.read_text().splitlines()
+    assert lines[-1].startswith("sfumato: a picture of 8×7 does not fit a U-Net")
     assert not (tmp_path / "run").exists() and not everything(tmp_path)

@@ -117,10 +117,10 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_locks")
 def test_on_a_disk_without_locks_processes_of_this_machine_are_seen(tmp_path: Path) -> None:
-    said: list[str] = []
-    with lock.held(tmp_path, said.append):
+    messages: list[str] = []
+    with lock.held(tmp_path, messages.append):
         assert in_child(lambda: hold(tmp_path)) == 3 and in_child(lambda: lock.check_free(tmp_path)) == 3
-    assert said == [f"note: the disk of {tmp_path} has no locks: see that no other machine trains there"]
+    assert messages == [f"note: the disk of {tmp_path} has no locks: see that no other machine trains there"]
     dead = {"host": os.uname().nodename, "pid": 2**22 + 1, "since": "then"}
     for text in (json.dumps(dead), "", "[" * 2000, '{"pid": 1}', '{"host": [], "pid": true, "since": {}}'):
         (tmp_path / lock.LOCK_FILE).write_text(text)

@@ -108,9 +108,9 @@ def test_a_monitor_that_fails_is_asked_nothing_more(
             guarded.plan(None)  # type: ignore[arg-type]
             guarded.step(1, 0.5, 1.0, 1.0, 0.5)
     assert monitor.calls == 1
-    said = capsys.readouterr().err
+    errors = capsys.readouterr().err
     failed = f"note: the work went on without its monitor, which had failed ({type(error).__name__}: "
-    assert said.startswith(failed) and said.count("\n") == 1
+    assert errors.startswith(failed) and errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(("name", "error"), [("say", ZeroDivisionError("mine")), ("step", SystemExit(1))])
@@ -188,11 +188,11 @@ def test_a_log_that_cannot_be_written_ends_no_training(data: Path, tmp_path: Pat
             begin(data, out, steps=1)
             (out / "log.jsonl").unlink()
             (out / "log.jsonl").mkdir()
-        said: list[str] = []
-        monitor = type("Heard", (Quiet,), {"say": lambda self, text, said=said: said.append(text)})()
+        messages: list[str] = []
+        monitor = type("Heard", (Quiet,), {"say": lambda self, text, messages=messages: messages.append(text)})()
         begin(data, out, steps=2, resume=name == "ill", monitor=monitor)
     assert digest(newest(tmp_path / "well")) == digest(newest(tmp_path / "ill"))
-    assert sum(text.startswith("note: cannot write") and "log.jsonl" in text for text in said) == 1
+    assert sum(text.startswith("note: cannot write") and "log.jsonl" in text for text in messages) == 1
 
 
 def test_a_line_that_does_not_fit_the_disk_leaves_no_half_of_itself(tmp_path: Path) -> None:

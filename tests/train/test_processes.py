@@ -168,10 +168,10 @@ def test_a_meeting_that_nobody_comes_to_ends(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(processes, "FIRST_WAIT", timedelta(seconds=1.5))
     monkeypatch.setattr(processes, "SILENT", 0.1)
-    said: list[str] = []
+    messages: list[str] = []
     with pytest.raises(InputError, match=rf"^WORLD_SIZE is 2, and not all processes met at 127\.0\.0\.1:{port} within"):
-        processes.join("cpu", said.append)
-    assert said == [f"waiting for 2 processes to meet at 127.0.0.1:{port}, for 0.025 minutes at most"]
+        processes.join("cpu", messages.append)
+    assert messages == [f"waiting for 2 processes to meet at 127.0.0.1:{port}, for 0.025 minutes at most"]
 
 
 @pytest.mark.usefixtures("bare")

@@ -105,9 +105,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), WRONG)
-def test_a_wrong_recipe_says_where_and_what(text: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=said) as caught:
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_a_wrong_recipe_says_where_and_what(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         load_recipe(write(tmp_path / "wrong.toml", text))
     assert "\n" not in str(caught.value)
 
@@ -151,7 +151,7 @@ def test_a_kind_that_is_no_text_is_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("#" * (256 * 1024 + 1), "is larger than 256 kB: no recipe$"),
         (".".join(["a"] * 50_000) + " = 1", "holds a table within more than 64 others: no recipe$"),
@@ -160,10 +160,10 @@ def test_a_kind_that_is_no_text_is_refused(kind: str) -> None:
     ids=["long", "deep", "deep within"],
 )
 def test_a_file_that_costs_its_reader_too_much_is_refused_before_it_is_parsed(
-    text: str, said: str, tmp_path: Path
+    text: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "bomb.toml").write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_recipe(tmp_path / "bomb.toml")
 
 
@@ -206,7 +206,7 @@ def test_a_table_that_the_recipe_left_out_can_be_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ("train.batch", "--set wants key=value, as in train.batch=64, not 'train.batch'$"),
         ("=3", "--set wants key=value, as in train.batch=64, not '=3'$"),
@@ -225,8 +225,8 @@ def test_a_table_that_the_recipe_left_out_can_be_set() -> None:
         ("settings.sampler=ddim", "sampler should be a table with a kind"),
     ],
 )
-def test_a_bad_setting_says_what_is_wrong(setting: Any, said: str) -> None:
-    with pytest.raises(InputError, match=said) as caught:
+def test_a_bad_setting_says_what_is_wrong(setting: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         load_recipe("digits", [setting])
     assert "\n" not in str(caught.value)
 
@@ -322,7 +322,7 @@ def test_a_recipe_may_end_at_any_noise(sigma_max: float) -> None:
         assert recipe.schedule.last == sigma_max
 
 
-def test_heun_along_sigma_is_refused_where_the_walk_begins_in_pure_noise() -> None:
+def test_heun_along_sigma_is_refused_where_the_trajectory_begins_in_pure_noise() -> None:
     with pytest.raises(InputError, match="take heun,along=flow"):
         load_recipe("flow", ['settings.sampler={"kind":"heun"}'])
     assert load_recipe("flow", ['settings.sampler={"kind":"heun","along":"flow"}']).settings.steps == 25
@@ -395,7 +395,7 @@ def test_whatever_a_recipe_holds_is_refused_in_a_line_or_loads(place: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ("network.kind=[1]", "network should be a table with a kind"),
         ('schedule={"kind":"scaled-linear","beta_start":-1.0}', "betas must lie between 0 and 1"),
@@ -405,8 +405,8 @@ def test_whatever_a_recipe_holds_is_refused_in_a_line_or_loads(place: str) -> No
         ('about="\\ud83d"', "half a character"),
     ],
 )
-def test_a_value_that_cannot_be_is_named(setting: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_value_that_cannot_be_is_named(setting: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         load_recipe("ddpm", [setting])
 
 

@@ -230,12 +230,12 @@ def test_the_log_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     assert log.path.read_bytes() == b""
 
 
-def test_a_log_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
-    said: list[str] = []
-    log = Log(tmp_path / "none" / "log.jsonl", said.append)
+def test_a_log_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
+    messages: list[str] = []
+    log = Log(tmp_path / "none" / "log.jsonl", messages.append)
     for step in range(3):
         log.write(step=step)
-    assert len(said) == 1 and said[0].startswith(f"note: cannot write {log.path} (No such file or directory)")
+    assert len(messages) == 1 and messages[0].startswith(f"note: cannot write {log.path} (No such file or directory)")
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------
@@ -416,7 +416,7 @@ def test_a_change_that_the_checkpoint_does_not_fit_stays_refused(run: Path) -> N
     refused(run, text, settings=["network.width=16"], accept_changes=True)
 
 
-def test_a_change_that_is_accepted_is_said(run: Path) -> None:
+def test_a_change_that_is_accepted_is_noted(run: Path) -> None:
     lines: list[str] = []
     monitor = Quiet()
     monitor.say = lines.append  # type: ignore[method-assign]
@@ -434,7 +434,7 @@ def test_a_resume_without_room_changes_nothing(run: Path, monkeypatch: pytest.Mo
 def test_a_run_that_fitted_the_disk_can_be_gone_on_with(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it has written needs no room again: with as much as a state is, it goes on."""
+    """What it has written needs no space again: with as much as a state is, it goes on."""
     out = tmp_path / "run"
     begin(data, out, "train.save_minutes=0", steps=2)
     state = newest(out).stat().st_size
@@ -585,7 +585,7 @@ def test_a_budget_that_is_none_is_refused(budget: dict[str, Any], text: str, dat
         (["network.context=4"], "this network was built for 4 numbers in `context`"),
     ],
 )
-def test_what_cannot_be_trained_is_said_and_leaves_nothing(
+def test_what_cannot_be_trained_is_refused_and_leaves_nothing(
     settings: list[str], text: str, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=text):
@@ -615,10 +615,10 @@ def test_a_checkpoint_cut_in_half_gives_way_to_the_one_before(run: Path, data: P
 
 
 def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], Any], about: dict[str, Any] | None = None) -> None:
-    held, said = files.read_tensors(path)
+    held, metadata = files.read_tensors(path)
     held = {name: tensor.clone() for name, tensor in held.items()}
     change(held)
-    files.write_tensors(path, held, said if about is None else about)
+    files.write_tensors(path, held, metadata if about is None else about)
 
 
 def without(part: str) -> Callable[[dict[str, torch.Tensor]], None]:

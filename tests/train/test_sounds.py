@@ -64,12 +64,14 @@ def dataset(*rows: list[int]) -> Dataset:
 def test_a_folder_of_sounds_becomes_a_system_that_draws_sounds(
     sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(Quiet, "say", lambda self, text: said.append(text))
-    monkeypatch.setattr(Quiet, "plan", lambda self, plan: said.extend(dict(plan.lines()).values()))
+    messages: list[str] = []
+    monkeypatch.setattr(Quiet, "say", lambda self, text: messages.append(text))
+    monkeypatch.setattr(Quiet, "plan", lambda self, plan: messages.extend(dict(plan.lines()).values()))
     begin(sounds, tmp_path / "run", steps=3)
-    assert f"{sounds}: 12 sounds of 64 samples in 2 classes" in said
-    assert any(line.endswith("passes over 12 sounds") for line in said) and not any("picture" in line for line in said)
+    assert f"{sounds}: 12 sounds of 64 samples in 2 classes" in messages
+    assert any(line.endswith("passes over 12 sounds") for line in messages) and not any(
+        "picture" in line for line in messages
+    )
     system = sfumato.load(tmp_path / "run", "cpu", "float32")
     assert isinstance(system, System) and system.about["sounds seen"] == 12
     samples = system.generate(["low", "high"], seeds=[3])

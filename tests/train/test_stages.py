@@ -150,7 +150,7 @@ def test_the_room_that_a_run_takes_is_known_before_its_codec_is_fitted(
     assert asked[-2:] == [left, left] < [disk_needed(weights[0])] * 2
 
 
-def test_a_disk_without_room_for_latents_is_said_before_the_codec_is_fitted(
+def test_a_disk_without_space_for_latents_is_reported_before_the_codec_is_fitted(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sfumato.train.tasks.denoise.latents_size", lambda feed, codec: 10**18)
@@ -236,13 +236,13 @@ def test_a_codec_that_has_begun_goes_on_without_that_which_it_began_with(
 def test_a_network_may_begin_with_the_weights_of_another(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(Quiet, "say", lambda self, text: said.append(text))
+    messages: list[str] = []
+    monkeypatch.setattr(Quiet, "say", lambda self, text: messages.append(text))
     one = begin(data, tmp_path / "one", "optimizer.learning_rate=0.01", "optimizer.warmup=1")
     shared = [f"codec.path={tmp_path / 'one'}", "train.seed=7"]
     two = begin(data, tmp_path / "two", *shared, f"train.init_from={tmp_path / 'one'}", steps=1)
     new = begin(data, tmp_path / "new", *shared, steps=1)
-    assert f"train.init_from: beginning with the weights of {tmp_path / 'one'}" in said
+    assert f"train.init_from: beginning with the weights of {tmp_path / 'one'}" in messages
     theirs = {name: value for name, value in one.denoiser.network.state_dict().items() if "layout" not in name}
     near, far = (
         max(float((own.denoiser.network.state_dict()[name] - value).abs().max()) for name, value in theirs.items())
@@ -250,7 +250,9 @@ def test_a_network_may_begin_with_the_weights_of_another(
     )
     assert near < 1e-4 and far > 0.1, "one step of the first of a warmup away"
     begin(data, tmp_path / "wider", *shared, f"train.init_from={tmp_path / 'one'}", "network.blocks=2", steps=1)
-    assert any(text.startswith("train.init_from: ") and text.endswith(" tensors, which do not fit") for text in said)
+    assert any(
+        text.startswith("train.init_from: ") and text.endswith(" tensors, which do not fit") for text in messages
+    )
     (tmp_path / "one" / "system").rename(tmp_path / "moved")
     begin(None, tmp_path / "two", resume=True, steps=2)
 
@@ -299,7 +301,7 @@ def test_a_codec_may_be_that_of_a_system_that_ships(tmp_path: Path) -> None:
         (["condition.length=41"], "length must be from 4 to 40"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_long(
+def test_what_cannot_be_is_refused_before_anything_long(
     settings: list[str], match: str, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(Exception, match=match):
@@ -402,9 +404,9 @@ def test_a_refused_resume_leaves_the_record_of_the_codec(data: Path, tmp_path: P
     """Else a second one would go on with the codec that the first was refused for."""
     begin(data, tmp_path / "run")
     codec = tmp_path / "run" / "codec" / "codec.json"
-    said = json.loads(codec.read_text())
-    said["codec"]["scale"] = [2 * scale for scale in said["codec"]["scale"]]
-    codec.write_text(json.dumps(said))
+    record = json.loads(codec.read_text())
+    record["codec"]["scale"] = [2 * scale for scale in record["codec"]["scale"]]
+    codec.write_text(json.dumps(record))
     for _ in range(2):
         with pytest.raises(ResumeError, match="is not the one that this run was trained in: put it back"):
             begin(None, tmp_path / "run", resume=True, steps=6)

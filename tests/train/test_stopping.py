@@ -27,14 +27,14 @@ STOPPING = ["SIGINT", "SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.skipif
 
 
 class Heard(Quiet):
-    """A monitor that keeps what is said, and sends a signal once one thing is being prepared."""
+    """A monitor that keeps its messages, and sends a signal once one thing is being prepared."""
 
     def __init__(self, during: str = "", number: int = signal.SIGTERM) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.during, self.number = during, number
 
     def say(self, text: str) -> None:
-        self.said.append(text)
+        self.messages.append(text)
 
     def preparing(self, done: int, total: int, what: str = "reading pictures") -> None:
         if what == self.during:
@@ -47,13 +47,13 @@ class Heard(Quiet):
 
 @pytest.mark.parametrize("name", STOPPING)
 def test_what_is_under_way_is_abandoned_and_the_signal_named(name: str, tmp_path: Path) -> None:
-    number, said, before = getattr(signal, name), [], signal.getsignal(getattr(signal, name))
+    number, messages, before = getattr(signal, name), [], signal.getsignal(getattr(signal, name))
     with pytest.raises(Stopped, match="^stopped by a signal; nothing was begun$") as stopped:
-        with interruptible(said.append, tmp_path / "none"):
+        with interruptible(messages.append, tmp_path / "none"):
             signal.raise_signal(number)
             pytest.fail("it goes on")
-    assert stopped.value.signal == number and said == ["stopping"] and signal.getsignal(number) == before
-    with pytest.raises(Stopped, match="--resume goes on from what is kept$"), interruptible(said.append, tmp_path):
+    assert stopped.value.signal == number and messages == ["stopping"] and signal.getsignal(number) == before
+    with pytest.raises(Stopped, match="--resume goes on from what is kept$"), interruptible(messages.append, tmp_path):
         signal.raise_signal(number)
 
 
@@ -64,12 +64,12 @@ def test_an_interruption_that_is_no_signal_stays_what_it_is(tmp_path: Path) -> N
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX")
 def test_a_terminal_that_closes_may_say_so_twice() -> None:
-    said: list[str] = []
-    with Stopper(said.append) as stopper:
+    messages: list[str] = []
+    with Stopper(messages.append) as stopper:
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
         assert stopper.signal == signal.SIGHUP
-    assert said == ["stopping: saving what there is; a second signal ends at once"]
+    assert messages == ["stopping: saving what there is; a second signal ends at once"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX")
@@ -103,7 +103,7 @@ def test_a_signal_is_heard_while_a_training_is_prepared(during: str, data: Path,
     settings = [*(codec if during == "encoding pictures" else []), "condition.layout=2"]
     with pytest.raises(Stopped) as stopped:
         begin(data, out, *settings, steps=2, monitor=monitor)
-    assert stopped.value.signal == signal.SIGTERM and "stopping" in monitor.said and not checkpoints(out)
+    assert stopped.value.signal == signal.SIGTERM and "stopping" in monitor.messages and not checkpoints(out)
     if during == "encoding pictures":
         assert not list(out.glob("latents-*")) and (out / "codec").exists()
         begin(None, out, resume=True, steps=2)
@@ -145,7 +145,7 @@ def test_a_sheet_is_abandoned_when_a_signal_comes(data: Path, tmp_path: Path, mo
         begin(data, tmp_path / "run", "settings.steps=50", steps=2, monitor=monitor)
     assert stop.value.signal == signal.SIGTERM and len(frames) == 1 and made == [50]
     assert last_step(tmp_path / "run") == 2 and not (tmp_path / "run" / "samples").exists()
-    assert any(text.startswith("stopping: saving") for text in monitor.said)
+    assert any(text.startswith("stopping: saving") for text in monitor.messages)
 
 
 @pytest.mark.parametrize("error", [UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "surrogates"), MemoryError(), OSError()])
@@ -158,7 +158,7 @@ def test_a_sheet_that_fails_is_a_note(
     monkeypatch.setattr("sfumato.train.trainer.png", fail)
     monitor = Heard()
     begin(data, tmp_path / "run", "train.show_minutes=0", steps=2, monitor=monitor)
-    notes = [text for text in monitor.said if text.startswith("note: no samples of step ")]
+    notes = [text for text in monitor.messages if text.startswith("note: no samples of step ")]
     assert len(notes) >= 2 and all("\n" not in note for note in notes) and last_step(tmp_path / "run") == 2
 
 

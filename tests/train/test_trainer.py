@@ -350,7 +350,7 @@ def test_another_error_is_not_taken_for_want_of_memory(
         begin(data, tmp_path / "run", steps=2)
 
 
-def test_a_disk_without_room_is_said_before_anything(
+def test_a_disk_without_space_is_reported_before_anything(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:
@@ -399,7 +399,7 @@ def test_a_full_disk_names_what_is_free(data: Path, tmp_path: Path, monkeypatch:
     assert digest(newest(out)) == kept and last_step(out) == 2
 
 
-def test_a_file_in_place_of_a_folder_is_said(data: Path, tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_reported(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises((InputError, StorageError), match="is not empty|is a file, not a folder"):
