@@ -5,6 +5,7 @@ import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.process import Gaussian, Masking, Process, TokenProcess, Uniform
 from sfumato.core.schedule import Cosine, Flow, at
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, NonFiniteError, ShapeError
 
 K = 5
 PROCESSES: list[TokenProcess] = [Masking(4), Masking(0), Uniform(K)]
@@ -247,3 +248,22 @@ def test_what_does_not_fit_is_refused() -> None:
         Masking(4).marginal(x_0, level(0.5))
     with pytest.raises(ShapeError, match=r"of 5 tokens takes log-probabilities \[b, l, 5\], not of 4 tokens"):
         Uniform(5).marginal(x_0, level(0.5))
+    with pytest.raises(InputError, match="masks want a vocabulary of two tokens or more"):
+        Masking(0).marginal(log_one_hot(torch.tensor([[0]]), 1), level(0.5))
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "a", 2**40])
+def test_a_number_of_tokens_that_is_none_is_refused(value: Any) -> None:
+    for make, name in ((Masking, "mask_id"), (Uniform, "k, the number of tokens,")):
+        with pytest.raises(InputError, match=f"^{name} must be a whole number from [01] to 2,147,483,648, not "):
+            make(value)
+    with pytest.raises(InputError, match="not 0$"):
+        Uniform(0)
+
+
+@pytest.mark.parametrize("log_p", [math.nan, -math.inf])
+def test_no_token_is_drawn_where_there_is_no_distribution(log_p: float) -> None:
+    """An id beyond the vocabulary would be, which an embedding cannot look up."""
+    with pytest.raises(NonFiniteError, match="holds NaN, or no token that is possible"):
+        Categorical(torch.full((1, 2, 4), log_p)).sample(torch.zeros(1, 2, dtype=torch.float64))
+    assert Categorical(torch.zeros(0, 2, 4)).sample(torch.zeros(0, 2, dtype=torch.float64)).shape == (0, 2)

@@ -29,6 +29,7 @@ from sfumato.media.image import png, sheet, to_image
 from sfumato.nn.image.unet import UNet
 from sfumato.parts import SAMPLERS, SPACINGS
 from sfumato.system import System
+from sfumato.system.drawing import MOST_PROMPT
 from sfumato.system.samples import Samples, read_record
 from sfumato.system.settings import Settings
 
@@ -243,9 +244,21 @@ def test_the_format_of_a_file_is_one_of_the_medium(tmp_path: Path) -> None:
     assert path.suffix == ".png"
     with pytest.raises(InputError, match="pictures cannot be written as 'wav'; known: png"):
         samples("a").save(tmp_path, "wav")
+    odd: Any = 3
+    with pytest.raises(InputError, match="pictures cannot be written as 3; known: png"):
+        samples("a").save(tmp_path, odd)
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_longest_prompts_are_read_back_from_every_file(tmp_path: Path) -> None:
+    record = {"prompt": "🦔" * MOST_PROMPT, "negative": "🦔" * MOST_PROMPT, "seed": 1}
+    for medium, shape in ((media.Image(1), (1, 4, 4)), (media.Audio(8000), (1, 80)), (media.Embedding(4), (4,))):
+        (path,) = Samples(torch.zeros(1, *shape), medium, (record,)).save(tmp_path)
+        assert read_record(path) == record
+    with pytest.raises(InputError, match="a prompt has at most 65,536 characters, not 65,537: shorten it"):
+        small().stream("x" * (MOST_PROMPT + 1))
 
 
 def test_some_of_the_samples_keep_their_records() -> None:
@@ -277,6 +290,12 @@ def test_samples_are_joined_in_order() -> None:
 def test_what_cannot_be_joined_is_refused(parts: list[Samples]) -> None:
     with pytest.raises(InputError, match="only samples of one medium and one shape can be joined"):
         Samples.concat(parts)
+
+
+def test_samples_are_joined_to_samples_alone() -> None:
+    odd: Any = 3
+    with pytest.raises(InputError, match="only samples can be joined to samples, not 3$"):
+        _ = samples("a") + odd
 
 
 # In a notebook --------------------------------------------------------------------------------------------------------

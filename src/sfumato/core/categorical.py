@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sfumato.core.level import like
+from sfumato.errors import NonFiniteError
 
 BELOW_ONE = 1 - 2.0**-52
 """The largest uniform number used: times any sum, it stays below that sum."""
@@ -21,9 +22,15 @@ class Categorical(NamedTuple):
         """Token ids [b, l] from uniform numbers u [b, l] in [0, 1), float64: the inverse of the cumulative
         distribution.
 
-        A token of probability 0 is never drawn. Sums are taken in float64, whatever the type of `log_p`.
+        A token of probability 0 is never drawn. Sums are taken in float64, whatever the type of `log_p`. Raises a
+        `NonFiniteError` where the probabilities of a place are NaN, or all 0: no token could be drawn.
         """
         cumulative = self.log_p.double().exp().cumsum(-1)
+        if not bool((cumulative[..., -1] > 0).all()):
+            raise NonFiniteError(
+                "a distribution over tokens holds NaN, or no token that is possible: the network's weights are damaged,"
+                " or want float32"
+            )
         place = (u.clamp(max=BELOW_ONE) * cumulative[..., -1]).unsqueeze(-1)
         return torch.searchsorted(cumulative, place, right=True).squeeze(-1)
 

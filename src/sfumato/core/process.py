@@ -19,7 +19,10 @@ from sfumato.core import gaussian, noise
 from sfumato.core.categorical import Categorical, divergence, log_mixture, log_one_hot
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Streams
-from sfumato.errors import InputError, ShapeError
+from sfumato.errors import InputError, ShapeError, quoted
+
+_MOST_TOKENS = 2**31
+"""The largest vocabulary."""
 
 
 @runtime_checkable
@@ -100,6 +103,9 @@ class Masking:
 
     mask_id: int
 
+    def __post_init__(self) -> None:
+        _check_whole("mask_id", self.mask_id, 0)
+
     def noise(self, streams: Streams, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1): [b, *shape], float64, on the CPU."""
         return noise.uniform(streams, *shape)
@@ -154,6 +160,8 @@ class Masking:
     def _mask(self, log_p: Tensor) -> Tensor:
         """The mask as log-probabilities [k]."""
         k = log_p.shape[-1]
+        if k < 2:
+            raise InputError("masks want a vocabulary of two tokens or more, the mask among them, not of 1")
         if not 0 <= self.mask_id < k:
             raise InputError(f"mask_id must be one of the {k:,} tokens, from 0 to {k - 1:,}, not {self.mask_id:,}")
         return log_one_hot(torch.tensor(self.mask_id, device=log_p.device), k, log_p.dtype)
@@ -165,6 +173,9 @@ class Uniform:
     (D3PM, arXiv:2107.03006, appendix A.2.1; multinomial diffusion, arXiv:2102.05379, eq. 12)."""
 
     k: int
+
+    def __post_init__(self) -> None:
+        _check_whole("k, the number of tokens,", self.k, 1)
 
     def noise(self, streams: Streams, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1): [b, *shape], float64, on the CPU."""
@@ -258,3 +269,8 @@ def _unmasking(s: Level, t: Level) -> Weights:
     still; 1 and 0 where t has none."""
     clean, masked = t.alpha == 1, 1 - t.alpha
     return torch.where(clean, 1.0, (s.alpha - t.alpha) / masked), torch.where(clean, 0.0, (1 - s.alpha) / masked)
+
+
+def _check_whole(name: str, value: int, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= _MOST_TOKENS:
+        raise InputError(f"{name} must be a whole number from {low} to {_MOST_TOKENS:,}, not {quoted(value)}")

@@ -48,5 +48,6 @@ def pick_format(medium: Medium, format: str | None) -> str:
     if format is None:
         return medium.formats[0]
     if format not in medium.formats:
-        raise InputError(f"{medium.plural} cannot be written as {quoted(format)}; {nearest(format, medium.formats)}")
+        hint = nearest(str(format)[:100], medium.formats)
+        raise InputError(f"{medium.plural} cannot be written as {quoted(format)}; {hint}")
     return format

@@ -17,6 +17,8 @@ from sfumato.media.protocol import Record, Size
 from sfumato.system.settings import Overrides
 
 MOST_SEED = 2**63 - 1
+MOST_PROMPT = 2**16
+"""Characters of a prompt: with a negative one, each escaped, a record stays within `media.record.MOST_RECORD`."""
 
 
 @runtime_checkable
@@ -125,4 +127,6 @@ def _prompt(prompt: Any) -> Prompt:
     prompt = own(prompt)
     if isinstance(prompt, bool) or not (prompt is None or isinstance(prompt, str | int)):
         raise InputError(f"a prompt is a text, or the number of a class, not {quoted(prompt)}")
+    if isinstance(prompt, str) and len(prompt) > MOST_PROMPT:
+        raise InputError(f"a prompt has at most {MOST_PROMPT:,} characters, not {len(prompt):,}: shorten it")
     return as_text(prompt) if isinstance(prompt, str) else prompt

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sfumato.errors import InputError, NonFiniteError
+from sfumato.errors import InputError, NonFiniteError, quoted
 from sfumato.media import Image, Medium
 from sfumato.media.image import png, to_image
 from sfumato.media.protocol import Record
@@ -59,6 +59,8 @@ class Samples:
     def concat(parts: Iterable["Samples"]) -> "Samples":
         """Samples of one medium and shape, one after the other; an `InputError` for others, and for none."""
         parts = list(parts)
+        if wrong := [part for part in parts if not isinstance(part, Samples)]:
+            raise InputError(f"only samples can be joined to samples, not {quoted(wrong[0])}")
         if not parts or any(p.medium != parts[0].medium or p.data.shape[1:] != parts[0].data.shape[1:] for p in parts):
             raise InputError("only samples of one medium and one shape can be joined, and at least one part of them")
         records = tuple(record for part in parts for record in part.records)
