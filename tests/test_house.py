@@ -186,3 +186,48 @@ def test_every_setting_has_its_words_in_the_documentation(tmp_path: Path) -> Non
     spec.loader.exec_module(tables)
     tables.write_all(tmp_path)
     assert "frequency_shift" in (tmp_path / "dit.md").read_text(encoding="utf-8")
+
+
+ROOT = Path(__file__).parent.parent
+WORDS = {
+    "t(?:old|ells?)": "conditioned on, given, reported",
+    "d(?:oors?)": "conditioning input",
+    "s(?:aid)": "config, record, message; given, reported",
+    "w(?:alk(?:s|ed|ing)?)": "trajectory",
+    "m(?:anners?)": "preset",
+    "u(?:nread)": "truncated; not read yet",
+    "a(?:pprentice)": "adversarial autoencoder",
+}
+"""Retired words, as patterns that do not match themselves, and the words of the field in their place."""
+OLD_FORMATS = {"src/sfumato/system/format2.py", "tests/system/test_format2.py"}
+"""Files that read the keys of an older format."""
+
+
+def retired(text: str) -> list[str]:
+    """The lines with a retired word, alone or as a part of a name, and the word in its place."""
+    text = re.sub(r"\b(os|ast)\.walk\b|\.tell\(\)|\.walk\(", "", text)  # of other libraries
+    found = []
+    for line in text.splitlines():
+        for word, instead in WORDS.items():
+            if re.search(rf"(?<![a-z]){word}(?![a-z])", line, re.IGNORECASE):
+                found.append(f"{line.strip()[:100]}: use {instead}")
+    return found
+
+
+def test_retired_words_are_found() -> None:
+    old = ["t" + "old", "D" + "OORS", "is_s" + "aid", "a w" + "alk"]
+    assert len(retired("\n".join([*old, "walkway, indoors, saidso, retold, os.walk(x), file.tell()"]))) == len(old)
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "docs", "benchmarks", "examples"])
+def test_the_words_are_those_of_the_field(folder: str) -> None:
+    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md", ".toml")]
+    kept = [path for path in (*files, ROOT / "README.md") if not {"_build", "_generated"} & {*path.parts}]
+    assert kept
+    lines = {
+        name: found
+        for path in kept
+        if (name := path.relative_to(ROOT).as_posix()) not in OLD_FORMATS
+        and (found := retired(path.read_text(encoding="utf-8")))
+    }
+    assert lines == {}

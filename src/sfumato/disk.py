@@ -2,7 +2,7 @@
 
 Writing goes beside the target, is flushed to the disk, and is renamed over it: a crash or a full disk leaves what was
 there before. What is written beside has a name that no other writer has, and that says which process is at it, so that
-what a killed one left can be told from another's and from other people's files.
+the remains of a killed one differ from another writer's and from other people's files.
 """
 
 import contextlib

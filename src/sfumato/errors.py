@@ -93,5 +93,5 @@ def is_short(error: BaseException) -> bool:
         return isinstance(error, MemoryError)
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
-    said = str(error).lower()
-    return any(words in said for words in SHORT)
+    text = str(error).lower()
+    return any(words in text for words in SHORT)

@@ -148,8 +148,8 @@ def _ready(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """The tensors of a safetensors file, and what `write_tensors` was told about them ({} if nothing). If it was told
-    anything, the numbers are checked against their hash."""
+    """The tensors of a safetensors file, and the metadata that `write_tensors` was given ({} if none). Where there is
+    metadata, the numbers are checked against its hash."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -161,10 +161,10 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
         if is_short(error):
             raise MemoryError(str(error)) from error
         raise FormatError(f"{path} is damaged: {shortened(str(error), 2 * QUOTED)}; restore it from a copy") from error
-    said = header.get("__metadata__", {}).get("sfumato")
-    if said is None:
+    metadata = header.get("__metadata__", {}).get("sfumato")
+    if metadata is None:
         return tensors, {}
-    note = parse_json(said.encode(), f"the header of {path}")
+    note = parse_json(metadata.encode(), f"the header of {path}")
     if note.get("sha256") != content_sha256(tensors) or not isinstance(note.get("about"), dict):
         raise FormatError(f"{path} is damaged: its numbers do not match their hash; restore it from a copy")
     return tensors, note["about"]

@@ -138,5 +138,5 @@ def test_without_its_vector_it_says_so() -> None:
     both = WithLayout(inside(), Layout(5, 2, side=4))
     condition = {"context": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
     for vector, got in ((None, "nothing"), (one_hot(torch.tensor([1, 2]), 3).float(), "3")):
-        with pytest.raises(InputError, match=f"built for 5 numbers in `vector`, and was given {got}"):
+        with pytest.raises(InputError, match=f"takes 5 numbers in `vector`, and was given {got}"):
             both(drawn(2, 2, 8, 8), TIME, vector=vector, **condition)

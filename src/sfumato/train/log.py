@@ -14,7 +14,7 @@ from sfumato import files
 class Log:
     """Appends to a run's log. Lines are whole; those after `step` are dropped when a run goes on from there.
 
-    What goes wrong with it, as on a full disk, is said once, and ends nothing.
+    An error of writing, as on a full disk, is reported once, and ends nothing.
     """
 
     def __init__(self, path: Path, say: Callable[[str], None] = lambda text: None) -> None:

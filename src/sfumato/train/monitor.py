@@ -20,7 +20,7 @@ QUIET_SECONDS = 30.0
 
 
 class Monitor(Protocol):
-    """Told what happens; decides what to show."""
+    """Receives the events of a run; decides what to show."""
 
     def __enter__(self) -> "Monitor": ...
     def __exit__(

@@ -40,7 +40,7 @@ def join(device: str | None, say: Callable[[str], None] = lambda text: None) -> 
     """
     kind = machine.pick_device(device).type
     _refuse_others()
-    count = _said(_SIZES) or 1
+    count = _from_environment(_SIZES) or 1
     try:
         if count > 1 and not dist.is_initialized():
             _meet(kind, count, say)
@@ -63,7 +63,7 @@ def _refuse_others() -> None:
             raise InputError(f"{name} is set, which is a way to train that Sfumato has not: unset it")
 
 
-def _said(names: tuple[str, ...]) -> int | None:
+def _from_environment(names: tuple[str, ...]) -> int | None:
     """The number that a launcher has left under one of these names; None without any."""
     for name in names:
         if text := os.environ.get(name):
@@ -76,13 +76,13 @@ def _said(names: tuple[str, ...]) -> int | None:
 def _meet(kind: str, count: int, say: Callable[[str], None]) -> None:
     """Wait until all processes are there, and let them speak to one another."""
     named = next(name for name in _SIZES if os.environ.get(name))
-    rank = _said(_RANKS)
+    rank = _from_environment(_RANKS)
     if kind not in ("cpu", "cuda"):
         raise InputError(f"{named} is {count}, and {kind} has but one device: unset it")
     for name, there in (
         ("MASTER_ADDR", os.environ.get("MASTER_ADDR")),
         ("RANK", rank is not None),
-        ("LOCAL_RANK", kind == "cpu" or _said(_LOCAL) is not None),
+        ("LOCAL_RANK", kind == "cpu" or _from_environment(_LOCAL) is not None),
     ):
         if not there:
             raise InputError(f"{named} is {count} and {name} is not set: unset it, or start by torchrun")

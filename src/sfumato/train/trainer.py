@@ -270,7 +270,7 @@ class Trainer:
         """Save what was reached since `start`, if it is whole and finite; says what there is to go on from."""
         own = [*self.network.parameters(), *self.average.parameters()]
         if self.step > start and self._whole and all(bool(tensor.isfinite().all()) for tensor in own):
-            with suppress(Exception):  # the error that led here is the one to tell of
+            with suppress(Exception):  # the error that led here is the one to report
                 if self.compute.is_main:
                     self._write()
         last = checkpoint.last_step(self.folder.checkpoints)

@@ -155,7 +155,7 @@ def read_tower(folder: Path, dtype: torch.dtype = torch.float32) -> ClipTower:
 
 class TowerFiles:
     """The text encoder in a folder as it was when this was made: what its configuration says, and its weights, which
-    fit and are unread. Raises what `read_tower` does."""
+    fit and are not read yet. Raises what `read_tower` does."""
 
     def __init__(self, folder: Path) -> None:
         if not (folder / "config.json").is_file():

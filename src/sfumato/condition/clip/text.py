@@ -92,10 +92,10 @@ class ClipText(Conditioner):
             family, zeros = clip_file.family_of_file(Path(name), config)
         else:
             family, zeros = family_of_folder(found_folder(name), name)
-        unread = cls(name, family, 0, config=config)
-        towers = unread._encoders.source.outlines()
-        _ = unread.tokenizers  # a folder without them is refused now
-        found = unread._but(
+        opened = cls(name, family, 0, config=config)
+        towers = opened._encoders.source.outlines()
+        _ = opened.tokenizers  # a folder without them is refused now
+        found = opened._but(
             width=sum(tower.width for tower in towers),
             pooled=0 if family == "sd" else towers[-1].pooled,
             zeros=zeros,

@@ -55,18 +55,18 @@ class Pretrained:
 
         Raises `DataError` where it is not to be had, and `FormatError` where it is no text encoder in safetensors.
         """
-        unread = cls(files.absolute(name), 0, 0, ENDLESS)
-        network = unread._network
+        opened = cls(files.absolute(name), 0, 0, ENDLESS)
+        network = opened._network
         bounds = (
             getattr(network.model.config, "max_position_embeddings", None),
-            unread._fast.model_max_length,
+            opened._fast.model_max_length,
             ENDLESS,
         )
         longest = min(int(bound) for bound in bounds if bound)
-        encoded = network([unread.tokenizer.ids("", longest)])
+        encoded = network([opened.tokenizer.ids("", longest)])
         assert encoded.vector is not None and encoded.context is not None
-        hashes = [digest(unread._folder, names) for names in (WEIGHT_FILES, TOKENIZER)]
-        found = cls(unread.name, encoded.context.shape[-1], encoded.vector.shape[-1], longest, *hashes)
+        hashes = [digest(opened._folder, names) for names in (WEIGHT_FILES, TOKENIZER)]
+        found = cls(opened.name, encoded.context.shape[-1], encoded.vector.shape[-1], longest, *hashes)
         vars(found)["_network"] = network  # the weights need not be read twice
         return found
 

@@ -99,7 +99,7 @@ class Convolution(nn.Module):
 
     def _convolve(self, x: Tensor) -> Tensor:
         kernel = self.weight.shape[-2:]
-        if kernel == (1, 1) and self.stride == 1:  # one matrix at every place, which is faster said so
+        if kernel == (1, 1) and self.stride == 1:  # one matrix at every position: faster as a product
             return linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
         top, bottom, left, right = (
             side for length, size in zip(x.shape[-2:], kernel, strict=True) for side in self._padding(length, size)
