@@ -80,6 +80,10 @@ class Denoiser(nn.Module):
             )
         return Estimate(x_t, level, like(skip, x_t) * x_t + like(out, x_t) * f, variance_fraction)
 
+    def with_network(self, network: nn.Module) -> "Denoiser":
+        """The same around another network."""
+        return Denoiser(network, self.schedule, self.parameterization)
+
 
 class TokenDenoiser(nn.Module):
     """A network that predicts tokens, with the schedule and the forward process it was trained on.
@@ -107,3 +111,7 @@ class TokenDenoiser(nn.Module):
             )
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return TokenEstimate(x_t, level, self.process.log_probabilities(logits, x_t), self.process)
+
+    def with_network(self, network: nn.Module) -> "TokenDenoiser":
+        """The same around another network."""
+        return TokenDenoiser(network, self.schedule, self.process)

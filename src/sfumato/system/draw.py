@@ -11,7 +11,6 @@ from sfumato import machine
 from sfumato.core.condition import Condition
 from sfumato.core.grid import initial_std, levels
 from sfumato.core.noise import Noise
-from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, quoted
 from sfumato.guide import ClassifierFree, Watch
 from sfumato.media.protocol import Record
@@ -114,20 +113,21 @@ class Plan:
             record["guide"] = known() if callable(known) else str(request.guide)
         return record | {"precision": system.precision} | machine.float32_math(system.device)
 
-    def _denoiser(self, rows: slice) -> DenoiserLike:
+    def _denoiser(self, rows: slice) -> Any:
         """The denoiser in its guides: classifier-free where there is a prompt, the caller's own, the thresholding."""
         request, chosen = self.request, self.settings
-        denoiser: DenoiserLike = self.system.denoiser
+        denoiser: Any = self.system.denoiser  # of numbers or of tokens, and so are guides around it
         prompts = [prompt for prompt, _ in request.samples[rows]]
         if self.null is not None and any(prompt not in (None, "") for prompt in (*prompts, request.negative)):
             null = self._with_inputs(self.null.map(lambda value: value.expand(len(prompts), *value.shape[1:])), rows)
             denoiser = ClassifierFree(denoiser, null, chosen.guidance, chosen.interval, chosen.rescale)
         if request.guide is not None:
-            denoiser = request.guide(denoiser)
-            if not callable(denoiser):
+            guided: Any = request.guide(denoiser)
+            if not callable(guided):
                 raise InputError(
-                    f"the guide gave {quoted(denoiser)}, where a denoiser is wanted: see that it returns one"
+                    f"the guide gave {quoted(guided)}, where a denoiser is wanted: see that it returns one"
                 )
+            denoiser = guided
         return (chosen.thresholding or Thresholding(self.system._codec.limit)).around(denoiser)
 
     def _condition(self, rows: slice) -> Condition:

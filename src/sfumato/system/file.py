@@ -23,10 +23,10 @@ from sfumato.codec import Codec
 from sfumato.condition import Conditioner
 from sfumato.core.defaults import torch_defaults
 from sfumato.core.parameterization import Parameterization
-from sfumato.core.process import Gaussian, Process
+from sfumato.core.process import Gaussian, Process, TokenProcess
 from sfumato.core.schedule import Schedule
 from sfumato.errors import FormatError, InputError, quoted
-from sfumato.media import Image
+from sfumato.media import Image, Text
 from sfumato.parts import (
     CODECS,
     CONDITIONERS,
@@ -74,7 +74,8 @@ class SystemFile(_Table):
     network: dict[str, Any]
     schedule: Annotated[Schedule, part_field(SCHEDULES)]
     process: Annotated[Process, part_field(PROCESSES)]
-    parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)]
+    parameterization: Annotated[Parameterization, part_field(PARAMETERIZATIONS)] | None = None
+    """Of numbers, under Gaussian noise; tokens have none."""
     settings: dict[str, Any]
     about: dict[str, Any]
     digest: str
@@ -257,8 +258,7 @@ def _check_fit(spec: SystemFile, codec: Codec, network: nn.Module) -> None:
     """Raise an `InputError` unless codec, conditioner and network are of one system, with settings that can be."""
     Settings.load(spec.settings).check(codec.medium)
     spec.conditioner.check(network)
-    if not isinstance(spec.process, Gaussian):
-        raise InputError(f"process is {spec.process}, and a system with a parameterization has gaussian noise")
+    _check_process(spec, codec, network)
     expected = {"in_channels": codec.channels} | spec.conditioner.widths  # others are the caller's to give
     _check_codec(spec, codec)
     if not 0 <= spec.conditioner.dropout <= 1:
@@ -273,6 +273,22 @@ def _check_fit(spec: SystemFile, codec: Codec, network: nn.Module) -> None:
         found = getattr(network, name, value)
         if found != value:
             raise InputError(f"network.{name} is {found}, and codec and conditioner want {value}")
+
+
+def _check_process(spec: SystemFile, codec: Codec, network: nn.Module) -> None:
+    """Raise an `InputError` unless process, parameterization, data and network are all of numbers, or all of tokens."""
+    if isinstance(spec.process, Gaussian):
+        if spec.parameterization is None:
+            raise InputError("'parameterization' is missing")
+        return
+    if spec.parameterization is not None:
+        raise InputError(f"process is {spec.process}, and a system with a parameterization has gaussian noise")
+    if not isinstance(codec.medium, Text):
+        raise InputError(f"process is {spec.process}, which is for texts, and not for {codec.medium.plural}")
+    assert isinstance(spec.process, TokenProcess)
+    if (tokens := getattr(network, "tokens", None)) != (wanted := codec.medium.vocabulary):
+        raise InputError(f"network.tokens is {tokens}, and the tokenizer has {wanted:,}")
+    spec.process.log_probabilities(torch.zeros(1, 1, wanted), torch.zeros(1, 1, dtype=torch.long))  # checks its tokens
 
 
 def _check_classifier(spec: ClassifierFile, codec: Codec, network: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sfumato.codec import Codec
 from sfumato.core.defaults import torch_defaults
-from sfumato.denoise import Denoiser
+from sfumato.denoise import Denoiser, TokenDenoiser
 from sfumato.lazy import Lazy, ReadState
 from sfumato.system import file as system_file
 
@@ -24,7 +24,7 @@ class Weighted:
     shapes alone.
     """
 
-    def __init__(self, codec: Codec, denoiser: Denoiser) -> None:
+    def __init__(self, codec: Codec, denoiser: Denoiser | TokenDenoiser) -> None:
         self._codec, self._denoiser = codec, denoiser
         self._lazy = Lazy()
         self._weights: tuple[str, object] | None = None
@@ -41,12 +41,12 @@ class Weighted:
         self._codec = codec
 
     @property
-    def denoiser(self) -> Denoiser:
+    def denoiser(self) -> Denoiser | TokenDenoiser:
         self._read("network")
         return self._denoiser
 
     @denoiser.setter
-    def denoiser(self, denoiser: Denoiser) -> None:
+    def denoiser(self, denoiser: Denoiser | TokenDenoiser) -> None:
         self._lazy.forget("network")
         self._denoiser = denoiser
 

@@ -16,7 +16,9 @@ from sfumato.core.grid import Spacing, TrailingSpacing, levels
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
 from sfumato.core.parameterization import Parameterization
+from sfumato.core.process import TokenProcess
 from sfumato.core.schedule import Schedule
+from sfumato.core.token_estimate import TokenEstimate
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, quoted
 from sfumato.guide import DynamicThreshold, StaticThreshold
@@ -165,13 +167,35 @@ class DryRun:
         self.parameterization(level)
         return Estimate(x_t, level, torch.zeros_like(x_t), torch.full_like(x_t, 0.5) if self.learned else None)
 
+    @property
+    def x(self) -> Tensor:
+        """A sample to begin with."""
+        return torch.zeros(1, 1, dtype=torch.float32)
 
-def dry_run(trial: DryRun, sampler: Sampler[Any], spacing: Spacing, steps: int) -> None:
+
+@dataclass(frozen=True)
+class TokenDryRun:
+    """Stands likewise for a denoiser of `k` tokens."""
+
+    schedule: Schedule
+    process: TokenProcess
+    k: int
+
+    def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> TokenEstimate:
+        log_p = self.process.log_probabilities(torch.zeros(*x_t.shape, self.k), x_t)
+        return TokenEstimate(x_t, level, log_p, self.process)
+
+    @property
+    def x(self) -> Tensor:
+        return torch.zeros(1, 1, dtype=torch.long)
+
+
+def dry_run(trial: DryRun | TokenDryRun, sampler: Sampler[Any], spacing: Spacing, steps: int) -> None:
     """Make the first sampling step with `trial`: settings that cannot be drawn with raise here, at once."""
     now, then, *_ = levels(trial.schedule, spacing, steps)
     check_evaluations(sampler, steps)
-    x = torch.zeros(1, 1, dtype=torch.float32)
-    sampler.step(Conditioned(trial, Condition(), sampler), x, now, then, sampler.init(x, [now, then]), Noise([0]))
+    state = sampler.init(trial.x, [now, then])
+    sampler.step(Conditioned(trial, Condition(), sampler), trial.x, now, then, state, Noise([0]))
     check_steps(sampler, steps)
 
 

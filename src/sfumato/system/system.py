@@ -12,8 +12,8 @@ from sfumato import machine
 from sfumato.codec import Codec
 from sfumato.condition import Conditioner, Prompt
 from sfumato.core.defaults import by_defaults, torch_defaults
-from sfumato.core.process import Gaussian, Process
-from sfumato.denoise import Denoiser
+from sfumato.core.process import Gaussian, Process, TokenProcess
+from sfumato.denoise import Denoiser, TokenDenoiser
 from sfumato.errors import InputError
 from sfumato.media import Medium
 from sfumato.media.protocol import Size
@@ -23,20 +23,22 @@ from sfumato.system.draw import Frame, plan
 from sfumato.system.drawing import Drawing, read_drawing
 from sfumato.system.fingerprint import Weighted
 from sfumato.system.pipeline import Pipeline
-from sfumato.system.settings import DryRun, Settings, dry_run
+from sfumato.system.settings import DryRun, Settings, TokenDryRun, dry_run
 
 
 class System(Weighted, Pipeline):
     """Codec, conditioner, denoiser, and the settings to draw with.
 
-    `about` is a free table of JSON that travels along: where the weights came from, figures, a licence.
+    The denoiser is of numbers (`Denoiser`, under Gaussian noise) or, for texts, of tokens (`TokenDenoiser`, under the
+    noise of its process). `about` is a free table of JSON that travels along: where the weights came from, figures, a
+    licence.
     """
 
     def __init__(
         self,
         codec: Codec,
         conditioner: Conditioner,
-        denoiser: Denoiser,
+        denoiser: Denoiser | TokenDenoiser,
         settings: Settings,
         about: dict[str, Any] | None = None,
     ) -> None:
@@ -64,13 +66,19 @@ class System(Weighted, Pipeline):
         if chosen.guidance != 1 and prompted and not self.conditioner.dropout:
             raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
         codec, denoiser = self._codec, self._denoiser
-        channels = getattr(denoiser.network, "out_channels", codec.channels)
-        trial = DryRun(denoiser.schedule, denoiser.parameterization, channels == 2 * codec.channels)
-        dry_run(trial, chosen.sampler, chosen.spacing, chosen.steps)
+        dry_run(self._trial(), chosen.sampler, chosen.spacing, chosen.steps)
         _, *axes = codec.shape(chosen.size)
         check_size = getattr(denoiser.network, "check_size", None)
         if check_size is not None:
             check_size(*axes)
+
+    def _trial(self) -> DryRun | TokenDryRun:
+        """The denoiser's stand-in, without weights."""
+        denoiser, channels = self._denoiser, self._codec.channels
+        if isinstance(denoiser, TokenDenoiser):
+            return TokenDryRun(denoiser.schedule, denoiser.process, int(getattr(denoiser.network, "tokens", 0)))
+        learned = getattr(denoiser.network, "out_channels", channels) == 2 * channels
+        return DryRun(denoiser.schedule, denoiser.parameterization, learned)
 
     def batch(self, size: Size | None = None) -> int:
         """How many samples of `size` are drawn at once: many small ones, few large."""
@@ -120,13 +128,15 @@ class System(Weighted, Pipeline):
 
     def spec(self) -> dict[str, Any]:
         """The system as data, but for its weights."""
+        own = self._denoiser
+        tokens = isinstance(own, TokenDenoiser)
         return {
             "codec": CODECS.dump(self._codec),
             "conditioner": CONDITIONERS.dump(self.conditioner),
-            "network": NETWORKS.dump(self._denoiser.network),
-            "schedule": SCHEDULES.dump(self._denoiser.schedule),
+            "network": NETWORKS.dump(own.network),
+            "schedule": SCHEDULES.dump(own.schedule),
             "process": PROCESSES.dump(self.process),
-            "parameterization": PARAMETERIZATIONS.dump(self._denoiser.parameterization),
+            **({} if tokens else {"parameterization": PARAMETERIZATIONS.dump(own.parameterization)}),
             "settings": self.settings.dump(),
             "about": self.about,
         }
@@ -161,7 +171,11 @@ class System(Weighted, Pipeline):
         Raises `FormatError` if it is missing, damaged, or written in another format.
         """
         spec, codec, network = system_file.read_system(Path(folder))
-        denoiser = Denoiser(network, spec.schedule, spec.parameterization)
+        if spec.parameterization is not None:
+            denoiser = Denoiser(network, spec.schedule, spec.parameterization)
+        else:
+            assert isinstance(spec.process, TokenProcess)
+            denoiser = TokenDenoiser(network, spec.schedule, spec.process)
         system = System(codec, spec.conditioner, denoiser, Settings.load(spec.settings), spec.about)
         system.declare(spec.digest)
         return system.to(device, precision)

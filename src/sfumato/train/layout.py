@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sfumato.core.schedule import Schedule, at
-from sfumato.denoise import Denoiser
+from sfumato.denoise import Denoiser, TokenDenoiser
 from sfumato.errors import NonFiniteError
 from sfumato.nn.image.layout import WithLayout
 from sfumato.train.batches import Batches, mix
@@ -73,5 +73,6 @@ def fit_layout(
         layout.gate.bias.fill_(_gate(trainee.system.denoiser, trainee.recipe.schedule))
 
 
-def _gate(denoiser: Denoiser, schedule: Schedule) -> float:
+def _gate(denoiser: Denoiser | TokenDenoiser, schedule: Schedule) -> float:
+    assert isinstance(denoiser, Denoiser), "a layout is of pictures"
     return 1 / float(denoiser.parameterization(at(schedule, schedule.last)).out)

@@ -11,7 +11,6 @@ from sfumato.condition import Conditioner
 from sfumato.core.condition import Condition
 from sfumato.core.process import Gaussian, Process
 from sfumato.data.dataset import Dataset
-from sfumato.denoise import Denoiser
 from sfumato.errors import InputError, ResumeError
 from sfumato.library import find_system, load_codec
 from sfumato.system import System
@@ -198,8 +197,7 @@ class DenoiseTrainee:
 
     def artefact(self, network: nn.Module) -> System:
         own = self.system
-        denoiser = Denoiser(network, own.denoiser.schedule, own.denoiser.parameterization)
-        return System(own.codec, own.conditioner, denoiser, own.settings)
+        return System(own.codec, own.conditioner, own.denoiser.with_network(network), own.settings)
 
     @property
     def passes(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sfumato.core.grid import levels
 from sfumato.core.schedule import EDM, Table
+from sfumato.denoise import TokenDenoiser
 from sfumato.errors import FormatError, InputError
 from sfumato.interop.diffusers.schedulers.config import read_scheduler, write_scheduler
 from sfumato.interop.diffusers.schedulers.scheduler import Scheduler
@@ -40,6 +41,8 @@ def nearest_scheduler(system: System, pipeline: str) -> NearestScheduler:
     Raises `InputError` for a schedule or a prediction that diffusers does not have with this pipeline.
     """
     denoiser, settings = system.denoiser, system.settings
+    if isinstance(denoiser, TokenDenoiser):
+        raise InputError(f"{pipeline} of diffusers draws numbers, and this system tokens")
     fits = isinstance(denoiser.schedule, Table) or (isinstance(denoiser.schedule, EDM) and pipeline.startswith(TEXT))
     if not fits:
         raise InputError(f"{pipeline} of diffusers has no schedule like {denoiser.schedule}")
