@@ -410,6 +410,18 @@ def test_a_value_that_cannot_be_is_named(setting: str, message: str) -> None:
         load_recipe("ddpm", [setting])
 
 
+@pytest.mark.parametrize("odd", [None, 3, [], b"digits"], ids=repr)
+def test_what_is_no_recipe_is_refused(odd: Any) -> None:
+    with pytest.raises(InputError, match="a recipe is a name, a TOML file, tables or a Recipe, not "):
+        load_recipe(odd)
+
+
+@pytest.mark.parametrize("odd", [None, 3, b"train.batch=3"], ids=repr)
+def test_settings_that_are_no_list_are_refused(odd: Any) -> None:
+    with pytest.raises(InputError, match="settings must be a list, not "):
+        load_recipe("digits", odd)
+
+
 def test_a_recipe_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf[train]\r\nbatch = 4\r\n")
     assert load_recipe(tmp_path / "a.toml").train.batch == 4

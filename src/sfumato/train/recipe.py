@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sfumato.arguments import listed
 from sfumato.disk import open_file
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.parts import validate, value_of
@@ -39,8 +40,10 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, settings: Itera
         data = recipe.dump()
     elif isinstance(recipe, Mapping):
         data = _tables(recipe)
-    else:
+    elif isinstance(recipe, str | Path):
         data = _read(recipe)
+    else:
+        raise InputError(f"a recipe is a name, a TOML file, tables or a Recipe, not {quoted(recipe)}")
     return lay_over(data, settings)
 
 
@@ -140,7 +143,7 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
 
 def _overlay(data: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """`data` with each "table.key=value" set."""
-    for setting in [settings] if isinstance(settings, str) else settings:
+    for setting in [settings] if isinstance(settings, str) else listed("settings", settings):
         place, sign, text = setting.partition("=") if isinstance(setting, str) else ("", "", "")
         if not sign or not place.strip():
             raise InputError(f"--set wants key=value, as in train.batch=64, not {quoted(setting)}")
