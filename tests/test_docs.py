@@ -166,6 +166,14 @@ def test_the_pages_speak_in_the_words_of_the_field(page: Path) -> None:
     assert [line for line in lines if re.search(PRIVATE, line, re.IGNORECASE)] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_the_modules_that_a_page_names_are_there(page: Path) -> None:
+    folders = [DOCS.parent / name for name in ("src", "tests", "docs", "examples", "benchmarks")]
+    there = {path.as_posix() for folder in folders for path in folder.rglob("*.py")}
+    named = re.findall(r"`([\w./-]+\.py)`", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
 @pytest.mark.parametrize(
     "page", [DOCS.parent / "README.md", DOCS / "how-to" / "your-own-pictures.md"], ids=["readme", "pictures"]
 )

@@ -234,6 +234,11 @@ def test_a_folder_that_is_a_file_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "mine"
 
 
+def test_samples_say_how_many_there_are_and_of_what_shape() -> None:
+    samples = Samples(ramp(2), media.Image(1), ({"seed": 0}, {"seed": 1}))
+    assert repr(samples) == "Samples(2 pictures, [1, 4, 6])" and repr(samples[0]) == "Samples(1 picture, [1, 4, 6])"
+
+
 def test_samples_and_records_must_be_as_many() -> None:
     with pytest.raises(InputError, match="each sample wants a record: 2 samples came with 1$"):
         Samples(ramp(2), media.Image(1), ({"prompt": "a"},))

@@ -19,7 +19,7 @@ def export(
         str | None,
         typer.Option(help="A codec that was trained on from the system's own.", metavar="DIR"),
     ] = None,
-    megabytes: Annotated[int, typer.Option(help="The most that a file of weights may hold, in MB.")] = 4096,
+    megabytes: Annotated[int, typer.Option(help="The most that a shard (one file of weights) may hold, in MB.")] = 4096,
 ) -> None:
     """Write a system to a folder of its own. It can be shared, shipped, or opened by diffusers."""
     from sfumato import library

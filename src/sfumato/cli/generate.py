@@ -19,10 +19,12 @@ def generate(
             metavar="DIR",
         ),
     ] = "emoji",
-    prompt: Annotated[str | None, typer.Argument(help="What to draw; nothing for anything.")] = None,
-    number: Annotated[int, typer.Option("-n", help="How many pictures.")] = 1,
-    seed: Annotated[int, typer.Option(help="The first picture's seed; the others count on from it.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Moves from noise to picture.")] = None,
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to draw: a caption or a class; nothing for anything.")
+    ] = None,
+    number: Annotated[int, typer.Option("-n", help="How many samples.")] = 1,
+    seed: Annotated[int, typer.Option(help="The first sample's seed; the others count on from it.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps, from noise to sample.")] = None,
     sampler: Annotated[
         str | None, typer.Option(help="ddim, ddpm, dpm++, unipc, heun …; settings follow: ddim,eta=0.5")
     ] = None,
@@ -31,14 +33,16 @@ def generate(
     interval: Annotated[
         str | None, typer.Option(help="Guide only between two sigma/alpha, as 0.2,3.", metavar="LOW,HIGH")
     ] = None,
-    rescale: Annotated[float | None, typer.Option(help="Take back contrast that guidance adds: 0 to 1.")] = None,
-    negative: Annotated[str | None, typer.Option(help="A prompt to lead away from, by guidance.")] = None,
+    rescale: Annotated[
+        float | None, typer.Option(help="Guidance rescale, against contrast that guidance adds: 0 (off) to 1.")
+    ] = None,
+    negative: Annotated[str | None, typer.Option(help="A negative prompt, which guidance leads away from.")] = None,
     image: Annotated[
-        Path | None, typer.Option(help="A picture to paint within, with --mask; laid over white.", metavar="FILE")
+        Path | None, typer.Option(help="A picture to inpaint, with --mask; laid over white.", metavar="FILE")
     ] = None,
     mask: Annotated[
         Path | None,
-        typer.Option(help="White where there is to be something new; transparent is black.", metavar="FILE"),
+        typer.Option(help="White where it is inpainted; transparent is black.", metavar="FILE"),
     ] = None,
     classifier: Annotated[
         Path | None, typer.Option(help="A trained classifier to guide with, towards --class.", metavar="DIR")
@@ -52,18 +56,20 @@ def generate(
         typer.Option(help="Configurations and tokenizers of a single file, where not published.", metavar="DIR"),
     ] = None,
     prediction: Annotated[
-        str | None, typer.Option(help="What the network of a single file gives, where it does not say: eps or v.")
+        str | None, typer.Option(help="What the network of a single file predicts, where it does not say: eps or v.")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Width and height, as 64x64.", metavar="WxH")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Width and height, as 64x64; of a sound, 4.5s.", metavar="WxH")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="An option of one stage of a cascade, as 0.steps=10.", metavar="STAGE.OPTION=VALUE"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder for the pictures.", metavar="DIR")] = Path("out"),
+    out: Annotated[Path, typer.Option(help="The folder for the samples.", metavar="DIR")] = Path("out"),
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
 ) -> None:
-    """Draw pictures. Each file carries what repeats it: see `sfumato inspect`."""
+    """Draw pictures, sounds or texts. Each file carries what repeats it: see `sfumato inspect`."""
     from rich.console import Console
     from rich.progress import Progress
 

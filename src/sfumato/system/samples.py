@@ -23,7 +23,7 @@ MOST_SHOWN, MOST_SHOWN_NUMBERS = 64, 2**24
 """How many samples a notebook shows at once, and how many numbers of theirs: what is shown is kept in the notebook."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Samples:
     """Samples of one medium: `data` [n, *d], as the medium holds them (pictures float32 in [−1, 1]), and for each a
     record that says how to repeat it.
@@ -39,6 +39,10 @@ class Samples:
     def __post_init__(self) -> None:
         if len(self.records) != len(self.data):
             raise InputError(f"each sample wants a record: {len(self.data)} samples came with {len(self.records)}")
+
+    def __repr__(self) -> str:
+        noun = self.medium.noun if len(self) == 1 else self.medium.plural
+        return f"Samples({len(self)} {noun}, {list(self.data.shape[1:])})"
 
     def __len__(self) -> int:
         return len(self.data)
