@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from laws import SCHEDULE, Conditional, Correlated, correlated, error, normal
+from distributions import SCHEDULE, Conditional, Correlated, correlated, error, normal
 
 from sfumato.core.condition import Condition
 from sfumato.core.schedule import Cosine
@@ -19,7 +19,7 @@ WEAK = Correlated(SCHEDULE, GOOD.mean + 0.3, 1.5 * GOOD.cov)
 @pytest.mark.parametrize("scale", [0.0, 0.5, 2.0, 4.0])
 @pytest.mark.parametrize("view", ["x0", "eps", "v", "flow", "score"])
 def test_it_leads_away_from_the_weak_model_in_every_view_under_one_condition(view: str, scale: float) -> None:
-    good, weak = (getattr(Conditional(law)(X_T, LEVEL, CONDITION), view) for law in (GOOD, WEAK))
+    good, weak = (getattr(Conditional(oracle)(X_T, LEVEL, CONDITION), view) for oracle in (GOOD, WEAK))
     wanted = weak + scale * (good - weak)
     found = getattr(Autoguidance(Conditional(GOOD), Conditional(WEAK), scale)(X_T, LEVEL, CONDITION), view)
     assert error(found / wanted.abs().clamp(min=1), wanted / wanted.abs().clamp(min=1)) < 1e-9

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from laws import SCHEDULE, Conditional, Correlated, Reshaped, correlated, error, normal
+from distributions import SCHEDULE, Conditional, Correlated, Reshaped, correlated, error, normal
 from torch import Tensor
 
 from sfumato.core.condition import Condition
@@ -40,9 +40,9 @@ def test_guidance_is_the_same_line_in_every_view(view: str, scale: float) -> Non
 
 @pytest.mark.parametrize(("scale", "batches"), [(1.0, [5]), (1, [5]), (2.0, [10]), (0.0, [10])])
 def test_both_are_asked_in_one_call_and_scale_one_asks_once(scale: float, batches: list[int]) -> None:
-    law = model()
-    ClassifierFree(law, NULL, scale)(X_T, LEVEL, CONDITION)
-    assert law.batches == batches
+    oracle = model()
+    ClassifierFree(oracle, NULL, scale)(X_T, LEVEL, CONDITION)
+    assert oracle.batches == batches
 
 
 def test_one_level_stands_for_the_whole_batch() -> None:
@@ -79,9 +79,9 @@ def test_a_negative_prompt_is_the_null_of_each_sample_or_of_all() -> None:
 def test_only_samples_within_the_interval_are_guided_and_only_they_are_asked_twice(
     interval: tuple[float, float] | None, inside: list[int]
 ) -> None:
-    law = model()
-    guided = ClassifierFree(law, NULL, 3.0, interval)(X_T, LEVEL, CONDITION)
-    assert law.batches == [5 + len(inside)]
+    oracle = model()
+    guided = ClassifierFree(oracle, NULL, 3.0, interval)(X_T, LEVEL, CONDITION)
+    assert oracle.batches == [5 + len(inside)]
     everywhere, nowhere = (ClassifierFree(model(), NULL, scale)(X_T, LEVEL, CONDITION).x0 for scale in (3.0, 1.0))
     rows = torch.tensor([i in inside for i in range(5)])[:, None]
     assert error(guided.x0, torch.where(rows, everywhere, nowhere)) < 1e-12
@@ -96,20 +96,20 @@ def test_within_the_interval_each_sample_is_led_from_its_own_null() -> None:
 
 
 def test_a_trajectory_costs_one_call_a_step_and_a_double_one_within_the_interval() -> None:
-    law, path = model(), levels(SCHEDULE, TrailingSpacing(), 10)
+    oracle, path = model(), levels(SCHEDULE, TrailingSpacing(), 10)
     low, high = 0.3, 5.0
-    list(sample(ClassifierFree(law, NULL, 3.0, (low, high)), DDIM(), X_T, path, CONDITION, noise=Noise([])))
+    list(sample(ClassifierFree(oracle, NULL, 3.0, (low, high)), DDIM(), X_T, path, CONDITION, noise=Noise([])))
     inside = [low < float(level.sigma / level.alpha) <= high for level in path[:-1]]
-    assert law.batches == [10 if here else 5 for here in inside]
+    assert oracle.batches == [10 if here else 5 for here in inside]
     assert set(inside) == {True, False}
 
 
 def test_pure_noise_lies_within_an_interval_without_end_only() -> None:
     pure = Level(*(value.expand(5) for value in Flow()(torch.tensor([1.0]))))
     for high, batches in ((1e9, [5]), (torch.inf, [10])):
-        law = model()
-        assert ClassifierFree(law, NULL, 3.0, (0.0, high))(X_T, pure, CONDITION).x0.isfinite().all()
-        assert law.batches == batches
+        oracle = model()
+        assert ClassifierFree(oracle, NULL, 3.0, (0.0, high))(X_T, pure, CONDITION).x0.isfinite().all()
+        assert oracle.batches == batches
 
 
 # Rescaling ------------------------------------------------------------------------------------------------------------
@@ -128,10 +128,10 @@ def test_rescale_brings_back_the_standard_deviation_of_the_conditional_estimate(
 
 
 def test_rescale_spans_all_axes_of_a_sample() -> None:
-    law = Conditional(correlated(12))
-    shape = Reshaped(law, (3, 2, 2))
+    oracle = Conditional(correlated(12))
+    shape = Reshaped(oracle, (3, 2, 2))
     x = normal(5, 12)
-    flat = ClassifierFree(law, NULL, 5.0, rescale=0.7)(x, LEVEL, CONDITION).x0
+    flat = ClassifierFree(oracle, NULL, 5.0, rescale=0.7)(x, LEVEL, CONDITION).x0
     assert (
         error(
             ClassifierFree(shape, NULL, 5.0, rescale=0.7)(x.reshape(5, 3, 2, 2), LEVEL, CONDITION).x0.flatten(1), flat
@@ -206,7 +206,7 @@ def test_a_rescale_outside_its_bounds_is_refused(rescale: float) -> None:
 
 
 def test_guided_samples_of_a_gaussian_lie_where_the_guided_score_says() -> None:
-    """Of two laws of one covariance the guided score is that of a third, about a mean moved by the scale."""
+    """Of two Gaussians of one covariance the guided score is that of a third, about a mean moved by the scale."""
     base = correlated(D)
     path = levels(VP(), UniformSpacing(), 100)
 
@@ -214,11 +214,11 @@ def test_guided_samples_of_a_gaussian_lie_where_the_guided_score_says() -> None:
         def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
             assert condition.vector is not None
             shift = condition.vector.to(x_t)
-            estimate = self.law(x_t - level.alpha[:, None] * shift, level)
+            estimate = self.oracle(x_t - level.alpha[:, None] * shift, level)
             return replace(estimate, x_t=x_t, x0=estimate.x0 + shift)
 
-    law = Correlated(VP(), base.mean, base.cov)
-    *_, guided = sample(ClassifierFree(Moved(law), NULL, 3.0), DDIM(), X_T, path, CONDITION, noise=Noise([]))
+    oracle = Correlated(VP(), base.mean, base.cov)
+    *_, guided = sample(ClassifierFree(Moved(oracle), NULL, 3.0), DDIM(), X_T, path, CONDITION, noise=Noise([]))
     assert CONDITION.vector is not None
     for i, shift in enumerate(CONDITION.vector.flatten().tolist()):
         *_, there = sample(Correlated(VP(), base.mean + 3.0 * shift, base.cov), DDIM(), X_T[[i]], path, noise=Noise([]))

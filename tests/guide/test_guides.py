@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
-from laws import SCHEDULE, Conditional, correlated, error, normal
+from distributions import SCHEDULE, Conditional, correlated, error, normal
 from torch import Tensor
 
 from sfumato.core.condition import Condition
@@ -28,7 +28,7 @@ from sfumato.guide import (
 from sfumato.sample import DDIM, Ancestral, sample
 
 D = 4
-LAW, MODEL = correlated(D), Conditional(correlated(D))
+ORACLE, MODEL = correlated(D), Conditional(correlated(D))
 X_T, TIMES = normal(5, D), torch.tensor([0, 100, 500, 900, 999])
 CONDITION, NULL = Condition(torch.tensor([[1.0], [-0.5], [2.0], [0.5], [1.5]])), Condition(torch.zeros(1, 1))
 PICTURE, KNOWN = normal(D, seed=1), torch.tensor([True, False, False, True])
@@ -98,12 +98,12 @@ def test_a_denoiser_that_learned_no_variance_gets_none(name: str) -> None:
             estimate = super().__call__(x_t, level, condition)
             return Estimate(x_t, level, estimate.x0)
 
-    assert GUIDES[name](Plain(LAW))(X_T, SCHEDULE(TIMES), CONDITION).variance_fraction is None
+    assert GUIDES[name](Plain(ORACLE))(X_T, SCHEDULE(TIMES), CONDITION).variance_fraction is None
 
 
 @pytest.mark.parametrize("name", OFF)
 def test_a_guide_that_is_off_costs_one_call_and_changes_nothing(name: str) -> None:
-    model = Conditional(LAW)
+    model = Conditional(ORACLE)
     guided = OFF[name](model)(X_T, SCHEDULE(TIMES), CONDITION)
     assert model.batches == [5]
     assert torch.equal(guided.x0, MODEL(X_T, SCHEDULE(TIMES), CONDITION).x0)
@@ -197,11 +197,11 @@ def test_two_observations_in_two_guides_are_those_of_both() -> None:
     """In either order, and by either kind of guide: exact for Gaussian data."""
     level = SCHEDULE(TIMES)
     first, y, noise = normal(2, D, seed=5), normal(2, seed=6), 0.5
-    wanted = LAW.given(first, y, noise).given(OPERATOR, Y[0], NOISE)(X_T, level).x0
+    wanted = ORACLE.given(first, y, noise).given(OPERATOR, Y[0], NOISE)(X_T, level).x0
 
     def likelihood(x_t: Tensor, level: Level) -> Tensor:
-        mean = LAW(x_t, level).x0 @ first.T
-        cov = first @ LAW.uncertainty(level) @ first.T + noise**2 * torch.eye(2).to(x_t)
+        mean = ORACLE(x_t, level).x0 @ first.T
+        cov = first @ ORACLE.uncertainty(level) @ first.T + noise**2 * torch.eye(2).to(x_t)
         return torch.distributions.MultivariateNormal(mean, cov).log_prob(y)
 
     def by_first(denoiser: DenoiserLike) -> Guide:
@@ -210,7 +210,7 @@ def test_two_observations_in_two_guides_are_those_of_both() -> None:
     def by_second(denoiser: DenoiserLike) -> Guide:
         return MomentMatching(denoiser, measure, Y, NOISE, iterations=2)
 
-    for stack in (by_second(by_first(LAW)), by_first(by_second(LAW)), by_second(Classifier(LAW, likelihood))):
+    for stack in (by_second(by_first(ORACLE)), by_first(by_second(ORACLE)), by_second(Classifier(ORACLE, likelihood))):
         assert error(stack(X_T, level).x0, wanted) < 1e-9
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from laws import SCHEDULE, correlated, error, law_of_the_end, normal
+from distributions import SCHEDULE, correlated, distribution_of_the_end, error, normal
 
 from sfumato.core.gaussian import marginal
 from sfumato.core.grid import TrailingSpacing, UniformSpacing, levels
@@ -13,15 +13,15 @@ from sfumato.guide import Inpaint, MomentMatching
 from sfumato.sample import DDIM, Ancestral, Sampler, sample
 
 D = 12
-LAW = correlated(D)
-PICTURE = LAW.mean + torch.linalg.cholesky(LAW.cov) @ normal(D, seed=3)
+ORACLE = correlated(D)
+PICTURE = ORACLE.mean + torch.linalg.cholesky(ORACLE.cov) @ normal(D, seed=3)
 KNOWN = torch.zeros(D, dtype=torch.bool).index_fill(0, torch.tensor([0, 1, 2, 8, 9]), True)
 
 
 @pytest.mark.parametrize("sampler", [DDIM(), DDIM(eta=0.5), Ancestral(), Ancestral("large")])
 def test_what_is_known_is_held_to_the_end_exactly(sampler: Sampler[None]) -> None:
     path = levels(SCHEDULE, TrailingSpacing(), 20)
-    *_, last = sample(Inpaint(LAW, PICTURE, KNOWN), sampler, normal(3, D), path, noise=Noise(range(3)))
+    *_, last = sample(Inpaint(ORACLE, PICTURE, KNOWN), sampler, normal(3, D), path, noise=Noise(range(3)))
     assert torch.equal(last[:, KNOWN], PICTURE[KNOWN].expand(3, -1))
     assert (last[0] - last[1])[~KNOWN].abs().min() > 1e-3
 
@@ -29,7 +29,7 @@ def test_what_is_known_is_held_to_the_end_exactly(sampler: Sampler[None]) -> Non
 def test_under_ddim_the_known_part_is_the_picture_under_the_noise_it_began_with() -> None:
     path, eps = levels(SCHEDULE, UniformSpacing(), 20), normal(3, D)
     start = marginal(PICTURE.expand(3, D), path[0]).sample(eps)
-    trajectory = sample(Inpaint(LAW, PICTURE, KNOWN), DDIM(), start, path, noise=Noise([]))
+    trajectory = sample(Inpaint(ORACLE, PICTURE, KNOWN), DDIM(), start, path, noise=Noise([]))
     for level, x in zip(path[1:], trajectory, strict=True):
         assert error(x[:, KNOWN], marginal(PICTURE.expand(3, D), level).sample(eps)[:, KNOWN]) < 1e-12
 
@@ -37,9 +37,9 @@ def test_under_ddim_the_known_part_is_the_picture_under_the_noise_it_began_with(
 def test_under_the_chain_the_known_part_has_the_law_of_the_picture_under_noise() -> None:
     """Its mean and its covariance, at a level half way."""
     path = levels(SCHEDULE, UniformSpacing(), 1000)[:500]
-    mean, cov = law_of_the_end(Inpaint(LAW, PICTURE, KNOWN), Ancestral(), path, D)
+    mean, cov = distribution_of_the_end(Inpaint(ORACLE, PICTURE, KNOWN), Ancestral(), path, D)
     there = marginal(PICTURE[None], path[-1])
-    first = float(path[0].alpha) * float(path[-1].alpha)  # the start is N(0, I), not quite the law it stands for
+    first = float(path[0].alpha) * float(path[-1].alpha)  # the start is N(0, I), not quite the marginal it stands for
     assert error(mean[KNOWN], there.mean[0, KNOWN]) < first
     assert error(cov[KNOWN][:, KNOWN], float(there.var) * torch.eye(5).double()) < first
 
@@ -57,14 +57,14 @@ def test_replacement_is_some_way_from_the_true_conditional_and_posterior_guidanc
     the truth. Posterior guidance has the error of the trajectory alone: what a trajectory of the exact posterior has.
     """
     path = levels(SCHEDULE, UniformSpacing(), 200)
-    truth = LAW.given(torch.eye(D).double()[KNOWN], PICTURE[KNOWN], noise=0.0)
+    truth = ORACLE.given(torch.eye(D).double()[KNOWN], PICTURE[KNOWN], noise=0.0)
 
     def end(denoiser: DenoiserLike) -> tuple[float, float]:
-        mean, cov = law_of_the_end(denoiser, sampler, path, D)
+        mean, cov = distribution_of_the_end(denoiser, sampler, path, D)
         return error(mean, truth.mean), error(cov, truth.cov)
 
-    assert end(Inpaint(LAW, PICTURE, KNOWN)) == pytest.approx(replaced, abs=1e-3)
-    guided = end(MomentMatching(LAW, lambda x: x[:, KNOWN], PICTURE[None, KNOWN], noise=0.0, iterations=5))
+    assert end(Inpaint(ORACLE, PICTURE, KNOWN)) == pytest.approx(replaced, abs=1e-3)
+    guided = end(MomentMatching(ORACLE, lambda x: x[:, KNOWN], PICTURE[None, KNOWN], noise=0.0, iterations=5))
     assert guided == pytest.approx(unreplaced, abs=1e-4)
     assert guided == pytest.approx(end(truth), abs=1e-8)
 
@@ -74,8 +74,8 @@ def test_replacement_is_some_way_from_the_true_conditional_and_posterior_guidanc
 def test_picture_and_mask_broadcast_to_the_samples(picture: tuple[int, ...], mask: tuple[int, ...]) -> None:
     x, level = normal(3, 3, 4, 4), SCHEDULE(torch.tensor([10, 300, 700]))
     picture_, mask_ = normal(*picture, seed=1), normal(*mask, seed=2) > 0
-    law = correlated(48)
-    found, free = Inpaint(law, picture_, mask_)(x, level).x0, law(x, level).x0
+    oracle = correlated(48)
+    found, free = Inpaint(oracle, picture_, mask_)(x, level).x0, oracle(x, level).x0
     assert torch.equal(found, torch.where(mask_.expand(3, 3, 4, 4), picture_.expand(3, 3, 4, 4), free))
 
 
@@ -90,4 +90,4 @@ def test_what_does_not_broadcast_is_refused(what: str, shape: tuple[int, ...]) -
 
 def test_a_mask_of_numbers_is_refused() -> None:
     with pytest.raises(InputError, match=r"mask must be bool.*not torch.float32: compare it with something"):
-        Inpaint(LAW, PICTURE, KNOWN.float())(normal(3, D), SCHEDULE(torch.tensor([10])))
+        Inpaint(ORACLE, PICTURE, KNOWN.float())(normal(3, D), SCHEDULE(torch.tensor([10])))

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from laws import SCHEDULE, Constant, Correlated, Reshaped, correlated, error, normal
+from distributions import SCHEDULE, Constant, Correlated, Reshaped, correlated, error, normal
 from torch import Tensor
 
 from sfumato.core.condition import Condition
@@ -20,7 +20,7 @@ from sfumato.oracle import MixtureDenoiser
 from sfumato.sample import DDIM, sample
 
 D = 12
-LAW = correlated(D)
+ORACLE = correlated(D)
 X_T, LEVEL = normal(5, D), SCHEDULE(torch.tensor([0, 100, 500, 900, 999]))
 OPERATORS = {
     "mask": torch.eye(D, dtype=torch.float64)[[0, 1, 2, 8, 9]],
@@ -36,7 +36,7 @@ BLUR = sum(
 
 def exact(matrix: Tensor, y: Tensor, noise: float) -> Tensor:
     """`E[x_0 | x_t, y]` of each of the five samples, y [5, m]."""
-    each = (LAW.given(matrix, y[i], noise)(X_T[[i]], row(LEVEL, i)).x0 for i in range(5))
+    each = (ORACLE.given(matrix, y[i], noise)(X_T[[i]], row(LEVEL, i)).x0 for i in range(5))
     return torch.cat(list(each))
 
 
@@ -45,7 +45,7 @@ def row(level: Level, i: int) -> Level:
 
 
 def guided(matrix: Tensor, y: Tensor, noise: float, iterations: int) -> Tensor:
-    return MomentMatching(LAW, lambda x: x @ matrix.T, y, noise, iterations)(X_T, LEVEL).x0
+    return MomentMatching(ORACLE, lambda x: x @ matrix.T, y, noise, iterations)(X_T, LEVEL).x0
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1, 1.0])
@@ -56,7 +56,7 @@ def test_it_is_exact_for_gaussian_data(name: str, noise: float) -> None:
     y = normal(5, len(matrix), seed=1)
     wanted = exact(matrix, y, noise)
     assert error(guided(matrix, y, noise, len(matrix)), wanted) < 1e-9
-    assert error(LAW(X_T, LEVEL).x0, wanted) > 0.1
+    assert error(ORACLE(X_T, LEVEL).x0, wanted) > 0.1
 
 
 @pytest.mark.parametrize("noise", [0.1, 1.0])
@@ -69,7 +69,7 @@ def test_it_is_exact_for_a_blur(noise: float) -> None:
 def test_one_iteration_goes_part_of_the_way_and_each_goes_further() -> None:
     y = normal(5, D, seed=1)
     wanted = exact(BLUR, y, 1.0)
-    errors = [error(LAW(X_T, LEVEL).x0, wanted), *(error(guided(BLUR, y, 1.0, n), wanted) for n in (1, 2, 3, 5, 12))]
+    errors = [error(ORACLE(X_T, LEVEL).x0, wanted), *(error(guided(BLUR, y, 1.0, n), wanted) for n in (1, 2, 3, 5, 12))]
     assert all(after < before / 2 for before, after in pairwise(errors))
 
 
@@ -81,7 +81,7 @@ def test_more_iterations_than_are_needed_do_no_harm_and_are_not_taken() -> None:
         return x.mean(1, keepdim=True)
 
     y = normal(5, 1, seed=1)
-    guide = MomentMatching(LAW, mean, y, 0.1, iterations=1000)
+    guide = MomentMatching(ORACLE, mean, y, 0.1, iterations=1000)
     assert error(guide(X_T, LEVEL).x0, exact(OPERATORS["mean"], y, 0.1)) < 1e-9
     assert len(calls) < 8
 
@@ -90,30 +90,30 @@ def test_pictures_and_one_observation_for_all() -> None:
     """Means of 2 by 2 pixels, of pictures [5, 3, 2, 2]."""
     operator, y = lambda x: x.mean((2, 3)), normal(1, 3, seed=1)
     matrix = torch.eye(3, dtype=torch.float64).repeat_interleave(4, dim=1) / 4
-    found = MomentMatching(Reshaped(LAW, (3, 2, 2)), operator, y, 0.2)(X_T.reshape(5, 3, 2, 2), LEVEL).x0
+    found = MomentMatching(Reshaped(ORACLE, (3, 2, 2)), operator, y, 0.2)(X_T.reshape(5, 3, 2, 2), LEVEL).x0
     assert error(found.flatten(1), exact(matrix, y.expand(5, 3), 0.2)) < 1e-9
 
 
 def test_an_observation_of_another_type_is_seen_in_that_of_the_samples() -> None:
     matrix, y = OPERATORS["dense"].float(), normal(5, 4, seed=1)
-    found = MomentMatching(LAW, lambda x: x @ matrix.T, y, 0.5, 4)(X_T.float(), LEVEL).x0
+    found = MomentMatching(ORACLE, lambda x: x @ matrix.T, y, 0.5, 4)(X_T.float(), LEVEL).x0
     assert found.dtype == torch.float32
-    assert torch.equal(found, MomentMatching(LAW, lambda x: x @ matrix.T, y.float(), 0.5, 4)(X_T.float(), LEVEL).x0)
+    assert torch.equal(found, MomentMatching(ORACLE, lambda x: x @ matrix.T, y.float(), 0.5, 4)(X_T.float(), LEVEL).x0)
 
 
 def test_in_pure_noise_and_in_clean_data_nothing_changes() -> None:
-    law = Correlated(Flow(), LAW.mean, LAW.cov)
-    guide = MomentMatching(law, lambda x: x[:, :3], normal(5, 3, seed=1), 0.1)
+    oracle = Correlated(Flow(), ORACLE.mean, ORACLE.cov)
+    guide = MomentMatching(oracle, lambda x: x[:, :3], normal(5, 3, seed=1), 0.1)
     level = Flow()(torch.tensor([1.0, 0.0, 1.0, 0.5, 0.9]))
-    found, plain = guide(X_T, level).x0, law(X_T, level).x0
+    found, plain = guide(X_T, level).x0, oracle(X_T, level).x0
     assert torch.equal(found[:3], plain[:3])
     assert (found - plain)[3:].abs().amax(1).min() > 0.1
-    assert torch.equal(MomentMatching(law, guide.operator, guide.observation, 0.0)(X_T, level).x0[:3], plain[:3])
+    assert torch.equal(MomentMatching(oracle, guide.operator, guide.observation, 0.0)(X_T, level).x0[:3], plain[:3])
 
 
 def test_an_observation_that_is_met_already_changes_nothing() -> None:
-    x0 = LAW(X_T, LEVEL).x0
-    assert torch.equal(MomentMatching(LAW, lambda x: x[:, :3], x0[:, :3], 0.1)(X_T, LEVEL).x0, x0)
+    x0 = ORACLE(X_T, LEVEL).x0
+    assert torch.equal(MomentMatching(ORACLE, lambda x: x[:, :3], x0[:, :3], 0.1)(X_T, LEVEL).x0, x0)
 
 
 def test_a_network_whose_jacobian_is_no_covariance_stays_finite() -> None:
@@ -140,14 +140,16 @@ OPERATOR, SEEN_NOISE = torch.tensor([[1.0, 0.5]], dtype=torch.float64), 0.2
 
 def conditional(y: float) -> tuple[Tensor, Tensor, Tensor]:
     """Weights [3], means [3, 2] and covariances [3, 2, 2] of the mixture once y is seen."""
-    laws, seen = [], []
+    oracles, seen = [], []
     for mean, std in zip(MEANS, STDS, strict=True):
         cov = std**2 * torch.eye(2, dtype=torch.float64)
-        laws.append(Correlated(SCHEDULE, mean, cov).given(OPERATOR, torch.tensor([y], dtype=torch.float64), SEEN_NOISE))
+        oracles.append(
+            Correlated(SCHEDULE, mean, cov).given(OPERATOR, torch.tensor([y], dtype=torch.float64), SEEN_NOISE)
+        )
         var = (OPERATOR @ cov @ OPERATOR.T + SEEN_NOISE**2).squeeze()
         seen.append(-((y - OPERATOR @ mean) ** 2).squeeze() / (2 * var) - var.log() / 2)
     weights = (WEIGHTS.log() + torch.stack(seen)).softmax(0)
-    return weights, torch.stack([law.mean for law in laws]), torch.stack([law.cov for law in laws])
+    return weights, torch.stack([oracle.mean for oracle in oracles]), torch.stack([oracle.cov for oracle in oracles])
 
 
 def exact_of_mixture(x_t: Tensor, level: Level, y: float) -> Tensor:
@@ -208,18 +210,18 @@ def test_an_observation_of_another_shape_is_refused(shape: tuple[int, ...]) -> N
     with pytest.raises(
         ShapeError, match=r"the observation has shape .*, and the operator gives \[5, 3\]: give one such"
     ):
-        MomentMatching(LAW, lambda x: x[:, :3], torch.zeros(shape), 0.1)(X_T, LEVEL)
+        MomentMatching(ORACLE, lambda x: x[:, :3], torch.zeros(shape), 0.1)(X_T, LEVEL)
 
 
 def test_an_operator_that_adds_something_is_refused() -> None:
     with pytest.raises(InputError, match=r"operator\(0\) is not 0. Subtract its offset from the observation"):
-        MomentMatching(LAW, lambda x: (x + 1) / 2, torch.zeros(5, D), 0.1)(X_T, LEVEL)
+        MomentMatching(ORACLE, lambda x: (x + 1) / 2, torch.zeros(5, D), 0.1)(X_T, LEVEL)
 
 
 def test_an_operator_or_a_denoiser_without_a_gradient_is_refused() -> None:
     y = torch.ones(5, D)
     with pytest.raises(InputError, match="the operator cannot be differentiated: compute it from its argument"):
-        MomentMatching(LAW, lambda x: x.detach(), y, 0.1)(X_T, LEVEL)
+        MomentMatching(ORACLE, lambda x: x.detach(), y, 0.1)(X_T, LEVEL)
     with pytest.raises(InputError, match="the denoiser cannot be differentiated"):
         MomentMatching(Constant(SCHEDULE, 0.0), lambda x: x, y, 0.1)(X_T, LEVEL)
 
@@ -227,4 +229,4 @@ def test_an_operator_or_a_denoiser_without_a_gradient_is_refused() -> None:
 @pytest.mark.parametrize(("noise", "iterations"), [(-0.1, 3), (torch.inf, 3), (torch.nan, 3), (0.1, 0)])
 def test_numbers_that_make_no_sense_are_refused(noise: float, iterations: int) -> None:
     with pytest.raises(InputError, match="needs a noise of 0 or more and at least one iteration, not noise"):
-        MomentMatching(LAW, lambda x: x, torch.zeros(5, D), noise, iterations)(X_T, LEVEL)
+        MomentMatching(ORACLE, lambda x: x, torch.zeros(5, D), noise, iterations)(X_T, LEVEL)

@@ -50,7 +50,7 @@ class Correlated:
         ).inverse()
 
     def given(self, operator: Tensor, y: Tensor, noise: float) -> "Correlated":
-        """The law of x_0 once `y = operator·x_0 + noise·n` is seen; `operator` [m, d], y [m]."""
+        """The distribution of x_0 once `y = operator·x_0 + noise·n` is seen; `operator` [m, d], y [m]."""
         seen = operator @ self.cov @ operator.T + noise**2 * torch.eye(len(y)).to(y)
         gain = self.cov @ operator.T @ seen.inverse()
         return Correlated(
@@ -75,7 +75,7 @@ class Given(Noise):
         return self.noise
 
 
-def law_of_the_end(
+def distribution_of_the_end(
     denoiser: DenoiserLike, sampler: Sampler[Any], path: Sequence[Level], d: int
 ) -> tuple[Tensor, Tensor]:
     """Mean [d] and covariance [d, d] of what a sampler ends in, of a denoiser that is affine in x_t, from N(0, I).
@@ -121,19 +121,19 @@ class Conditional:
     Its learned variance lies where the vector says, so that its sample is recognised.
     """
 
-    law: Correlated
+    oracle: Correlated
     batches: list[int] = field(default_factory=list)
 
     @property
     def schedule(self) -> Schedule:
-        return self.law.schedule
+        return self.oracle.schedule
 
     def __call__(self, x_t: Tensor, level: Level, condition: Condition = Condition()) -> Estimate:
         self.batches.append(len(x_t))
         assert condition.vector is not None and len(condition.vector) == len(x_t)
         assert all(len(value) in (1, len(x_t)) for value in level)
         alpha, shift = like(level.alpha, x_t), condition.vector.to(x_t)
-        x0 = self.law(x_t - alpha * shift, level).x0 + shift * (1 + (alpha * x_t).sin())
+        x0 = self.oracle(x_t - alpha * shift, level).x0 + shift * (1 + (alpha * x_t).sin())
         return Estimate(x_t, level, x0, shift.expand_as(x_t) / 10)
 
 
