@@ -11,7 +11,7 @@ from PIL import Image
 from small_runs import begin, digest
 
 from sfumato.errors import InputError
-from sfumato.train.record import CACHE
+from sfumato.train.run_folder import RunFolder
 
 LEARNED = ("condition.kind=learned", "condition.width=8", "condition.layers=1", "condition.vocabulary=300")
 
@@ -39,7 +39,7 @@ def test_the_weights_have_the_same_bytes_in_every_store(tmp_path: Path) -> None:
         out = tmp_path / store
         begin(data, out, f"data.store={store}", *settings, steps=3)
         found[store] = [digest(path) for path in sorted((out / "system").glob("*.safetensors"))]
-        assert (out / CACHE).exists() == (store == "map")
+        assert RunFolder(out).cache.exists() == (store == "map")
     assert found["memory"] and found["memory"] == found["map"] == found["source"]
 
 
