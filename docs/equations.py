@@ -123,7 +123,7 @@ def exported(module: str) -> list[str]:
     names: list[str] = []
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and ast.unparse(node).startswith("__all__"):
-            return ast.literal_eval(node.value or ast.List())
+            return ast.literal_eval(node.value) if node.value else []
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             names.append(node.targets[0].id)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):

@@ -16,6 +16,8 @@ def sfumato(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """Runs a command in an empty folder, as the program would."""
     monkeypatch.delenv("SFUMATO_DEBUG", raising=False)
     monkeypatch.setenv("COLUMNS", "400")
+    # by `python -m pytest` the program's name in help would be that of pytest
+    monkeypatch.setattr(sys.modules["__main__"], "__package__", None, raising=False)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: object) -> Result:

@@ -79,7 +79,7 @@ def test_two_channels_are_no_picture() -> None:
 
 def test_a_grid_sets_pictures_row_by_row() -> None:
     drawn = samples(*"abcde")
-    page = drawn.medium.preview(drawn.data, columns=2, scale=3, gap=1)
+    page = media.Image(1).preview(drawn.data, columns=2, scale=3, gap=1)
     width, height = 6 * 3 + 1, 4 * 3 + 1
     assert page.size == (2 * width + 1, 3 * height + 1) and page.mode == "L"
     for i, image in enumerate(drawn.images()):
