@@ -210,7 +210,6 @@ def test_each_sample_may_have_a_row_of_the_condition() -> None:
         (Condition(concat=torch.zeros(1, 3, 4, 4), mask=torch.ones(1, 3)), ShapeError, "mask should be true or false"),
         (torch.zeros(1, 3, 4, 4), InputError, "condition must be a Condition, as codec.masked_condition makes, not"),
     ],
-    ids=str,
 )
 def test_a_condition_that_the_network_was_not_built_for_is_refused(
     condition: Any, error: type[Exception], text: str
