@@ -150,7 +150,11 @@ def read_data_recipe(table: Any) -> DataRecipe:
     for key in table.keys() - model.model_fields.keys():
         others = [name for name, other in DATA_RECIPES.items() if key in other.model_fields]
         if others:
-            raise InputError(f"data.{key} is read where data.medium is {' or '.join(others)}, and it is {medium} here")
+            known = ", ".join(name for name in model.model_fields if name != "medium")
+            raise InputError(
+                f"data.{key} is read where data.medium is {' or '.join(others)}, and it is {medium} here, which reads"
+                f" {known}"
+            )
     read = validate(model, table, "data")
     assert isinstance(read, DataRecipe)
     return read

@@ -50,7 +50,8 @@ def read_sound(data: bytes, name: str, rate: int, channels: int, size: int | Non
     except Exception as error:  # the library raises several kinds on broken bytes
         if isinstance(error, MemoryError):
             raise
-        detail = shortened(str(error), QUOTED) or "no reason given"
+        # what the library says without the address of the object that it read, which differs from run to run
+        detail = shortened(getattr(error, "error_string", str(error)), QUOTED) or "no reason given"
         raise DataError(
             f"{shown}: expected a whole sound, came damaged or hostile data ({type(error).__name__}: {detail}); replace"
             " it or take it out"
