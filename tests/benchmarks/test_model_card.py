@@ -74,7 +74,7 @@ class Painter:
             self.asked.append((prompt, seed))
             caption, style = ("cat", "flat") if self.wrong else prompt.removesuffix(" style").split(", ")
             drawn.append(np.asarray(emoji(caption, style, clear=False).convert("RGB")))
-        return SimpleNamespace(tensor=torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2) / 127.5 - 1)
+        return SimpleNamespace(data=torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2) / 127.5 - 1)
 
     def stream(self, prompt: str, seeds: Sequence[int], steps: int | None, guidance: float | None) -> None:
         if guidance == -1:
