@@ -339,6 +339,20 @@ def test_a_worker_that_dies_or_hangs_is_one_error_and_all_is_saved(
     assert signal.getsignal(signal.SIGCHLD) == before or before == signal.SIG_DFL
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_worker_that_dies_as_its_tensors_are_fetched_is_the_same_error(error: Exception) -> None:
+    worker = loader.multiprocessing.get_context("spawn").Process(target=time.sleep, args=(99,))
+    worker.start()
+
+    def batches() -> Iterator[Any]:
+        worker.kill()
+        raise error
+        yield
+
+    with pytest.raises(WorkerError, match=r"makes batches ahead ended \(SIGKILL\), before step 7"):
+        loader._next(batches(), [worker], 7, lambda: False)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
 def test_workers_change_no_number(data: Path, tmp_path: Path) -> None:
     one, two = trainer(data, tmp_path / "one"), trainer(data, tmp_path / "two")

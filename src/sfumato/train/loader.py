@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 from torch.utils.data import DataLoader
@@ -61,7 +62,9 @@ def _next(
     for _ in range(PATIENCE):
         try:
             return next(source)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:  # of the last two, where one dies as its tensors are fetched
+            if not isinstance(error, RuntimeError):
+                wait([process.sentinel for process in processes], timeout=1)  # its files are closed before it has ended
             if ended := [process.exitcode for process in processes if not process.is_alive()]:
                 raise WorkerError(
                     f"a process that makes batches ahead ended ({_why(ended[0])}), before step {step}: is memory short,"
