@@ -3,9 +3,14 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sfumato.system.draw import Frame
 
 
 def generate(
@@ -70,9 +75,6 @@ def generate(
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
 ) -> None:
     """Draw pictures, sounds or texts. Each file carries what repeats it: see `sfumato inspect`."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from sfumato import load
     from sfumato.disk import check_writable, clear_parts
     from sfumato.errors import InputError
@@ -80,7 +82,7 @@ def generate(
     from sfumato.system.drawing import Drawing
     from sfumato.system.masked import MaskedImage
     from sfumato.system.stages import stage_drawings
-    from sfumato.wording import is_live, one_line, shortened
+    from sfumato.wording import shortened
 
     if not 1 <= number <= 100_000:
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
@@ -112,6 +114,16 @@ def generate(
         if lost := system.truncated(text):
             _note(f"note: the {name} is too long; of it, this is not read: {shortened(lost)}")
     _note(f"{model}: {system.fingerprint()} on {system.device.type} in {system.precision}")
+    _save(frames, out)
+
+
+def _save(frames: "Iterator[Frame]", out: Path) -> None:
+    """Draw the frames behind a bar, and write every sample as soon as it is there."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from sfumato.wording import is_live, one_line
+
     console = Console(stderr=True)
     live = is_live(console)
     with Progress(console=console, transient=True, disable=not live, redirect_stdout=False) as bar:
