@@ -1,16 +1,10 @@
 """`sfumato generate`"""
 
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sfumato.system.draw import Frame
 
 
 def generate(
@@ -76,6 +70,7 @@ def generate(
 ) -> None:
     """Draw pictures, sounds or texts. Each file carries what repeats it: see `sfumato inspect`."""
     from sfumato import load
+    from sfumato.cli.report import save
     from sfumato.disk import check_writable, clear_parts
     from sfumato.errors import InputError
     from sfumato.system.classifier import NoisyClassifier
@@ -114,27 +109,7 @@ def generate(
         if lost := system.truncated(text):
             _note(f"note: the {name} is too long; of it, this is not read: {shortened(lost)}")
     _note(f"{model}: {system.fingerprint()} on {system.device.type} in {system.precision}")
-    _save(frames, out)
-
-
-def _save(frames: "Iterator[Frame]", out: Path) -> None:
-    """Draw the frames behind a bar, and write every sample as soon as it is there."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from sfumato.wording import is_live, one_line
-
-    console = Console(stderr=True)
-    live = is_live(console)
-    with Progress(console=console, transient=True, disable=not live, redirect_stdout=False) as bar:
-        task = bar.add_task("drawing")
-        for frame in frames:
-            bar.update(task, total=frame.total, completed=frame.done)
-            if frame.samples is not None:
-                for path in frame.samples.save(out):
-                    # in a terminal the bar has a line of its own, below; anywhere else a path is for a program
-                    put = partial(bar.console.out, highlight=False) if live and sys.stdout.isatty() else print
-                    put(one_line(str(path)))
+    save(frames, out)
 
 
 def _note(text: str) -> None:

@@ -14,6 +14,7 @@ from sfumato.media import Image, Medium
 from sfumato.media.image import png, to_image
 from sfumato.media.protocol import Record
 from sfumato.parts import MEDIA
+from sfumato.system.naming import stem
 from sfumato.wording import shortened
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Samples:
         if self.data.is_floating_point() and bool(self.data.isnan().any()):  # before the first is written
             raise NonFiniteError(f"a {self.medium.noun} holds NaN: draw it in float32, or mend what gave it")
         return [
-            self.medium.write(datum, record, Path(folder) / _stem(record), format)
+            self.medium.write(datum, record, Path(folder) / stem(record), format)
             for datum, record in zip(self.data, self.records, strict=True)
         ]
 
@@ -124,15 +125,3 @@ def _figure(shown: str, record: Record) -> str:
     """A sample's HTML above its prompt and seed, in which nothing of theirs is markup."""
     words = [shortened(str(record[name])) for name in ("prompt", "seed") if record.get(name) is not None]
     return f'<figure style="margin:0">{shown}<figcaption>{escape(" · ".join(words))}</figcaption></figure>'
-
-
-def _stem(record: Record) -> str:
-    """A sample's prompt and seed as the name of its file: names are counted in bytes."""
-    start = "-".join(_words(record.get("prompt"))).encode()[:100].decode(errors="ignore").rstrip("-")
-    seed = "".join(_words(record.get("seed")))[:40] or "0"
-    return f"{start}-{seed}" if start else seed
-
-
-def _words(value: Any) -> list[str]:
-    """A value as words that a file's name may hold."""
-    return "".join(c if c.isalnum() else " " for c in str(value if value is not None else "")).split()
