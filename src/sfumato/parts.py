@@ -30,6 +30,7 @@ from sfumato.condition import (
 )
 from sfumato.core import discrete, grid, parameterization, process, schedule
 from sfumato.errors import InputError, nearest, quoted
+from sfumato.foreign.spelling import folded_name
 from sfumato.loss import Loss, Times, Weight
 from sfumato.media import Medium
 from sfumato.nn.audio.dit import DiT1D
@@ -85,11 +86,12 @@ class Kinds(Generic[P]):
 
     def parse(self, text: str) -> P:
         """The part that a short text spells: a kind, then settings, as in `ddim` or `ddim,eta=0.5`; or a JSON table,
-        where parts hold parts."""
+        where parts hold parts. Case, spaces, hyphens and underscores of the kind do not matter."""
         if text.lstrip().startswith("{"):
             return self.load(value_of(text))
         kind, *settings = text.split(",")
-        data: dict[str, Any] = {"kind": kind.strip()}
+        known = {folded_name(one): one for one in self.kinds}
+        data: dict[str, Any] = {"kind": known.get(folded_name(kind), kind.strip())}
         for setting in settings:
             name, sign, value = setting.partition("=")
             name = name.strip()

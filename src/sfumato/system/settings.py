@@ -21,6 +21,7 @@ from sfumato.core.schedule import Schedule
 from sfumato.core.token_estimate import TokenEstimate
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, quoted
+from sfumato.foreign import own_sampler, own_spacing
 from sfumato.guide import DynamicThreshold, StaticThreshold
 from sfumato.media import Medium
 from sfumato.media.protocol import Size
@@ -114,7 +115,9 @@ class Settings:
 
     def updated(self, **given: Unpack[Overrides]) -> "Settings":
         """The settings with what is given and not None in their place. A sampler or spacing may be spelled:
-        "ddim,eta=0.5". For a system from another tool, a guidance from 0 to 1 is off, as there."""
+        "ddim,eta=0.5", or as another tool spells it: "DPM++ 2M Karras". For a system from another tool, a guidance from
+        0 to 1 is off, as there."""
+        given = _own_spelling(given)
         changes: dict[str, Any] = {name: _read(name, value) for name, value in given.items() if value is not None}
         if "sampler" in changes and (preset := self.presets.get(SAMPLERS.dump(changes["sampler"])["kind"])) is not None:
             changes = {"spacing": preset.spacing, "thresholding": preset.thresholding, "interval": None} | changes
@@ -202,6 +205,22 @@ def dry_run(trial: DryRun | TokenDryRun, sampler: Sampler[Any], spacing: Spacing
 def is_number(value: Any, low: float, high: float) -> bool:
     """Whether a value is a number within bounds; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _own_spelling(given: Overrides) -> Overrides:
+    """The overrides with another tool's names of samplers and spacings in our spelling; a sampler's may hold both."""
+    sampler, spacing = given.get("sampler"), given.get("spacing")
+    if isinstance(spacing, str):
+        spacing = own_spacing(spacing)
+    if isinstance(sampler, str):
+        sampler, held = own_sampler(sampler)
+        if held is not None and spacing not in (None, held):
+            raise InputError(
+                f"the sampler {quoted(given.get('sampler'))} has the spacing {held} in its name, and the spacing given"
+                f" is {quoted(given.get('spacing'))}: give one"
+            )
+        spacing = held if spacing is None else spacing
+    return {**given, "sampler": sampler, "spacing": spacing}
 
 
 def _read(name: str, value: Any) -> Any:

@@ -1,0 +1,5 @@
+"""The words of other tools, one table for each kind, and what they are here."""
+
+from sfumato.foreign.samplers import own_sampler, own_spacing
+
+__all__ = ["own_sampler", "own_spacing"]
