@@ -3,6 +3,7 @@
 import html
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -83,8 +84,8 @@ class Curve:
             first = file.readline(MOST_RECORD)
         return parse_record(first[2:].decode(errors="replace") if first.startswith(b"# {") else None, path)
 
-    def preview(self, data: Tensor, columns: int | None = None) -> "Image":
-        return sheet([to_image(self._drawn(datum)) for datum in data], columns)
+    def preview(self, data: Tensor, columns: int | None = None, *, captions: Sequence[str] | None = None) -> "Image":
+        return sheet([to_image(self._drawn(datum)) for datum in data], columns, captions=captions)
 
     def html(self, datum: Tensor) -> str:
         return f"<code>{html.escape(json.dumps(datum.tolist()))}</code>"

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -111,10 +112,10 @@ class Embedding:
         held = parse_record(text, path).get("about")
         return held if isinstance(held, dict) else parse_record(None, path)
 
-    def preview(self, data: Tensor, columns: int | None = None) -> "Image":
+    def preview(self, data: Tensor, columns: int | None = None, *, captions: Sequence[str] | None = None) -> "Image":
         """Vectors [n, width] on one sheet, each a heat map: row by row from above, 0 in the middle of the colours, the
         largest of a vector at their end."""
-        return sheet([self._map(one) for one in data], columns, self._scale)
+        return sheet([self._map(one) for one in data], columns, self._scale, captions=captions)
 
     def html(self, datum: Tensor) -> str:
         """A vector as its heat map."""

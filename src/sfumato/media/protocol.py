@@ -1,5 +1,6 @@
 """A medium: the form of a datum outside of a model, as a file, as stored numbers and as a picture to look at."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -75,8 +76,9 @@ class Medium(Protocol):
         """The record in a file that `write` wrote; a `FormatError` where there is none."""
         ...
 
-    def preview(self, data: Tensor, columns: int | None = None) -> "Image":
-        """All of the data [n, *d] on one picture, `columns` side by side; nearly square if None."""
+    def preview(self, data: Tensor, columns: int | None = None, *, captions: Sequence[str] | None = None) -> "Image":
+        """All of the data [n, *d] on one picture, `columns` side by side; nearly square if None. `captions`, one a
+        datum, stand above them (`media.image.sheet`)."""
         ...
 
     def html(self, datum: Tensor) -> str:

@@ -77,10 +77,12 @@ class Samples:
             raise InputError(f"{self.medium.plural} are no pictures: preview() shows them, and save() writes them")
         return [to_image(picture) for picture in self.data]
 
-    def preview(self, columns: int | None = None) -> "PIL.Image.Image":
+    def preview(self, columns: int | None = None, *, captions: bool = False) -> "PIL.Image.Image":
         """All samples on one picture, `columns` side by side: pictures on a sheet, sounds as spectrograms, texts as
-        pages."""
-        return self.medium.preview(self.data, columns)
+        pages. With `captions` their prompts stand above them, once above neighbours that share one."""
+        if not captions:
+            return self.medium.preview(self.data, columns)
+        return self.medium.preview(self.data, columns, captions=[_caption(record) for record in self.records])
 
     def save(self, folder: str | Path, format: str | None = None) -> list[Path]:
         """Write each sample as `PROMPT-SEED.png` into `folder`, in a format of the medium, its first if None, with its
@@ -125,3 +127,8 @@ def _figure(shown: str, record: Record) -> str:
     """A sample's HTML above its prompt and seed, in which nothing of theirs is markup."""
     words = [shortened(str(record[name])) for name in ("prompt", "seed") if record.get(name) is not None]
     return f'<figure style="margin:0">{shown}<figcaption>{escape(" · ".join(words))}</figcaption></figure>'
+
+
+def _caption(record: Record) -> str:
+    prompt = record.get("prompt")
+    return "" if prompt is None else str(prompt)

@@ -1,6 +1,7 @@
 """Sounds as a medium."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -104,9 +105,9 @@ class Audio:
                 raise FormatError(f"{path} cannot be read as a WAV or FLAC: it is something else, or damaged")
             return reader(file, path)
 
-    def preview(self, data: Tensor, columns: int | None = None) -> "Image":
+    def preview(self, data: Tensor, columns: int | None = None, *, captions: Sequence[str] | None = None) -> "Image":
         """Sounds [n, channels, samples] on one sheet, each as its waveform above its log-mel spectrogram."""
-        return sheet([sound_picture(self._checked(one), self.rate) for one in data], columns)
+        return sheet([sound_picture(self._checked(one), self.rate) for one in data], columns, captions=captions)
 
     def html(self, datum: Tensor) -> str:
         """A sound as its picture above an audio player."""

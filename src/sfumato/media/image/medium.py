@@ -1,5 +1,7 @@
 """Pictures as a medium."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -84,12 +86,19 @@ class Image:
         return read_png(path)
 
     def preview(
-        self, data: Tensor, columns: int | None = None, scale: int | None = None, gap: int = 2
+        self,
+        data: Tensor,
+        columns: int | None = None,
+        scale: int | None = None,
+        gap: int = 2,
+        *,
+        captions: Sequence[str] | None = None,
     ) -> PIL.Image.Image:
         """Pictures [n, c, h, w] on one sheet, row by row, `gap` pixels apart; small ones are enlarged in whole steps,
-        by `scale` if it is given."""
-        height, width = data.shape[-2:]
-        return sheet([to_image(one) for one in data], columns, scale or max(1, 64 // max(height, width)), gap)
+        by `scale` if it is given, and more with `captions`, so that there is room for words."""
+        side = max(data.shape[-2:])
+        usual = max(1, 64 // side) if captions is None else math.ceil(96 / side)
+        return sheet([to_image(one) for one in data], columns, scale or usual, gap, captions)
 
     def html(self, datum: Tensor) -> str:
         """A picture as an `img`, small ones enlarged as on a sheet."""

@@ -1,6 +1,7 @@
 """Texts as a medium."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -139,9 +140,9 @@ class Text:
         """The record beside a text that `write` wrote, unless the text was edited since."""
         return read_beside(path)
 
-    def preview(self, data: Tensor, columns: int | None = None) -> "Image":
+    def preview(self, data: Tensor, columns: int | None = None, *, captions: Sequence[str] | None = None) -> "Image":
         """Texts [n, length] as pages on one sheet, each its beginning."""
-        return sheet([text_page(self.text(one)) for one in data], columns)
+        return sheet([text_page(self.text(one)) for one in data], columns, captions=captions)
 
     def html(self, datum: Tensor) -> str:
         """A text as it is, in lines that wrap."""

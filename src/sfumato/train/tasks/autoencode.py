@@ -204,7 +204,8 @@ class AutoencodeTrainee:
         data = data[: len(data) // columns * columns]
         decoded = codec.decode(codec.encode(data)).cpu()
         rows = [part for pair in zip(data.split(columns), decoded.split(columns), strict=True) for part in pair]
-        return codec.medium.preview(torch.cat(rows), columns), {"autoencoder": "above, below"}
+        captions = [name for _ in rows[::2] for name in ("data", "decoded") for _ in range(columns)]
+        return codec.medium.preview(torch.cat(rows), columns, captions=captions), {"autoencoder": "above, below"}
 
     def _some(self, most: int) -> Tensor:
         """So many data, from all over the data set, in all their views by turns."""

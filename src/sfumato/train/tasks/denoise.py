@@ -206,7 +206,7 @@ class DenoiseTrainee:
         return max(len(prompts), 1) * seeds * own.steps * (1 if own.guidance == 1 else 2)
 
     def preview(self, artefact: System, stop: Stop = never) -> Preview | None:
-        """A class a row; or captions from all over the data, two samples of each; or samples of anything."""
+        """Samples of each class; or of captions from all over the data, two of each; or of anything."""
         prompts, seeds = self._shown()
         drawn: list[Samples] = []
         for frame in artefact.stream(prompts or None, seeds=range(seeds)):
@@ -215,8 +215,7 @@ class DenoiseTrainee:
             if frame.samples is not None:
                 drawn.append(frame.samples)
         samples = Samples.concat(drawn)
-        columns = seeds if self._classes() else 8 if prompts else None
-        return samples.preview(columns), samples.records[0]
+        return samples.preview(captions=True), samples.records[0] | {"captions": prompts}
 
     def _shown(self) -> tuple[list[str], int]:
         """The prompts of a preview, and how many samples of each; no prompts where anything is drawn."""
