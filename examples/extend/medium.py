@@ -17,7 +17,8 @@ from sfumato.disk import open_file
 from sfumato.errors import DataError, InputError, ShapeError, quoted
 from sfumato.media.image import sheet, to_image
 from sfumato.media.keep import keep
-from sfumato.media.protocol import Record, Size
+from sfumato.media.metadata import pick_metadata
+from sfumato.media.protocol import Keep, Record, Size
 from sfumato.media.record import MOST_RECORD, parse_record, pick_format, record_text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ HEIGHT = 64
 class Curve:
     """Curves, such as temperatures of a day: float [channels, length], stored as float32; a size is (length,).
 
-    In a .csv each row is a moment and each column a channel; the first line holds the record.
+    In a .csv each row is a moment and each column a channel; before them is the record, and what made it.
     """
 
     channels: int = 1
@@ -72,8 +73,13 @@ class Curve:
     def floats(self, stored: Tensor) -> Tensor:
         return stored.float()
 
-    def write(self, datum: Tensor, record: Record, stem: Path, format: str | None = None) -> Path:
-        text = io.StringIO(f"# {record_text(record)}\n")
+    def write(
+        self, datum: Tensor, record: Record, stem: Path, format: str | None = None, metadata: Keep = "full"
+    ) -> Path:
+        own, source = pick_metadata(record, metadata)
+        lines = [] if own is None else [f"# {record_text(own)}\n"]
+        lines += [] if source is None else [f"# {source}\n"]
+        text = io.StringIO("".join(lines))
         text.seek(0, io.SEEK_END)
         np.savetxt(text, datum.T.cpu().numpy(), fmt="%.8g", delimiter=",")
         return keep(stem, f".{pick_format(self, format)}", text.getvalue().encode())

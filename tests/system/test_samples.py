@@ -247,10 +247,10 @@ def test_samples_and_records_must_be_as_many() -> None:
 def test_the_format_of_a_file_is_one_of_the_medium(tmp_path: Path) -> None:
     (path,) = samples("a").save(tmp_path, "png")
     assert path.suffix == ".png"
-    with pytest.raises(InputError, match="pictures cannot be written as 'wav'; known: png"):
+    with pytest.raises(InputError, match="pictures cannot be written as 'wav'; known: jpg, png, webp"):
         samples("a").save(tmp_path, "wav")
     odd: Any = 3
-    with pytest.raises(InputError, match="pictures cannot be written as 3; known: png"):
+    with pytest.raises(InputError, match="pictures cannot be written as 3; known: jpg, png, webp"):
         samples("a").save(tmp_path, odd)
 
 
@@ -407,7 +407,8 @@ def chunk(text: str) -> PngImagePlugin.PngInfo:
 
 FOREIGN = {
     "another's PNG": (image_bytes("PNG"), "carries no record of Sfumato's: .* or was edited since$"),
-    "a JPEG": (image_bytes("JPEG"), "cannot be read as a PNG"),
+    "a JPEG": (image_bytes("JPEG"), "carries no record of Sfumato's"),
+    "a GIF": (image_bytes("GIF"), "cannot be read as a PNG, JPEG or WebP"),
     "a text": (b"hello", "cannot be read as a PNG"),
     "nothing": (b"", "cannot be read as a PNG"),
     "a PNG cut short": (image_bytes("PNG")[:40], "carries no record|cannot be read as a PNG"),
@@ -442,7 +443,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
     head = b"\x89PNG\r\n\x1a\n" + block(b"IHDR", struct.pack(">IIBBBBB", 2**15, 2**15, 8, 2, 0, 0, 0))
     (tmp_path / "large.png").write_bytes(head + block(b"IDAT", zlib.compress(b"\0")) + block(b"IEND", b""))
-    with pytest.raises(FormatError, match="cannot be read as a PNG: .*decompression bomb"):
+    with pytest.raises(FormatError, match="cannot be read as a PNG, JPEG or WebP: .*decompression bomb"):
         read_record(tmp_path / "large.png")
 
     small = b"\x89PNG\r\n\x1a\n" + block(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0))

@@ -21,8 +21,9 @@ from sfumato.media.image.plot import heat_map
 from sfumato.media.image.png import png
 from sfumato.media.image.sheet import sheet
 from sfumato.media.keep import keep
-from sfumato.media.protocol import Record, Size
-from sfumato.media.record import KEY, parse_record, pick_format, record_text
+from sfumato.media.metadata import pick_metadata
+from sfumato.media.protocol import Keep, Record, Size
+from sfumato.media.record import KEY, SOURCE, parse_record, pick_format, record_text
 from sfumato.wording import QUOTED, brief, shortened
 
 if TYPE_CHECKING:
@@ -98,12 +99,18 @@ class Embedding:
         """The numbers as they are, in float32."""
         return stored.float()
 
-    def write(self, datum: Tensor, record: Record, stem: Path, format: str | None = None) -> Path:
+    def write(
+        self, datum: Tensor, record: Record, stem: Path, format: str | None = None, metadata: Keep = "full"
+    ) -> Path:
         """Write a vector [width] as float32 in a file of safetensors, with its record in the metadata, as
         `files.read_tensors` reads both. A number that is not finite is a `NonFiniteError`."""
         ending, tensors = f".{pick_format(self, format)}", {_NAME: self._checked(datum)}
-        held = {"about": json.loads(record_text(record)), "sha256": content_sha256(tensors)}
-        return keep(stem, ending, b"".join(serial.pieces(tensors, {KEY: json.dumps(held, sort_keys=True)})))
+        own, source = pick_metadata(record, metadata)
+        header = {} if source is None else {SOURCE: source}
+        if own is not None:
+            held = {"about": json.loads(record_text(own)), "sha256": content_sha256(tensors)}
+            header[KEY] = json.dumps(held, sort_keys=True)
+        return keep(stem, ending, b"".join(serial.pieces(tensors, header or None)))
 
     @staticmethod
     def read_record(path: Path) -> Record:
@@ -120,7 +127,7 @@ class Embedding:
     def html(self, datum: Tensor) -> str:
         """A vector as its heat map."""
         image = self._map(datum)
-        return picture_html(png(image, {}), image.width * self._scale, image.height * self._scale)
+        return picture_html(png(image), image.width * self._scale, image.height * self._scale)
 
     @property
     def _scale(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +16,9 @@ text, (width,) of an embedding."""
 
 Record = dict[str, Any]
 """Everything that repeats a sample, as JSON; it travels within the sample's file."""
+
+Keep = Literal["full", "source", "none"]
+"""What a file holds beside its datum: the record and the mark that a model made it, the mark alone, or nothing."""
 
 
 @runtime_checkable
@@ -68,8 +71,13 @@ class Medium(Protocol):
         """Stored numbers → data: bytes and 16-bit samples to [−1, 1], token ids as they are."""
         ...
 
-    def write(self, datum: Tensor, record: Record, stem: Path, format: str | None = None) -> Path:
-        """Write one datum with its record to `stem` and the format's ending, never over another file (`keep`)."""
+    def write(
+        self, datum: Tensor, record: Record, stem: Path, format: str | None = None, metadata: Keep = "full"
+    ) -> Path:
+        """Write one datum with its record to `stem` and the format's ending, never over another file (`keep`).
+
+        `metadata` "source" leaves only the mark that a model made it, "none" nothing: see `pick_metadata`.
+        """
         ...
 
     def read_record(self, path: Path) -> Record:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from sfumato.errors import FormatError, InputError, nearest, quoted
 from sfumato.files import parse_json, read_json, sha256
@@ -12,13 +13,16 @@ from sfumato.wording import well_formed
 
 KEY = "sfumato"
 """The key of a record among a file's other metadata."""
+SOURCE = "DigitalSourceType"
+"""That of the digital source type, where a format has no place of its own for it; as the IPTC names it."""
 MOST_RECORD = 2 * 2**20
 """The most bytes of a file in which a record is looked for."""
 
 
-def record_text(record: Record) -> str:
-    """A record as JSON on one line, in well-formed Unicode."""
-    return well_formed(json.dumps(record, ensure_ascii=False))
+def record_text(record: Record, ascii: bool = False) -> str:
+    """A record as JSON on one line, in well-formed Unicode; with `ascii` all else of it is escaped."""
+    text = well_formed(json.dumps(record, ensure_ascii=False))
+    return json.dumps(json.loads(text)) if ascii else text
 
 
 def parse_record(text: object, path: Path) -> Record:
@@ -28,10 +32,12 @@ def parse_record(text: object, path: Path) -> Record:
     return parse_json(text.encode(), f"the record in {path}")
 
 
-def beside_bytes(record: Record, data: bytes) -> bytes:
-    """The file that holds a record beside another file, of these bytes, in which there is no room for it."""
-    text = json.dumps({KEY: json.loads(record_text(record)), "sha256": hashlib.sha256(data).hexdigest()}, indent=2)
-    return f"{text}\n".encode()
+def beside_bytes(record: Record | None, source: str | None, data: bytes) -> bytes:
+    """The file that holds a record and a digital source type beside another file, of these bytes, in which there is no
+    room for them."""
+    held: dict[str, Any] = {} if record is None else {KEY: json.loads(record_text(record))}
+    held |= {} if source is None else {SOURCE: source}
+    return f"{json.dumps(held | {'sha256': hashlib.sha256(data).hexdigest()}, indent=2)}\n".encode()
 
 
 def read_beside(path: Path) -> Record:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sfumato.errors import InputError, NonFiniteError, quoted
 from sfumato.media import Image, Medium
 from sfumato.media.image import png, to_image
-from sfumato.media.protocol import Record
+from sfumato.media.protocol import Keep, Record
 from sfumato.parts import MEDIA
 from sfumato.system.naming import stem
 from sfumato.wording import shortened
@@ -84,16 +84,19 @@ class Samples:
             return self.medium.preview(self.data, columns)
         return self.medium.preview(self.data, columns, captions=[_caption(record) for record in self.records])
 
-    def save(self, folder: str | Path, format: str | None = None) -> list[Path]:
-        """Write each sample as `PROMPT-SEED.png` into `folder`, in a format of the medium, its first if None, with its
-        record inside; returns the paths.
+    def save(self, folder: str | Path, format: str | None = None, *, metadata: Keep = "full") -> list[Path]:
+        """Write each sample as `PROMPT-SEED.png` into `folder`, in a format of the medium, its first if None; returns
+        the paths.
+
+        Inside are its record and the mark that a model made it; with `metadata` "source" the mark alone, with "none"
+        nothing.
 
         Another file of that name stays, and the new one is numbered; the same one is not written twice.
         """
         if self.data.is_floating_point() and bool(self.data.isnan().any()):  # before the first is written
             raise NonFiniteError(f"a {self.medium.noun} holds NaN: draw it in float32, or mend what gave it")
         return [
-            self.medium.write(datum, record, Path(folder) / stem(record), format)
+            self.medium.write(datum, record, Path(folder) / stem(record), format, metadata)
             for datum, record in zip(self.data, self.records, strict=True)
         ]
 
@@ -101,7 +104,7 @@ class Samples:
 
     def _repr_png_(self) -> bytes:
         """The first samples on one picture, as a PNG."""
-        return png(self._first().preview(), {})
+        return png(self._first().preview())
 
     def _repr_html_(self) -> str:
         """The first samples side by side, each as its medium shows it, above its prompt and seed."""

@@ -1,4 +1,5 @@
-"""FLAC files with a record among their Vorbis comments, as the field SFUMATO, which players and editors keep.
+"""FLAC files with a record among their Vorbis comments, as the field SFUMATO, which players and editors keep; and with
+a digital source type, as the field DIGITALSOURCETYPE, for which there is no standard.
 
 See RFC 9639, sections 8.1 and 8.6.
 """
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from sfumato.errors import FormatError
 from sfumato.extras import import_extra
 from sfumato.media.protocol import Record
-from sfumato.media.record import KEY, MOST_RECORD, parse_record, record_text
+from sfumato.media.record import KEY, MOST_RECORD, SOURCE, parse_record, record_text
 
 _MOST_BLOCKS = 1000
 """The most blocks of metadata that are looked through for a record."""
@@ -22,8 +23,8 @@ _COMMENTS = 4
 _FIELD = f"{KEY.upper()}="
 
 
-def flac(sound: npt.NDArray[np.int16], rate: int, record: Record) -> bytes:
-    """A FLAC file of samples int16 [channels, samples] that carries `record` in a comment.
+def flac(sound: npt.NDArray[np.int16], rate: int, record: Record | None = None, source: str | None = None) -> bytes:
+    """A FLAC file of samples int16 [channels, samples] that carries `record` and its digital source type in comments.
 
     Raises an `InputError` where soundfile is not installed.
     """
@@ -31,7 +32,7 @@ def flac(sound: npt.NDArray[np.int16], rate: int, record: Record) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, sound.T, rate, format="FLAC", subtype="PCM_16")
     data = buffer.getvalue()
-    blocks, place = [(_COMMENTS, _vorbis(record))], 4
+    blocks, place = [(_COMMENTS, _vorbis(record, source))], 4
     while place < len(data):
         kind, size = data[place], int.from_bytes(data[place + 1 : place + 4], "big")
         if kind & 0x7F != _COMMENTS:
@@ -63,11 +64,12 @@ def _block(kind: int, data: bytes, last: bool) -> bytes:
     return bytes([kind | 0x80 * last]) + len(data).to_bytes(3, "big") + data
 
 
-def _vorbis(record: Record) -> bytes:
-    """A vendor and one comment, each with its length before it."""
-    texts = [KEY.encode(), (_FIELD + record_text(record)).encode()]
-    vendor, comment = (struct.pack("<I", len(text)) + text for text in texts)
-    return vendor + struct.pack("<I", 1) + comment
+def _vorbis(record: Record | None, source: str | None) -> bytes:
+    """A vendor, then the number of comments and these, each text with its length before it."""
+    comments = [] if record is None else [_FIELD + record_text(record)]
+    comments += [] if source is None else [f"{SOURCE.upper()}={source}"]
+    vendor, *held = (struct.pack("<I", len(text)) + text for text in map(str.encode, [KEY, *comments]))
+    return vendor + struct.pack("<I", len(held)) + b"".join(held)
 
 
 def _comment(data: bytes) -> str | None:

@@ -22,7 +22,8 @@ from sfumato.media.html import data_uri, picture_html
 from sfumato.media.image.png import png
 from sfumato.media.image.sheet import sheet
 from sfumato.media.keep import keep
-from sfumato.media.protocol import Record, Size
+from sfumato.media.metadata import pick_metadata
+from sfumato.media.protocol import Keep, Record, Size
 from sfumato.media.record import pick_format
 from sfumato.wording import count
 
@@ -88,13 +89,17 @@ class Audio:
         """int16 → float32 in [−1, 1): x / 32768."""
         return stored.float().div_(32768)
 
-    def write(self, datum: Tensor, record: Record, stem: Path, format: str | None = None) -> Path:
+    def write(
+        self, datum: Tensor, record: Record, stem: Path, format: str | None = None, metadata: Keep = "full"
+    ) -> Path:
         """Write a sound [channels, samples] with its record inside: a WAV of 16-bit samples, or "flac".
 
         Samples are rounded to the nearest, without dither, and clipped beyond [−1, 1); a NaN is a `NonFiniteError`.
         """
         format = pick_format(self, format)
-        return keep(stem, f".{format}", _WRITERS[format](self._int16(datum), self.rate, record))
+        return keep(
+            stem, f".{format}", _WRITERS[format](self._int16(datum), self.rate, *pick_metadata(record, metadata))
+        )
 
     @staticmethod
     def read_record(path: Path) -> Record:
@@ -112,9 +117,9 @@ class Audio:
     def html(self, datum: Tensor) -> str:
         """A sound as its picture above an audio player."""
         image = sound_picture(self._checked(datum), self.rate)
-        source = data_uri(wav(self._int16(datum), self.rate, {}), "audio/wav")
+        source = data_uri(wav(self._int16(datum), self.rate), "audio/wav")
         player = f'<audio controls preload="none" src="{source}" style="display:block;width:{image.width}px"></audio>'
-        return picture_html(png(image, {}), image.width, image.height) + player
+        return picture_html(png(image), image.width, image.height) + player
 
     def _checked(self, datum: Tensor) -> Tensor:
         """The sound in float32; a `ShapeError` or a `NonFiniteError` if it is none."""

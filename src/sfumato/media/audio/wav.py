@@ -1,10 +1,10 @@
 """WAV files of 16-bit samples, written and read for their record without any library.
 
 The record is the comment (ICMT) of the LIST/INFO chunk, before the samples, in ASCII: players skip it, and editors that
-keep comments, as ffmpeg does, keep it. See the RIFF specification (Microsoft and IBM, 1991), chapters 2 and 3.
+keep comments, as ffmpeg does, keep it. See the RIFF specification (Microsoft and IBM, 1991), chapters 2 and 3. The
+digital source type is in an XMP packet, in the chunk _PMX, which the specification of XMP (part 3) names for it.
 """
 
-import json
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sfumato.errors import FormatError
 from sfumato.media.protocol import Record
 from sfumato.media.record import KEY, MOST_RECORD, parse_record, record_text
+from sfumato.media.xmp import SOURCE_TYPE, xmp_packet
 
 _MOST_CHUNKS = 1000
 """The most chunks of a file that are looked through for its record."""
@@ -22,16 +23,18 @@ _MARK = f"{KEY} "
 """Stands before a record among comments."""
 
 
-def wav(sound: npt.NDArray[np.int16], rate: int, record: Record) -> bytes:
-    """A WAV file of samples int16 [channels, samples], little-endian PCM, that carries `record` in its comment."""
+def wav(sound: npt.NDArray[np.int16], rate: int, record: Record | None = None, source: str | None = None) -> bytes:
+    """A WAV file of samples int16 [channels, samples], little-endian PCM, that carries `record` in its comment, and its
+    digital source type."""
     channels = len(sound)
     form = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 2, channels * 2, 16)
-    text = (_MARK + json.dumps(json.loads(record_text(record)))).encode("ascii") + b"\0"
-    chunks = [
-        _chunk(b"fmt ", form),
-        _chunk(b"LIST", b"INFO" + _chunk(b"ICMT", text)),
-        _chunk(b"data", sound.T.astype("<i2").tobytes()),
-    ]
+    chunks = [_chunk(b"fmt ", form)]
+    if record is not None:
+        text = (_MARK + record_text(record, ascii=True)).encode("ascii") + b"\0"
+        chunks.append(_chunk(b"LIST", b"INFO" + _chunk(b"ICMT", text)))
+    if source is not None:
+        chunks.append(_chunk(b"_PMX", xmp_packet({SOURCE_TYPE: source})))
+    chunks.append(_chunk(b"data", sound.T.astype("<i2").tobytes()))
     return _chunk(b"RIFF", b"WAVE" + b"".join(chunks))
 
 

@@ -13,15 +13,19 @@ from torch import Tensor
 from sfumato.arguments import listed, own, whole
 from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.media.html import picture_html
+from sfumato.media.image.compressed import jpeg, webp
 from sfumato.media.image.decode import ENDINGS, decode
-from sfumato.media.image.png import png, read_png
+from sfumato.media.image.png import png
 from sfumato.media.image.sheet import sheet, to_image
+from sfumato.media.image.texts import read_texts
 from sfumato.media.image.transform import to_array
 from sfumato.media.keep import keep
-from sfumato.media.protocol import Record, Size
-from sfumato.media.record import pick_format
+from sfumato.media.metadata import pick_metadata
+from sfumato.media.protocol import Keep, Record, Size
+from sfumato.media.record import KEY, parse_record, pick_format
 
 MOST_SIDE = 16384
+_WRITERS = {"png": png, "jpg": jpeg, "webp": webp}
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Image:
     limit: ClassVar[float | None] = 1.0
     endings: ClassVar[tuple[str, ...]] = ENDINGS
     columns: ClassVar[tuple[str, ...]] = ("image", "img", "picture")
-    formats: ClassVar[tuple[str, ...]] = ("png",)
+    formats: ClassVar[tuple[str, ...]] = ("png", "jpg", "webp")
 
     def __post_init__(self) -> None:
         if whole("channels", self.channels, 1, 4) == 2:
@@ -76,14 +80,21 @@ class Image:
         """uint8 [..., h, w] → float32 in [−1, 1]: x / 127.5 − 1."""
         return stored.float().div_(127.5).sub_(1)
 
-    def write(self, datum: Tensor, record: Record, stem: Path, format: str | None = None) -> Path:
-        """Write a picture [1 or 3, h, w] in [−1, 1] as a PNG with its record in a text chunk; see `to_image`."""
-        return keep(stem, f".{pick_format(self, format)}", png(to_image(datum), record))
+    def write(
+        self, datum: Tensor, record: Record, stem: Path, format: str | None = None, metadata: Keep = "full"
+    ) -> Path:
+        """Write a picture [1 or 3, h, w] in [−1, 1] as a PNG, a WebP or a JPEG with its metadata; see `to_image`.
+
+        PNG and WebP keep its very pixels. JPEG ("jpg" or "jpeg") is of quality 95, and its colours in full resolution.
+        """
+        format = "jpg" if format == "jpeg" else pick_format(self, format)
+        return keep(stem, f".{format}", _WRITERS[format](to_image(datum), *pick_metadata(record, metadata)))
 
     @staticmethod
     def read_record(path: Path) -> Record:
-        """The record inside a PNG that `write` wrote."""
-        return read_png(path)
+        """The record inside a picture that `write` wrote; no pixel is decoded."""
+        texts = read_texts(path)
+        return parse_record(texts.get(KEY), path)
 
     def preview(
         self,
@@ -104,4 +115,4 @@ class Image:
         """A picture as an `img`, small ones enlarged as on a sheet."""
         height, width = datum.shape[-2:]
         scale = max(1, 64 // max(height, width))
-        return picture_html(png(to_image(datum), {}), width * scale, height * scale)
+        return picture_html(png(to_image(datum)), width * scale, height * scale)

@@ -16,7 +16,8 @@ from sfumato.errors import DataError, InputError, ShapeError, quoted
 from sfumato.media.image.page import text_page
 from sfumato.media.image.sheet import sheet
 from sfumato.media.keep import keep_all
-from sfumato.media.protocol import Record, Size
+from sfumato.media.metadata import pick_metadata
+from sfumato.media.protocol import Keep, Record, Size
 from sfumato.media.record import beside_bytes, pick_format, read_beside
 from sfumato.media.text.tokens import MASK_ID, PAD_ID, open_text_tokenizer
 from sfumato.wording import brief, count
@@ -127,13 +128,17 @@ class Text:
         end = ids.index(self.pad_id) if self.pad_id in ids else len(ids)
         return self._backend.decode(ids[:end], skip_special_tokens=False)
 
-    def write(self, datum: Tensor, record: Record, stem: Path, format: str | None = None) -> Path:
+    def write(
+        self, datum: Tensor, record: Record, stem: Path, format: str | None = None, metadata: Keep = "full"
+    ) -> Path:
         """Write a text [length] as UTF-8, and nothing else into its file: any mark of ours would be part of the text.
 
-        Its record stands beside it, in a file of its name and ".json" that holds the text's SHA-256 too.
+        Its metadata stands beside it, in a file of its name and ".json" that holds the text's SHA-256 too.
         """
         ending, data = f".{pick_format(self, format)}", self.text(datum).encode()
-        return keep_all(stem, {f"{ending}.json": beside_bytes(record, data), ending: data})
+        held = pick_metadata(record, metadata)
+        beside = {} if held == (None, None) else {f"{ending}.json": beside_bytes(*held, data)}
+        return keep_all(stem, {**beside, ending: data})
 
     @staticmethod
     def read_record(path: Path) -> Record:
