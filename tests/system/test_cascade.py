@@ -24,7 +24,7 @@ from sfumato.media import Audio, Embedding, Image
 from sfumato.nn.image.unet import UNet
 from sfumato.parts import NETWORKS
 from sfumato.system import Embed, Samples, Settings, System, Upsample, Vocode, from_record
-from sfumato.system.cascade import derived_seed
+from sfumato.system.cascade_draw import derived_seed
 
 
 def pixels(side: int, conditioner: Conditioner | None = None, concat: int = 0, seed: int = 0) -> System:
@@ -183,9 +183,11 @@ def test_a_spectrogram_conditions_a_decoder_of_sound(through: Any) -> None:
 def test_frames_count_over_all_stages() -> None:
     frames = list(pair().stream("cat", seeds=range(3), batch=2, stages=[{"steps": 4}, {"steps": 2}]))
     assert [frame.done for frame in frames] == list(range(1, 13)) and {frame.total for frame in frames} == {12}
-    assert [frame.stage for frame in frames] == [0] * 8 + [1] * 4
-    assert [frame.samples is not None for frame in frames] == [False] * 9 + [True, False, True]
-    assert [frame.x.shape[-1] for frame in frames] == [4] * 8 + [8] * 4
+    assert [frame.stage for frame in frames] == [0, 0, 0, 0, 1, 1] * 2, "a batch is done before the next begins"
+    assert [len(frame.samples) for frame in frames if frame.samples is not None] == [2, 1]
+    assert [frame.samples is not None for frame in frames] == ([False] * 5 + [True]) * 2
+    assert [frame.x.shape[-1] for frame in frames] == [4, 4, 4, 4, 8, 8] * 2
+    assert [frame.start for frame in frames] == [0] * 6 + [2] * 6
 
 
 def test_each_stage_may_have_a_drawing_of_its_own() -> None:

@@ -65,7 +65,7 @@ def test_every_prompt_is_checked_before_any_is_encoded() -> None:
 
 
 def test_the_prompts_of_past_batches_are_not_kept() -> None:
-    prompts = EncodedPrompts(EncodedText(Waves()), ["a cat", "a dog", "a cat", "a hat"])
+    prompts = EncodedPrompts(EncodedText(Waves()), ["a cat", "a dog", "a cat", "a hat"], 1)
     for row in range(4):
         prompts.condition(slice(row, row + 1))
         assert list(prompts._rows) == (["a cat"] if row < 2 else [])

@@ -1,11 +1,8 @@
 """A cascade: systems in a row, each conditioned on what the one before it drew."""
 
-import hashlib
 import re
 import shutil
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Unpack
 
@@ -15,27 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from sfumato import files
 from sfumato.arguments import listed
 from sfumato.condition import Prompt
-from sfumato.core.defaults import by_defaults, torch_defaults
-from sfumato.core.noise import Noise
+from sfumato.core.defaults import torch_defaults
 from sfumato.errors import FormatError, InputError, quoted
 from sfumato.media import Medium
-from sfumato.media.protocol import Record
 from sfumato.parts import validate
 from sfumato.system import file as system_file
-from sfumato.system.draw import Frame, Plan, plan
-from sfumato.system.drawing import Drawing, Request, read_drawing
-from sfumato.system.links import LINKS, Link, Linked
+from sfumato.system.cascade_draw import CascadePlan, plan_cascade
+from sfumato.system.drawing import Drawing
+from sfumato.system.links import LINKS, Link
 from sfumato.system.pipeline import Pipeline
-from sfumato.system.samples import Samples
 from sfumato.system.settings import STRICT
 from sfumato.system.system import System
 
 CASCADE_FILE = "cascade.json"
 MOST_STAGES = 100
-EVERY_STAGE = ("prompt", "seeds", "batch")
-"""The arguments of a drawing that are every stage's; the others are the last stage's."""
-SHARED = ("prompt", "seed", "sfumato", "system", "model", "config", "prediction")
-"""The keys of a record that stand once for all stages."""
 _FOLDER = re.compile(r"stage-[0-9a-f]{12}")
 
 
@@ -105,81 +95,9 @@ class Cascade(Pipeline):
 
     # Drawing ----------------------------------------------------------------------------------------------------------
 
-    def stream(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Iterator[Frame]:
-        """Draw as `generate` does, giving a `Frame` after every step of every stage; `samples` are the last one's. What
-        a stage could not draw is refused before the first step."""
-        with torch_defaults():
-            asked: Drawing = drawing if prompts is None else {**drawing, "prompt": prompts}
-            request = read_drawing({name: value for name, value in asked.items() if name != "stages"})
-            drawings = self._drawings(asked, request)
-            plans = self._rehearsed(drawings)
-        return by_defaults(self._frames(request, drawings, plans))
-
-    def _drawings(self, asked: Drawing, request: Request) -> list[Drawing]:
-        """The drawing of each stage, but for what its link adds."""
-        given, number = asked.get("stages"), len(self.stages)
-        own = listed("stages", given) if given is not None else [{}] * number
-        if len(own) != number or not all(isinstance(one, dict) for one in own):
-            raise InputError(f"stages must be {number} drawings, one a stage of this cascade, not {quoted(given)}")
-        if fixed := [name for one in own for name in one if name in ("prompt", "seeds", "stages")]:
-            raise InputError(f"{fixed[0]} is the same for all stages: give it beside stages, and not within")
-        found: list[Drawing] = []
-        for i, more in enumerate(own):
-            base = {name: value for name, value in asked.items() if i == number - 1 or name in EVERY_STAGE}
-            base.pop("stages", None)
-            found.append(Drawing(**{**base, **more, **self._asked(i, request)}))
-        return found
-
-    def _asked(self, i: int, request: Request) -> dict[str, Any]:
-        """The prompts and the seeds of a stage."""
-        reads = [bool(stage.conditioner.widths) for stage in self.stages]
-        prompts = request.prompts if reads[i] or not any(reads) else (None,) * len(request.prompts)
-        return {"prompt": prompts, "seeds": [derived_seed(seed, i) for seed in request.seeds]}
-
-    def _linked(self, i: int, drawing: Drawing, drawn: Samples, seeds: Sequence[int]) -> Linked:
-        """The condition of a stage, given its drawing and what the one before it drew for samples of these seeds."""
-        noise = Noise([derived_seed(seed, i, "link") for seed in seeds])
-        return Linked(drawing.get("condition"), self.links[i - 1](drawn, drawing, self.stages[i], noise))
-
-    def _rehearsed(self, drawings: Sequence[Drawing]) -> list[Plan]:
-        """The plans of all stages, with zeros for what is still to be drawn."""
-        plans: list[Plan] = []
-        drawn = None
-        for i, drawing in enumerate(drawings):
-            given = drawing if drawn is None else {**drawing, "condition": self._linked(i, drawing, drawn, [0])}
-            plans.append(plan(self.stages[i], read_drawing(given)))
-            medium = self.stages[i].medium
-            drawn = Samples(torch.zeros(1, *medium.shape(plans[-1].settings.size)), medium, ({},))
-        return plans
-
-    def _frames(
-        self, request: Request, drawings: Sequence[Drawing], plans: Sequence[Plan]
-    ) -> Generator[Frame, None, None]:
-        seeds, done, before = [seed for _, seed in request.samples], 0, list[Samples]()
-        steps = sum(planned.steps for planned in plans)
-        for i, planned in enumerate(plans):
-            if before:
-                planned = planned.conditioned(self._linked(i, drawings[i], before[-1], seeds))
-            parts: list[Samples] = []
-            for frame in planned.frames():
-                samples = frame.samples
-                if samples is not None:
-                    last, start = i == len(plans) - 1, sum(map(len, parts))
-                    parts.append(samples)
-                    samples = self._recorded(samples, start, request, before) if last else None
-                yield replace(frame, done=done + frame.done, total=steps, samples=samples, stage=i)
-            before.append(Samples.concat(parts))
-            done += planned.steps
-
-    def _recorded(self, drawn: Samples, start: int, request: Request, before: Sequence[Samples]) -> Samples:
-        """Samples of the last stage, from number `start` on, with the records of all stages."""
-        record = {"sfumato": version("sfumato"), "system": self.fingerprint(), **self.opened}
-        records = []
-        for i, own in enumerate(drawn.records, start):
-            prompt, seed = request.samples[i]
-            stages = [_own(one) for one in (*(stage.records[i] for stage in before), own)]
-            records.append({"prompt": prompt, "seed": seed, **record, "stages": stages})
-        return Samples(drawn.data, drawn.medium, tuple(records))
+    @torch_defaults()
+    def plan(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> CascadePlan:
+        return plan_cascade(self, drawing if prompts is None else {**drawing, "prompt": prompts})
 
     # Place, saving and loading ----------------------------------------------------------------------------------------
 
@@ -257,16 +175,3 @@ def _is_stage(folder: Path) -> bool:
         return folder.name == f"stage-{system_file.saved_fingerprint(folder)}"
     except FormatError:
         return False
-
-
-def derived_seed(seed: int, stage: int, use: str = "") -> int:
-    """The seed of a sample in a stage: its own in the first, and in the others one that hangs on it alone, for noise
-    that is independent of the first's."""
-    if stage == 0:
-        return seed
-    return int.from_bytes(hashlib.sha256(f"{seed} {stage} {use}".encode()).digest()[:8]) >> 1
-
-
-def _own(record: Record) -> Record:
-    """What a stage's record says of that stage alone."""
-    return {name: value for name, value in record.items() if name not in SHARED}

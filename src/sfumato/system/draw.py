@@ -1,14 +1,17 @@
 """Drawing with one system: from checked arguments to frames."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from sfumato import machine
+from sfumato.condition import Prompt
 from sfumato.core.condition import Condition
+from sfumato.core.defaults import by_defaults
 from sfumato.core.grid import initial_std, levels
 from sfumato.core.noise import Noise
 from sfumato.errors import InputError, quoted
@@ -31,7 +34,8 @@ class Frame:
 
     `done` of `total` steps are made, over all batches and, of a cascade, all stages; `x` [b, *d] is the batch at this
     step and `x0` the estimate of its data, both in the space of the codec of that `stage` (`System.codec.decode` shows
-    them). `samples` holds the batch when this was its last step.
+    them). `samples` holds the batch when this was its last step. The first of the batch is number `start` of all that
+    were asked for.
     """
 
     done: int
@@ -40,66 +44,95 @@ class Frame:
     x0: Tensor
     samples: Samples | None
     stage: int = 0
+    start: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One drawing with one system, checked before the first step."""
+    """One drawing with one system, checked before the first step: `System.plan` makes it.
+
+    It may be drawn in parts: which samples are drawn at once is settled, so that any of its `batches` is drawn to the
+    same bits whichever others are, and the `records` of all are known before.
+    """
 
     system: "System"
     request: Request
     settings: Settings
     prompts: EncodedPrompts
-    null: Condition | None
-    """The condition that guidance leads away from, one row; None without guidance."""
     condition: Condition
     """Further inputs, one row for all samples or one a sample."""
     sources: tuple[Record, ...]
     """What the record of each sample says of its further inputs, if it has any."""
 
     @property
-    def batch(self) -> int:
-        return self.request.batch or self.system.batch(self.settings.size)
+    def samples(self) -> list[tuple[Prompt, int]]:
+        """The prompt and the seed of each sample."""
+        return self.request.samples
 
     @property
-    def steps(self) -> int:
-        """The sampling steps over all batches."""
-        return -(-len(self.request.samples) // self.batch) * self.settings.steps
+    def batches(self) -> list[slice]:
+        """The samples that are drawn at once, by their numbers."""
+        return slices(len(self.samples), self.batch)
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """A frame after every step; where memory is short, an error that says what to draw less of."""
+    @property
+    def batch(self) -> int:
+        """The most samples at once."""
+        return batch_of(self.system, self.request, self.settings)
+
+    def records(self, rows: slice = slice(None)) -> list[Record]:
+        """The records of these samples, as their files will carry them."""
+        own = [{"prompt": prompt, "seed": seed, **self._record} for prompt, seed in self.samples[rows]]
+        if self.sources:
+            own = [one | {"condition": source} for one, source in zip(own, self.sources[rows], strict=True)]
+        return own
+
+    def frames(self, batches: Sequence[slice] | None = None) -> Iterator[Frame]:
+        """A frame after every step of these batches, of all if None; where memory is short, an error that says what to
+        draw less of."""
+        return by_defaults(self._frames(self.batches if batches is None else batches))
+
+    def _frames(self, batches: Sequence[slice]) -> Generator[Frame, None, None]:
         batch, size = self.batch, self.system.medium.size_text(self.settings.size)
         less = f"batch={batch // 2} (-n 1 on the command line) or a smaller size" if batch > 1 else "a smaller size"
         with machine.memory_errors(
             f"drawing {batch} of {size} at once does not fit the memory: give {less}, or bfloat16"
         ):
-            record = self._record()
+            self.system.begin_reading()
+            for rows in batches[:1]:  # while the network's weights are read
+                self.prompts.prepare(rows)
+                _ = self.null
             self.system.make_ready()
-            for start in range(0, len(self.request.samples), batch):
-                yield from self._batch(slice(start, start + batch), record)
+            total = len(batches) * self.settings.steps
+            for number, rows in enumerate(batches):
+                yield from self._batch(rows, number * self.settings.steps, total)
 
-    def _batch(self, rows: slice, record: Record) -> Generator[Frame, None, None]:
+    def _batch(self, rows: slice, before: int, total: int) -> Generator[Frame, None, None]:
         """The steps of the samples in these rows."""
-        system, chosen, asked = self.system, self.settings, self.request.samples[rows]
+        system, chosen, asked = self.system, self.settings, self.samples[rows]
         grid = levels(system.denoiser.schedule, chosen.spacing, chosen.steps)
         noise = Noise([seed for _, seed in asked])
         codec = system._codec  # its weights are left where they are until something is decoded
         own = system.process.noise(noise.streams, *codec.shape(chosen.size)).to(system.device)
         start = system.process.start(own, grid[0], initial_std(chosen.spacing, grid[0]))
         watch, condition = Watch(self._denoiser(rows)), self._condition(rows)
-        before = rows.start // self.batch * chosen.steps
         for step, x in enumerate(sample(watch, chosen.sampler, start, grid, condition, noise=noise), start=1):
             assert watch.last is not None
-            samples = self._samples(x, rows, record) if step == chosen.steps else None
-            yield Frame(before + step, self.steps, x, watch.last.x0, samples)
+            samples = self._samples(x, rows) if step == chosen.steps else None
+            yield Frame(before + step, total, x, watch.last.x0, samples, start=rows.start)
 
-    def _samples(self, x: Tensor, rows: slice, record: Record) -> Samples:
+    def _samples(self, x: Tensor, rows: slice) -> Samples:
         """The batch decoded, with the records that repeat it."""
-        own = [{"prompt": prompt, "seed": seed, **record} for prompt, seed in self.request.samples[rows]]
-        if self.sources:
-            own = [one | {"condition": source} for one, source in zip(own, self.sources[rows], strict=True)]
-        return Samples(self.system.codec.decode(x).cpu(), self.system.medium, tuple(own))
+        return Samples(self.system.codec.decode(x).cpu(), self.system.medium, tuple(self.records(rows)))
 
+    @cached_property
+    def null(self) -> Condition | None:
+        """The condition that guidance leads away from, one row; None without guidance."""
+        negative = self.request.negative
+        if self.settings.guidance == 1 or all(prompt in (None, "") for prompt in (*self.request.prompts, negative)):
+            return None
+        return check_finite(self.system.conditioner.at(self.settings.size).null([negative]), [negative])
+
+    @cached_property
     def _record(self) -> Record:
         """What the records of all samples have in common."""
         system, request = self.system, self.request
@@ -136,12 +169,12 @@ class Plan:
 
     def _with_inputs(self, condition: Condition, rows: slice) -> Condition:
         """The condition with the further inputs of these samples, on the system's device."""
-        count = len(self.request.samples[rows])
+        count = len(self.samples[rows])
         return replace(condition, **rows_of(self.condition, rows, count).given()).to(self.system.device)
 
     def conditioned(self, given: Condition | ConditionSource | None) -> "Plan":
         """The same plan with other further inputs; a typed error for what the network was not built for."""
-        condition, found = _further(self.system, given, self.settings, len(self.request.samples))
+        condition, found = _further(self.system, given, self.settings, len(self.samples))
         return replace(self, condition=condition, sources=found)
 
 
@@ -154,14 +187,22 @@ def plan(system: "System", request: Request) -> Plan:
     # is an empty prompt asked as well?
     system.check(chosen, prompted=bool(asked) and len(asked) < len(request.prompts) + 1)
     conditioner = system.conditioner.at(chosen.size)
+    if request.negative is not None:
+        conditioner.check_prompt(request.negative)
     condition, found = _further(system, request.condition, chosen, len(request.samples))
-    system.begin_reading()
-    prompts = EncodedPrompts(conditioner, [prompt for prompt, _ in request.samples])
-    guided = chosen.guidance != 1 and bool(asked)
-    null = check_finite(conditioner.null([request.negative]), [request.negative]) if guided else None
-    made = Plan(system, request, chosen, prompts, null, condition, found)
-    prompts.prepare(slice(0, made.batch))  # while the network's weights are read
-    return made
+    batch = batch_of(system, request, chosen)
+    prompts = EncodedPrompts(conditioner, [prompt for prompt, _ in request.samples], batch)
+    return Plan(system, request, chosen, prompts, condition, found)
+
+
+def batch_of(system: "System", request: Request, chosen: Settings) -> int:
+    """How many samples are drawn at once."""
+    return request.batch or system.batch(chosen.size)
+
+
+def slices(count: int, size: int) -> list[slice]:
+    """The numbers from 0 to `count`, `size` at a time."""
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _further(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -35,7 +36,8 @@ class Drawing(Overrides, total=False):
 
     - `prompt`: what the conditioner reads, or a list of it; None asks for anything;
     - `seeds`: one sample each, which depends on its own seed and on nothing drawn beside it, but for rounding, which
-      differs with the size of the batch: `batch=1` leaves none;
+      differs with the size of the batch: `batch=1` leaves none. They are every prompt's; a list of lists gives each
+      prompt its own: `prompt=["cat", "dog"], seeds=[[0, 1, 2], [7]]`;
     - `size`, `sampler`, `spacing`, `steps`, `guidance`, `interval`, `rescale`: in place of the system's own `Settings`.
       A sampler or spacing may be spelled: "ddim", "ddim,eta=0.5";
     - `negative`: the prompt that guidance leads away from, in place of the empty one;
@@ -47,7 +49,7 @@ class Drawing(Overrides, total=False):
     """
 
     prompt: Prompt | Sequence[Prompt]
-    seeds: Sequence[int] | None
+    seeds: Sequence[int] | Sequence[Sequence[int]] | None
     negative: Prompt
     condition: Condition | ConditionSource | None
     guide: Callable[[DenoiserLike], DenoiserLike] | None
@@ -60,17 +62,18 @@ class Request:
     """The arguments of a drawing, checked in themselves, whatever the system."""
 
     prompts: tuple[Prompt, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[tuple[int, ...], ...]
+    """Those of each prompt."""
     negative: Prompt
     condition: Condition | ConditionSource | None
     guide: Callable[[DenoiserLike], DenoiserLike] | None
     batch: int | None
     overrides: Overrides
 
-    @property
+    @cached_property
     def samples(self) -> list[tuple[Prompt, int]]:
         """The prompt and seed of each sample, prompt by prompt."""
-        return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+        return [(prompt, seed) for prompt, own in zip(self.prompts, self.seeds, strict=True) for seed in own]
 
 
 def read_drawing(drawing: Mapping[str, Any]) -> Request:
@@ -78,18 +81,18 @@ def read_drawing(drawing: Mapping[str, Any]) -> Request:
     check_names(drawing)
     if drawing.get("stages") is not None:
         raise InputError("stages are the drawings of a cascade's systems, and this is one system: leave them out")
-    seeds = drawing.get("seeds")
+    prompts = tuple(_prompt(one) for one in _several(drawing.get("prompt")))
     batch, condition, guide = (drawing.get(name) for name in ("batch", "condition", "guide"))
     request = Request(
-        prompts=tuple(_prompt(one) for one in _several(drawing.get("prompt"))),
-        seeds=(0,) if seeds is None else tuple(whole("a seed", s, 0, MOST_SEED) for s in listed("seeds", seeds)),
+        prompts=prompts,
+        seeds=_seeds(drawing.get("seeds"), len(prompts)),
         negative=_prompt(drawing.get("negative")),
         condition=condition,
         guide=guide,
         batch=None if batch is None else whole("batch", batch, 1, 2**20),
         overrides=Overrides(**{name: drawing[name] for name in Overrides.__annotations__ if name in drawing}),
     )
-    if not request.prompts or not request.seeds:
+    if not request.samples:
         raise InputError("nothing to draw: give at least one prompt and one seed")
     if condition is not None and not isinstance(condition, Condition | ConditionSource):
         raise InputError(f"condition must be a Condition, as codec.masked_condition makes, not {quoted(condition)}")
@@ -120,6 +123,19 @@ def check_names(drawing: Mapping[str, Any]) -> None:
 def _several(given: Any) -> list[Any]:
     """One prompt or several, as a list."""
     return [given] if given is None or isinstance(given, str | int | np.integer) else listed("prompt", given)
+
+
+def _seeds(given: Any, prompts: int) -> tuple[tuple[int, ...], ...]:
+    """The seeds of each prompt."""
+    seeds = [0] if given is None else listed("seeds", given)
+    lists = [isinstance(own(one), Sequence) and not isinstance(one, str) for one in seeds]
+    if not any(lists):
+        return (tuple(whole("a seed", seed, 0, MOST_SEED) for seed in seeds),) * prompts
+    if not all(lists) or len(lists) != prompts:
+        raise InputError(
+            f"seeds are one list for all prompts, or a list for each of the {prompts:,}: not {quoted(given)}"
+        )
+    return tuple(tuple(whole("a seed", seed, 0, MOST_SEED) for seed in listed("seeds", one)) for one in seeds)
 
 
 def _prompt(prompt: Any) -> Prompt:

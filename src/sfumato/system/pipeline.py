@@ -1,7 +1,7 @@
 """Whatever draws: a system, or a cascade of them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 import torch
 
@@ -14,8 +14,29 @@ from sfumato.system.repeat import from_record
 from sfumato.system.samples import Samples
 
 
+class Planned(Protocol):
+    """A drawing that is checked, and whose `samples`, a prompt and a seed each, are settled in `batches`: each is drawn
+    to the same bits whichever others are."""
+
+    @property
+    def samples(self) -> list[tuple[Prompt, int]]: ...
+
+    @property
+    def batches(self) -> list[slice]:
+        """The samples that are drawn at once, by their numbers."""
+        ...
+
+    def records(self, rows: slice = slice(None)) -> list[Record]:
+        """The records of these samples, as their files will carry them."""
+        ...
+
+    def frames(self, batches: Sequence[slice] | None = None) -> Iterator[Frame]:
+        """A frame after every step of these batches, of all if None."""
+        ...
+
+
 class Pipeline:
-    """Draws from a prompt and seeds, as diffusers' pipelines do. A subclass gives `stream` and its `fingerprint`."""
+    """Draws from a prompt and seeds, as diffusers' pipelines do. A subclass gives `plan` and its `fingerprint`."""
 
     def __init__(self) -> None:
         self.opened: dict[str, Any] = {}
@@ -29,9 +50,18 @@ class Pipeline:
         """Twelve hexadecimal digits that change when anything that decides a sample does."""
         raise NotImplementedError
 
+    def plan(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Planned:
+        """Check what `generate` would draw, to draw it in parts: by other processes, or without what is there already.
+
+        planned = system.plan(prompts, seeds=range(100))
+        mine = planned.batches[rank::processes]
+        for frame in planned.frames(mine): ...
+        """
+        raise NotImplementedError
+
     def stream(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Iterator[Frame]:
         """Draw as `generate` does, giving a `Frame` after every step. Arguments are checked before the first."""
-        raise NotImplementedError
+        return self.plan(prompts, **drawing).frames()
 
     def generate(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Samples:
         """Draw one sample for each prompt and seed, prompt by prompt; `Drawing` lists the arguments."""

@@ -1,7 +1,7 @@
 """A System: everything that is needed to draw, as one value and as one folder."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,7 +11,7 @@ from torch import nn
 from sfumato import machine
 from sfumato.codec import Codec
 from sfumato.condition import Conditioner, Prompt
-from sfumato.core.defaults import by_defaults, torch_defaults
+from sfumato.core.defaults import torch_defaults
 from sfumato.core.process import Gaussian, Process, TokenProcess
 from sfumato.denoise import Denoiser, TokenDenoiser
 from sfumato.errors import InputError
@@ -19,7 +19,7 @@ from sfumato.media import Medium
 from sfumato.media.protocol import Size
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, PROCESSES, SCHEDULES
 from sfumato.system import file as system_file
-from sfumato.system.draw import Frame, plan
+from sfumato.system.draw import Plan, plan
 from sfumato.system.drawing import Drawing, read_drawing
 from sfumato.system.fingerprint import Weighted
 from sfumato.system.pipeline import Pipeline
@@ -49,11 +49,9 @@ class System(Weighted, Pipeline):
 
     # Drawing ----------------------------------------------------------------------------------------------------------
 
-    def stream(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Iterator[Frame]:
-        """Draw as `generate` does, giving a `Frame` after every step. Arguments are checked before the first."""
-        with torch_defaults():
-            planned = plan(self, read_drawing(drawing if prompts is None else {**drawing, "prompt": prompts}))
-        return by_defaults(planned.frames())
+    @torch_defaults()
+    def plan(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Plan:
+        return plan(self, read_drawing(drawing if prompts is None else {**drawing, "prompt": prompts}))
 
     def truncated(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long to be read; "" if all of it is."""
