@@ -48,7 +48,7 @@ def pictures_file(path: Path, n: int = 24, labels: list[int] | None = None, seed
     return path
 
 
-def begin(data: Path | str | None, out: Path, *settings: str, **options: Any) -> System:
+def begin(data: Path | str | None, out: Path | None, *settings: str, **options: Any) -> System:
     """Train a small system, in float32 on the CPU unless asked otherwise."""
     chosen: dict[str, Any] = {"device": "cpu", "precision": "float32"} | options
     if not chosen.get("resume"):

@@ -13,6 +13,7 @@ from sfumato.sample import DDIM
 from sfumato.train.base_recipe import differences
 from sfumato.train.denoise_recipe import DenoiseRecipe
 from sfumato.train.ema import Constant, Power
+from sfumato.train.foreign import refuse_foreign
 from sfumato.train.recipe import check_recipe, lay_over, load_recipe, recipe_names
 
 
@@ -370,8 +371,8 @@ def test_an_autoencoder_goes_on_with_one_codec() -> None:
 
 
 def test_a_rate_that_does_not_fall_stays() -> None:
-    own = load_recipe("ddpm").optimizer
-    assert own.decay == 0
+    own = load_recipe("digits").optimizer
+    assert own.decay == 0 and own.warmup
     assert [own.rate(step) for step in (own.warmup, 10 * own.warmup)] == [own.learning_rate] * 2
 
 
@@ -432,3 +433,35 @@ def test_a_pipe_is_no_recipe_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.toml")
     with pytest.raises(InputError, match=r"cannot read the recipe .*x\.toml: a device or pipe, and not a file"):
         load_recipe(tmp_path / "x.toml")
+
+
+def test_the_rise_follows_the_planned_steps_unless_the_recipe_says_it() -> None:
+    left_out, said = load_recipe("ddpm"), load_recipe("digits")
+    assert [left_out.planned(steps).optimizer.warmup for steps in (1, 75, 10**6)] == [1, 4, 500]
+    assert said.planned(75) == said
+    assert left_out.planned(75).planned(10**6).optimizer.warmup == 4, "what a run began with stays"
+
+
+# Words of other trainers ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "ours"),
+    {
+        "lr=1e-4": r"optimizer\.learning_rate",
+        "optimizer.lr=1e-4": r"optimizer\.learning_rate",
+        "learning_rate=1e-4": r"optimizer\.learning_rate",
+        "train.batch_size=8": r"train\.batch",
+        "num_epochs=3": "--epochs",
+        "network.dim_mults=[1,2]": r"network\.multipliers",
+        "data.image_size=64": r"data\.size",
+    }.items(),
+)
+def test_a_key_of_another_trainer_is_answered_with_ours(setting: str, ours: str) -> None:
+    with pytest.raises(InputError, match=f"^{setting.partition('=')[0]}: '.*' is what .* has; here it is .*{ours}"):
+        load_recipe("ddpm", [setting])
+
+
+def test_no_key_of_ours_is_called_another_trainers() -> None:
+    for name in recipe_names():
+        refuse_foreign(load_recipe(name).dump())

@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train.train_command)
+app.command("train", cls=train.TrainCommand)(train.train_command)
 for command in (generate.generate, inspect.inspect, export.export, doctor.doctor):
     app.command()(command)
 

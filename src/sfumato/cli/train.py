@@ -1,9 +1,29 @@
 """`sfumato train`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from sfumato.errors import InputError
+
+
+class TrainCommand(TyperCommand):
+    """Training as a command, which knows what other trainers call its options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = {name for parameter in self.params for name in parameter.opts}
+        for word in (arg.partition("=")[0] for arg in args if arg.startswith("--")):
+            if word not in own and (text := _answer(word)) is not None:
+                raise InputError(text)
+        return super().parse_args(ctx, args)
+
+
+def _answer(word: str) -> str | None:
+    from sfumato.train.foreign import answer
+
+    return answer(word)
 
 
 def train_command(
@@ -14,18 +34,22 @@ def train_command(
             metavar="DATA",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder of the run.", metavar="DIR")] = ...,  # type: ignore[assignment]
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of the run; runs/NAME if left out.", metavar="DIR")
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="A recipe that ships, or a .toml file.", metavar="NAME")] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long.")] = None,
     images: Annotated[int | None, typer.Option(help="Train on this many pictures, or other data, in all.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Pass over the data this often in all.")] = None,
     steps: Annotated[int | None, typer.Option(help="Train this many steps in all.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: --set train.batch=64", metavar="KEY=VALUE")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or the last of DATA.")] = False,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Resume though recipe, data or version differ.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan alone, and leave nothing behind.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
 ) -> None:
@@ -40,9 +64,11 @@ def train_command(
         settings=settings or (),
         steps=steps,
         images=images,
+        epochs=epochs,
         minutes=minutes,
         resume=resume,
         accept_changes=accept_changes,
+        dry_run=dry_run,
         device=device,
         precision=precision,
         monitor=Terminal(),

@@ -1,6 +1,6 @@
 """A data set ready to train on: data of one form, and everything known of each datum."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,6 +62,17 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def few(self, most: int) -> "Dataset":
+        """At most so many of the data, from all over them."""
+        kept = np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(np.int64)
+        return replace(
+            self,
+            stored=np.stack([self.stored[i] for i in kept]),
+            labels=None if self.labels is None else self.labels[kept],
+            captions=tuple(self.captions[i] for i in kept),
+            names=tuple(self.names[i] for i in kept),
+        )
 
     @property
     def size(self) -> Size:

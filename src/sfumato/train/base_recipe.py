@@ -1,7 +1,7 @@
 """What the recipes of all tasks have: their data, optimizer, average of the weights, and loop."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
 from pydantic import Field
@@ -14,21 +14,26 @@ from sfumato.train.data_recipe import AnyDataRecipe, DataRecipe, ImageData
 from sfumato.train.ema import AVERAGES, Average, Power
 from sfumato.train.table import Count, NonNegative, Positive, RecipeTable, ShareBelowOne
 
+WARMUP_SHARE, MOST_WARMUP = 0.05, 500
+"""The share of the planned steps over which the rate rises, and how many of them at the most."""
+
 
 class OptimizerRecipe(RecipeTable):
     """AdamW (arXiv:1711.05101): the rate rises over `warmup` steps, and falls after `decay` steps, if that is not 0:
-    `learning_rate / √max(step/decay, 1)` (as in EDM2, arXiv:2312.02696). Gradients are clipped to the norm `clip`."""
+    `learning_rate / √max(step/decay, 1)` (as in EDM2, arXiv:2312.02696). Gradients are clipped to the norm `clip`.
+
+    Without a `warmup` of the recipe's own it is a twentieth of the steps that are planned, 500 at the most."""
 
     learning_rate: Positive = 2e-4
     betas: tuple[ShareBelowOne, ShareBelowOne] = (0.9, 0.999)
     weight_decay: NonNegative = 0.0
-    warmup: Annotated[int, Field(ge=0)] = 500
+    warmup: Annotated[int, Field(ge=0)] | None = None
     decay: Annotated[int, Field(ge=0)] = 0
     clip: Positive = 1.0
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 1."""
-        risen = min(1.0, step / max(self.warmup, 1))
+        risen = min(1.0, step / max(self.warmup or 0, 1))
         fallen = max(step / self.decay, 1.0) if self.decay else 1.0
         return self.learning_rate * risen / math.sqrt(fallen)
 
@@ -57,6 +62,13 @@ class Recipe(RecipeTable):
     optimizer: OptimizerRecipe = OptimizerRecipe()
     average: Annotated[Average, part_field(AVERAGES)] = Power()
     train: TrainRecipe = TrainRecipe()
+
+    def planned(self, steps: int) -> Self:
+        """The recipe for so many steps in all: what follows from them is fixed, and stays so when the run goes on."""
+        if self.optimizer.warmup is not None:
+            return self
+        warmup = min(math.ceil(steps * WARMUP_SHARE), MOST_WARMUP)
+        return self.model_copy(update={"optimizer": self.optimizer.model_copy(update={"warmup": warmup})})
 
     def dump(self) -> dict[str, Any]:
         """The recipe as data, with every default in it."""

@@ -1,11 +1,15 @@
 """What a run computes with."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from sfumato import machine
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Compute:
     @property
     def processes(self) -> int:
         return self.accelerator.num_processes
+
+    def agreed(self, value: T) -> T:
+        """The first process's value, in every process."""
+        return value if self.processes == 1 else broadcast_object_list([value])[0]
 
     def wait(self) -> None:
         """Until every process has come here."""

@@ -15,6 +15,7 @@ from sfumato.disk import open_file
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.parts import validate, value_of
 from sfumato.train.base_recipe import Recipe
+from sfumato.train.foreign import refuse_foreign
 from sfumato.train.table import RecipeTable
 from sfumato.train.tasks import TASKS
 
@@ -57,6 +58,7 @@ def check_recipe(data: Mapping[str, Any]) -> Recipe:
     name = data.get("task", "denoise")
     if not isinstance(name, str) or name not in TASKS:
         raise InputError(f"there is no task {quoted(name)}; {nearest(str(name)[:100], TASKS)}")
+    refuse_foreign(data)
     _refuse_others(name, data)
     recipe = validate(TASKS[name].recipe, data, "")
     assert isinstance(recipe, Recipe)

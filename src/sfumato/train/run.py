@@ -12,7 +12,7 @@ from sfumato.train import processes, record
 from sfumato.train.base_recipe import Recipe
 from sfumato.train.compute import Compute
 from sfumato.train.monitor import Monitor
-from sfumato.train.plan import MOST_TRAINING_STEPS, Budget, check_disk, disk_needed
+from sfumato.train.plan import MOST_TRAINING_STEPS, Budget, TrainingPlan, check_disk, disk_needed
 from sfumato.train.recipe import check_recipe
 from sfumato.train.run_folder import RunFolder
 from sfumato.train.tasks import TASKS, Task, Trainee
@@ -22,7 +22,8 @@ from sfumato.train.trainer import Trainer
 @dataclass(frozen=True)
 class Run:
     """A recipe in training on `dataset`, which was found at `where`, in a folder that is held; `before` is what was on
-    record of the run, None of a new one. `accept_changes` goes on though that differs."""
+    record of the run, None of a new one. `accept_changes` goes on though that differs. Of a run that is only to be
+    planned, `planned` is how many data there are, a few of which are in `dataset`."""
 
     recipe: Recipe
     budget: Budget
@@ -33,9 +34,10 @@ class Run:
     monitor: Monitor
     before: dict[str, Any] | None = None
     accept_changes: bool = False
+    planned: int | None = None
 
     def make(self) -> Any:
-        """What the run needs first, then its training; returns the artefact.
+        """What the run needs first, then its training; returns the artefact, or the plan if no more is wanted.
 
         What is on record of a run is written over when all that it goes on with has been found to fit, and not before.
         """
@@ -51,6 +53,10 @@ class Run:
         if (last := folder.last_checkpoint) is not None:
             trainer.resume(last)
         plan = replace(trainer.rehearse(budget), prepared=folder.prepared_size())
+        if self.planned is not None:
+            return self._only_plan(trainer, replace(plan, count=self.planned))
+        trainer.recipe = self.recipe.planned(self.compute.agreed(plan.start + plan.steps))
+        about["recipe"] = trainer.recipe.dump()
         if trainer.step < budget.steps:
             check_disk(folder.path, plan.disk)
         if main:
@@ -61,6 +67,11 @@ class Run:
         if main:
             self.monitor.say(f"{trainer.step:,} steps made: {folder.artefact(task.leaves)}")
         return trainer.artefact.to(self.compute.device, self.compute.precision)
+
+    def dry(self) -> "Run":
+        """The same run, to be planned only: with a few of its data, as if they were all."""
+        count, most = len(self.dataset), max(2 * self.recipe.train.batch, 64)
+        return replace(self, dataset=self.dataset.few(most), planned=count)
 
     def stage(self, name: str, recipe: Recipe, noun: str, time_share: float) -> None:
         """A run of its own in the folder `name` within this one's, on the same data, which makes `noun`; it resumes,
@@ -76,7 +87,7 @@ class Run:
         self.monitor.say(f"first {noun}, {f'{steps:,} steps' if minutes is None else f'{minutes:g} minutes'}")
         budget = Budget(max(steps, folder.last_step), minutes)
         with alone(folder, self.compute, before, self.monitor):
-            Run(recipe, budget, self.where, self.dataset, folder, self.compute, self.monitor, before).make()
+            replace(self, recipe=recipe, budget=budget, folder=folder, before=before, accept_changes=False).make()
         self.compute.accelerator.free_memory()
 
     def _prepare(self, task: Task, about: dict[str, Any]) -> Trainee:
@@ -90,6 +101,13 @@ class Run:
                 folder.begin(about)
             need.make()
         return task.trainee()
+
+    def _only_plan(self, trainer: Trainer, plan: TrainingPlan) -> TrainingPlan:
+        """Show the plan; what the run would leave behind stays as it is at the start, for a run that needs it."""
+        if self.compute.is_main:
+            self.monitor.plan(plan)
+            trainer.artefact.save(trainer.leaves)
+        return plan
 
     def _left(self, seconds: float) -> Budget:
         """The budget without the `seconds` that codec, captions and latents took; a tenth of the minutes at least."""

@@ -1,11 +1,10 @@
 """How a training starts, or goes on: everything is checked, the data are read, and then the run is made."""
 
-import math
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -13,21 +12,21 @@ import torch
 from sfumato import machine
 from sfumato.core.defaults import torch_defaults
 from sfumato.data.dataset import Dataset
-from sfumato.errors import InputError, ResumeError, quoted
-from sfumato.system import System
-from sfumato.system.classifier import NoisyClassifier
+from sfumato.errors import InputError, ResumeError
 from sfumato.train import processes, record
+from sfumato.train.asked import Asked
 from sfumato.train.base_recipe import Recipe, differences
-from sfumato.train.checkpoint import samples_seen
 from sfumato.train.compute import Compute
-from sfumato.train.fitted_codec import FittedCodec
 from sfumato.train.monitor import Guarded, Monitor, Quiet
-from sfumato.train.plan import MOST_TRAINING_STEPS, Budget
+from sfumato.train.out import new_folder, newest_run
+from sfumato.train.plan import Budget
 from sfumato.train.recipe import check_recipe, load_recipe
 from sfumato.train.run import Run, alone, is_finished
 from sfumato.train.run_folder import RunFolder
 from sfumato.train.signals import interruptible
 from sfumato.train.tasks import TASKS
+
+NO_DATA = "what to train on? give a folder of data, a .zip, a .npz, or a name such as digits"
 
 
 @torch_defaults()
@@ -35,19 +34,21 @@ from sfumato.train.tasks import TASKS
 def train(
     data: str | Path | None = None,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     settings: Iterable[str] = (),
     steps: int | None = None,
     images: int | None = None,
+    epochs: float | None = None,
     minutes: float | None = None,
     resume: bool = False,
     accept_changes: bool = False,
+    dry_run: bool = False,
     device: str | None = None,
     precision: str | None = None,
     monitor: Monitor | None = None,
-) -> System | NoisyClassifier | FittedCodec:
-    """Train a system on `data` by a recipe and keep all of it in the folder `out`; returns the system.
+) -> Any:
+    """Train a system on `data` by a recipe and keep all of it in the folder `out`; returns the `System`.
 
     A recipe whose task is "classify" trains a `NoisyClassifier` in its place, in the folder `classifier/`; one whose
     task is "autoencode" a codec, in `codec/`. A recipe that diffuses in latents fits its codec first.
@@ -55,37 +56,63 @@ def train(
     - `data`: what `sfumato.data.open_source` opens: a folder, a .zip, a .npz, IDX files, "digits";
     - `recipe`: the name of one that ships, a TOML file, its tables as a dict, or a `Recipe` ("ddpm" when left out);
       `settings` lay "key=value" over it;
-    - `steps` or `images` in all, or `minutes` of this sitting: when to stop. Without any, the recipe's own number;
+    - `steps`, `images` or `epochs` (passes over the data) in all, or `minutes` of this sitting: when to stop. Without
+      any, the recipe's own number;
     - `resume`: go on with the run in `out`, exactly where it was saved. `data` and `recipe` are then the run's own, and
       may be left out. If given and different, that is a `ResumeError` that lists what differs, unless `accept_changes`;
+    - `out`: without one, `runs/` and the name of the data, numbered where that is taken; with `resume`, the run there
+      that was last at work on these data;
+    - `dry_run`: read the data, rehearse a step and return the `TrainingPlan`; nothing is left behind;
     - `device` ("cpu", "cuda", "mps") and `precision` ("float32", "bfloat16"): the best there are if left out;
     - `monitor`: shows the training while it runs; nobody if left out.
 
     `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl` and `run.json`.
     """
-    folder = RunFolder(Path(out))
-    before = record.before(folder, resume)
-    if data is None and before is None:
-        raise InputError("what to train on? give a folder of data, a .zip, a .npz, or a name such as digits")
-    where = record.spell_data(data) if data is not None else record.data_of(before or {}, folder)
-    chosen = _recipe(recipe, settings, before, accept_changes)
-    budget = _budget(chosen, folder, steps, images, minutes)
-    task = TASKS[chosen.task]
-    record.check_apart(where, folder, task.stages)
-    task.check_sources(chosen, None if before is None else check_recipe(before["recipe"]), folder)
-    budget = _unfinished(chosen, budget, folder)
-    accelerator = processes.join(device, monitor.say if monitor is not None else lambda text: None)
-    for own in (chosen, *task.stage_recipes(chosen, folder)):
-        _check_shares(own, accelerator.num_processes)
-    compute = Compute(
-        accelerator, machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
-    )
-    compute.wait()  # no process writes to the folder before all have found it as it was
-    monitor = Guarded(monitor) if monitor is not None and compute.is_main else Quiet()
-    stopping = interruptible(monitor.say, folder.record_file)
-    with monitor, stopping, alone(folder, compute, before, monitor), _memory_errors():
-        dataset = _read(where, chosen, folder, monitor)
-        return Run(chosen, budget, where, dataset, folder, compute, monitor, before, accept_changes).make()
+    with _scratch(dry_run) as scratch:
+        say = monitor.say if monitor is not None else lambda text: None
+        asked = Asked(steps, images, epochs, minutes)
+        folder = RunFolder(_folder(data, out, resume, say) if scratch is None else Path(scratch))
+        before = record.before(folder, resume)
+        if data is None and before is None:
+            raise InputError(NO_DATA)
+        where = record.spell_data(data) if data is not None else record.data_of(before or {}, folder)
+        chosen = _recipe(recipe, settings, before, accept_changes)
+        task = TASKS[chosen.task]
+        record.check_apart(where, folder, task.stages)
+        task.check_sources(chosen, None if before is None else check_recipe(before["recipe"]), folder)
+        budget = None if epochs else _unfinished(chosen, asked.budget(chosen, folder), folder)
+        accelerator = processes.join(device, say)
+        for own in (chosen, *task.stage_recipes(chosen, folder)):
+            _check_shares(own, accelerator.num_processes)
+        compute = Compute(
+            accelerator, machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
+        )
+        compute.wait()  # no process writes to the folder before all have found it as it was
+        monitor = Guarded(monitor) if monitor is not None and compute.is_main else Quiet()
+        stopping = interruptible(monitor.say, folder.record_file)
+        with monitor, stopping, alone(folder, compute, before, monitor), _memory_errors():
+            dataset = _read(where, chosen, folder, monitor)
+            budget = budget or _unfinished(chosen, asked.budget(chosen, folder, len(dataset)), folder)
+            run = Run(chosen, budget, where, dataset, folder, compute, monitor, before, accept_changes)
+            return (run.dry() if dry_run else run).make()
+
+
+def _scratch(wanted: bool) -> AbstractContextManager[str | None]:
+    """A folder that is gone at the end, for a run that is only to be planned."""
+    return TemporaryDirectory(prefix="sfumato-") if wanted else nullcontext()
+
+
+def _folder(data: str | Path | None, out: str | Path | None, resume: bool, say: Callable[[str], None]) -> Path:
+    """The folder of the run: the one asked for, or else one that is called after the data."""
+    if out is not None:
+        return Path(out)
+    if resume:
+        path = newest_run(None if data is None else record.spell_data(data))
+        say(f"going on with {path}")
+        return path
+    if data is None:
+        raise InputError(NO_DATA)
+    return new_folder(record.spell_data(data))
 
 
 def _recipe(
@@ -106,25 +133,6 @@ def _recipe(
             f"the recipe differs from the run's: {'; '.join(changes)}. --accept-changes goes on with them"
         )
     return asked
-
-
-def _budget(recipe: Recipe, folder: RunFolder, steps: int | None, images: int | None, minutes: float | None) -> Budget:
-    """When to stop, from what was asked or else from the recipe."""
-    given = {"steps": steps, "images": images, "minutes": minutes}
-    for name, value in given.items():
-        kind: Any = Real if name == "minutes" else Integral
-        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
-            what = "a number" if kind is Real else "a whole number"
-            raise InputError(f"--{name} must be {what}, not {quoted(value)}")
-        if value is not None and not 0 < value <= MOST_TRAINING_STEPS:
-            raise InputError(f"--{name} must be more than 0 and at most {MOST_TRAINING_STEPS:,}, not {value:g}")
-    if sum(value is not None for value in given.values()) > 1:
-        raise InputError("give one of --steps, --images and --minutes, not several")
-    if images is not None:
-        last = folder.last_checkpoint
-        seen = 0 if last is None else samples_seen(last, recipe.train.batch)
-        return Budget(max(folder.last_step, 0) + math.ceil((images - seen) / recipe.train.batch))
-    return Budget(steps or (MOST_TRAINING_STEPS if minutes else recipe.train.steps), minutes)
 
 
 def _unfinished(recipe: Recipe, budget: Budget, folder: RunFolder) -> Budget:

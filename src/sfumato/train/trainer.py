@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from sfumato import files, machine
@@ -89,7 +88,7 @@ class Trainer:
         """The steps of a budget, up to a signal. An error leaves what was reached before it behind."""
         own = self.recipe.train
         start, saved, shown, logged = self.step, *[time.monotonic()] * 3
-        pause = own.show_minutes * 60
+        pause = max(own.show_minutes * 60, 20 * self.clock.drawing)  # a twentieth of the time goes to previews, at most
         losses: list[float] = []
         with self._kept(), closing(self._batches(budget.steps, stopper)) as batches:
             for batch in batches:
@@ -107,7 +106,7 @@ class Trainer:
                 if self._agreed(now - shown >= pause):
                     self.show(lambda: stopper.signal is not None or self.clock.spent(budget))
                     shown = logged = time.monotonic()
-                    pause = max(own.show_minutes * 60, 20 * (shown - now))  # a twentieth of the time, at most
+                    pause = max(own.show_minutes * 60, 20 * (shown - now))
 
     def rehearse(self, budget: Budget) -> TrainingPlan:
         """What the run will cost, from one step made without a change to the weights."""
@@ -355,6 +354,4 @@ class Trainer:
 
     def _agreed(self, decision: bool) -> bool:
         """The first process's decision, so that all save and stop at the same step."""
-        if self.compute.processes == 1:
-            return decision
-        return bool(broadcast_object_list([decision])[0])
+        return self.compute.agreed(decision)
