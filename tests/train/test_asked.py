@@ -60,7 +60,7 @@ def test_a_folder_is_called_as_the_data(where: str, name: str, tmp_path: Path) -
     assert new_folder(where, tmp_path) == tmp_path / name
 
 
-def test_no_run_to_go_on_with_is_said(tmp_path: Path) -> None:
+def test_no_run_to_go_on_with_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ResumeError, match="no run in .* is of '/x': say which"):
         newest_run("/x", tmp_path)
     with pytest.raises(ResumeError, match="^none is in .*: say which"):

@@ -435,10 +435,10 @@ def test_a_pipe_is_no_recipe_and_not_waited_for(tmp_path: Path) -> None:
         load_recipe(tmp_path / "x.toml")
 
 
-def test_the_rise_follows_the_planned_steps_unless_the_recipe_says_it() -> None:
-    left_out, said = load_recipe("ddpm"), load_recipe("digits")
+def test_the_rise_follows_the_planned_steps_unless_the_recipe_has_its_own() -> None:
+    left_out, own = load_recipe("ddpm"), load_recipe("digits")
     assert [left_out.planned(steps).optimizer.warmup for steps in (1, 75, 10**6)] == [1, 4, 500]
-    assert said.planned(75) == said
+    assert own.planned(75) == own
     assert left_out.planned(75).planned(10**6).optimizer.warmup == 4, "what a run began with stays"
 
 
