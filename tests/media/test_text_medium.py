@@ -13,6 +13,7 @@ from torch import Tensor
 from media.records import RECORDS
 from sfumato.errors import DataError, FormatError, InputError, ShapeError
 from sfumato.media import Text
+from sfumato.media.metadata import TRAINED
 from sfumato.media.text import fit_text_tokenizer
 from sfumato.parts import MEDIA
 from sfumato.system.samples import Samples, read_record
@@ -206,3 +207,16 @@ def test_texts_are_shown_as_pages_of_one_size() -> None:
 def test_a_notebook_shows_texts_as_they_are() -> None:
     drawn = Samples(padded("<b>&", length=9), TEXT, ({"seed": 1},))
     assert "&lt;b&gt;&amp;</pre>" in drawn._repr_html_() and "<b>" not in drawn._repr_html_()
+
+
+def test_the_metadata_of_a_text_lies_beside_it_or_nowhere(tmp_path: Path) -> None:
+    datum, record = torch.tensor(TEXT.ids("a cat")), {"prompt": "secret", "seed": 1}
+    for keep in ("full", "source", "none"):
+        TEXT.write(datum, record, tmp_path / keep, metadata=keep)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["full.txt", "full.txt.json", "none.txt", "source.txt", "source.txt.json"]
+    )
+    full, source = (json.loads((tmp_path / f"{keep}.txt.json").read_text()) for keep in ("full", "source"))
+    assert source == {"DigitalSourceType": TRAINED, "sha256": full["sha256"]} and full == {"sfumato": record, **source}
+    with pytest.raises(FormatError, match="carries no record"):
+        read_record(tmp_path / "source.txt")

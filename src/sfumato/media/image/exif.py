@@ -13,10 +13,14 @@ _LABELLED = (Base.Make, Base.Model, Base.ImageDescription)
 
 
 def exif_bytes(comment: str) -> bytes:
-    """EXIF whose UserComment is a text, in UTF-16 of the byte order that the block has, big-endian."""
-    exif = Image.Exif()
-    exif.get_ifd(IFD.Exif)[Base.UserComment] = _UNICODE + comment.encode("utf-16-be")
-    return exif.tobytes()
+    """EXIF whose UserComment is a text, in UTF-16 of the byte order that the block has, big-endian.
+
+    By hand: Pillow gives the comment the type BYTE, and readers look for UNDEFINED.
+    """
+    data = _UNICODE + comment.encode("utf-16-be")
+    pointer = struct.pack(">HHHIII", 1, IFD.Exif, 4, 1, 26, 0)
+    entry = struct.pack(">HHHIII", 1, Base.UserComment, 7, len(data), 44, 0)
+    return b"Exif\0\0MM\0\x2a\0\0\0\x08" + pointer + entry + data
 
 
 def read_exif(data: bytes) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import struct
+import warnings
 from pathlib import Path
 
 from PIL import Image
@@ -12,6 +13,7 @@ from sfumato.errors import FormatError
 from sfumato.files import readable
 from sfumato.media.image.compressed import EXTENSION_SEGMENT
 from sfumato.media.image.exif import read_exif
+from sfumato.media.image.png import XMP
 from sfumato.media.record import KEY, MOST_RECORD, SOURCE
 from sfumato.media.xmp import EXTENDED, RECORD, SOURCE_TYPE, read_xmp
 from sfumato.wording import brief
@@ -32,7 +34,7 @@ def read_texts(path: Path) -> dict[str, str]:
         if data.startswith(b"RIFF"):  # where it lies behind the pixels
             data += file.read(_MOST_WEBP)
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return _texts(image)
     except Image.UnidentifiedImageError as error:
         raise FormatError(f"{path} cannot be read as a PNG, JPEG or WebP: it is something else, or damaged") from error
@@ -47,7 +49,7 @@ def _texts(image: Image.Image) -> dict[str, str]:
     held = _packet(image, packet.encode() if isinstance(packet, str) else packet) if packet else {}
     texts = {name: held[key] for name, key in ((KEY, RECORD), (SOURCE, SOURCE_TYPE)) if key in held}
     texts |= read_exif(exif) if isinstance(exif, bytes) else {}
-    return texts | {str(name): str(text) for name, text in info.items() if isinstance(text, str)}
+    return texts | {str(name): str(text) for name, text in info.items() if isinstance(text, str) and name != XMP}
 
 
 def _packet(image: Image.Image, packet: bytes) -> dict[str, str]:
