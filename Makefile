@@ -1,6 +1,6 @@
 # Every command sets itself up: on a fresh clone, any of them is the first.
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-train test mutants check docs format clean
+.PHONY: help demo demo-train test mutants check docs look format clean
 
 bin := .venv/bin
 pip := $(bin)/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -32,12 +32,16 @@ check: .venv/ready-dev ## formatting, lint, types, the layers of the package, th
 docs: .venv/ready-dev ## build the documentation into docs/_build/html
 	$(bin)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
+look: docs ## open every page in a browser, and say what is wrong with it (needs chromium)
+	$(pip) playwright # it drives the browser that is there
+	$(bin)/python docs/look.py $(of)
+
 format: .venv/ready-dev ## put the code into its form
 	$(bin)/ruff format .
 	$(bin)/ruff check --fix .
 
 clean: ## remove what was built, and the virtual environment
-	rm -rf .venv build dist mutants docs/_build docs/_generated .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist mutants docs/_build docs/_generated docs/reference/sfumato.* .pytest_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
 	python3 -m venv .venv

@@ -1,6 +1,5 @@
 """How the documentation is built: `make docs`."""
 
-import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -19,6 +18,7 @@ exclude_patterns = ["_build", "_generated"]
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+add_module_names = False  # every module has its own page, which says where a name is from
 autodoc_default_options = {"members": True, "member-order": "bysource", "special-members": "__call__"}
 autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
@@ -45,24 +45,24 @@ def setup(app: Any) -> None:
 
 
 def draw(app: Any) -> None:
-    """The pictures and tables that are made from the code."""
+    """The pictures, tables and pages that are made from the code."""
     import equations
     import figures
+    import reference
     import tables
 
     figures.draw_all(HERE / "_generated")
     tables.write_all(HERE / "_generated")
     equations.write(HERE / "_generated")
+    reference.write(HERE / "_generated")
 
 
 def as_restructured_text(app: Any, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
-    """Our docstrings are plain text with `code`: the code is marked as such, and the rest keeps its own characters."""
-    code, plain = re.compile(r"`([^`]+)`(?=(\w?))"), re.compile(r"([*|\\]|_\b)")
-    text, end, parts = "\n".join(lines), 0, []
-    for found in code.finditer(text):
-        parts += [plain.sub(r"\\\1", text[end : found.start()]), f"``{found[1]}``", r"\ " if found[2] else ""]
-        end = found.end()
-    lines[:] = "".join([*parts, plain.sub(r"\\\1", text[end:])]).split("\n")
+    """What a docstring says and, on the page of a module, its names below."""
+    import reference
+
+    contents = reference.contents(name) if what == "module" else []
+    lines[:] = [*reference.restructured("\n".join(lines)).split("\n"), *contents]
 
 
 def without_placeholder(

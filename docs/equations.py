@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papers import PAPERS
+from reference import SRC, documented
 
-HERE = Path(__file__).parent
-SRC = HERE.parent / "src" / "sfumato"
 NUMBER = r"(?:(?:[IVX]+\.)?[A-Z]?\d+(?:\.\d+)*|[A-Z](?:\.\d+)*\b)"
 KINDS = {"eq.": "eqs?\\.", "algorithm": "[Aa]lgorithms?", "table": "[Tt]ables?", "technique": "[Tt]echniques?"}
 PARTS = {"section": "[Ss]ections?", "appendix": "[Aa]ppendi(?:x|ces)"}
@@ -106,33 +105,6 @@ def numbers(place: str) -> list[int]:
     return [int(part) if part.isdigit() else ord(part) for part in re.findall(r"\d+|\b[A-Z]\b", place)]
 
 
-def documented() -> set[str]:
-    """The full names of all that the reference has."""
-    pages: set[str] = set()
-    for directive, target in re.findall(
-        r"auto(module|class|function):: (\S+)", (HERE / "reference.md").read_text("utf-8")
-    ):
-        pages |= {target, *(f"{target}.{name}" for name in (exported(target) if directive == "module" else ()))}
-    return pages
-
-
-def exported(module: str) -> list[str]:
-    """The public names of a module: its `__all__`, or what it defines."""
-    path = SRC.parent.joinpath(*module.split("."))
-    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8"))
-    names: list[str] = []
-    for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and ast.unparse(node).startswith("__all__"):
-            return ast.literal_eval(node.value) if node.value else []
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            names.append(node.targets[0].id)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names.append(node.target.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.append(node.name)
-    return [name for name in names if not name.startswith("_")]
-
-
 def target(one: Equation, pages: set[str]) -> str | None:
     """The full name under which the reference has the object, if it does."""
     owner, dot, member = one.name.partition(".")
@@ -147,7 +119,7 @@ def link(one: Equation, pages: set[str]) -> str:
     there = target(one, pages)
     if there is None:
         name = f"{one.module}.{one.name.partition('.')[0]}".rstrip(".")
-        raise KeyError(f"docs/reference.md lacks {name}, which has {one.place} of {one.paper}")
+        raise KeyError(f"the reference (docs/reference/) lacks {name}, which has {one.place} of {one.paper}")
     return f"{{py:obj}}`{one.name} <{there}>`" if one.name else f"{{py:mod}}`{there}`"
 
 

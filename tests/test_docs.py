@@ -33,6 +33,11 @@ def equations() -> Iterator[ModuleType]:
         yield loaded("equations")
 
 
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    return loaded("reference")
+
+
 def loaded(name: str) -> ModuleType:
     """A module of the documentation's build."""
     spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
@@ -136,17 +141,32 @@ def test_the_equation_of_the_nearest_paper_before_it_is_meant(equations: ModuleT
     ]
 
 
-def test_every_public_name_is_in_the_reference(equations: ModuleType) -> None:
+def test_every_public_name_is_in_the_reference(reference: ModuleType) -> None:
     """Public is what a package names in `__all__`; the reference has it under the module that defines it."""
-    there = {name.rpartition(".")[2] for name in equations.documented()}
-    packages = [path.parent.relative_to(equations.SRC) for path in equations.SRC.rglob("__init__.py")]
+    there = {name.rpartition(".")[2] for name in reference.documented()}
+    packages = [path.parent.relative_to(reference.SRC) for path in reference.SRC.rglob("__init__.py")]
     modules = [".".join(["sfumato", *package.parts]) for package in packages]
-    public = {name: module for module in modules for name in equations.exported(module) if module != "sfumato.cli"}
+    public = {name: module for module in modules for name in reference.exported(module) if module != "sfumato.cli"}
     assert {name: module for name, module in public.items() if name not in there} == {}
 
 
-def test_all_that_the_reference_names_exists(equations: ModuleType) -> None:
-    assert len(equations.documented()) > 300
+def test_the_reference_lists_each_module_once_and_in_a_group_that_it_leads_to(reference: ModuleType) -> None:
+    listed = [name for names in reference.groups().values() for name in names]
+    assert len(listed) == len({*listed}) > 100 and len(reference.documented()) > 300
+    toctree = (DOCS / "reference.md").read_text(encoding="utf-8").rpartition("```{toctree}")[2]
+    assert {*re.findall(r"^reference/(\w+)$", toctree, re.MULTILINE)} == {*reference.groups()}
+
+
+def test_the_page_of_a_module_begins_with_its_names_and_how_they_are_imported(reference: ModuleType) -> None:
+    lines = reference.contents("sfumato.sample.ddim")
+    assert "   from sfumato.sample import DDIM" in lines and "   * - :py:obj:`~sfumato.sample.ddim.DDIM`" in lines
+    names = [
+        name
+        for module in reference.documented()
+        if reference.is_module(module)
+        for name in reference.imports(module, [*reference.table(module)])
+    ]
+    assert max(map(len, names)) <= 100 and all(line.startswith("from sfumato") for line in names)
 
 
 PAGES = sorted(
