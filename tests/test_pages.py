@@ -87,3 +87,9 @@ def test_a_line_of_shell_is_one_that_a_test_can_run_or_its_block_says_why_not(pa
     assert [
         line for line in lines if line.split()[0] not in ("sfumato", "python", "cat", "ls", "mkdir", "cp", "echo")
     ] == []
+
+
+@each_page
+def test_a_line_of_code_is_no_longer_than_a_page_is_wide(page: Path) -> None:
+    code = [block for block in pages.blocks(page) if block.kind in ("sh", "python", "toml", "json")]
+    assert [line for block in code for line in block.text.splitlines() if len(line) > 120] == []
