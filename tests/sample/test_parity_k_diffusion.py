@@ -116,6 +116,8 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("dpm++", "sample_dpmpp_2m", {}),
     ("dpm++,eta=0.5", "sample_dpmpp_2m_sde", {"noise_sampler": drawn, "eta": 0.5}),
     ("dpm++,eta=1", "sample_dpmpp_2m_sde", {"noise_sampler": drawn}),
+    ("dpm++,eta=1,form=heun", "sample_dpmpp_2m_sde", {"noise_sampler": drawn, "solver_type": "heun"}),
+    ("dpm++,order=3,eta=1,form=heun,halved=true", "sample_dpmpp_3m_sde", {"noise_sampler": drawn}),
     ("dpm++2s", "sample_dpmpp_2s_ancestral", {"noise_sampler": drawn, "eta": 0.0}),
     ("dpm++2s,eta=0.5", "sample_dpmpp_2s_ancestral", {"noise_sampler": drawn, "eta": 0.5}),
     ("dpm++2s,eta=1", "sample_dpmpp_2s_ancestral", {"noise_sampler": drawn}),

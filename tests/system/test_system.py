@@ -250,7 +250,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is(
         dict(steps=np.float32(4)),
         dict(steps=np.bool_(True)),
         dict(size=np.array([8.0, 8.0])),
-        dict(size=8),
+        dict(size=8.5),
         dict(guide=3),
         dict(condition=[[1.0]]),
         dict(condition=np.zeros((1, 8, 8))),

@@ -58,8 +58,9 @@ SAMPLER_NAMES = (
         ("dpmpp_2m",),
         ("DPM++ 2M",),
         ("DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler"),
-        ("dpm++_2m", "dpmpp", "DPMSolver++", "DPM-Solver++"),
+        ("dpm++_2m", "dpmpp", "DPMSolver++"),
         same=True,
+        note="diffusers, in fewer than 15 steps, ends at first order: `dpm++,lower_final=true`",
     ),
     KnownMethod("dpm++,eta=1", ("dpmpp_2m_sde", "dpmpp_2m_sde_gpu"), ("DPM++ 2M SDE",), same=True),
     KnownMethod(
@@ -88,7 +89,7 @@ SAMPLER_NAMES = (
         note="as in diffusers; A1111 and ComfyUI take order 3, lower it at the end, and end in a little noise",
     ),
     KnownMethod("plms", (), ("PLMS",), ("PNDMScheduler",), ("pndm",), same=True),
-    KnownMethod("ipndm", ("ipndm",), (), ("IPNDMScheduler",), same=True),
+    KnownMethod("ipndm", ("ipndm",), (), ("IPNDMScheduler",), note="as in diffusers; ComfyUI's last step is Euler's"),
     KnownMethod(
         "lcm", ("lcm",), ("LCM",), ("LCMScheduler",), note="as in diffusers; ComfyUI leaves out the boundary weights"
     ),
@@ -224,6 +225,18 @@ def own_spacing(text: str) -> str:
     if folded in _SPACINGS_NOT_HERE:
         raise InputError(f"there is no spacing {quoted(name)} here: {_SPACINGS_NOT_HERE[folded]}")
     return _SPACINGS.get(folded, name) + comma + settings
+
+
+def is_sampler(text: str) -> bool:
+    """Whether some tool calls a sampler so."""
+    folded = folded_name(text.partition(",")[0])
+    return folded in _SAMPLERS or folded in _NOT_HERE or own_sampler(text) != (text, None)
+
+
+def is_spacing(text: str) -> bool:
+    """Whether some tool calls a spacing so."""
+    folded = folded_name(text.partition(",")[0])
+    return folded in _SPACINGS or folded in _SPACINGS_NOT_HERE
 
 
 def _known_sampler(folded: str, name: str) -> str | None:

@@ -18,7 +18,7 @@ from sfumato.media import Medium
 from sfumato.parts import validate
 from sfumato.system import file as system_file
 from sfumato.system.cascade_draw import CascadePlan, plan_cascade
-from sfumato.system.drawing import Drawing
+from sfumato.system.drawing import Drawing, asked_for
 from sfumato.system.links import LINKS, Link
 from sfumato.system.pipeline import Pipeline
 from sfumato.system.settings import STRICT
@@ -97,7 +97,7 @@ class Cascade(Pipeline):
 
     @torch_defaults()
     def plan(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> CascadePlan:
-        return plan_cascade(self, drawing if prompts is None else {**drawing, "prompt": prompts})
+        return plan_cascade(self, asked_for(prompts, drawing))
 
     # Place, saving and loading ----------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from sfumato.core.condition import Condition
 from sfumato.core.defaults import by_defaults
 from sfumato.core.noise import Noise
 from sfumato.errors import InputError, quoted
+from sfumato.foreign import own_arguments
 from sfumato.media.protocol import Record
 from sfumato.system import draw
 from sfumato.system.draw import Frame, slices
@@ -116,6 +117,7 @@ def drawings_of(cascade: "Cascade", asked: Drawing, request: Request) -> tuple[D
     own = listed("stages", given) if given is not None else [{}] * number
     if len(own) != number or not all(isinstance(one, dict) for one in own):
         raise InputError(f"stages must be {number} drawings, one a stage of this cascade, not {quoted(given)}")
+    own = [own_arguments(one) for one in own]
     if fixed := [name for one in own for name in one if name in ("prompt", "seeds", "stages")]:
         raise InputError(f"{fixed[0]} is the same for all stages: give it beside stages, and not within")
     found: list[Drawing] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sfumato import machine
+from sfumato.arguments import own
 from sfumato.condition import Prompt
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import by_defaults
@@ -16,16 +17,20 @@ from sfumato.core.grid import initial_std, levels
 from sfumato.core.noise import Noise
 from sfumato.errors import InputError, quoted
 from sfumato.guide import ClassifierFree, Watch
+from sfumato.media import Medium
 from sfumato.media.protocol import Record
 from sfumato.sample import sample
 from sfumato.system.drawing import ConditionSource, Request, condition_of
 from sfumato.system.inputs import check_inputs, rows_of, sources, wanted_inputs
 from sfumato.system.prompts import EncodedPrompts, check_finite
 from sfumato.system.samples import Samples
-from sfumato.system.settings import Settings, Thresholding
+from sfumato.system.settings import Overrides, Settings, Thresholding
 
 if TYPE_CHECKING:
     from sfumato.system.system import System
+
+MOST_SPELLED = 10**9
+"""The largest number that stands for a size alone."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ class Plan:
 
 def plan(system: "System", request: Request) -> Plan:
     """The plan of a drawing; a typed error for what this system cannot draw with."""
-    chosen = system.settings.updated(**request.overrides)
+    chosen = system.settings.updated(**_sized(request.overrides, system.medium))
     asked = [prompt for prompt in (*request.prompts, request.negative) if prompt not in (None, "")]
     if chosen.guidance == 1 and request.negative not in (None, ""):
         raise InputError("a negative prompt needs guidance, which is off at 1: give guidance=2 or so")
@@ -203,6 +208,13 @@ def batch_of(system: "System", request: Request, chosen: Settings) -> int:
 def slices(count: int, size: int) -> list[slice]:
     """The numbers from 0 to `count`, `size` at a time."""
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _sized(overrides: Overrides, medium: Medium) -> Overrides:
+    """The overrides with a size that is spelled, or one number, in the medium's order."""
+    size: Any = own(overrides.get("size"))
+    spelled = isinstance(size, str) or (isinstance(size, int) and 0 <= size <= MOST_SPELLED)
+    return {**overrides, "size": medium.parse_size(str(size))} if spelled else overrides
 
 
 def _further(

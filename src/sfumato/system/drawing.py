@@ -14,6 +14,7 @@ from sfumato.condition.normalize import as_text
 from sfumato.core.condition import Condition
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, nearest, quoted
+from sfumato.foreign import own_arguments
 from sfumato.media.protocol import Record, Size
 from sfumato.system.settings import Overrides
 
@@ -39,13 +40,16 @@ class Drawing(Overrides, total=False):
       differs with the size of the batch: `batch=1` leaves none. They are every prompt's; a list of lists gives each
       prompt its own: `prompt=["cat", "dog"], seeds=[[0, 1, 2], [7]]`;
     - `size`, `sampler`, `spacing`, `steps`, `guidance`, `interval`, `rescale`: in place of the system's own `Settings`.
-      A sampler or spacing may be spelled: "ddim", "ddim,eta=0.5";
+      A sampler or spacing may be spelled: "ddim", "ddim,eta=0.5", "DPM++ 2M Karras"; and a size, "64x64", or 64 for a
+      square;
     - `negative`: the prompt that guidance leads away from, in place of the empty one;
     - `condition`: the conditioning inputs that the network has beyond the conditioner's, one row [1, …] for all samples
       or one a sample: `concat`, as `codec.masked_condition` makes it, or `vector` or `context`; or a `ConditionSource`;
     - `guide`: puts a guide of your own around the denoiser, as in `lambda denoiser: Autoguidance(denoiser, …)`;
     - `batch`: the samples drawn at once; None fits it to their size;
     - `stages`: of a cascade, the drawing of each stage, which overrides the rest.
+
+    The words of other tools that mean the same are taken too, as `num_inference_steps`: see `foreign.words`.
     """
 
     prompt: Prompt | Sequence[Prompt]
@@ -74,6 +78,14 @@ class Request:
     def samples(self) -> list[tuple[Prompt, int]]:
         """The prompt and seed of each sample, prompt by prompt."""
         return [(prompt, seed) for prompt, own in zip(self.prompts, self.seeds, strict=True) for seed in own]
+
+
+def asked_for(prompts: Any, drawing: Mapping[str, Any]) -> Drawing:
+    """A call's arguments as one drawing, in our words: see `foreign.own_arguments`."""
+    drawing = own_arguments(drawing)
+    if prompts is not None and drawing.get("prompt") is not None:
+        raise InputError("the prompt was given twice, as the first argument and by name: give it once")
+    return Drawing(**(drawing if prompts is None else {**drawing, "prompt": prompts}))
 
 
 def read_drawing(drawing: Mapping[str, Any]) -> Request:
@@ -126,7 +138,10 @@ def _several(given: Any) -> list[Any]:
 
 
 def _seeds(given: Any, prompts: int) -> tuple[tuple[int, ...], ...]:
-    """The seeds of each prompt."""
+    """The seeds of each prompt. One number might be a seed, or how many samples are wanted."""
+    if isinstance(number := own(given), int) and not isinstance(number, bool):
+        shown = quoted(number)
+        raise InputError(f"seeds are a list: seeds=[{shown}] is one sample, and seeds=range({shown}) as many as that")
     seeds = [0] if given is None else listed("seeds", given)
     lists = [isinstance(own(one), Sequence) and not isinstance(one, str) for one in seeds]
     if not any(lists):

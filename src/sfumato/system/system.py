@@ -20,7 +20,7 @@ from sfumato.media.protocol import Size
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, PROCESSES, SCHEDULES
 from sfumato.system import file as system_file
 from sfumato.system.draw import Plan, plan
-from sfumato.system.drawing import Drawing, read_drawing
+from sfumato.system.drawing import Drawing, asked_for, read_drawing
 from sfumato.system.fingerprint import Weighted
 from sfumato.system.pipeline import Pipeline
 from sfumato.system.settings import DryRun, Settings, TokenDryRun, dry_run
@@ -51,7 +51,7 @@ class System(Weighted, Pipeline):
 
     @torch_defaults()
     def plan(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Plan:
-        return plan(self, read_drawing(drawing if prompts is None else {**drawing, "prompt": prompts}))
+        return plan(self, read_drawing(asked_for(prompts, drawing)))
 
     def truncated(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long to be read; "" if all of it is."""

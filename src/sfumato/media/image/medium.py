@@ -60,9 +60,10 @@ class Image:
         return tuple(sides)
 
     def parse_size(self, text: str) -> Size:
-        """The size that "64x64", width by height, spells."""
+        """The size that "64x64", width by height, spells; "64" is a square."""
         width, cross, height = text.lower().replace("×", "x").partition("x")
-        if not (cross and all(side.isdecimal() and len(side) < 10 for side in (width, height))):
+        height = height if cross else width
+        if not all(side.isdecimal() and len(side) < 10 for side in (width, height)):
             raise InputError(f"a size reads WIDTHxHEIGHT, as in 64x64, not {quoted(text)}")
         return int(width), int(height)
 
