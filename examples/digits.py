@@ -5,6 +5,7 @@ digits read a thousand drawn ones.
 """
 
 import argparse
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -18,7 +19,6 @@ from sfumato.library import load_system
 from sfumato.media.image import sheet, to_image
 from sfumato.system import System
 from sfumato.train import train
-from sfumato.train.monitor import Terminal
 
 DIGITS = [str(digit) for digit in range(10)]
 
@@ -29,11 +29,12 @@ def main() -> None:
     options.add_argument("--run", type=Path, default=Path("runs/digits"), help="the folder of the run; begun afresh")
     options.add_argument("--out", type=Path, default=Path("out"), help="the folder for the pictures")
     given = options.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     began = time.monotonic()
     if (given.run / "run.json").exists():
         shutil.rmtree(given.run)
 
-    train("digits", recipe="digits", out=given.run, minutes=given.minutes, monitor=Terminal())
+    train("digits", recipe="digits", out=given.run, minutes=given.minutes)
     system = load_system(given.run)
     given.out.mkdir(exist_ok=True)
     draw_digits(system).save(given.out / "digits.png")

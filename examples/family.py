@@ -5,6 +5,7 @@ python examples/family.py FOLDER --only edm flow --minutes 10
 """
 
 import argparse
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,6 @@ from sfumato.media.image import sheet, to_image
 from sfumato.system.classifier import NoisyClassifier
 from sfumato.system.samples import Samples
 from sfumato.train import train
-from sfumato.train.monitor import Terminal
 
 SEEDS = range(1000, 1100)
 CLASSES = 10
@@ -63,12 +63,13 @@ def main() -> None:
     options.add_argument("--only", nargs="*", help="the sheets to draw, by name")
     options.add_argument("--each", type=int, default=100, help="pictures a class that are read")
     given = options.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     shows = [show for show in SHOWS if not given.only or show.name in given.only]
 
     needed = dict.fromkeys([show.recipe for show in shows] + ["classifier"] * any(show.push for show in shows))
     for recipe in needed:
         if not any((given.runs / recipe / kind).exists() for kind in ("system", "classifier")):
-            train(given.data, recipe=recipe, out=given.runs / recipe, minutes=given.minutes, monitor=Terminal())
+            train(given.data, recipe=recipe, out=given.runs / recipe, minutes=given.minutes)
     read = convolutions(*pixels(given.data / "train-images-idx3-ubyte.gz"))
     given.out.mkdir(exist_ok=True)
     for show in shows:

@@ -4,6 +4,7 @@ python examples/fashion.py FOLDER     # with the four *-ubyte.gz files of Fashio
 """
 
 import argparse
+import logging
 import time
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from sfumato.evaluate.recognition import ClassIds, agreement, convolutions
 from sfumato.library import load_system
 from sfumato.media.image import sheet
 from sfumato.train import train
-from sfumato.train.monitor import Terminal
 
 
 def main() -> None:
@@ -30,9 +30,10 @@ def main() -> None:
     )
     options.add_argument("--out", type=Path, default=Path("out"), help="the folder for the picture")
     given = options.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     if not (given.run / "system").exists():
-        train(given.data, recipe="fashion", out=given.run, minutes=given.minutes, monitor=Terminal())
+        train(given.data, recipe="fashion", out=given.run, minutes=given.minutes)
     system = load_system(given.run)
 
     classes = list(open_source(given.data).classes)

@@ -13,7 +13,7 @@ from sfumato.condition import Nothing
 from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
-from sfumato.errors import FormatError, InputError
+from sfumato.errors import FormatError, InputError, NotFoundError
 from sfumato.media import Image
 from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.unet import UNet
@@ -41,7 +41,7 @@ def test_a_run_and_its_system_are_the_same_system(run: Path) -> None:
 
 def test_a_path_is_a_folder_and_no_name_of_what_ships() -> None:
     assert (library.find_system("emoji") / "system.json").is_file()
-    with pytest.raises(InputError, match="there is no folder emoji"):
+    with pytest.raises(NotFoundError, match="there is no folder emoji"):
         library.find_system(Path("emoji"))
 
 
@@ -52,7 +52,7 @@ def test_device_and_precision_are_passed_on(run: Path) -> None:
 
 
 def test_a_folder_that_is_none_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no folder .*none; give one that `sfumato train` made, such as"):
+    with pytest.raises(NotFoundError, match="there is no folder .*none; give one that `sfumato train` made, such as"):
         sfumato.load(tmp_path / "none")
 
 

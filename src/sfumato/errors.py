@@ -1,7 +1,7 @@
 """The errors that Sfumato raises on purpose: one small tree.
 
 Every message says what was expected, what came, and what to do. The command line prints it as one line and exits with
-code 2; Python code may catch `SfumatoError`, or the kind it can mend.
+the `code` of its class; Python code may catch `SfumatoError`, or the kind it can mend.
 """
 
 import difflib
@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 
 class SfumatoError(Exception):
-    """Any error that Sfumato raises on purpose."""
+    """Any error that Sfumato raises on purpose. `code` is what the command line then exits with."""
+
+    code = 2
 
 
 class InputError(SfumatoError, ValueError):
@@ -24,17 +26,31 @@ class ShapeError(InputError):
 class DataError(SfumatoError):
     """Data that cannot be read, or of which nothing is left to use."""
 
+    code = 3
+
 
 class FormatError(SfumatoError):
     """A saved file or folder that is damaged, of another version, or not ours."""
+
+    code = 3
+
+
+class NotFoundError(SfumatoError, LookupError):
+    """A file, a folder, a model or a data set that is not there, or cannot be fetched."""
+
+    code = 4
 
 
 class StorageError(SfumatoError, OSError):
     """A file that cannot be written: no space, no permission, no such folder."""
 
+    code = 5
+
 
 class NonFiniteError(SfumatoError, ArithmeticError):
     """A NaN or an infinity, with the place where it arose."""
+
+    code = 6
 
 
 class ResumeError(SfumatoError):
@@ -44,9 +60,13 @@ class ResumeError(SfumatoError):
 class OutOfMemoryError(SfumatoError, MemoryError):
     """More memory was needed than the machine has."""
 
+    code = 5
+
 
 class WorkerError(SfumatoError):
-    """A process that works ahead of another died, or hangs."""
+    """A process that works ahead of another died, or hangs: memory or the disk are short, as a rule."""
+
+    code = 5
 
 
 class Stopped(SfumatoError):
@@ -55,6 +75,7 @@ class Stopped(SfumatoError):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+        self.code = 128 + signal
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -85,6 +106,18 @@ SHORT = (
     "os error 12",
 )
 """How the libraries below say that memory is short where their error has no type for it."""
+
+
+_NETWORK = ("ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "ENETDOWN")
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, *(getattr(errno, name) for name in _NETWORK if hasattr(errno, name))}
+
+
+def system_code(error: OSError) -> int:
+    """The exit code for an error of the system: not found or the network, or else the disk. A name that no server
+    knows has a number below 0, and the errors of libraries for the network have none."""
+    number = error.errno
+    absent = number is None or number < 0 or number in _ABSENT
+    return NotFoundError.code if absent else StorageError.code
 
 
 def is_short(error: BaseException) -> bool:

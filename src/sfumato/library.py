@@ -8,7 +8,7 @@ from sfumato import files, machine
 from sfumato.codec import Latent
 from sfumato.condition.clip.single_file import is_single
 from sfumato.core.defaults import torch_defaults
-from sfumato.errors import FormatError, InputError, nearest
+from sfumato.errors import FormatError, InputError, NotFoundError, nearest
 from sfumato.interop.diffusers.folder import is_checkpoint, is_hub_name
 from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.store import PICKLED, pickle_refusal
@@ -125,7 +125,7 @@ def find_system(where: str | Path) -> Path:
             return place
     if not folder.exists():
         hint = f", or the name of a system that ships: {nearest(str(where), names)}" if (names := shipped()) else ""
-        raise InputError(f"there is no folder {folder}; give one that `sfumato train` made, such as runs/NAME{hint}")
+        raise NotFoundError(f"there is no folder {folder}; give one that `sfumato train` made, such as runs/NAME{hint}")
     if (folder / "classifier").is_dir() or (folder / "classifier.json").is_file():
         raise InputError(f"{folder} holds a classifier, which guides and does not draw: give it as --classifier")
     raise InputError(f"{folder} holds no system.json; give the folder of a system, or of a run that has saved one")

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from importlib.metadata import version
@@ -24,7 +25,7 @@ from sfumato.condition import Labels, Nothing
 from sfumato.core.parameterization import EpsPrediction
 from sfumato.core.schedule import Linear
 from sfumato.denoise import Denoiser
-from sfumato.errors import Stopped
+from sfumato.errors import DataError, NonFiniteError, Stopped, WorkerError
 from sfumato.media.image import png
 from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.unet import UNet
@@ -359,7 +360,7 @@ HOSTILE = [
 def test_inspect_survives_any_record(record: dict[str, Any], sfumato: Sfumato, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(Image.new("L", (4, 4)), record))
     result = sfumato("inspect", "a.png")
-    assert result.code in (0, 2) and "Traceback" not in result.err
+    assert result.code in (0, 3) and "Traceback" not in result.err
     assert "\x1b" not in result.out, "a record cannot speak to the terminal"
 
 
@@ -381,7 +382,7 @@ def test_inspect_says_what_is_wrong_with_a_system(change: dict[str, Any], sfumat
         (tmp_path / f"{name}.safetensors").write_bytes(data)
     (tmp_path / "system.json").write_text(json.dumps({"format": system_file.SYSTEM_FORMAT} | change))
     result = sfumato("inspect", tmp_path)
-    assert result.code == 2 and result.err.startswith("sfumato: ") and result.err.count("\n") == 1
+    assert result.code == 3 and result.err.startswith("sfumato: ") and result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("end", ["cat [/INST] draw", "[red]x[/b]", ":smile:"])
@@ -423,7 +424,7 @@ def test_a_console_that_cannot_show_a_name_spells_it(
     encoding: str, sfumato: Sfumato, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "猫.png").write_bytes(png(Image.new("L", (4, 4)), {"prompt": "猫 😀", "seed": 1}))
-    for name, code in (("猫.png", 0), ("犬.png", 2)):
+    for name, code in (("猫.png", 0), ("犬.png", 4)):
         streams = {stream: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for stream in ("stdout", "stderr")}
         for stream, held in streams.items():
             monkeypatch.setattr(sys, stream, held)
@@ -437,32 +438,42 @@ def test_a_full_or_closed_output_ends_in_no_traceback() -> None:
     words = [sys.executable, "-m", "sfumato", "--help"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2 and re.fullmatch(r"sfumato: .*No space left on device\n", done.stderr)
+    assert done.returncode == 5 and re.fullmatch(r"sfumato: .*No space left on device\n", done.stderr)
     ours, theirs = os.pipe()
     os.close(ours)
     done = subprocess.run(words, stdout=theirs, stderr=subprocess.PIPE, text=True)
     os.close(theirs)
-    assert done.returncode == 1 and not done.stderr
+    assert done.returncode == 141 and not done.stderr
 
 
 @pytest.mark.parametrize(
-    ("error", "message"),
+    ("error", "code", "message"),
     [
-        (MemoryError(), "more memory was needed than there is: ask for less at once, or close other programs"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "more memory was needed than there is"),
-        (PermissionError(13, "Permission denied", "weights"), "weights: Permission denied"),
+        (MemoryError(), 5, "more memory was needed than there is: ask for less at once, or close other programs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 5, "more memory was needed than there is"),
+        (PermissionError(13, "Permission denied", "weights"), 5, "weights: Permission denied"),
+        (OSError(28, "No space left on device", "out"), 5, "out: No space left on device"),
+        (FileNotFoundError(2, "No such file or directory", "weights"), 4, "weights: No such file or directory"),
+        (ConnectionRefusedError(111, "Connection refused"), 4, "Connection refused"),
+        (TimeoutError("timed out"), 4, "timed out"),
+        (socket.gaierror(-2, "Name or service not known"), 4, "Name or service not known"),
+        (NonFiniteError("the loss is not finite"), 6, "the loss is not finite"),
+        (WorkerError("a worker ended"), 5, "a worker ended"),
+        (DataError("nothing is left"), 3, "nothing is left"),
     ],
     ids=repr,
 )
 def test_what_the_machine_refuses_is_one_line(
-    error: Exception, message: str, sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch
+    error: Exception, code: int, message: str, sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr("sfumato.load", fail)
     done = sfumato("generate", "cat")
-    assert done.code == 2 and done.err.startswith(f"sfumato: {message}") and done.err.count("\n") == 1
+    assert done.code == code and done.err.startswith(f"sfumato: {message}") and done.err.count("\n") == 1
+    found = json.loads(sfumato("--json-errors", "generate", "cat").err)
+    assert found["error"] == type(error).__name__ and found["code"] == code and found["message"].startswith(message)
 
 
 # Export ---------------------------------------------------------------------------------------------------------------
@@ -662,8 +673,20 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+CODES = {
+    "no record": 3,
+    "no picture": 3,
+    "no model": 4,
+    "nothing to export": 4,
+    "no codec to export": 4,
+    "nothing to inspect": 4,
+    "no such data": 4,
+}
+"""Exit codes other than that of a wrong use."""
+
+
 @pytest.mark.parametrize("name", WRONG)
-def test_an_error_is_one_line_and_exit_code_two(
+def test_an_error_is_one_line_and_has_an_exit_code_of_its_kind(
     name: str, sfumato: Sfumato, run: Path, data: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     foreign = tmp_path / "foreign.png"
@@ -671,7 +694,7 @@ def test_an_error_is_one_line_and_exit_code_two(
     words, text = WRONG[name]
     places = {"RUN": str(run), "DATA": str(data), "FOREIGN": str(foreign)}
     result = sfumato(*(places.get(word, word) for word in words))
-    assert result.code == 2 and not result.out
+    assert result.code == CODES.get(name, 2) and not result.out
     assert result.err.startswith("sfumato: ") and result.err.endswith("\n") and result.err.count("\n") == 1, result.err
     assert re.search(text, result.err.rstrip("\n")), result.err
     assert list(tmp_path.iterdir()) == [foreign], "nothing is written"
@@ -692,14 +715,14 @@ def test_debug_shows_where_an_error_arose(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback (most recent call last)" in done.stderr
     assert done.stderr.splitlines()[-1].startswith(
-        "sfumato.errors.FormatError: expected a picture, the folder of a system"
+        "sfumato.errors.NotFoundError: expected a picture, the folder of a system"
     )
 
 
 def test_debug_lets_errors_through(sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch) -> None:
     for off in ("", "0", "false", "No"):
         monkeypatch.setenv("SFUMATO_DEBUG", off)
-        assert sfumato("inspect", "none").code == 2
+        assert sfumato("inspect", "none").code == 4
     with pytest.raises(Exception, match="came 'none', which does not exist$"):
         sfumato("--debug", "inspect", "none")
     assert os.environ.pop("SFUMATO_DEBUG")
@@ -729,5 +752,5 @@ def test_a_folder_that_cannot_be_written_is_refused_before_drawing(sfumato: Sfum
     (tmp_path / "file").write_text("mine")
     for out in ("file", "file/deeper"):
         result = sfumato("generate", "cat", *(str(run) if word == "RUN" else word for word in MODEL), "--out", out)
-        assert result.code == 2 and "cannot write" in result.err and result.err.count("\n") == 1
+        assert result.code == 5 and "cannot write" in result.err and result.err.count("\n") == 1
     assert (tmp_path / "file").read_text() == "mine"

@@ -24,7 +24,7 @@ from sfumato.condition import ClipText
 from sfumato.condition.clip import text as clip
 from sfumato.condition.clip import tokenizer as clip_tokenizer
 from sfumato.core.condition import Condition
-from sfumato.errors import DataError, FormatError, InputError
+from sfumato.errors import FormatError, InputError, NotFoundError
 from sfumato.parts import CONDITIONERS
 from sfumato.store import MappedWeights
 
@@ -309,7 +309,7 @@ def test_what_is_no_stable_diffusion_is_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(FormatError, match="holds no text_encoder"):
         ClipText.open(str(tmp_path / "vocabulary"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match="there is no folder nobody/nothing, and the Hub gives no such model"):
+    with pytest.raises(NotFoundError, match="there is no folder nobody/nothing, and the Hub gives no such model"):
         ClipText.open("nobody/nothing")
 
 

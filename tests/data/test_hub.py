@@ -13,7 +13,7 @@ import pytest
 from small_pictures import encode, noise
 
 from sfumato.data import open_source, prepare
-from sfumato.errors import DataError, InputError
+from sfumato.errors import InputError, NotFoundError
 
 Calls = list[tuple[Any, ...]]
 SPLITS = {"train": 4, "test": 2}
@@ -124,7 +124,7 @@ def test_an_unknown_split_and_an_absent_data_set_are_refused(calls: Calls, monke
     with pytest.raises(InputError, match=r"a split that the data set has, came 'tset'; did you mean 'test'\? known"):
         open_source("hub:owner/name/tset")
     with pytest.raises(
-        DataError, match=r"^hub:no/such: .*came FileNotFoundError: no/such is not there; check its name"
+        NotFoundError, match=r"^hub:no/such: .*came FileNotFoundError: no/such is not there; check its name"
     ):
         open_source("hub:no/such")
     assert all(call[0] == "splits" for call in calls)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from sfumato.condition.encoders.hub import needed
-from sfumato.errors import DataError, FormatError
+from sfumato.errors import FormatError, NotFoundError
 from sfumato.interop.diffusers.folder import find_folder, read_folder
 from sfumato.store import MappedWeights, choose_weight_files, weight_files
 
@@ -248,7 +248,7 @@ def test_a_file_cut_short_is_reported_as_damaged(tmp_path: Path) -> None:
 
 
 def test_no_folder_and_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="neither a folder nor"):
+    with pytest.raises(NotFoundError, match="neither a folder nor"):
         find_folder(tmp_path / "absent")
     with pytest.raises(FormatError, match=r"holds no model_index\.json"):
         find_folder(tmp_path)
@@ -258,7 +258,7 @@ def test_no_folder_and_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     monkeypatch.setattr("huggingface_hub.model_info", unreachable)
-    with pytest.raises(DataError, match="hf download someone/something"):
+    with pytest.raises(NotFoundError, match="hf download someone/something"):
         find_folder("someone/something")
 
 
@@ -277,7 +277,7 @@ def test_what_was_fetched_is_opened_without_a_network(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     monkeypatch.setattr("huggingface_hub.model_info", unreachable)
-    with pytest.raises(DataError, match="cache holds only a part of that repository"):
+    with pytest.raises(NotFoundError, match="cache holds only a part of that repository"):
         find_folder("someone/something")
     save_file({"a": torch.zeros(2)}, snapshot / "unet" / "diffusion_pytorch_model.safetensors")
     assert find_folder("someone/something") == find_folder("someone/something", fetch=False) == snapshot

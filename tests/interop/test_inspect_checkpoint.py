@@ -11,7 +11,7 @@ from test_single_file import full
 from typer.testing import CliRunner
 
 from sfumato.cli import app
-from sfumato.errors import DataError
+from sfumato.errors import NotFoundError
 from sfumato.interop.diffusers.folder import is_hub_name
 from sfumato.interop.diffusers.inspect import describe_checkpoint, licence
 from sfumato.store import MappedWeights
@@ -98,7 +98,7 @@ def test_a_name_that_is_not_in_the_cache_is_not_fetched(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("huggingface_hub.model_info", fetched)
     with pytest.raises(
-        DataError, match="not in the Hub's cache: open it once .* `hf download nobody/nothing --include"
+        NotFoundError, match="not in the Hub's cache: open it once .* `hf download nobody/nothing --include"
     ):
         describe_checkpoint("nobody/nothing")
     assert is_hub_name("nobody/nothing")

@@ -17,7 +17,7 @@ from sfumato.condition.clip import checkpoint as clip_checkpoint
 from sfumato.condition.clip import open_clip
 from sfumato.condition.clip import single_file as clip_file
 from sfumato.core.parameterization import EpsPrediction, VPrediction
-from sfumato.errors import DataError, FormatError, InputError
+from sfumato.errors import FormatError, InputError, NotFoundError
 from sfumato.interop.diffusers.folder import Checkpoint
 from sfumato.interop.diffusers.networks.autoencoder import autoencoder_entries, read_autoencoder_config
 from sfumato.interop.diffusers.networks.unet import read_unet_config, unet_entries
@@ -134,7 +134,7 @@ def test_an_opened_file_is_saved_and_read_again_while_it_is_there(made: Callable
     with pytest.raises(FormatError, match="the text encoders in .* changed since the system was made"):
         drawn(sfumato.load(tmp_path / "ours", "cpu", "float32"))
     path.unlink()
-    with pytest.raises(DataError, match="there is no file .*model.safetensors, which holds the text encoder"):
+    with pytest.raises(NotFoundError, match="there is no file .*model.safetensors, which holds the text encoder"):
         drawn(sfumato.load(tmp_path / "ours", "cpu", "float32"))
 
 
@@ -301,9 +301,9 @@ def test_sizes_that_were_not_published_need_a_configuration(made: Callable[[str]
         FormatError, match="attends to tokens of width 16, and those of Stable Diffusion are of 768, 1024"
     ):
         sfumato.load(path)
-    with pytest.raises(DataError, match="config should be a folder in the layout of diffusers"):
+    with pytest.raises(NotFoundError, match="config should be a folder in the layout of diffusers"):
         sfumato.load(path, config=tmp_path / "none")
-    with pytest.raises(DataError, match="there is no file"):
+    with pytest.raises(NotFoundError, match="there is no file"):
         sfumato.load(tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="config and prediction are for a single .safetensors file"):
         sfumato.load(made("sd1").folder, prediction="v")
@@ -316,7 +316,7 @@ def test_a_tokenizer_that_is_not_to_be_had_says_what_to_fetch(tmp_path: Path, mo
     monkeypatch.setattr(huggingface_hub, "snapshot_download", absent)
     path = single_files.sparse(tmp_path / "model.safetensors", full("xl"))
     source = clip_file.SingleFile(path)
-    with pytest.raises(DataError, match="hf download openai/clip-vit-large-patch14 vocab.json merges.txt`, or put"):
+    with pytest.raises(NotFoundError, match="hf download openai/clip-vit-large-patch14 vocab.json merges.txt`, or put"):
         source.tokenizers()
 
 

@@ -15,7 +15,7 @@ from sfumato.core.condition import Condition
 from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
-from sfumato.errors import DataError, InputError, ShapeError
+from sfumato.errors import InputError, NotFoundError, ShapeError
 from sfumato.guide import StaticThreshold
 from sfumato.media import Image as ImageMedium
 from sfumato.nn.image.autoencoder import KLAutoencoder
@@ -135,7 +135,7 @@ def test_a_picture_and_a_mask_are_found_again_by_their_paths(pictures: tuple[Pat
     image.unlink()
     with pytest.raises(InputError, match="cannot be drawn again: its image is gone: there is no picture .*photo.png"):
         system.repeat(drawn.records[0])
-    with pytest.raises(DataError, match="there is no picture"):
+    with pytest.raises(NotFoundError, match="there is no picture"):
         system.generate(condition=MaskedImage(image, mask))
     with pytest.raises(InputError, match="this system does not paint within pictures"):
         labelled().stream(condition=MaskedImage(mask, mask))

@@ -116,11 +116,12 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_on_a_disk_without_locks_processes_of_this_machine_are_seen(tmp_path: Path) -> None:
-    messages: list[str] = []
-    with lock.held(tmp_path, messages.append):
+def test_on_a_disk_without_locks_processes_of_this_machine_are_seen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with lock.held(tmp_path):
         assert in_child(lambda: hold(tmp_path)) == 3 and in_child(lambda: lock.check_free(tmp_path)) == 3
-    assert messages == [f"note: the disk of {tmp_path} has no locks: see that no other machine trains there"]
+    assert caplog.messages == [f"the disk of {tmp_path} has no locks: see that no other machine trains there"]
     dead = {"host": os.uname().nodename, "pid": 2**22 + 1, "since": "then"}
     for text in (json.dumps(dead), "", "[" * 2000, '{"pid": 1}', '{"host": [], "pid": true, "since": {}}'):
         (tmp_path / lock.LOCK_FILE).write_text(text)
@@ -217,10 +218,10 @@ def test_a_run_that_changed_since_it_was_looked_at_is_not_gone_on_with(
     begin(data, out, steps=1)
     held = lock.held
 
-    def late(folder: Path, say: Any) -> Any:
+    def late(folder: Path) -> Any:
         record = json.loads((folder / "run.json").read_text())
         (folder / "run.json").write_text(json.dumps({**record, "precision": "bfloat16"}))
-        return held(folder, say)
+        return held(folder)
 
     monkeypatch.setattr(lock, "held", late)
     with pytest.raises(ResumeError, match=r"run is in use: its run\.json has just changed"):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import pytest
 from rich.console import Console
 from small_runs import SMALL, begin, digest, last_step, newest
 
+from sfumato import logs
 from sfumato.train.log import Log
-from sfumato.train.monitor import Guarded, Quiet, Terminal
+from sfumato.train.monitor import Guarded, Logged, Quiet, Terminal
 from sfumato.wording import is_live
 
 
@@ -35,39 +37,51 @@ class Typewriter(io.StringIO):
 # What is shown --------------------------------------------------------------------------------------------------------
 
 
-def test_a_log_gets_a_line_every_half_minute_while_a_training_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, out = Clock(monkeypatch), io.StringIO()
-    with Terminal(Console(file=out)) as terminal:
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What is logged, all of it."""
+    caplog.set_level(logging.INFO, "sfumato")
+    return caplog
+
+
+def test_a_log_gets_a_line_every_half_minute_while_a_training_is_prepared(
+    logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    with Logged() as monitor:
         for i in range(100):
             clock.now += 10
-            terminal.preparing(i, 100, what="encoding pictures")
-    lines = out.getvalue().splitlines()
-    assert lines[0] == "encoding pictures: 2 of 100" and len(lines) == 33
+            monitor.preparing(i, 100, what="encoding pictures")
+    assert logged.messages[0] == "encoding pictures: 2 of 100" and len(logged.messages) == 33
 
 
-def test_a_log_gets_the_first_step_at_once_and_then_a_line_every_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, out = Clock(monkeypatch), io.StringIO()
-    with Terminal(Console(file=out)) as terminal:
-        terminal.preparing(1, 2)
-        terminal.plan(type("Plan", (), {"lines": lambda self: [], "plural": "sounds"})())
-        for step in range(1, 62):
-            terminal.step(step, 0.5, 10.0, 60.0, 0.1)
+PLAN = type("Plan", (), {"lines": lambda self: [("time", "1 s")], "numbers": lambda self: {}, "plural": "sounds"})()
+
+
+def test_a_log_gets_the_first_step_at_once_then_a_line_every_half_minute_and_the_last(
+    logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    with Logged() as monitor:
+        monitor.preparing(1, 2)
+        monitor.plan(PLAN)
+        for step in range(1, 81):
+            monitor.step(step, 0.5, 10.0, 60.0, step / 80)
             clock.now += 1
-    assert [line.partition("  ")[0] for line in out.getvalue().splitlines()] == ["step 1", "step 31", "step 61"]
-    assert "  10 sounds/s  " in out.getvalue()
+    starts = [line.partition("  ")[0] for line in logged.messages[1:]]
+    assert starts == ["step 1", "step 31", "step 61", "step 80"]
+    assert logged.messages[1] == "step 1  loss 0.5000  10 sounds/s  1 min 00 s left"
+    assert vars(logged.records[1])["event"] == "step" and vars(logged.records[1])["left_seconds"] == 60.0
 
 
 @pytest.mark.parametrize("colours", ["FORCE_COLOR", "TTY_COMPATIBLE"])
 def test_colours_that_are_asked_for_make_no_file_a_terminal(colours: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A live bar there is a flood of escapes, and the lines would be missing."""
+    """A live bar there is a flood of escapes."""
     monkeypatch.setenv(colours, "1")
-    clock, out = Clock(monkeypatch), io.StringIO()
+    out = io.StringIO()
     with Terminal(Console(file=out)) as terminal:
-        for _ in range(4):
-            clock.now += 20
-            terminal.step(1, 0.5, 10.0, 60.0, 0.1)
-    assert out.getvalue().count("step 1") == 2
-    assert "\x1b[?25l" not in out.getvalue(), "the cursor is hidden for a bar"
+        terminal.step(1, 0.5, 10.0, 60.0, 0.1)
+    assert out.getvalue() in ("", "\n")
 
 
 def test_only_a_terminal_is_drawn_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +109,7 @@ class Faulty(Quiet):
         self.__class__ = kind
 
 
-@pytest.mark.parametrize("name", ["__enter__", "say", "preparing", "plan", "step", "__exit__"])
+@pytest.mark.parametrize("name", ["__enter__", "preparing", "plan", "step", "__exit__"])
 @pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), SystemExit(1), ZeroDivisionError("mine")])
 def test_a_monitor_that_fails_is_asked_nothing_more(
     name: str, error: BaseException, capsys: pytest.CaptureFixture[str]
@@ -103,17 +117,16 @@ def test_a_monitor_that_fails_is_asked_nothing_more(
     monitor = Faulty(name, error)
     with Guarded(monitor) as guarded:
         for _ in range(2):
-            guarded.say("a")
             guarded.preparing(1, 2)
             guarded.plan(None)  # type: ignore[arg-type]
             guarded.step(1, 0.5, 1.0, 1.0, 0.5)
     assert monitor.calls == 1
     errors = capsys.readouterr().err
-    failed = f"note: the work went on without its monitor, which had failed ({type(error).__name__}: "
+    failed = f"warning: the work went on without its monitor, which had failed ({type(error).__name__}: "
     assert errors.startswith(failed) and errors.count("\n") == 1
 
 
-@pytest.mark.parametrize(("name", "error"), [("say", ZeroDivisionError("mine")), ("step", SystemExit(1))])
+@pytest.mark.parametrize(("name", "error"), [("preparing", ZeroDivisionError("mine")), ("step", SystemExit(1))])
 def test_a_monitor_that_fails_ends_no_training(name: str, error: BaseException, data: Path, tmp_path: Path) -> None:
     begin(data, tmp_path / "run", steps=2, monitor=Faulty(name, error))
     assert last_step(tmp_path / "run") == 2
@@ -123,35 +136,50 @@ def test_a_monitor_is_closed_though_it_failed() -> None:
     closed: list[bool] = []
 
     class Open(Quiet):
-        def say(self, text: str) -> None:
+        def step(self, *_: Any) -> None:
             raise ValueError("no")
 
         def __exit__(self, *_: Any) -> None:
             closed.append(True)
 
     with Guarded(Open()) as monitor:
-        monitor.say("a")
+        monitor.step(1, 0.5, 1.0, 1.0, 0.5)
     assert closed == [True]
 
 
 def test_an_interruption_of_the_keyboard_is_no_trouble_of_the_monitor() -> None:
-    with pytest.raises(KeyboardInterrupt), Guarded(Faulty("say", KeyboardInterrupt())) as monitor:
-        monitor.say("a")
+    with pytest.raises(KeyboardInterrupt), Guarded(Faulty("preparing", KeyboardInterrupt())) as monitor:
+        monitor.preparing(1, 2)
 
 
 def test_what_a_signal_says_waits_until_the_monitor_has_answered() -> None:
-    """A monitor with a lock of its own would else wait for itself."""
+    """A monitor or a handler with a lock of its own would else wait for itself."""
     seen: list[str] = []
 
     class Locked(Quiet):
-        def say(self, text: str) -> None:
-            if text == "first":
-                guarded.say("second")
-            seen.append(text)
+        def preparing(self, *_: Any, **__: Any) -> None:
+            logs.EventLogger("sfumato.test").warning("stopping")
+            seen.append("prepared")
 
-    guarded = Guarded(Locked())
-    guarded.say("first")
-    assert seen == ["first", "second"]
+    class Keeping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+
+    handler = Keeping()
+    logging.getLogger("sfumato").addHandler(handler)
+    Guarded(Locked()).preparing(1, 2)
+    logging.getLogger("sfumato").removeHandler(handler)
+    assert seen == ["prepared", "stopping"]
+
+
+def test_one_monitor_that_fails_does_not_silence_another() -> None:
+    well = Faulty("none", ZeroDivisionError())
+    asked: list[int] = []
+    well.step = lambda step, *_: asked.append(step)  # type: ignore[method-assign,assignment]
+    with Guarded(Faulty("step", ZeroDivisionError("mine")), well) as guarded:
+        for step in (1, 2):
+            guarded.step(step, 0.5, 1.0, 1.0, 0.5)
+    assert asked == [1, 2]
 
 
 def test_a_reader_that_goes_away_ends_no_training(data: Path, tmp_path: Path) -> None:
@@ -180,7 +208,9 @@ def test_a_reader_that_goes_away_ends_no_training(data: Path, tmp_path: Path) ->
 # The log --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_log_that_cannot_be_written_ends_no_training(data: Path, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_ends_no_training(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("well", "ill"):
         out = tmp_path / name
         out.mkdir()
@@ -188,11 +218,10 @@ def test_a_log_that_cannot_be_written_ends_no_training(data: Path, tmp_path: Pat
             begin(data, out, steps=1)
             (out / "log.jsonl").unlink()
             (out / "log.jsonl").mkdir()
-        messages: list[str] = []
-        monitor = type("Heard", (Quiet,), {"say": lambda self, text, messages=messages: messages.append(text)})()
-        begin(data, out, steps=2, resume=name == "ill", monitor=monitor)
+        caplog.clear()
+        begin(data, out, steps=2, resume=name == "ill")
     assert digest(newest(tmp_path / "well")) == digest(newest(tmp_path / "ill"))
-    assert sum(text.startswith("note: cannot write") and "log.jsonl" in text for text in messages) == 1
+    assert sum(text.startswith("cannot write") and "log.jsonl" in text for text in caplog.messages) == 1
 
 
 def test_a_line_that_does_not_fit_the_disk_leaves_no_half_of_itself(tmp_path: Path) -> None:

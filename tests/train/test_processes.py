@@ -1,6 +1,7 @@
 """Several processes on one training."""
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -160,7 +161,8 @@ def test_what_a_launcher_left_is_one_error(left: dict[str, str], text: str, monk
 
 
 @pytest.mark.usefixtures("bare")
-def test_a_meeting_that_nobody_comes_to_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_meeting_that_nobody_comes_to_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sfumato")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -168,10 +170,9 @@ def test_a_meeting_that_nobody_comes_to_ends(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(processes, "FIRST_WAIT", timedelta(seconds=1.5))
     monkeypatch.setattr(processes, "SILENT", 0.1)
-    messages: list[str] = []
     with pytest.raises(InputError, match=rf"^WORLD_SIZE is 2, and not all processes met at 127\.0\.0\.1:{port} within"):
-        processes.join("cpu", messages.append)
-    assert messages == [f"waiting for 2 processes to meet at 127.0.0.1:{port}, for 0.025 minutes at most"]
+        processes.join("cpu")
+    assert caplog.messages == [f"waiting for 2 processes to meet at 127.0.0.1:{port}, for 0.025 minutes at most"]
 
 
 @pytest.mark.usefixtures("bare")

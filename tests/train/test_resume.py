@@ -1,6 +1,7 @@
 """Going on with a run: the same bytes as if it had never stopped, or a refusal that says why not."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -32,10 +33,9 @@ from small_runs import (
 
 from sfumato import files, load
 from sfumato.data import prepare
-from sfumato.errors import FormatError, InputError, ResumeError, StorageError
+from sfumato.errors import FormatError, InputError, NotFoundError, ResumeError, StorageError
 from sfumato.train import checkpoint
 from sfumato.train.log import Log
-from sfumato.train.monitor import Quiet
 from sfumato.train.plan import Budget
 from sfumato.train.run_folder import RunFolder
 from sfumato.train.signals import Stopper
@@ -288,7 +288,7 @@ def test_other_data_is_refused(run: Path, tmp_path: Path) -> None:
         r"^this is not as the run was begun: the data: 24 pictures as before, but not the same ones, or not in the same"
     )
     refused(run, text, data=other)
-    refused(run, "came '.*none', which does not exist", InputError, data=tmp_path / "none")
+    refused(run, "came '.*none', which does not exist", NotFoundError, data=tmp_path / "none")
 
 
 def test_data_that_changed_in_its_place_is_refused(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_a_run_is_gone_on_with_from_another_folder(tmp_path: Path, monkeypatch: 
     text = (
         r"^the run's data was '.*mine\.npz', and is not there any more: say where it is now, as in sfumato train DATA"
     )
-    refused(tmp_path / "run", text)
+    refused(tmp_path / "run", text, NotFoundError)
     begin("mine.npz", tmp_path / "run", resume=True, steps=3)
     begin(None, tmp_path / "run", resume=True, steps=4)
 
@@ -416,13 +416,11 @@ def test_a_change_that_the_checkpoint_does_not_fit_stays_refused(run: Path) -> N
     refused(run, text, settings=["network.width=16"], accept_changes=True)
 
 
-def test_a_change_that_is_accepted_is_noted(run: Path) -> None:
-    lines: list[str] = []
-    monitor = Quiet()
-    monitor.say = lines.append  # type: ignore[method-assign]
+def test_a_change_that_is_accepted_is_noted(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sfumato")
     edit(run, sfumato="0.0.1")
-    begin(None, run, resume=True, accept_changes=True, steps=3, monitor=monitor)
-    assert "note: accepted: sfumato: 0.0.1 → 0.1.0" in lines
+    begin(None, run, resume=True, accept_changes=True, steps=3)
+    assert "accepted: sfumato: 0.0.1 → 0.1.0" in caplog.messages
 
 
 def test_a_resume_without_room_changes_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -504,7 +502,7 @@ def test_hidden_files_do_not_make_a_folder_one_in_use_and_stay(data: Path, tmp_p
     theirs = (".DS_Store", "Thumbs.db", "lost+found/z", ".film.part", ".x.part/y")
     for name in theirs:
         (out / name).write_text("mine")
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         begin(tmp_path / "none", out, steps=1)
     begin(data, out, steps=1)
     begin(None, out, resume=True, steps=2)

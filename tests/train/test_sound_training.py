@@ -1,5 +1,6 @@
 """Sounds in training: what is read of them, what is made, and that a run goes on exactly."""
 
+import logging
 import wave
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from sfumato.system import System
 from sfumato.system.samples import read_record
 from sfumato.train import train
 from sfumato.train.feed import AudioFeed
-from sfumato.train.monitor import Quiet
 from sfumato.train.recipe import load_recipe
 
 SMALL = (
@@ -61,12 +61,11 @@ def dataset(*rows: list[int]) -> Dataset:
 
 
 def test_a_folder_of_sounds_becomes_a_system_that_draws_sounds(
-    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sounds: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    messages: list[str] = []
-    monkeypatch.setattr(Quiet, "say", lambda self, text: messages.append(text))
-    monkeypatch.setattr(Quiet, "plan", lambda self, plan: messages.extend(dict(plan.lines()).values()))
+    caplog.set_level(logging.INFO, "sfumato")
     begin(sounds, tmp_path / "run", steps=3)
+    messages = caplog.messages
     assert f"{sounds}: 12 sounds of 64 samples in 2 classes" in messages
     assert any(line.endswith("passes over 12 sounds") for line in messages) and not any(
         "picture" in line for line in messages

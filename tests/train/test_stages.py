@@ -1,6 +1,7 @@
 """Latent diffusion conditioned on text, both stages: the codec, then what is drawn in it."""
 
 import json
+import logging
 import os
 import pkgutil
 import shutil
@@ -23,7 +24,7 @@ from sfumato.nn.text.with_text import WithText
 from sfumato.parts import AUTOENCODERS, NETWORKS, TEXT_ENCODERS
 from sfumato.train import recipe, train
 from sfumato.train.fitted_codec import FittedCodec
-from sfumato.train.monitor import Quiet
+from sfumato.train.monitor import Logged
 from sfumato.train.plan import Budget, TrainingPlan, disk_needed
 from sfumato.train.trainer import Trainer
 from train.small_runs import COLOURS, FIT, everything
@@ -136,7 +137,7 @@ def test_the_room_that_a_run_takes_is_known_before_its_codec_is_fitted(
     asked: list[int] = []
     monkeypatch.setattr("sfumato.train.run.check_disk", lambda folder, needed: asked.append(needed))
     plans: list[TrainingPlan] = []
-    monkeypatch.setattr(Quiet, "plan", lambda self, plan: plans.append(plan))
+    monkeypatch.setattr(Logged, "plan", lambda self, plan: plans.append(plan))
     out = tmp_path / "run"
     system = begin(data, out)
     made = [next(out.glob("latents-*.npy")), out / "captions.safetensors"]
@@ -234,15 +235,14 @@ def test_a_codec_that_has_begun_goes_on_without_that_which_it_began_with(
 
 
 def test_a_network_may_begin_with_the_weights_of_another(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    messages: list[str] = []
-    monkeypatch.setattr(Quiet, "say", lambda self, text: messages.append(text))
+    caplog.set_level(logging.INFO, "sfumato")
     one = begin(data, tmp_path / "one", "optimizer.learning_rate=0.01", "optimizer.warmup=1")
     shared = [f"codec.path={tmp_path / 'one'}", "train.seed=7"]
     two = begin(data, tmp_path / "two", *shared, f"train.init_from={tmp_path / 'one'}", steps=1)
     new = begin(data, tmp_path / "new", *shared, steps=1)
-    assert f"train.init_from: beginning with the weights of {tmp_path / 'one'}" in messages
+    assert f"train.init_from: beginning with the weights of {tmp_path / 'one'}" in caplog.messages
     theirs = {name: value for name, value in one.denoiser.network.state_dict().items() if "layout" not in name}
     near, far = (
         max(float((own.denoiser.network.state_dict()[name] - value).abs().max()) for name, value in theirs.items())
@@ -251,7 +251,7 @@ def test_a_network_may_begin_with_the_weights_of_another(
     assert near < 1e-4 and far > 0.1, "one step of the first of a warmup away"
     begin(data, tmp_path / "wider", *shared, f"train.init_from={tmp_path / 'one'}", "network.blocks=2", steps=1)
     assert any(
-        text.startswith("train.init_from: ") and text.endswith(" tensors, which do not fit") for text in messages
+        text.startswith("train.init_from: ") and text.endswith(" tensors, which do not fit") for text in caplog.messages
     )
     (tmp_path / "one" / "system").rename(tmp_path / "moved")
     begin(None, tmp_path / "two", resume=True, steps=2)

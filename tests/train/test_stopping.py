@@ -1,6 +1,7 @@
 """A training that ends before its time: by a signal, by what is not finite, by want of memory or of a worker."""
 
 import json
+import logging
 import math
 import os
 import signal
@@ -26,15 +27,18 @@ from sfumato.train.trainer import Trainer
 STOPPING = ["SIGINT", "SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.skipif(os.name == "nt", reason="POSIX"))]
 
 
-class Heard(Quiet):
-    """A monitor that keeps its messages, and sends a signal once one thing is being prepared."""
+@pytest.fixture(autouse=True)
+def messages(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What is logged; nothing is left out."""
+    caplog.set_level(logging.INFO, "sfumato")
+    return caplog
+
+
+class Signalling(Quiet):
+    """A monitor that sends a signal once one thing is being prepared."""
 
     def __init__(self, during: str = "", number: int = signal.SIGTERM) -> None:
-        self.messages: list[str] = []
         self.during, self.number = during, number
-
-    def say(self, text: str) -> None:
-        self.messages.append(text)
 
     def preparing(self, done: int, total: int, what: str = "reading pictures") -> None:
         if what == self.during:
@@ -46,30 +50,31 @@ class Heard(Quiet):
 
 
 @pytest.mark.parametrize("name", STOPPING)
-def test_what_is_under_way_is_abandoned_and_the_signal_named(name: str, tmp_path: Path) -> None:
-    number, messages, before = getattr(signal, name), [], signal.getsignal(getattr(signal, name))
+def test_what_is_under_way_is_abandoned_and_the_signal_named(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    number, before = getattr(signal, name), signal.getsignal(getattr(signal, name))
     with pytest.raises(Stopped, match="^stopped by a signal; nothing was begun$") as stopped:
-        with interruptible(messages.append, tmp_path / "none"):
+        with interruptible(tmp_path / "none"):
             signal.raise_signal(number)
             pytest.fail("it goes on")
-    assert stopped.value.signal == number and messages == ["stopping"] and signal.getsignal(number) == before
-    with pytest.raises(Stopped, match="--resume goes on from what is kept$"), interruptible(messages.append, tmp_path):
+    assert stopped.value.signal == number and caplog.messages == ["stopping"] and signal.getsignal(number) == before
+    with pytest.raises(Stopped, match="--resume goes on from what is kept$"), interruptible(tmp_path):
         signal.raise_signal(number)
 
 
 def test_an_interruption_that_is_no_signal_stays_what_it_is(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), interruptible(print, tmp_path):
+    with pytest.raises(KeyboardInterrupt), interruptible(tmp_path):
         raise KeyboardInterrupt
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX")
-def test_a_terminal_that_closes_may_say_so_twice() -> None:
-    messages: list[str] = []
-    with Stopper(messages.append) as stopper:
+def test_a_terminal_that_closes_may_say_so_twice(caplog: pytest.LogCaptureFixture) -> None:
+    with Stopper() as stopper:
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
         assert stopper.signal == signal.SIGHUP
-    assert messages == ["stopping: saving what there is; a second signal ends at once"]
+    assert caplog.messages == ["stopping: saving what there is; a second signal ends at once"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX")
@@ -77,7 +82,7 @@ def test_a_closed_terminal_that_is_to_be_ignored_is_ignored(tmp_path: Path) -> N
     """As nohup has it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with interruptible(print, tmp_path), Stopper() as stopper:
+        with interruptible(tmp_path), Stopper() as stopper:
             signal.raise_signal(signal.SIGHUP)
         assert stopper.signal is None
     finally:
@@ -97,13 +102,15 @@ def test_a_second_signal_ends_at_once(data: Path, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("during", ["reading pictures", "fitting the layout", "encoding pictures"])
-def test_a_signal_is_heard_while_a_training_is_prepared(during: str, data: Path, tmp_path: Path) -> None:
-    out, monitor = tmp_path / "run", Heard(during)
+def test_a_signal_is_heard_while_a_training_is_prepared(
+    during: str, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, monitor = tmp_path / "run", Signalling(during)
     codec = ["codec.kind=latent", f"codec.settings={json.dumps([*FIT, 'train.steps=1'])}"]
     settings = [*(codec if during == "encoding pictures" else []), "condition.layout=2"]
     with pytest.raises(Stopped) as stopped:
         begin(data, out, *settings, steps=2, monitor=monitor)
-    assert stopped.value.signal == signal.SIGTERM and "stopping" in monitor.messages and not checkpoints(out)
+    assert stopped.value.signal == signal.SIGTERM and "stopping" in caplog.messages and not checkpoints(out)
     if during == "encoding pictures":
         assert not list(out.glob("latents-*")) and (out / "codec").exists()
         begin(None, out, resume=True, steps=2)
@@ -128,7 +135,9 @@ def test_a_signal_while_the_codec_is_fitted_saves_it(
     assert last_step(out / "autoencoder") == 2
 
 
-def test_a_sheet_is_abandoned_when_a_signal_comes(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sheet_is_abandoned_when_a_signal_comes(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frames, made, stream = [], [], System.stream
 
     def stopped(self: System, *arguments: Any, **options: Any) -> Iterator[Any]:
@@ -140,25 +149,27 @@ def test_a_sheet_is_abandoned_when_a_signal_comes(data: Path, tmp_path: Path, mo
             yield frame
 
     monkeypatch.setattr(System, "stream", stopped)
-    monitor = Heard()
     with pytest.raises(Stopped, match="at step 2; all is saved") as stop:
-        begin(data, tmp_path / "run", "settings.steps=50", steps=2, monitor=monitor)
+        begin(data, tmp_path / "run", "settings.steps=50", steps=2)
     assert stop.value.signal == signal.SIGTERM and len(frames) == 1 and made == [50]
     assert last_step(tmp_path / "run") == 2 and not (tmp_path / "run" / "samples").exists()
-    assert any(text.startswith("stopping: saving") for text in monitor.messages)
+    assert any(text.startswith("stopping: saving") for text in caplog.messages)
 
 
 @pytest.mark.parametrize("error", [UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "surrogates"), MemoryError(), OSError()])
 def test_a_sheet_that_fails_is_a_note(
-    error: Exception, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    data: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr("sfumato.train.trainer.png", fail)
-    monitor = Heard()
-    begin(data, tmp_path / "run", "train.show_minutes=0", steps=2, monitor=monitor)
-    notes = [text for text in monitor.messages if text.startswith("note: no samples of step ")]
+    begin(data, tmp_path / "run", "train.show_minutes=0", steps=2)
+    notes = [text for text in caplog.messages if text.startswith("no samples of step ")]
     assert len(notes) >= 2 and all("\n" not in note for note in notes) and last_step(tmp_path / "run") == 2
 
 

@@ -1,15 +1,19 @@
 """The command line: one module a command. Commands are imported when they run, so that `--help` answers at once."""
 
+import json
 import os
+import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from sfumato.cli import doctor, export, generate, inspect, train
-from sfumato.errors import SfumatoError, Stopped, is_short
+from sfumato.cli.options import ASKED, OPTIONS, with_options
+from sfumato.errors import SfumatoError, is_short, system_code
 from sfumato.wording import one_line
 
 __all__ = ["app", "main"]
@@ -22,9 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train", cls=train.TrainCommand)(train.train_command)
+app.command("train", cls=train.TrainCommand)(with_options(train.train_command))
 for command in (generate.generate, inspect.inspect, export.export, doctor.doctor):
-    app.command()(command)
+    app.command()(with_options(command))
 
 
 def _version(wanted: bool) -> None:
@@ -33,60 +37,89 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+def program(
     _: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
-) -> None:
-    if debug:
-        os.environ["SFUMATO_DEBUG"] = "1"
+) -> None: ...
+
+
+app.callback()(with_options(program, is_program=True))
 
 
 def main() -> None:
-    """Run a command. An error of ours, of the system's, or for want of memory is one line and exit code 2; a signal
-    ends with 128 + its number. What a console cannot show is spelled."""
+    """Run a command. An error of ours, of the system's, or for want of memory is one line and an exit code of its own;
+    a signal ends with 128 + its number. What a console cannot show is spelled."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError, OSError):  # none, or one of somebody's own
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    ASKED.clear()
     code = _run()
     if (error := _flush(sys.stdout)) is not None:
         broken = isinstance(error, BrokenPipeError)  # as by `| head`, which has read enough
-        code = code or (1 if broken else 2)
+        code = code or (_BROKEN_PIPE if broken else system_code(error))
         if not broken:
-            _say(f"sfumato: cannot write to the standard output: {error.strerror}")
+            _fail(error, f"cannot write to the standard output: {error.strerror}", code)
     _flush(sys.stderr)
     sys.exit(code)
+
+
+_BROKEN_PIPE = 128 + getattr(signal, "SIGPIPE", 13)
 
 
 def _run() -> int:
     """Run a command; its exit code."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except Stopped as stop:
-        _say(f"sfumato: {one_line(str(stop))}")
-        return 128 + stop.signal
+        return _BROKEN_PIPE if isinstance(end.__context__, BrokenPipeError) else _code(end.code)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        if _debugging() or (text := _worded(error)) is None:
+        if (usage := getattr(error, "show", None)) is not None:  # a wrong use, which typer explains
+            return _misused(error, usage)
+        if _debugging() or (found := _explained(error)) is None:
             raise
-        _say(f"sfumato: {one_line(text)}")
-        return 2
-    return 0
+        _fail(error, *found)
+        return found[1]
+    return _code(code)
 
 
-def _worded(error: Exception) -> str | None:
-    """What there is to say of an error; None for one that nobody foresaw, whose traceback says more."""
+def _code(code: object) -> int:
+    return code if isinstance(code, int) else 0 if code is None else 1
+
+
+def _explained(error: Exception) -> tuple[str, int] | None:
+    """What there is to say of an error, and its exit code; None for one that nobody foresaw, whose traceback says
+    more."""
     if isinstance(error, SfumatoError):
-        return str(error)
+        return str(error), error.code
     if is_short(error):
-        return "more memory was needed than there is: ask for less at once, or close other programs"
+        return "more memory was needed than there is: ask for less at once, or close other programs", 5
     if isinstance(error, OSError):
         place = "" if error.filename is None else f"{error.filename}: "
-        return f"{place}{error.strerror or error}"
+        return f"{place}{error.strerror or error}", system_code(error)
     return None
+
+
+def _misused(error: Any, show: Callable[[], None]) -> int:
+    """Words that are no command of ours."""
+    if _as_json():
+        _fail(error, error.format_message(), error.exit_code)
+    else:
+        show()
+    return error.exit_code
+
+
+def _fail(error: BaseException, text: str, code: int) -> None:
+    """One line on an error."""
+    if _as_json():
+        _say(json.dumps({"error": type(error).__name__, "message": text, "code": code}))
+    else:
+        _say(f"sfumato: {one_line(text)}")
+
+
+def _as_json() -> bool:
+    """Whether an error is to be JSON; one in the words themselves comes before they are all read."""
+    return any(name in ASKED or OPTIONS[name][0] in sys.argv for name in ("json_errors", "log_json"))
 
 
 def _debugging() -> bool:

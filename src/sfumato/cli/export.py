@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from sfumato import logs
+
+_log = logs.EventLogger(__name__)
 _LAYOUTS = ("sfumato", "diffusers")
 
 
@@ -60,4 +63,4 @@ def export(
     size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
     print(one_line(f"{out}: {size / 1e6:.1f} MB in {precision}"))
     for note in notes:
-        print(one_line(f"note: {note}"))
+        _log.warning(note)

@@ -1,10 +1,13 @@
 """`sfumato generate`"""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sfumato import logs
+
+_log = logs.EventLogger(__name__)
 
 
 def generate(
@@ -107,16 +110,9 @@ def generate(
     frames = system.stream(prompt, **drawing)
     for name, text in (("prompt", prompt), ("negative prompt", negative)):
         if lost := system.truncated(text):
-            _note(f"note: the {name} is too long; of it, this is not read: {shortened(lost)}")
-    _note(f"{model}: {system.fingerprint()} on {system.device.type} in {system.precision}")
+            _log.warning(f"the {name} is too long; of it, this is not read: {shortened(lost)}")
+    _log.info(f"{model}: {system.fingerprint()} on {system.device.type} in {system.precision}")
     save(frames, out)
-
-
-def _note(text: str) -> None:
-    """A line on standard error, whatever is in it."""
-    from sfumato.wording import one_line
-
-    print(one_line(text), file=sys.stderr)
 
 
 def _interval(text: str | None) -> tuple[float, float] | None:

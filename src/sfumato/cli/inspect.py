@@ -24,7 +24,7 @@ def inspect(
 
 def _facts(what: str) -> list[tuple[str, Any]]:
     from sfumato.condition.clip.single_file import is_single
-    from sfumato.errors import FormatError
+    from sfumato.errors import NotFoundError
     from sfumato.interop.diffusers.folder import is_checkpoint, is_hub_name
     from sfumato.interop.diffusers.inspect import describe_checkpoint
     from sfumato.library import refuse_pickle, shipped
@@ -38,7 +38,7 @@ def _facts(what: str) -> list[tuple[str, Any]]:
         return _picture(where) if where.is_file() and what not in shipped() else _system(what)
     if is_hub_name(what):
         return describe_checkpoint(what)
-    raise FormatError(
+    raise NotFoundError(
         "expected a picture, the folder of a system, of a run or of a checkpoint of diffusers, or a name on the Hub,"
         f" came {brief(what)!r}, which does not exist"
     )

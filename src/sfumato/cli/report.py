@@ -5,18 +5,19 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 
+from sfumato import logs
 from sfumato.system.draw import Frame
-from sfumato.wording import is_live, one_line
+from sfumato.wording import one_line
+
+_log = logs.EventLogger(__name__)
 
 
 def save(frames: Iterator[Frame], out: Path) -> None:
     """Draw the frames behind a bar, and write every sample as soon as it is there."""
-    console = Console(stderr=True)
-    live = is_live(console)
-    with Progress(console=console, transient=True, disable=not live, redirect_stdout=False) as bar:
+    live = logs.bars()
+    with Progress(console=logs.console(), transient=True, disable=not live, redirect_stdout=False) as bar:
         task = bar.add_task("drawing")
         for frame in frames:
             bar.update(task, total=frame.total, completed=frame.done)
@@ -25,3 +26,4 @@ def save(frames: Iterator[Frame], out: Path) -> None:
                     # in a terminal the bar has a line of its own, below; anywhere else a path is for a program
                     put = partial(bar.console.out, highlight=False) if live and sys.stdout.isatty() else print
                     put(one_line(str(path)))
+                    _log.info(str(path), event="picture", path=str(path))

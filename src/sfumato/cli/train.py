@@ -54,6 +54,7 @@ def train_command(
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
 ) -> None:
     """Train a system on your own data. Without DATA and --recipe, --resume takes the run's own."""
+    from sfumato import logs
     from sfumato.train import train
     from sfumato.train.monitor import Terminal
 
@@ -71,5 +72,5 @@ def train_command(
         dry_run=dry_run,
         device=device,
         precision=precision,
-        monitor=Terminal(),
+        monitor=Terminal() if logs.bars() else None,
     )

@@ -7,7 +7,7 @@ from typing import Any
 from sfumato.data.columns import cells, choose_columns, encoded, interpret_columns
 from sfumato.data.folder import read_file
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
-from sfumato.errors import DataError, InputError, nearest, quoted
+from sfumato.errors import InputError, NotFoundError, nearest, quoted
 from sfumato.extras import import_extra
 from sfumato.media import Medium
 from sfumato.wording import QUOTED, brief, few, shortened
@@ -77,7 +77,7 @@ def _fetched(shown: str, fetch: Any, *arguments: Any, **named: Any) -> Any:
     except Exception as error:
         detail = shortened(f"{type(error).__name__}: {error}", 2 * QUOTED)
         wanted = "expected a data set that can be fetched from the Hugging Face Hub"
-        raise DataError(f"{shown}: {wanted}, came {detail}; check its name, the network and your login") from error
+        raise NotFoundError(f"{shown}: {wanted}, came {detail}; check its name, the network and your login") from error
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sfumato.data.idx import find_idx, is_idx, open_idx
 from sfumato.data.parquet import open_parquet
 from sfumato.data.shards import find_shards
 from sfumato.data.table import TableSource, mended
-from sfumato.errors import InputError, nearest, quoted
+from sfumato.errors import InputError, NotFoundError, nearest, quoted
 from sfumato.media import Image, Medium
 from sfumato.wording import brief
 
@@ -100,9 +100,11 @@ def _open(where: str | Path, medium: Medium) -> TableSource:
         return _open_directory(where, medium)
     if os.path.isfile(where):
         return _open_file(where, medium)
-    came = "is neither file nor folder" if os.path.exists(where) else "does not exist"
+    kind, came = (
+        (InputError, "is neither file nor folder") if os.path.exists(where) else (NotFoundError, "does not exist")
+    )
     name = brief(str(where))
-    raise InputError(f"expected {_kinds(medium)}, came {name!r}, which {came}; {nearest(name, NAMED)}")
+    raise kind(f"expected {_kinds(medium)}, came {name!r}, which {came}; {nearest(name, NAMED)}")
 
 
 def _open_directory(where: str | Path, medium: Medium) -> TableSource:

@@ -13,7 +13,7 @@ from sfumato import files
 from sfumato.arguments import listed
 from sfumato.condition import Prompt
 from sfumato.core.defaults import torch_defaults
-from sfumato.errors import FormatError, InputError, quoted
+from sfumato.errors import FormatError, InputError, NotFoundError, quoted
 from sfumato.media import Medium
 from sfumato.parts import validate
 from sfumato.system import file as system_file
@@ -173,5 +173,5 @@ def _is_stage(folder: Path) -> bool:
         return False
     try:
         return folder.name == f"stage-{system_file.saved_fingerprint(folder)}"
-    except FormatError:
+    except (FormatError, NotFoundError):
         return False

@@ -25,7 +25,7 @@ from sfumato.core.defaults import torch_defaults
 from sfumato.core.parameterization import Parameterization
 from sfumato.core.process import Gaussian, Process, TokenProcess
 from sfumato.core.schedule import Schedule
-from sfumato.errors import FormatError, InputError, quoted
+from sfumato.errors import FormatError, InputError, NotFoundError, quoted
 from sfumato.media import Image, Text
 from sfumato.parts import (
     CODECS,
@@ -171,7 +171,8 @@ def read_spec(folder: Path, name: str = SYSTEM_FILE) -> dict[str, Any]:
     """The table in `system.json`, of a format that this version reads."""
     path = folder / name
     if not path.exists():
-        raise FormatError(f"{folder} holds no {path.stem}: there is no {name} in it")
+        kind = FormatError if folder.is_dir() else NotFoundError
+        raise kind(f"{folder} holds no {path.stem}: there is no {name} in it")
     data = files.read_json(path, finite=True)
     if data.get("format") != SYSTEM_FORMAT:
         way = f"convert it: sfumato export {shlex.quote(str(folder))} --out NEW"

@@ -10,7 +10,7 @@ from torch import Tensor
 from sfumato.codec import Codec, Latent
 from sfumato.core.condition import Condition
 from sfumato.disk import open_file
-from sfumato.errors import DataError, InputError
+from sfumato.errors import DataError, InputError, NotFoundError
 from sfumato.media.image import decode, to_array
 from sfumato.media.image.transform import WHITE, Color
 from sfumato.media.protocol import Record, Size
@@ -53,10 +53,11 @@ def picture_sha256(path: Path) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a picture's file; a `DataError` if it is not there, cannot be read, or is absurdly large."""
+    """The bytes of a picture's file; a `NotFoundError` if it is not there, a `DataError` if it cannot be read, or is
+    absurdly large."""
     try:
         if not path.is_file():
-            raise DataError(f"there is no picture {brief(str(path))}")
+            raise NotFoundError(f"there is no picture {brief(str(path))}")
         with open_file(path) as file:
             data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:

@@ -4,12 +4,12 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sfumato import disk
+from sfumato import disk, logs
 from sfumato.errors import ResumeError
 from sfumato.wording import brief
 
@@ -18,6 +18,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+_log = logs.EventLogger(__name__)
 LOCK_FILE = ".sfumato.lock"
 """Hidden, and a name that nobody else gives: it is removed at the end."""
 _TRIES, _PAUSE = 5, 0.05
@@ -27,11 +28,11 @@ _HELD: set[int] = set()
 
 
 @contextmanager
-def held(folder: Path, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """Hold `folder`, which is made if need be, for this process alone; folders made for it that stay empty are removed.
 
     The lock is the system's own (flock), and so is freed by any death; the file says who holds it. On a disk without
-    locks that file alone speaks, for processes of this machine, and `say` is called with a note.
+    locks that file alone speaks, for processes of this machine, and a warning is logged.
 
     Raises `ResumeError` if another process, or another thread of this one, holds the folder, and `StorageError` where
     it cannot be written.
@@ -39,7 +40,7 @@ def held(folder: Path, say: Callable[[str], None] = lambda text: None) -> Iterat
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _take(folder / LOCK_FILE, say)
+        handle = _take(folder / LOCK_FILE)
     except OSError as error:
         _remove_empty(missing)
         raise error if isinstance(error, disk.StorageError) else disk.unwritable(folder, error) from error
@@ -68,7 +69,7 @@ def check_free(folder: Path) -> None:
             os.close(handle)
 
 
-def _take(path: Path, say: Callable[[str], None]) -> int:
+def _take(path: Path) -> int:
     """The file of the lock, open and locked."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -81,7 +82,7 @@ def _take(path: Path, say: Callable[[str], None]) -> int:
             if not _is(path, handle):  # its holder removed it since it was opened
                 continue
             if locked is None:
-                say(f"note: the disk of {path.parent} has no locks: see that no other machine trains there")
+                _log.warning(f"the disk of {path.parent} has no locks: see that no other machine trains there")
             _sign(handle)
             _HELD.add(handle)
             return handle

@@ -3,12 +3,14 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sfumato import files
+from sfumato import files, logs
+
+_log = logs.EventLogger(__name__)
 
 
 class Log:
@@ -17,8 +19,8 @@ class Log:
     An error of writing, as on a full disk, is reported once, and ends nothing.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None] = lambda text: None) -> None:
-        self.path, self.say = path, say
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.trouble: OSError | None = None
 
     def write(self, **values: Any) -> None:
@@ -41,7 +43,7 @@ class Log:
             yield
         except OSError as error:
             if self.trouble is None:
-                self.say(f"note: cannot write {self.path} ({error.strerror or error}); the training goes on without it")
+                _log.warning(f"cannot write {self.path} ({error.strerror or error}); the training goes on without it")
             self.trouble = error
 
 

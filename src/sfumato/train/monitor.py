@@ -1,8 +1,7 @@
-"""What a person sees of a training while it runs."""
+"""What a person sees of a training while it runs. What is reported in words goes through `logs`."""
 
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -10,23 +9,23 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
-from rich.text import Text
 
+from sfumato import logs
 from sfumato.train.plan import TrainingPlan, duration
-from sfumato.wording import is_live, one_line, shortened
+from sfumato.wording import is_live, shortened
 
 QUIET_SECONDS = 30.0
-"""How long a log that no bar is drawn in goes without a line."""
+"""How long a log goes without a line."""
+_log = logs.EventLogger(__name__)
 
 
 class Monitor(Protocol):
-    """Receives the events of a run; decides what to show."""
+    """Receives the progress of a run; decides what to show."""
 
     def __enter__(self) -> "Monitor": ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-    def say(self, text: str) -> None: ...
     def preparing(self, done: int, total: int, what: str = "reading data") -> None: ...
     def plan(self, plan: TrainingPlan) -> None: ...
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None: ...
@@ -43,93 +42,104 @@ class Quiet:
     ) -> None:
         return None
 
-    def say(self, text: str) -> None: ...
     def preparing(self, done: int, total: int, what: str = "reading data") -> None: ...
     def plan(self, plan: TrainingPlan) -> None: ...
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None: ...
 
 
 class Guarded:
-    """Another monitor, whose trouble is never the work's.
+    """Other monitors, whose trouble is never the work's.
 
-    Once it raises, be it that whoever read it has gone away, that the disk it writes to is full or that it has a fault,
-    it is asked nothing more and the work goes on; one line on standard error says so in the end. What comes while it is
-    busy, from a signal, waits until it has answered.
+    Once one raises, be it that whoever read it has gone away or that it has a fault, it is asked nothing more and the
+    work goes on; one line on standard error says so in the end. What comes while one is busy, from a signal, waits
+    until it has answered.
     """
 
-    def __init__(self, monitor: Monitor) -> None:
-        self.monitor = monitor
-        self.trouble: BaseException | None = None
-        self._waiting: deque[Callable[[], object]] = deque()
-        self._busy = False
+    def __init__(self, *monitors: Monitor) -> None:
+        self.monitors = monitors
+        self.troubles: dict[int, BaseException] = {}
 
     def __enter__(self) -> "Guarded":
-        self._ask(lambda: self.monitor.__enter__())
+        self._ask(lambda monitor: monitor.__enter__())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._act(lambda: self.monitor.__exit__(kind, error, trace))  # also after trouble, for what it has open
-        if self.trouble is not None:
-            reason = shortened(f"{type(self.trouble).__name__}: {self.trouble}")
+        for number in range(len(self.monitors)):  # also after trouble, for what it has open
+            self._act(number, lambda monitor: monitor.__exit__(kind, error, trace))
+        for trouble in self.troubles.values():
+            reason = shortened(f"{type(trouble).__name__}: {trouble}")
             with suppress(OSError, ValueError):
-                print(f"note: the work went on without its monitor, which had failed ({reason})", file=sys.stderr)
-
-    def say(self, text: str) -> None:
-        self._ask(lambda: self.monitor.say(text))
+                print(f"warning: the work went on without its monitor, which had failed ({reason})", file=sys.stderr)
 
     def preparing(self, done: int, total: int, what: str = "reading data") -> None:
-        self._ask(lambda: self.monitor.preparing(done, total, what))
+        self._ask(lambda monitor: monitor.preparing(done, total, what))
 
     def plan(self, plan: TrainingPlan) -> None:
-        self._ask(lambda: self.monitor.plan(plan))
+        self._ask(lambda monitor: monitor.plan(plan))
 
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None:
-        self._ask(lambda: self.monitor.step(step, loss, rate, left, share))
+        self._ask(lambda monitor: monitor.step(step, loss, rate, left, share))
 
-    def _ask(self, question: Callable[[], object]) -> None:
-        self._waiting.append(question)
-        if self._busy:
-            return
-        self._busy = True
+    def _ask(self, question: Callable[[Monitor], object]) -> None:
+        logs.in_turn(lambda: self._each(question))
+
+    def _each(self, question: Callable[[Monitor], object]) -> None:
+        for number in range(len(self.monitors)):
+            if number not in self.troubles:
+                self._act(number, question)
+
+    def _act(self, number: int, question: Callable[[Monitor], object]) -> None:
         try:
-            self._answer()
-        except KeyboardInterrupt:
-            self._answer()  # what a signal that interrupted the monitor has to say
-            raise
-        finally:
-            self._busy = False
-
-    def _answer(self) -> None:
-        while self._waiting:
-            question = self._waiting.popleft()
-            if self.trouble is None:
-                self._act(question)
-
-    def _act(self, question: Callable[[], object]) -> None:
-        try:
-            question()
+            question(self.monitors[number])
         except (Exception, SystemExit) as error:  # rich raises SystemExit where a pipe is broken
-            self.trouble = self.trouble or error
+            self.troubles.setdefault(number, error)
+
+
+class Logged(Quiet):
+    """Logs the plan, and how far the run is: at once, every half minute, and at the end."""
+
+    def __init__(self) -> None:
+        self._shown = time.monotonic()
+        self._plural = "data"
+
+    def preparing(self, done: int, total: int, what: str = "reading data") -> None:
+        if time.monotonic() - self._shown >= QUIET_SECONDS:
+            self._shown = time.monotonic()
+            _log.info(f"{what}: {done:,} of {total:,}", event="preparing", done=done, total=total)
+
+    def plan(self, plan: TrainingPlan) -> None:
+        """The first of the lines carries the numbers."""
+        self._plural = plan.plural
+        self._shown = -float("inf")  # the first step is shown at once
+        numbers = plan.numbers()
+        for heading, text in plan.lines():
+            _log.info(f"  {heading:<8} {text}", event="plan", **numbers)
+            numbers = {}
+
+    def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None:
+        if time.monotonic() - self._shown < QUIET_SECONDS and share < 1:
+            return
+        self._shown = time.monotonic()
+        fields = {"step": step, "loss": loss, "rate": round(rate, 1), "left_seconds": round(left, 1)}
+        _log.info(step_line(step, loss, rate, left, self._plural), event="step", share=round(share, 4), **fields)
 
 
 class Terminal:
-    """A live line in a terminal; where output goes elsewhere, a line every half minute."""
+    """A live bar in a terminal; elsewhere nothing, as the log has all."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
-        self._live = is_live(self.console)
+        self.console = console or logs.console()
         self._bar = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=24),
             TextColumn("{task.description}"),
             console=self.console,
             transient=True,
-            disable=not self._live,
+            disable=not is_live(self.console),
         )
         self._task: TaskID | None = None
-        self._shown = time.monotonic()
         self._plural = "data"
 
     def __enter__(self) -> "Terminal":
@@ -142,25 +152,20 @@ class Terminal:
     ) -> None:
         self._bar.stop()
 
-    def say(self, text: str) -> None:
-        self.console.print(Text(one_line(text)), soft_wrap=True)
-
     def preparing(self, done: int, total: int, what: str = "reading data") -> None:
         self._update(f"{what}: {done:,} of {total:,}", done / max(total, 1))
 
     def plan(self, plan: TrainingPlan) -> None:
         self._plural = plan.plural
-        self._shown = -float("inf")  # the first step is shown at once
-        for heading, text in plan.lines():
-            self.console.print(Text.assemble("  ", (f"{heading:<8}", "bold"), " ", text), soft_wrap=True)
 
     def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None:
-        line = f"step {step:,}  loss {loss:.4f}  {rate:,.0f} {self._plural}/s  {duration(left)} left"
-        self._update(line, share)
+        self._update(step_line(step, loss, rate, left, self._plural), share)
 
     def _update(self, line: str, share: float) -> None:
-        if self._live and self._task is not None:
+        if self._task is not None:
             self._bar.update(self._task, description=line, completed=share)
-        elif not self._live and time.monotonic() - self._shown >= QUIET_SECONDS:
-            self._shown = time.monotonic()
-            self.say(line)
+
+
+def step_line(step: int, loss: float, rate: float, left: float, plural: str) -> str:
+    """A line on a step: its loss, how many data a second, and the seconds left."""
+    return f"step {step:,}  loss {loss:.4f}  {rate:,.0f} {plural}/s  {duration(left)} left"

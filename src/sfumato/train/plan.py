@@ -64,6 +64,18 @@ class TrainingPlan:
             return left
         return min(left, round(self.budget.minutes * 60 / self.seconds_a_step))
 
+    def numbers(self) -> dict[str, object]:
+        """The plan as numbers, for a program that reads the log."""
+        return {
+            "steps": self.steps,
+            "start": self.start,
+            "batch": self.batch,
+            "seconds": round(self.steps * self.seconds_a_step, 1),
+            "parameters": self.parameters,
+            "memory": self.memory,
+            "disk": self.disk + self.prepared,
+        }
+
     def lines(self) -> list[tuple[str, str]]:
         """The plan as pairs of a heading and what it says."""
         passes = self.steps * self.batch / self.count

@@ -1,7 +1,7 @@
 """The processes that train together."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Timer
@@ -11,10 +11,11 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch.distributed.rendezvous import rendezvous
 
-from sfumato import machine
+from sfumato import logs, machine
 from sfumato.errors import InputError, SfumatoError, quoted
 from sfumato.wording import shortened
 
+_log = logs.EventLogger(__name__)
 FIRST_WAIT = timedelta(minutes=10)
 """For all processes to be there."""
 LONGEST_WAIT = timedelta(days=2)
@@ -30,7 +31,7 @@ _OBEYED = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE", "ACCELERATE_CPU_AFFI
 _TRUE = ("1", "true", "yes", "on")
 
 
-def join(device: str | None, say: Callable[[str], None] = lambda text: None) -> Accelerator:
+def join(device: str | None) -> Accelerator:
     """accelerate's view of the machine, on the kind of device asked for; which one of several is its own to say. Where
     a launcher has started several processes, they meet first, for which `FIRST_WAIT` must do.
 
@@ -43,7 +44,7 @@ def join(device: str | None, say: Callable[[str], None] = lambda text: None) -> 
     count = _from_environment(_SIZES) or 1
     try:
         if count > 1 and not dist.is_initialized():
-            _meet(kind, count, say)
+            _meet(kind, count)
         with _plain(alone=count == 1):
             accelerator = Accelerator(cpu=kind == "cpu", mixed_precision="no", dynamo_backend="no")
     except (ValueError, ImportError, RuntimeError, OSError) as error:
@@ -73,7 +74,7 @@ def _from_environment(names: tuple[str, ...]) -> int | None:
     return None
 
 
-def _meet(kind: str, count: int, say: Callable[[str], None]) -> None:
+def _meet(kind: str, count: int) -> None:
     """Wait until all processes are there, and let them speak to one another."""
     named = next(name for name in _SIZES if os.environ.get(name))
     rank = _from_environment(_RANKS)
@@ -91,7 +92,7 @@ def _meet(kind: str, count: int, say: Callable[[str], None]) -> None:
         raise InputError(f"{named} is {count} and the rank is {rank}: unset it, or start by torchrun")
     where = f"{os.environ['MASTER_ADDR']}:{os.environ.setdefault('MASTER_PORT', '29500')}"
     minutes = f"{FIRST_WAIT.total_seconds() / 60:g} minutes"
-    word = Timer(SILENT, say, [f"waiting for {count} processes to meet at {where}, for {minutes} at most"])
+    word = Timer(SILENT, _log.info, [f"waiting for {count} processes to meet at {where}, for {minutes} at most"])
     word.daemon = True
     word.start()
     try:

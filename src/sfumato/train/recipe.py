@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from sfumato.arguments import listed
 from sfumato.disk import open_file
-from sfumato.errors import InputError, nearest, quoted
+from sfumato.errors import InputError, NotFoundError, nearest, quoted
 from sfumato.parts import validate, value_of
 from sfumato.train.base_recipe import Recipe
 from sfumato.train.foreign import refuse_foreign
@@ -125,7 +125,8 @@ def _read(recipe: str | Path) -> dict[str, Any]:
         if str(recipe) in recipe_names():
             return _parsed((resources("sfumato.recipes") / f"{recipe}.toml").read_bytes(), path)
     except OSError as error:
-        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
+        kind = NotFoundError if isinstance(error, FileNotFoundError) else InputError
+        raise kind(f"cannot read the recipe {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
     hint = nearest(str(recipe)[:100], recipe_names())

@@ -12,7 +12,7 @@ from sfumato.data.dataset import Dataset
 from sfumato.data.hub import HUB_PREFIX
 from sfumato.data.idx import find_idx
 from sfumato.data.source import NAMED
-from sfumato.errors import FormatError, InputError, ResumeError, quoted
+from sfumato.errors import FormatError, InputError, NotFoundError, ResumeError, quoted
 from sfumato.train import lock
 from sfumato.train.base_recipe import Recipe, differences
 from sfumato.train.compute import Compute
@@ -80,11 +80,11 @@ def spell_data(data: str | Path) -> str:
 
 
 def data_of(before: dict[str, Any], folder: RunFolder) -> str:
-    """The data of a run. Raises a `ResumeError` if it is not where it was."""
+    """The data of a run. Raises a `NotFoundError` if it is not where it was."""
     where: str = before["data"]
     if where in NAMED or where.startswith(HUB_PREFIX) or Path(where).exists():
         return where
-    raise ResumeError(
+    raise NotFoundError(
         f"the run's data was {quoted(where)}, and is not there any more: say where it is now, as in"
         f" sfumato train DATA --resume --out {folder}"
     )

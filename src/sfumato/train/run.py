@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sfumato import logs
 from sfumato.data.dataset import Dataset
 from sfumato.errors import ResumeError
 from sfumato.train import processes, record
@@ -17,6 +18,8 @@ from sfumato.train.recipe import check_recipe
 from sfumato.train.run_folder import RunFolder
 from sfumato.train.tasks import TASKS, Task, Trainee
 from sfumato.train.trainer import Trainer
+
+_log = logs.EventLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Run:
             trainer.log.cut(-1 if last is None else trainer.step)
         trainer.run(budget)
         if main:
-            self.monitor.say(f"{trainer.step:,} steps made: {folder.artefact(task.leaves)}")
+            _log.info(f"{trainer.step:,} steps made: {folder.artefact(task.leaves)}", event="done", step=trainer.step)
         return trainer.artefact.to(self.compute.device, self.compute.precision)
 
     def dry(self) -> "Run":
@@ -84,9 +87,9 @@ class Run:
         steps = recipe.train.steps if minutes is None else MOST_TRAINING_STEPS
         if folder.last_step >= steps and is_finished(recipe, folder):
             return
-        self.monitor.say(f"first {noun}, {f'{steps:,} steps' if minutes is None else f'{minutes:g} minutes'}")
+        _log.info(f"first {noun}, {f'{steps:,} steps' if minutes is None else f'{minutes:g} minutes'}")
         budget = Budget(max(steps, folder.last_step), minutes)
-        with alone(folder, self.compute, before, self.monitor):
+        with alone(folder, self.compute, before):
             replace(self, recipe=recipe, budget=budget, folder=folder, before=before, accept_changes=False).make()
         self.compute.accelerator.free_memory()
 
@@ -122,7 +125,7 @@ class Run:
         changes = record.changes(self.before, about, self.dataset.medium.plural)
         altered = list(record.altered(self.before, made, self.folder))
         for change in (*changes, *altered) if self.accept_changes else ():
-            self.monitor.say(f"note: accepted: {change}")
+            _log.info(f"accepted: {change}")
         if changes and not self.accept_changes:
             raise ResumeError(
                 f"this is not as the run was begun: {'; '.join(changes)}. --accept-changes goes on all the same"
@@ -138,13 +141,13 @@ def is_finished(recipe: Recipe, folder: RunFolder) -> bool:
 
 
 @contextmanager
-def alone(folder: RunFolder, compute: Compute, before: dict[str, Any] | None, monitor: Monitor) -> Iterator[None]:
+def alone(folder: RunFolder, compute: Compute, before: dict[str, Any] | None) -> Iterator[None]:
     """The run's folder for this training alone, as it was found; an error before the run is on record leaves nothing
     of it there. The first process holds the lock for all."""
     with ExitStack() as stack:
         with processes.all_or_none(compute.accelerator):
             if compute.is_main:
-                stack.enter_context(folder.held(monitor.say))
+                stack.enter_context(folder.held())
                 if folder.read_record() != before:
                     raise ResumeError(
                         f"{folder} is in use: its {folder.record_file.name} has just changed; see what it is now, and"

@@ -1,7 +1,6 @@
 """The folder of a run: the files that it may hold, and what each of them says of the run's state."""
 
 import json
-from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import disk, files
-from sfumato.errors import FormatError
+from sfumato.errors import FormatError, NotFoundError
 from sfumato.system import file as system_file
 from sfumato.train import checkpoint, lock
 
@@ -184,15 +183,15 @@ class RunFolder:
         step = self.last_step
         try:
             steps = system_file.read_spec(self.artefact(artefact), f"{artefact}.json")["about"]["steps"]
-        except (FormatError, KeyError, TypeError):
+        except (FormatError, NotFoundError, KeyError, TypeError):
             return False
         return steps == step and (not previews or self.preview(step).exists())
 
     # One training at a time -------------------------------------------------------------------------------------------
 
-    def held(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
+    def held(self) -> AbstractContextManager[None]:
         """The folder for this process alone, as `lock.held` has it."""
-        return lock.held(self.path, say)
+        return lock.held(self.path)
 
     def clear(self) -> None:
         """Remove what killed writers left; of a stage, which has a lock of its own, that is for its own run to do."""

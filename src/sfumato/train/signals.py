@@ -2,28 +2,29 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from sfumato import logs
 from sfumato.errors import Stopped
 
+_log = logs.EventLogger(__name__)
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Stopper:
-    """While open, the first SIGINT, SIGTERM or SIGHUP is only noted, in `signal`, and acknowledged by `say`; a second
-    one acts at once. A SIGHUP is then no second one, as a terminal that closes may send several; where it was ignored
-    before, as under nohup, it stays so.
+    """While open, the first SIGINT, SIGTERM or SIGHUP is only noted, in `signal`, and acknowledged in the log; a
+    second one acts at once. A SIGHUP is then no second one, as a terminal that closes may send several; where it was
+    ignored before, as under nohup, it stays so.
 
     Outside the main thread, where signals cannot be caught, it notes nothing.
     """
 
-    def __init__(self, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self) -> None:
         self.signal: int | None = None
-        self.say = say
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stopper":
@@ -44,7 +45,7 @@ class Stopper:
         self.signal = number
         for own, handler in self._before.items():
             signal.signal(own, signal.SIG_IGN if own == getattr(signal, "SIGHUP", None) else handler)
-        self.say(self._word())
+        _log.info(self._word(), event="stopping", signal=number)
 
     def _word(self) -> str:
         return "stopping: saving what there is; a second signal ends at once"
@@ -62,10 +63,10 @@ class _Interrupter(Stopper):
 
 
 @contextmanager
-def interruptible(say: Callable[[str], None], record: Path) -> Iterator[None]:
+def interruptible(record: Path) -> Iterator[None]:
     """Within, a signal that stops abandons what is under way at once, and `Stopped` comes out; a `Stopper` inside
     notes it in its place. `record` is there once the run can be gone on with."""
-    with _Interrupter(say) as interrupter:
+    with _Interrupter() as interrupter:
         try:
             yield
         except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """How a training starts, or goes on: everything is checked, the data are read, and then the run is made."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sfumato import machine
+from sfumato import logs, machine
 from sfumato.core.defaults import torch_defaults
 from sfumato.data.dataset import Dataset
 from sfumato.errors import InputError, ResumeError
@@ -17,7 +17,7 @@ from sfumato.train import processes, record
 from sfumato.train.asked import Asked
 from sfumato.train.base_recipe import Recipe, differences
 from sfumato.train.compute import Compute
-from sfumato.train.monitor import Guarded, Monitor, Quiet
+from sfumato.train.monitor import Guarded, Logged, Monitor
 from sfumato.train.out import new_folder, newest_run
 from sfumato.train.plan import Budget
 from sfumato.train.recipe import check_recipe, load_recipe
@@ -27,6 +27,7 @@ from sfumato.train.signals import interruptible
 from sfumato.train.tasks import TASKS
 
 NO_DATA = "what to train on? give a folder of data, a .zip, a .npz, or a name such as digits"
+_log = logs.EventLogger(__name__)
 
 
 @torch_defaults()
@@ -64,14 +65,13 @@ def train(
       that was last at work on these data;
     - `dry_run`: read the data, rehearse a step and return the `TrainingPlan`; nothing is left behind;
     - `device` ("cpu", "cuda", "mps") and `precision` ("float32", "bfloat16"): the best there are if left out;
-    - `monitor`: shows the training while it runs; nobody if left out.
+    - `monitor`: shows progress while it runs; nobody if left out. What happens is logged in any case: see `logs`.
 
     `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl` and `run.json`.
     """
     with _scratch(dry_run) as scratch:
-        say = monitor.say if monitor is not None else lambda text: None
         asked = Asked(steps, images, epochs, minutes)
-        folder = RunFolder(_folder(data, out, resume, say) if scratch is None else Path(scratch))
+        folder = RunFolder(_folder(data, out, resume) if scratch is None else Path(scratch))
         before = record.before(folder, resume)
         if data is None and before is None:
             raise InputError(NO_DATA)
@@ -81,19 +81,19 @@ def train(
         record.check_apart(where, folder, task.stages)
         task.check_sources(chosen, None if before is None else check_recipe(before["recipe"]), folder)
         budget = None if epochs else _unfinished(chosen, asked.budget(chosen, folder), folder)
-        accelerator = processes.join(device, say)
+        accelerator = processes.join(device)
         for own in (chosen, *task.stage_recipes(chosen, folder)):
             _check_shares(own, accelerator.num_processes)
         compute = Compute(
             accelerator, machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
         )
         compute.wait()  # no process writes to the folder before all have found it as it was
-        monitor = Guarded(monitor) if monitor is not None and compute.is_main else Quiet()
-        stopping = interruptible(monitor.say, folder.record_file)
-        with monitor, stopping, alone(folder, compute, before, monitor), _memory_errors():
-            dataset = _read(where, chosen, folder, monitor)
+        watched = Guarded(Logged(), *([monitor] if monitor is not None else [])) if compute.is_main else Guarded()
+        speaking = logs.silent(not compute.is_main)
+        with speaking, watched, interruptible(folder.record_file), alone(folder, compute, before), _memory_errors():
+            dataset = _read(where, chosen, folder, watched)
             budget = budget or _unfinished(chosen, asked.budget(chosen, folder, len(dataset)), folder)
-            run = Run(chosen, budget, where, dataset, folder, compute, monitor, before, accept_changes)
+            run = Run(chosen, budget, where, dataset, folder, compute, watched, before, accept_changes)
             return (run.dry() if dry_run else run).make()
 
 
@@ -102,13 +102,13 @@ def _scratch(wanted: bool) -> AbstractContextManager[str | None]:
     return TemporaryDirectory(prefix="sfumato-") if wanted else nullcontext()
 
 
-def _folder(data: str | Path | None, out: str | Path | None, resume: bool, say: Callable[[str], None]) -> Path:
+def _folder(data: str | Path | None, out: str | Path | None, resume: bool) -> Path:
     """The folder of the run: the one asked for, or else one that is called after the data."""
     if out is not None:
         return Path(out)
     if resume:
         path = newest_run(None if data is None else record.spell_data(data))
-        say(f"going on with {path}")
+        _log.info(f"going on with {path}")
         return path
     if data is None:
         raise InputError(NO_DATA)
@@ -162,11 +162,11 @@ def _read(where: str, recipe: Recipe, folder: RunFolder, monitor: Monitor) -> Da
     reading = partial(monitor.preparing, what=f"reading {recipe.data.plural}")
     dataset = recipe.data.prepare(where, folder.cache, reading)
     medium, classes = dataset.medium, f" in {len(dataset.classes)} classes" if dataset.classes else ""
-    monitor.say(f"{where}: {len(dataset):,} {medium.plural} of {medium.size_text(dataset.size)}{classes}")
+    _log.info(f"{where}: {len(dataset):,} {medium.plural} of {medium.size_text(dataset.size)}{classes}")
     for note in (*TASKS[recipe.task].notes(recipe, dataset), *dataset.notes):
-        monitor.say(f"note: {note}")
+        _log.warning(note)
     for skipped in dataset.skipped[:5]:
-        monitor.say(f"  {skipped.name}: {skipped.reason}")
+        _log.warning(f"  {skipped.name}: {skipped.reason}")
     return dataset
 
 

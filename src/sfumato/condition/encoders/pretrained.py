@@ -16,7 +16,7 @@ from sfumato.condition.encoders.protocol import is_read, mean, padded
 from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
-from sfumato.errors import DataError, FormatError, InputError, SfumatoError, quoted
+from sfumato.errors import FormatError, InputError, NotFoundError, SfumatoError, quoted
 from sfumato.wording import shortened
 
 WEIGHT_FILES = ("model.safetensors", "model-*-of-*.safetensors")
@@ -167,7 +167,7 @@ def encoder_folder(name: str) -> Path:
     except FormatError:
         raise
     except Exception as error:  # the network's own errors come in many kinds
-        raise DataError(
+        raise NotFoundError(
             f"there is no folder {name}, and the Hub gives no such text encoder ({type(error).__name__}): give a folder"
             " that transformers saved, or the name of a repository while the Hub can be reached"
         ) from error

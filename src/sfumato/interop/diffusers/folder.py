@@ -10,7 +10,7 @@ from typing import Any
 from sfumato import files
 from sfumato.condition.encoders import hub
 from sfumato.condition.encoders.hub import COMPONENTS, INDEX
-from sfumato.errors import DataError, FormatError, quoted
+from sfumato.errors import FormatError, NotFoundError, quoted
 from sfumato.keys import Entry
 from sfumato.store import MappedWeights, weight_files
 
@@ -139,18 +139,18 @@ def find_folder(where: str | Path, fetch: bool = True) -> Path:
             raise FormatError(f"{folder} holds no {INDEX}: it is no checkpoint of diffusers")
         return folder.absolute()  # text encoders are read later, when the working folder may be another
     if folder.exists() or not is_hub_name(where):
-        raise DataError(f"{where} is neither a folder nor the name of a repository on the Hub, as OWNER/NAME")
+        raise NotFoundError(f"{where} is neither a folder nor the name of a repository on the Hub, as OWNER/NAME")
     if (kept := hub.cached(str(where))) is not None and (not fetch or _is_whole(kept)):
         return kept
     if not fetch:
-        raise DataError(
+        raise NotFoundError(
             f"there is no folder {where}, and it is not in the Hub's cache: open it once where there is a network,"
             f" which fetches what is read of it, or `{_command(where)}`"
         )
     try:
         return hub.fetched(str(where))
     except Exception as error:  # the network's own errors come in many kinds
-        raise DataError(
+        raise NotFoundError(
             f"there is no folder {where}, the Hub's cache holds {'no such' if kept is None else 'only a part of that'}"
             f" repository, and the Hub cannot be asked ({type(error).__name__}): give a folder, or fetch it where there"
             f" is a network, by `{_command(where)}`"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sfumato.condition.clip.single_file import Place, layout
 from sfumato.condition.clip.source import TOWERS
-from sfumato.errors import DataError, FormatError, InputError, quoted
+from sfumato.errors import FormatError, InputError, NotFoundError, quoted
 from sfumato.interop.diffusers.folder import Checkpoint, Component, read_folder
 from sfumato.interop.diffusers.networks.unet_options import UNet2DConditionOptions
 from sfumato.interop.options import read_options
@@ -72,17 +72,18 @@ def read_single_file(where: str | Path, config: str | Path | None = None, predic
     has it; a file without it gives v if it is Stable Diffusion 2, unless it stopped at the steps of its base or
     paints within a picture, and eps otherwise.
 
-    Raises `DataError` where there is no such file or folder, and `FormatError` for what is damaged or not known here.
+    Raises `NotFoundError` where there is no such file or folder, and `FormatError` for what is damaged or not known
+    here.
     """
     path = Path(where).absolute()
     if not path.is_file():
-        raise DataError(f"there is no file {where}; give one of Stable Diffusion, or a folder")
+        raise NotFoundError(f"there is no file {where}; give one of Stable Diffusion, or a folder")
     if prediction not in (None, *PREDICTION_NAMES):
         raise InputError(
             f"prediction is what the network gives: {', '.join(PREDICTION_NAMES)}, not {quoted(prediction)}"
         )
     if config is not None and not Path(config).is_dir():
-        raise DataError(f"config should be a folder in the layout of diffusers, and {config} is none")
+        raise NotFoundError(f"config should be a folder in the layout of diffusers, and {config} is none")
     file = MappedWeights([path])
     _check_kind(file, path)
     family, places = layout(file, str(path))

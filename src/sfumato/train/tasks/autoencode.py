@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from sfumato import logs
 from sfumato.codec import Latent
 from sfumato.condition import Conditioner, Nothing
 from sfumato.core.condition import Condition
@@ -33,6 +34,7 @@ from sfumato.train.tasks.protocol import Need, Preview, Stop, Task, Trainee, nev
 if TYPE_CHECKING:
     from sfumato.train.run import Run
 
+_log = logs.EventLogger(__name__)
 MEASURED = 256
 """How many data the latents' statistics are taken over."""
 _PREVIEWED, _COLUMNS = 32, 8
@@ -130,7 +132,7 @@ class AutoencodeTask(Task):
         recipe, network = self.own, build_autoencoder(self.own, self.feed)
         if recipe.codec.init_from is not None and not self.run.folder.trained:
             source = recipe.codec.init_from
-            self.run.monitor.say(initialize(network, autoencoder_weights(source), source, "codec.init_from"))
+            _log.info(initialize(network, autoencoder_weights(source), source, "codec.init_from"))
         given = None if recipe.codec.path is None else self._given(recipe.codec.path)
         return AutoencodeTrainee(recipe, network, self.feed, perceptual_network(recipe), given)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from sfumato import logs
 from sfumato.codec import Codec, Identity, Latent
 from sfumato.condition import Conditioner
 from sfumato.core.condition import Condition
@@ -30,6 +31,7 @@ from sfumato.train.tasks.protocol import Need, Preview, Stop, Task, Trainee, nev
 if TYPE_CHECKING:
     from sfumato.train.run import Run
 
+_log = logs.EventLogger(__name__)
 AUTOENCODER = "autoencoder"
 """The folder of the stage that fits the codec."""
 _MOST_SHOWN, _MOST_CAPTIONS = 64, 12
@@ -140,7 +142,7 @@ class DenoiseTask(Task):
         if not run.folder.trained:  # else both are in the checkpoint
             if self.start is not None:
                 network, source = trainee.model.network, str(self.own.train.init_from)
-                run.monitor.say(initialize(network, self.start, source, "train.init_from"))
+                _log.info(initialize(network, self.start, source, "train.init_from"))
             seconds = None if run.budget.minutes is None else 60 * run.budget.minutes * LAYOUT_SHARE
             fit_layout(trainee, run.compute.device, partial(run.monitor.preparing, what="fitting the layout"), seconds)
         return trainee
