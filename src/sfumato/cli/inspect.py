@@ -1,25 +1,41 @@
 """`sfumato inspect`"""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+_LISTS = ("differs", "not here")
+"""Facts that are several, each on a line of its own."""
+_FOREIGN = ("prompt", "negative", "seed", "steps", "guidance", "model")
 
 
 def inspect(
     what: Annotated[
         str,
         typer.Argument(
-            help="A picture that Sfumato drew; the folder of a system, a run or a checkpoint of diffusers; a name on"
-            " the Hub; a single file of Stable Diffusion."
+            help="A picture that Sfumato or another tool drew; the folder of a system, a run or a checkpoint of"
+            " diffusers; a name on the Hub; a single file of Stable Diffusion."
         ),
     ],
+    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Say what a picture or a system is. No weights are loaded."""
-    from sfumato.cli.table import show
+    """Say what a picture or a system is. No weights are loaded.
 
-    show((name, _plain(value)) for name, value in _facts(what) if _says(value))
+    Of a picture that A1111, ComfyUI, InvokeAI or SwarmUI drew it says what can be drawn here likewise.
+    """
+    from sfumato.cli.table import show, show_json
+
+    facts = [(name, value) for name, value in _facts(what) if _says(value)]
+    if json:
+        show_json(facts)
+    else:
+        lines = (
+            (name, one)
+            for name, value in facts
+            for one in (value if name in _LISTS and isinstance(value, list) else [value])
+        )
+        show((name, _plain(value)) for name, value in lines)
 
 
 def _facts(what: str) -> list[tuple[str, Any]]:
@@ -45,86 +61,40 @@ def _facts(what: str) -> list[tuple[str, Any]]:
 
 
 def _picture(path: Path) -> list[tuple[str, Any]]:
+    from sfumato.cli.again import drawing_command
+    from sfumato.errors import FormatError
     from sfumato.system.repeat import obstacles
     from sfumato.system.samples import read_record
 
-    record = read_record(path)
-    lost = [("differs", f"{why}: without the same, another one is drawn") for why in obstacles(record)]
-    return [*record.items(), ("again", _again(record)), *lost]
+    try:
+        record = read_record(path)
+    except FormatError as error:
+        if facts := _foreign(path):
+            return facts
+        raise error
+    lost = [f"{why}: without the same, another one is drawn" for why in obstacles(record)]
+    return [*record.items(), ("again", drawing_command(record)), ("differs", lost)]
 
 
-_OPTIONS = (
-    *("model", "config", "prediction", "seed", "steps", "sampler", "spacing", "guidance", "interval", "rescale"),
-    *("negative", "size", "precision", "image", "mask", "classifier", "class", "classifier-scale"),
-)
-"""The options of `sfumato generate` that a record has a value for."""
+def _foreign(path: Path) -> list[tuple[str, Any]]:
+    """What other tools wrote into a picture, and what of it can be drawn here; nothing of any other file."""
+    from sfumato.cli.again import drawing_command
+    from sfumato.interop.records import read_foreign, translated
+    from sfumato.media import Image
+    from sfumato.media.image import read_texts
+    from sfumato.media.record import SOURCE
+    from sfumato.parts import MEDIA
 
-
-def _again(record: dict[str, Any]) -> str:
-    """The command that draws the sample once more."""
-    values = {"model": "DIR"} | record | _last(record)
-    words = ["sfumato generate"]
-    for option in _OPTIONS:
-        if (value := values.get(option)) is not None:
-            words.append(_option(option, _text(option, value)))
-    words += _stage_options(record)
-    if (prompt := record.get("prompt")) is not None:
-        text = str(prompt)
-        words.append(f"-- {_quoted(text)}" if text.startswith("-") else _quoted(text))
-    return " ".join(words)
-
-
-def _last(record: dict[str, Any]) -> dict[str, Any]:
-    """The options that are the last stage's where a record is a cascade's: the files which its condition and guide were
-    made of, and its precision."""
-    stages = record.get("stages")
-    last = stages[-1] if isinstance(stages, list) and stages and isinstance(stages[-1], dict) else record
-    condition, guide = last.get("condition"), last.get("guide")
-    found = {} if last is record else {"precision": last.get("precision")}
-    for name in ("image", "mask"):
-        file = condition.get(name) if isinstance(condition, dict) else None
-        found[name] = file.get("path") if isinstance(file, dict) else None
-    if isinstance(guide, dict):
-        found |= {"classifier": guide.get("path"), "class": guide.get("class"), "classifier-scale": guide.get("scale")}
-    return found
-
-
-def _stage_options(record: dict[str, Any]) -> list[str]:
-    """The options of each stage of a cascade."""
-    from sfumato.system.stages import STAGE_OPTIONS
-
-    stages = record.get("stages")
-    return [
-        f"--set {_quoted(f'{i}.{name}={_text(name, stage[name])}')}"
-        for i, stage in enumerate(stages if isinstance(stages, list) else [])
-        if isinstance(stage, dict)
-        for name in STAGE_OPTIONS
-        if stage.get(name) is not None
-    ]
-
-
-def _option(name: str, text: str) -> str:
-    """An option as a shell takes it: a text that begins as an option does is joined to its name."""
-    return f"--{name}{'=' if text.startswith('-') else ' '}{_quoted(text)}"
-
-
-def _quoted(text: str) -> str:
-    """A text as a shell reads it, on one line: what does not print is spelled as bash, zsh and others know it."""
-    if text.isprintable():
-        return shlex.quote(text)
-    signs = (f"\\{c}" if c in "'\\" else c if c.isprintable() else rf"\U{ord(c):08x}" for c in text)
-    return f"$'{''.join(signs)}'"
-
-
-def _text(option: str, value: Any) -> str:
-    """A value of a record as its option reads it."""
-    from sfumato.parts import spell_table
-
-    if isinstance(value, dict):
-        return spell_table(value)
-    if isinstance(value, list):
-        return ("x" if option == "size" else ",").join(str(item) for item in value)
-    return str(value)
+    if any(path.suffix.lower() in known.endings for known in MEDIA.kinds.values() if known is not Image):
+        return []
+    source = read_texts(path).get(SOURCE)
+    if (found := read_foreign(path)) is None:
+        return [] if source is None else [("picture", str(path)), ("source", source), ("record", "none is left")]
+    options, lost = translated(found)
+    held = {name: getattr(found, name) for name in _FOREIGN}
+    sampler = [name for name in (found.sampler, found.spacing) if name is not None]
+    facts = [("drawn by", found.tool), *held.items(), ("sampler", sampler), ("size", found.size and [*found.size])]
+    return [*facts, ("also", found.further), ("source", source), ("here", drawing_command(options)), ("not here", lost)]
 
 
 def _system(where: str) -> list[tuple[str, Any]]:
@@ -164,7 +134,7 @@ def _one_system(folder: Path) -> list[tuple[str, Any]]:
 
 def _says(value: Any) -> bool:
     """Whether a value says anything: what is left to a default or empty does not."""
-    return value is not None and value != []
+    return value is not None and value not in ([], {}, "")
 
 
 def _plain(value: Any) -> str:

@@ -8,6 +8,7 @@ from sfumato.media.image.decode import decode
 from sfumato.media.image.medium import Image
 from sfumato.media.image.png import png
 from sfumato.media.image.sheet import sheet, to_image
+from sfumato.media.image.texts import read_texts
 from sfumato.media.image.transform import Fit, to_array
 
-__all__ = ["Fit", "Image", "decode", "parse_color", "png", "sheet", "to_array", "to_image"]
+__all__ = ["Fit", "Image", "decode", "parse_color", "png", "read_texts", "sheet", "to_array", "to_image"]
