@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from sfumato.interop.records.record import ForeignRecord, real_of, size_of, text_of, whole_of
+from sfumato.interop.records.record import ForeignRecord, pixels_of, real_of, text_of, whole_of
 
 _SETTING = re.compile(r'\s*(\w[\w \-/]{0,60}):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 _MOST_LINE, _MOST_LINES = 2**16, 20
@@ -62,7 +62,7 @@ def read_a1111(texts: Mapping[str, str]) -> ForeignRecord | None:
         text_of(found.get("Sampler")),
         text_of(found.get("Schedule type")),
         real_of(found.get("CFG scale")),
-        size_of(width, height),
+        pixels_of(width, height),
         text_of(found.get("Model")),
         {name: value for name, value in found.items() if name not in _OWN and value},
         tuple(dict.fromkeys(_beyond(found))),

@@ -39,8 +39,8 @@ class Node(NamedTuple):
     inputs: Mapping[str, Any]
 
 
-class Link(NamedTuple):
-    """To one output of a node."""
+class Edge(NamedTuple):
+    """A link to one output of a node."""
 
     node: str
     output: int
@@ -58,14 +58,14 @@ def read_graph(text: str) -> Graph:
     return _bounded({key: Node(str(n.get("class_type")), table_of(n.get("inputs"))) for key, n in nodes.items() if n})
 
 
-def link_of(graph: Graph, value: Any) -> Link | None:
+def link_of(graph: Graph, value: Any) -> Edge | None:
     """The link that an input is; None if it is a value, or leads nowhere."""
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[1], int) and str(value[0]) in graph):
         return None
-    return Link(str(value[0]), value[1])
+    return Edge(str(value[0]), value[1])
 
 
-def links(graph: Graph, link: Link) -> Iterator[Link]:
+def links(graph: Graph, link: Edge) -> Iterator[Edge]:
     """The links into a node, as far as they make this output of it: of the two that go through a node together,
     `positive` is the first and `negative` the second."""
     inputs = graph[link.node].inputs
@@ -76,10 +76,10 @@ def links(graph: Graph, link: Link) -> Iterator[Link]:
             yield found
 
 
-def upstream(graph: Graph, starts: Iterable[Link], until: str = "") -> Iterator[Link]:
+def upstream(graph: Graph, starts: Iterable[Edge], until: str = "") -> Iterator[Edge]:
     """The nodes from which outputs are made, these first and then by their distance; not beyond one whose kind holds
     `until`."""
-    waiting, seen = deque(starts), set[Link]()
+    waiting, seen = deque(starts), set[Edge]()
     while waiting:
         link = waiting.popleft()
         if link not in seen:
@@ -89,10 +89,10 @@ def upstream(graph: Graph, starts: Iterable[Link], until: str = "") -> Iterator[
                 waiting.extend(links(graph, link))
 
 
-def ends(graph: Graph) -> list[Link]:
+def ends(graph: Graph) -> list[Edge]:
     """The nodes from which no other is made, those first that save."""
     used = {link.node for node in graph.values() for value in node.inputs.values() if (link := link_of(graph, value))}
-    return [Link(key, 0) for key in sorted(graph.keys() - used, key=lambda key: "Save" not in graph[key].kind)]
+    return [Edge(key, 0) for key in sorted(graph.keys() - used, key=lambda key: "Save" not in graph[key].kind)]
 
 
 def value_of_input(graph: Graph, value: Any, kind: type | tuple[type, ...]) -> Any:

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sfumato.interop.records.comfy_graph import (
+    Edge,
     Graph,
-    Link,
     ends,
     link_of,
     read_graph,
     upstream,
     value_of_input,
 )
-from sfumato.interop.records.record import ForeignRecord, real_of, size_of, text_of, whole_of
+from sfumato.interop.records.record import ForeignRecord, pixels_of, real_of, text_of, whole_of
 from sfumato.wording import few
 
 _SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
@@ -113,7 +113,7 @@ def _size(graph: Graph, value: Any) -> tuple[int, int] | None:
     """The size of the nearest latents that have one."""
     for link in upstream(graph, _start(graph, value)):
         inputs = graph[link.node].inputs
-        if size := size_of(*(value_of_input(graph, inputs.get(n), (int, float, str)) for n in ("width", "height"))):
+        if size := pixels_of(*(value_of_input(graph, inputs.get(n), (int, float, str)) for n in ("width", "height"))):
             return size
     return None
 
@@ -127,7 +127,7 @@ def _model(graph: Graph, value: Any) -> str | None:
     return None
 
 
-def _start(graph: Graph, value: Any) -> list[Link]:
+def _start(graph: Graph, value: Any) -> list[Edge]:
     link = link_of(graph, value)
     return [] if link is None else [link]
 

@@ -6,8 +6,8 @@ from typing import Any
 from sfumato.files import parse_json
 from sfumato.interop.records.record import (
     ForeignRecord,
+    pixels_of,
     real_of,
-    size_of,
     table_of,
     tables_of,
     text_of,
@@ -45,7 +45,7 @@ def read_invokeai(texts: Mapping[str, str]) -> ForeignRecord | None:
         text_of(found.get("scheduler")),
         None,
         real_of(found.get("cfg_scale")),
-        size_of(found.get("width"), found.get("height")),
+        pixels_of(found.get("width"), found.get("height")),
         _name(found.get("model")),
         {name: text for name in _FURTHER if (text := _name(found.get(name)) or text_of(found.get(name)))},
         tuple(dict.fromkeys(_beyond(found))),

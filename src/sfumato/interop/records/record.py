@@ -54,7 +54,7 @@ def real_of(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def size_of(width: Any, height: Any) -> tuple[int, int] | None:
+def pixels_of(width: Any, height: Any) -> tuple[int, int] | None:
     """Width and height in pixels; None unless both are there."""
     sides = whole_of(width), whole_of(height)
     return (sides[0], sides[1]) if sides[0] and sides[1] else None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sfumato.files import parse_json
-from sfumato.interop.records.record import ForeignRecord, real_of, size_of, table_of, text_of, whole_of
+from sfumato.interop.records.record import ForeignRecord, pixels_of, real_of, table_of, text_of, whole_of
 
 _BEYOND = {
     "initimage": "the picture that it began from",
@@ -37,7 +37,7 @@ def read_swarmui(texts: Mapping[str, str]) -> ForeignRecord | None:
         text_of(named.get("sampler") or named.get("comfyuisampler")),
         text_of(named.get("scheduler") or named.get("comfyuischeduler")),
         real_of(named.get("cfgscale")),
-        size_of(named.get("width"), named.get("height")),
+        pixels_of(named.get("width"), named.get("height")),
         text_of(named.get("model")),
         {"swarm_version": version} if (version := text_of(named.get("swarmversion"))) else {},
         tuple(dict.fromkeys(_beyond(named))),
