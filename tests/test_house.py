@@ -16,7 +16,21 @@ SRC = Path(sfumato.__file__).parent
 
 # Each layer may import from itself and from those before it; the first is the ground.
 LAYERS = [
-    ["arguments", "errors", "extras", "wording", "logs", "foreign", "disk", "files", "keys", "lazy", "serial", "store"],
+    [
+        "arguments",
+        "errors",
+        "extras",
+        "logs",
+        "wording",
+        "foreign",
+        "disk",
+        "files",
+        "keys",
+        "launcher",
+        "lazy",
+        "serial",
+        "store",
+    ],
     ["media"],
     ["nn"],
     ["core"],

@@ -72,6 +72,16 @@ def amount(number: float) -> str:
     return f"{number:.1f} {('B', 'KiB', 'MiB', 'GiB')[power]}".replace(".0 ", " ")
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words: "48 s", "3 min 20 s", "7 h 05 min"."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
 def is_live(console: "Console") -> bool:
     """Whether a line of a console can be drawn over: only in a terminal, whatever colours are asked for."""
     try:

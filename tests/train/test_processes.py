@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sfumato import launcher
 from sfumato.errors import InputError
 from sfumato.files import read_tensors
 from sfumato.train import processes
@@ -132,7 +133,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the launcher of
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*processes._SIZES, *processes._RANKS, *processes._LOCAL, "MASTER_ADDR", "MASTER_PORT"):
+    for name in (*launcher.COUNTS, *launcher.RANKS, *launcher.LOCAL, "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -1,11 +1,17 @@
 """`sfumato generate`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sfumato import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sfumato.condition import Prompt
+    from sfumato.system import Cascade, System
 
 _log = logs.EventLogger(__name__)
 
@@ -24,8 +30,17 @@ def generate(
     prompt: Annotated[
         str | None, typer.Argument(help="What to draw: a caption or a class; nothing for anything.")
     ] = None,
-    number: Annotated[int, typer.Option("-n", help="How many samples.")] = 1,
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            help="A file with a prompt a line, or with JSON lines of prompt, seed or seeds, negative, size, name …;"
+            " - reads standard input.",
+            metavar="FILE",
+        ),
+    ] = None,
+    number: Annotated[int, typer.Option("-n", help="How many samples of a prompt.")] = 1,
     seed: Annotated[int, typer.Option(help="The first sample's seed; the others count on from it.")] = 0,
+    seeds: Annotated[str | None, typer.Option(help="The seeds, a sample each: 0,1,2 or 0-9.", metavar="SEEDS")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps, from noise to sample.")] = None,
     sampler: Annotated[
         str | None, typer.Option(help="ddim, ddpm, dpm++, unipc, heun …; settings follow: ddim,eta=0.5")
@@ -68,30 +83,45 @@ def generate(
         typer.Option("--set", help="An option of one stage of a cascade, as 0.steps=10.", metavar="STAGE.OPTION=VALUE"),
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder for the samples.", metavar="DIR")] = Path("out"),
+    name: Annotated[
+        str | None,
+        typer.Option(help="Names of the files, by index, seed and prompt: '{index:05}-{seed}'.", metavar="TEMPLATE"),
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Go on: leave out what is there with the record it would have.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON a sample on standard output.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
 ) -> None:
     """Draw pictures, sounds or texts. Each file carries what repeats it: see `sfumato inspect`."""
-    from sfumato import load
-    from sfumato.cli.report import save
+    from sfumato import launcher, load
+    from sfumato.cli.prompts import Line, read_prompts, read_seeds, seeds_of
+    from sfumato.cli.report import Report
+    from sfumato.cli.work import Target, draw, own_device, work_of
     from sfumato.disk import check_writable, clear_parts
     from sfumato.errors import InputError
     from sfumato.system.classifier import NoisyClassifier
     from sfumato.system.drawing import Drawing
     from sfumato.system.masked import MaskedImage
     from sfumato.system.stages import stage_drawings
-    from sfumato.wording import shortened
+    from sfumato.wording import few
 
     if not 1 <= number <= 100_000:
         raise InputError(f"-n must be from 1 to 100,000, not {number}")
-    check_writable(out)
-    clear_parts(out)
+    if prompts is not None and prompt is not None:
+        raise InputError("--prompts takes the place of a prompt: give one of them")
+    if seeds is not None and (number, seed) != (1, 0):
+        raise InputError("--seeds says all seeds: leave -n and --seed out")
     for one, other, names in ((classifier, label, "--classifier and --class"), (image, mask, "--image and --mask")):
         if (one is None) != (other is None):
             raise InputError(f"{names} go together: give both, or neither")
-    system = load(model, device, precision, config, prediction)
+    check_writable(out)
+    lines = [Line(prompt)] if prompts is None else read_prompts(prompts)
+    listed = None if seeds is None else read_seeds(seeds)
+    share = launcher.share()
+    system = load(model, own_device(device, share), precision, config, prediction)
     drawing: Drawing = {
-        "seeds": range(seed, seed + number),
         "size": system.medium.parse_size(size) if size is not None else None,
         "sampler": sampler,
         "spacing": spacing,
@@ -107,12 +137,29 @@ def generate(
         drawing["condition"] = MaskedImage(image, mask)
     if settings:
         drawing["stages"] = stage_drawings(settings, system)
-    frames = system.stream(prompt, **drawing)
-    for name, text in (("prompt", prompt), ("negative prompt", negative)):
-        if lost := system.truncated(text):
-            _log.warning(f"the {name} is too long; of it, this is not read: {shortened(lost)}")
-    _log.info(f"{model}: {system.fingerprint()} on {system.device.type} in {system.precision}")
-    save(frames, out)
+    work = work_of(system, lines, lambda line: seeds_of(line, listed, seed, number), drawing, name)
+    for folder in {(out / one).parent for batch in work for one in batch.names}:
+        clear_parts(folder)
+    if share.rank == 0:
+        _say_what_is_lost(system, [line.prompt for line in lines], "prompt")
+        _say_what_is_lost(system, [negative, *(line.options.get("negative") for line in lines)], "negative prompt")
+        _log.info(f"{model}: {system.fingerprint()} on {system.device.type} in {system.precision}")
+    own = share.of(work)
+    with Report(sum(len(batch.names) for batch in own), system.medium.plural, as_json) as report:
+        numbered = draw(own, Target(out, system.medium), report, skip_existing)
+    if report.skipped:
+        _log.info(f"{report.skipped:,} of {report.total:,} were there")
+    if skip_existing and numbered:
+        _log.warning(f"files of other records were there and stay; written beside them: {few([*map(str, numbered)])}")
+
+
+def _say_what_is_lost(system: "System | Cascade", prompts: "Iterable[Prompt]", name: str) -> None:
+    """A note of what is not read of prompts that are too long."""
+    from sfumato.wording import shortened
+
+    if lost := [end for prompt in dict.fromkeys(prompts) if (end := system.truncated(prompt))]:
+        which, of = (f"the {name} is", "it") if len(lost) == 1 else (f"{len(lost):,} {name}s are", "the first")
+        _log.warning(f"{which} too long; of {of}, this is not read: {shortened(lost[0])}")
 
 
 def _interval(text: str | None) -> tuple[float, float] | None:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sfumato.disk import Taken
@@ -19,12 +19,18 @@ def keep(stem: Path, ending: str, data: bytes) -> Path:
 def keep_all(stem: Path, files: Mapping[str, bytes]) -> Path:
     """Write several files of one stem, by their endings, under the first number that is free for all of them or holds
     them already; returns the path of the last. The last appears last, so that where it is, the others are."""
-    for number in itertools.count(1):
-        name = stem.name if number == 1 else f"{stem.name}_{number}"
-        paths = {stem.parent / f"{name}{ending}": data for ending, data in files.items()}
+    for own in numbered(stem):
+        paths = {own.with_name(f"{own.name}{ending}"): data for ending, data in files.items()}
         if all(not os.path.lexists(path) or _holds(path, data) for path, data in paths.items()) and _write(paths):
             return [*paths][-1]
     raise AssertionError
+
+
+def numbered(stem: Path) -> Iterator[Path]:
+    """`stem`, `stem_2`, …: what is tried in turn."""
+    yield stem
+    for number in itertools.count(2):
+        yield stem.with_name(f"{stem.name}_{number}")
 
 
 def _write(paths: Mapping[Path, bytes]) -> bool:

@@ -1,6 +1,9 @@
 """What a system drew, ready to look at, to keep and to repeat."""
 
-from collections.abc import Iterable, Iterator
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -9,12 +12,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sfumato.errors import InputError, NonFiniteError, quoted
+from sfumato.arguments import listed
+from sfumato.errors import InputError, NonFiniteError, SfumatoError, quoted
 from sfumato.media import Image, Medium
 from sfumato.media.image import png, to_image
+from sfumato.media.keep import numbered
 from sfumato.media.protocol import Keep, Record
+from sfumato.media.record import pick_format, record_text
 from sfumato.parts import MEDIA
-from sfumato.system.naming import stem
+from sfumato.system.naming import NameTemplate, checked_name, names, stem
 from sfumato.wording import shortened
 
 if TYPE_CHECKING:
@@ -84,9 +90,20 @@ class Samples:
             return self.medium.preview(self.data, columns)
         return self.medium.preview(self.data, columns, captions=[_caption(record) for record in self.records])
 
-    def save(self, folder: str | Path, format: str | None = None, *, metadata: Keep = "full") -> list[Path]:
+    def save(
+        self,
+        folder: str | Path,
+        format: str | None = None,
+        *,
+        metadata: Keep = "full",
+        name: str | Sequence[str] | None = None,
+        start: int = 0,
+    ) -> list[Path]:
         """Write each sample as `PROMPT-SEED.png` into `folder`, in a format of the medium, its first if None; returns
         the paths.
+
+        `name` is a template of other names, as `{index:05}-{seed}` (`NameTemplate`), of which the first sample is
+        number `start`; or the names themselves, one a sample.
 
         Inside are its record and the mark that a model made it; with `metadata` "source" the mark alone, with "none"
         nothing.
@@ -96,9 +113,21 @@ class Samples:
         if self.data.is_floating_point() and bool(self.data.isnan().any()):  # before the first is written
             raise NonFiniteError(f"a {self.medium.noun} holds NaN: draw it in float32, or mend what gave it")
         return [
-            self.medium.write(datum, record, Path(folder) / stem(record), format, metadata)
-            for datum, record in zip(self.data, self.records, strict=True)
+            self.medium.write(datum, record, Path(folder) / own, format, metadata)
+            for datum, record, own in zip(self.data, self.records, self._names(name, start), strict=True)
         ]
+
+    def _names(self, name: str | Sequence[str] | None, start: int) -> list[str]:
+        """The names of the files, without their endings."""
+        if name is None:
+            return [stem(record) for record in self.records]
+        if isinstance(name, str):
+            asked = [(record.get("prompt"), record.get("seed", 0)) for record in self.records]
+            return names(asked, [NameTemplate(name)] * len(asked), start)
+        own = [checked_name(str(one)) for one in listed("name", name)]
+        if len(own) != len(self):
+            raise InputError(f"name is a template, or a name for each of the {len(self):,} samples: {len(own):,} came")
+        return own
 
     # In a notebook ----------------------------------------------------------------------------------------------------
 
@@ -124,6 +153,20 @@ def read_record(path: Path) -> Record:
     """
     found = (known for known in MEDIA.kinds.values() if path.suffix.lower() in known.endings)
     return next(found, Image).read_record(path)
+
+
+def find_saved(stem: Path, record: Record, medium: Medium, format: str | None = None) -> Path | None:
+    """The file of this name that carries the record, numbered as `save` numbers it; None if it is not there. One that
+    carries another, or none that can be read, is another's."""
+    wanted = json.loads(record_text(record))
+    for own in numbered(stem):
+        path = own.with_name(f"{own.name}.{pick_format(medium, format)}")
+        if not os.path.lexists(path):
+            return None
+        with suppress(SfumatoError, OSError):
+            if medium.read_record(path) == wanted:
+                return path
+    raise AssertionError
 
 
 def _figure(shown: str, record: Record) -> str:

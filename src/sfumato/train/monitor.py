@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from sfumato import logs
-from sfumato.train.plan import TrainingPlan, duration
-from sfumato.wording import is_live, shortened
+from sfumato.train.plan import TrainingPlan
+from sfumato.wording import duration, is_live, shortened
 
 QUIET_SECONDS = 30.0
 """How long a log goes without a line."""

@@ -14,6 +14,7 @@ from sfumato import disk
 from sfumato.errors import StorageError
 from sfumato.train import checkpoint
 from sfumato.train.tasks.protocol import Trainee
+from sfumato.wording import duration
 
 MOST_TRAINING_STEPS = 10**8
 
@@ -93,16 +94,6 @@ class TrainingPlan:
             ("time", f"about {duration(self.steps * self.seconds_a_step)}"),
             ("disk", f"{(self.disk + self.prepared) / 1e6:,.0f} MB{prepared}"),
         ]
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: "48 s", "3 min 20 s", "7 h 05 min"."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
 def gflop(trainee: Trainee) -> float:

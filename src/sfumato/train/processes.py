@@ -12,7 +12,8 @@ from accelerate.utils import broadcast_object_list
 from torch.distributed.rendezvous import rendezvous
 
 from sfumato import logs, machine
-from sfumato.errors import InputError, SfumatoError, quoted
+from sfumato.errors import InputError, SfumatoError
+from sfumato.launcher import COUNTS, LOCAL, RANKS, from_environment
 from sfumato.wording import shortened
 
 _log = logs.EventLogger(__name__)
@@ -22,10 +23,6 @@ LONGEST_WAIT = timedelta(days=2)
 """For the process that computes all latents, or draws a preview, while the others wait."""
 SILENT = 5.0
 """Seconds to wait for other processes before a message."""
-_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-_RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
-_LOCAL = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
-"""Where launchers say how many processes there are, which of them one is, and which on its machine."""
 _OBEYED = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE", "ACCELERATE_CPU_AFFINITY", "ACCELERATE_DEBUG_MODE")
 """Of accelerate's own settings, those that change no number."""
 _TRUE = ("1", "true", "yes", "on")
@@ -41,7 +38,7 @@ def join(device: str | None) -> Accelerator:
     """
     kind = machine.pick_device(device).type
     _refuse_others()
-    count = _from_environment(_SIZES) or 1
+    count = from_environment(COUNTS) or 1
     try:
         if count > 1 and not dist.is_initialized():
             _meet(kind, count)
@@ -64,26 +61,16 @@ def _refuse_others() -> None:
             raise InputError(f"{name} is set, which is a way to train that Sfumato has not: unset it")
 
 
-def _from_environment(names: tuple[str, ...]) -> int | None:
-    """The number that a launcher has left under one of these names; None without any."""
-    for name in names:
-        if text := os.environ.get(name):
-            if not (text.isdecimal() and text.isascii() and int(text) < 10**6):
-                raise InputError(f"{name} is {quoted(text)}, which is no number of a process: unset it")
-            return int(text)
-    return None
-
-
 def _meet(kind: str, count: int) -> None:
     """Wait until all processes are there, and let them speak to one another."""
-    named = next(name for name in _SIZES if os.environ.get(name))
-    rank = _from_environment(_RANKS)
+    named = next(name for name in COUNTS if os.environ.get(name))
+    rank = from_environment(RANKS)
     if kind not in ("cpu", "cuda"):
         raise InputError(f"{named} is {count}, and {kind} has but one device: unset it")
     for name, there in (
         ("MASTER_ADDR", os.environ.get("MASTER_ADDR")),
         ("RANK", rank is not None),
-        ("LOCAL_RANK", kind == "cpu" or _from_environment(_LOCAL) is not None),
+        ("LOCAL_RANK", kind == "cpu" or from_environment(LOCAL) is not None),
     ):
         if not there:
             raise InputError(f"{named} is {count} and {name} is not set: unset it, or start by torchrun")
@@ -117,7 +104,7 @@ def _plain(alone: bool) -> Iterator[None]:
     before = dict(os.environ)
     owned = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
     for name in before:
-        left = alone and name in (*_SIZES, *_RANKS, *_LOCAL)
+        left = alone and name in (*COUNTS, *RANKS, *LOCAL)
         if left or (name.startswith(owned) and name not in _OBEYED):
             del os.environ[name]
     try:
