@@ -557,9 +557,8 @@ def test_train_says_its_cost_first_and_leaves_a_system(sfumato: Sfumato, data: P
     assert result.code == 0 and not result.out
     for words in ("24 pictures of 8×8 in 3 classes", "parameters", "float32", "about 2 steps from 0", "2 steps made"):
         assert words in result.err, words
-    assert {"run.json", "log.jsonl", "checkpoints", "samples", "system"} == {
-        p.name for p in (tmp_path / "run").iterdir()
-    }
+    files = {"run.json", "log.jsonl", "history.json", "index.html"}
+    assert {*files, "checkpoints", "samples", "system"} == {p.name for p in (tmp_path / "run").iterdir()}
     again = sfumato("train", "--out", "run", "--resume", "--steps", 3, *PLACE)
     assert again.code == 0 and "about 1 steps from 2" in again.err
     assert sfumato("generate", "cat", "-m", "run", *PLACE).code == 0

@@ -1,11 +1,14 @@
 """Words on sheets: what stands above which pictures, and that no words are an error."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from sfumato import media
+from sfumato.errors import InputError
 from sfumato.media.image import sheet
 from sfumato.media.image.words import broken, fitted, font, plain
 from sfumato.system.samples import Samples
@@ -18,14 +21,15 @@ def tiles(n: int, width: int = 96, height: int = 96, mode: str = "RGB") -> list[
 def words_above(page: Image.Image, width: int, gap: int = 2) -> list[list[bool]]:
     """Of each row of black tiles, whether there is ink in the room above each of them."""
     pixels = np.asarray(page.convert("L")).astype(int)
-    tile_rows = (pixels[:, gap] == 0) & (pixels[:, gap + width - 1] == 0)
+    tile_rows = (pixels[:, gap : gap + width] == 0).all(1)
     starts = [y for y in range(1, len(pixels)) if tile_rows[y] and not tile_rows[y - 1]]
     ends = [0, *(y for y in range(1, len(pixels)) if tile_rows[y - 1] and not tile_rows[y])]
-    columns = range((page.width - gap) // (width + gap))
-    return [
-        [bool((pixels[end:start, gap + x * (width + gap) :][:, :width] < 200).any()) for x in columns]
-        for end, start in zip(ends, starts, strict=False)
-    ]
+    found = []
+    for end, start in zip(ends, starts, strict=False):
+        black = pixels[start] == 0
+        lefts = [x for x in range(page.width) if black[x] and not black[x - 1]]
+        found.append([bool((pixels[end:start, x : x + width] < 200).any()) for x in lefts])
+    return found
 
 
 def test_without_words_a_sheet_is_as_it_was() -> None:
@@ -53,7 +57,9 @@ def test_a_caption_stands_once_above_neighbours_that_share_it() -> None:
 )
 def test_groups_of_one_caption_stay_whole(groups: int, each: int, side: int, columns: int) -> None:
     captions = [str(i) for i in range(groups) for _ in range(each)]
-    assert sheet(tiles(groups * each, side, side, "L"), captions=captions).width == columns * (side + 2) + 2
+    page = sheet(tiles(groups * each, side, side, "L"), captions=captions)
+    a_row = min(math.ceil(columns / each), groups)
+    assert page.width == columns * (side + 2) + 2 + 8 * (a_row - 1), "and 8 pixels apart"
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
@@ -65,6 +71,11 @@ def test_any_caption_can_be_shown(caption: str, mode: str) -> None:
     page = sheet(tiles(2, 16, 16, mode), captions=[caption, caption])
     assert page.mode == mode and page.height < 16 + 4 + 4 * 17
     assert words_above(page, 16)[0][0]
+
+
+def test_each_picture_wants_a_caption() -> None:
+    with pytest.raises(InputError, match=r"each picture wants a caption: 2 pictures came with 1$"):
+        sheet(tiles(2), captions=["cat"])
 
 
 def test_accents_are_taken_off_and_what_does_not_print_is_spelled() -> None:
@@ -90,4 +101,4 @@ def test_samples_of_any_medium_show_their_prompts(medium: media.Medium) -> None:
     shown, plain_sheet = drawn.preview(columns=2, captions=True), drawn.preview(columns=2)
     assert shown.height > plain_sheet.height
     if medium.noun == "picture":
-        assert shown.width == 2 * 98 + 2, "small pictures are enlarged, so that there is room for words"
+        assert shown.width == 2 * 98 + 2 + 8, "small pictures are enlarged, so that there is room for words"

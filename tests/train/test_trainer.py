@@ -203,7 +203,8 @@ def test_two_checkpoints_are_kept_and_both_load(finished: Path, data: Path, tmp_
 
 
 def test_a_run_leaves_what_it_says_and_nothing_else(finished: Path) -> None:
-    assert {path.name for path in finished.iterdir()} == {"run.json", "log.jsonl", "checkpoints", "samples", "system"}
+    files = {"run.json", "log.jsonl", "history.json", "index.html"}
+    assert {path.name for path in finished.iterdir()} == {*files, "checkpoints", "samples", "system"}
     assert len(list((finished / "system").iterdir())) == 2
     assert not list(finished.rglob("*.part")) and not list(finished.rglob(".*"))
 
@@ -232,11 +233,22 @@ def test_the_log_has_a_line_for_the_last_step(finished: Path) -> None:
 
 
 def test_sheets_show_a_class_a_row(finished: Path) -> None:
-    sheets = sorted((finished / "samples").iterdir())
+    sheets = sorted((finished / "samples").glob("step-*"))
     assert (sheets[0].name, sheets[-1].name) == ("step-000000001.png", "step-000000005.png")
     with Image.open(sheets[-1]) as page:
-        assert page.size == (8 * 66 + 2, 3 * 66 + 2), "three classes by eight seeds, eight times as large"
-    assert read_record(sheets[-1])["seed"] == 0
+        heading = page.height - 3 * 98 - 2
+        assert page.width == 8 * 98 + 2 and heading > 30, "three classes by eight seeds, enlarged, below their names"
+    record = read_record(sheets[-1])
+    assert record["seed"] == 0 and record["captions"] == ["0", "1", "2"]
+    assert (finished / "samples" / "latest.png").read_bytes() == sheets[-1].read_bytes()
+
+
+def test_a_latest_sheet_of_somebody_else_stays(data: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "samples" / "latest.png"
+    theirs.parent.mkdir()
+    theirs.write_bytes(b"mine")
+    assert trainer(data, tmp_path).show() == tmp_path / "samples" / "step-000000000.png"
+    assert theirs.read_bytes() == b"mine"
 
 
 def test_a_sheet_names_the_system_that_drew_it(data: Path, tmp_path: Path) -> None:
@@ -244,7 +256,7 @@ def test_a_sheet_names_the_system_that_drew_it(data: Path, tmp_path: Path) -> No
     own = trainer(data, tmp_path, "train.save_minutes=99", "train.show_minutes=0")
     own.run(Budget(1))  # which ends with a save
     own.run(Budget(3))
-    named = [read_record(sheet)["system"] for sheet in sorted((tmp_path / "samples").iterdir())]
+    named = [read_record(sheet)["system"] for sheet in sorted((tmp_path / "samples").glob("step-*"))]
     assert named[-1] == sfumato.load(tmp_path, "cpu", "float32").fingerprint()
     assert len(named) == 3 and len(set(named)) == 3
 

@@ -12,7 +12,8 @@ from sfumato.errors import ResumeError
 from sfumato.train import processes, record
 from sfumato.train.base_recipe import Recipe
 from sfumato.train.compute import Compute
-from sfumato.train.monitor import Monitor
+from sfumato.train.monitor import Guarded, Monitor
+from sfumato.train.page import RunPage
 from sfumato.train.plan import MOST_TRAINING_STEPS, Budget, TrainingPlan, check_disk, disk_needed
 from sfumato.train.recipe import check_recipe
 from sfumato.train.run_folder import RunFolder
@@ -37,10 +38,22 @@ class Run:
     monitor: Monitor
     before: dict[str, Any] | None = None
     accept_changes: bool = False
+    open_page: bool = False
     planned: int | None = None
+    page: RunPage | None = None
 
     def make(self) -> Any:
         """What the run needs first, then its training; returns the artefact, or the plan if no more is wanted.
+
+        The first process keeps the page of the run."""
+        if not self.compute.is_main or self.planned is not None:
+            return self._made()
+        notes = TASKS[self.recipe.task].notes(self.recipe, self.dataset)
+        with RunPage(self.folder, self.where, self.recipe, self.dataset, notes, self.open_page) as page:
+            return replace(self, monitor=Guarded(self.monitor, page), page=page)._made()
+
+    def _made(self) -> Any:
+        """What the run needs, and its training.
 
         What is on record of a run is written over when all that it goes on with has been found to fit, and not before.
         """
@@ -66,9 +79,12 @@ class Run:
             self.monitor.plan(plan)
             folder.record(about)
             trainer.log.cut(-1 if last is None else trainer.step)
+        if self.page is not None:
+            self.page.begin(trainer.recipe, plan)
         trainer.run(budget)
         if main:
             _log.info(f"{trainer.step:,} steps made: {folder.artefact(task.leaves)}", event="done", step=trainer.step)
+            _log.info(f"how it went: {folder.page}", event="page", path=str(folder.page))
         return trainer.artefact.to(self.compute.device, self.compute.precision)
 
     def dry(self) -> "Run":
@@ -88,9 +104,12 @@ class Run:
         if folder.last_step >= steps and is_finished(recipe, folder):
             return
         _log.info(f"first {noun}, {f'{steps:,} steps' if minutes is None else f'{minutes:g} minutes'}")
+        if self.page is not None:
+            self.page.waiting(f"first {noun}")
         budget = Budget(max(steps, folder.last_step), minutes)
         with alone(folder, self.compute, before):
-            replace(self, recipe=recipe, budget=budget, folder=folder, before=before, accept_changes=False).make()
+            own = replace(self, recipe=recipe, budget=budget, folder=folder, before=before, accept_changes=False)
+            replace(own, open_page=False).make()
         self.compute.accelerator.free_memory()
 
     def _prepare(self, task: Task, about: dict[str, Any]) -> Trainee:

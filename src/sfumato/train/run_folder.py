@@ -1,6 +1,7 @@
 """The folder of a run: the files that it may hold, and what each of them says of the run's state."""
 
 import json
+import re
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -9,6 +10,7 @@ from typing import Any
 
 from sfumato import disk, files
 from sfumato.errors import FormatError, NotFoundError
+from sfumato.media import Image
 from sfumato.system import file as system_file
 from sfumato.train import checkpoint, lock
 
@@ -33,7 +35,9 @@ class RunFolder:
     | `given/`               | a copy of the codec whose decoder alone is trained on                                  |
     | `latents-KEY.npy`      | the latents of the data                                                                |
     | `checkpoints/`         | the newest states to resume from                                                       |
-    | `log.jsonl`, `samples/`| the losses, and previews                                                               |
+    | `log.jsonl`, `samples/`| the losses, and previews, the newest as `latest.png` too                               |
+    | `index.html`           | the page to watch the run by                                                           |
+    | `history.json`         | its sittings: when each began, how it ended                                            |
     | `system/`, …           | the artefact: what the run leaves behind, written anew at every save                   |
 
     Each appears whole or not at all, so a run that ended at any moment, however that was, is in one of these states:
@@ -174,6 +178,38 @@ class RunFolder:
 
     def preview(self, step: int) -> Path:
         return self.samples / f"step-{step:09d}.png"
+
+    def preview_steps(self) -> list[int]:
+        """The steps that there is a preview of."""
+        found = (re.fullmatch(r"step-(\d{9,18})\.png", path.name, re.ASCII) for path in self.samples.glob("step-*.png"))
+        return sorted(int(match[1]) for match in found if match)
+
+    @property
+    def latest_preview(self) -> Path:
+        """A copy of the newest preview, under a name that stays."""
+        return self.samples / "latest.png"
+
+    def keep_latest(self, preview: bytes) -> None:
+        """Make a preview the latest one; a file of that name which is somebody else's stays."""
+        if self.latest_preview.exists():
+            try:
+                Image.read_record(self.latest_preview)
+            except FormatError:
+                return
+        files.write_bytes(self.latest_preview, preview)
+
+    @property
+    def page(self) -> Path:
+        return self.path / "index.html"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.json"
+
+    def stage_pages(self) -> list[str]:
+        """The folders of the stages that have a page."""
+        inner = (RunFolder(path) for path in sorted(self.path.iterdir()) if path.is_dir())
+        return [one.path.name for one in inner if one.begun and one.page.exists()]
 
     def artefact(self, name: str) -> Path:
         return self.path / name

@@ -47,6 +47,7 @@ def train(
     dry_run: bool = False,
     device: str | None = None,
     precision: str | None = None,
+    open_page: bool = False,
     monitor: Monitor | None = None,
 ) -> Any:
     """Train a system on `data` by a recipe and keep all of it in the folder `out`; returns the `System`.
@@ -65,9 +66,11 @@ def train(
       that was last at work on these data;
     - `dry_run`: read the data, rehearse a step and return the `TrainingPlan`; nothing is left behind;
     - `device` ("cpu", "cuda", "mps") and `precision` ("float32", "bfloat16"): the best there are if left out;
+    - `open_page`: show the run's page in the browser, once it is there;
     - `monitor`: shows progress while it runs; nobody if left out. What happens is logged in any case: see `logs`.
 
-    `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl` and `run.json`.
+    `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl`, `run.json`, and the page
+    `index.html` to watch all that by.
     """
     with _scratch(dry_run) as scratch:
         asked = Asked(steps, images, epochs, minutes)
@@ -93,7 +96,7 @@ def train(
         with speaking, watched, interruptible(folder.record_file), alone(folder, compute, before), _memory_errors():
             dataset = _read(where, chosen, folder, watched)
             budget = budget or _unfinished(chosen, asked.budget(chosen, folder, len(dataset)), folder)
-            run = Run(chosen, budget, where, dataset, folder, compute, watched, before, accept_changes)
+            run = Run(chosen, budget, where, dataset, folder, compute, watched, before, accept_changes, open_page)
             return (run.dry() if dry_run else run).make()
 
 

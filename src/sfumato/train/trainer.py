@@ -297,8 +297,9 @@ class Trainer:
             preview = self.trainee.preview(self.artefact, stop)
             if preview is None:
                 return None
-            path = self.folder.preview(self.step)
-            files.write_bytes(path, png(*preview))
+            path, data = self.folder.preview(self.step), png(*preview)
+            files.write_bytes(path, data)
+            self.folder.keep_latest(data)
         except Exception as error:
             why = "memory is short" if machine.is_short(error) else str(error) or type(error).__name__
             _log.warning(f"no samples of step {self.step:,}: {shortened(why, 200)}")

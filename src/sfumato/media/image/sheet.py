@@ -19,6 +19,8 @@ _WIDTH, _LETTERS, _MOST_LETTERS = 1200, 13, 64
 """Of a sheet with words: the pixels across that a screen has room for, and the height of its letters."""
 _LINES, _MOST_CHARACTERS = 3, 400
 """Lines of one caption, and how much of it is looked at."""
+_APART = 8
+"""Pixels between neighbours of different captions, besides the gap."""
 
 
 def to_image(picture: Tensor) -> Image.Image:
@@ -47,27 +49,32 @@ def sheet(
     Raises an `InputError` for a sheet of more than `MOST_PIXELS`, or of no such columns, scale or gap."""
     if not images:
         raise InputError("a sheet needs at least one picture")
+    if captions is not None and len(captions) != len(images):
+        raise InputError(f"each picture wants a caption: {len(images)} pictures came with {len(captions)}")
     scale, gap = whole("scale", scale, 1, MOST_PIXELS), whole("gap", gap, 0, MOST_PIXELS)
     width, height = images[0].width * scale + gap, images[0].height * scale + gap
     words = [plain(text[:_MOST_CHARACTERS]) for text in captions or ()]
     columns = whole("columns", columns or _columns(words, len(images), width, height), 1, MOST_PIXELS)
     rows = math.ceil(len(images) / columns)
+    apart = _apart(words, columns)
     headings = _headings(words, columns, width)
+    whole_width = columns * width + max(apart, default=0)
     whole_height = rows * height + sum(heading.height for heading in headings)
-    if columns * width * whole_height > MOST_PIXELS:
+    if whole_width * whole_height > MOST_PIXELS:
         raise InputError(
-            f"a sheet holds at most {MOST_PIXELS:,} pixels, not {whole_height:,} rows of {columns * width:,}: give"
+            f"a sheet holds at most {MOST_PIXELS:,} pixels, not {whole_height:,} rows of {whole_width:,}: give"
             " fewer pictures, or another scale, gap or number of columns"
         )
-    page = Image.new(images[0].mode, (columns * width + gap, whole_height + gap), "white")
+    page = Image.new(images[0].mode, (whole_width + gap, whole_height + gap), "white")
     top = gap
     for row in range(rows):
         for heading in headings[row : row + 1]:
             heading.draw(page, gap, top)
             top += heading.height
         for i, image in enumerate(images[row * columns : (row + 1) * columns]):
+            left = gap + i * width + (apart[row * columns + i] if apart else 0)
             enlarged = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-            page.paste(enlarged, (gap + i * width, top))
+            page.paste(enlarged, (left, top))
         top += height
     return page
 
@@ -115,10 +122,16 @@ def _headings(words: Sequence[str], columns: int, width: int) -> list[_Heading]:
     letters = min(max(_LETTERS, round(_LETTERS * columns * width / _WIDTH)), _MOST_LETTERS)  # of a large sheet, large
     own, found = font(letters), []
     for start in range(0, len(words), columns):
-        runs = list(_runs(words[start : start + columns]))
-        fits = [(place * width, fitted(text, own, n * width - 4, _LINES)) for text, place, n in runs if text]
+        runs = enumerate(_runs(words[start : start + columns]))
+        fits = [(x * width + k * _APART, fitted(text, own, n * width - 4, _LINES)) for k, (text, x, n) in runs if text]
         found.append(_Heading(own, round(1.25 * letters), fits))
     return found
+
+
+def _apart(words: Sequence[str], columns: int) -> list[int]:
+    """How far each picture is moved to the right, so that neighbours of different captions are seen apart."""
+    rows = (words[start : start + columns] for start in range(0, len(words), columns))
+    return [_APART * k for row in rows for k, (_, _, n) in enumerate(_runs(row)) for _ in range(n)]
 
 
 def _runs(words: Sequence[str]) -> Iterator[tuple[str, int, int]]:

@@ -1,0 +1,160 @@
+"""`index.html` of a run: written whole at each turn, from what the run knows and what lies in its folder."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from sfumato import disk, files
+from sfumato.data.dataset import Dataset
+from sfumato.errors import Stopped
+from sfumato.train.base_recipe import Recipe
+from sfumato.train.monitor import Monitor, Quiet
+from sfumato.train.page.browser import show_page
+from sfumato.train.page.history import MOST_SITTINGS, now, read_history, write_history
+from sfumato.train.page.render import MARK, Facts, render
+from sfumato.train.plan import TrainingPlan, duration
+from sfumato.train.run_folder import RunFolder
+from sfumato.wording import shortened
+
+PAUSE = 15.0
+"""Seconds between two versions of the page, at the least."""
+_COST = 50
+"""Writing the page takes one part in so many of the time, at the most."""
+_log = logging.getLogger(__name__)
+
+
+class RunPage(Quiet):
+    """The page of a run, which watches it as a monitor does; a `sitting` is what it spends in training.
+
+    It is only to look at: what keeps it from being written is a warning, once, and an `index.html` of somebody else's
+    stays. With `open_page` it is shown in the browser as soon as it is there.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        where: str,
+        recipe: Recipe,
+        dataset: Dataset,
+        notes: Sequence[str] = (),
+        open_page: bool = False,
+    ) -> None:
+        self.folder, self.open_page = folder, open_page
+        self.facts = Facts(where, recipe, dataset, (*notes, *dataset.notes))
+        self.sittings = read_history(folder.history)
+        self._due, self._trouble = 0.0, False
+
+    # The events of a run ----------------------------------------------------------------------------------------------
+
+    def waiting(self, what: str) -> None:
+        """The run does something long before it trains."""
+        self.facts = replace(self.facts, doing=what, detail="")
+        self.write()
+
+    def preparing(self, done: int, total: int, what: str = "reading data") -> None:
+        self._now_and_then(detail=f"{what}: {done:,} of {total:,}")
+
+    def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None:
+        if self.facts.plan is None:  # a stage's
+            self._now_and_then(detail=f"step {step:,}, about {duration(left)} left")
+        else:
+            self._now_and_then(step=step, left=left, share=share)
+
+    @contextmanager
+    def sitting(self, recipe: Recipe, plan: TrainingPlan) -> Iterator[None]:
+        """Within, the run trains as planned."""
+        own = {"began": now(), "from": plan.start, "machine": f"{plan.machine}, {plan.precision}"}
+        self.sittings = [*self.sittings[1 - MOST_SITTINGS :], own]
+        self.facts = replace(self.facts, recipe=recipe, plan=plan, step=plan.start, doing="", detail="")
+        self._keep()
+        self.write()
+        end = "finished"
+        try:
+            yield
+        except BaseException as error:
+            end = _end(error)
+            raise
+        finally:
+            step = max(self.folder.last_step, 0)
+            own |= {"ended": now(), "to": step, "end": end}
+            self._keep()
+            self.facts = replace(self.facts, step=step, end=end)
+            self.write()
+
+    # Files ------------------------------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Write the page as things are now."""
+        began = time.monotonic()
+        try:
+            if self._is_ours():
+                page = render(self.folder, self.facts, self.sittings)
+                files.write_bytes(self.folder.page, page.encode(errors="replace"))
+                self._show()
+        except Exception as error:
+            self._warn(f"the page of the run could not be written: {str(error) or type(error).__name__}")
+        self._due = time.monotonic() + max(PAUSE, _COST * (time.monotonic() - began))
+
+    def _now_and_then(self, **changes: Any) -> None:
+        self.facts = replace(self.facts, **changes)
+        if self.folder.begun and time.monotonic() >= self._due:
+            self.write()
+
+    def _is_ours(self) -> bool:
+        if not self.folder.page.exists():
+            return True
+        with disk.open_file(self.folder.page) as file:
+            ours = MARK.encode() in file.read(1000)
+        if not ours:
+            self._warn(f"{self.folder.page} is not ours, and stays as it is: there is no page of the run")
+        return ours
+
+    def _show(self) -> None:
+        if self.open_page:
+            self.open_page = False
+            show_page(self.folder.page)
+            _log.info(f"to watch: {self.folder.page}")
+
+    def _keep(self) -> None:
+        try:
+            write_history(self.folder.history, self.sittings)
+        except Exception as error:
+            self._warn(f"the history of the run could not be written: {error}")
+
+    def _warn(self, text: str) -> None:
+        if not self._trouble:
+            _log.warning(shortened(text, 300))
+        self._trouble = True
+
+
+def _end(error: BaseException) -> str:
+    """How a sitting ended, in words."""
+    if isinstance(error, Stopped | KeyboardInterrupt):
+        return "stopped by a signal"
+    return f"ended by an error: {shortened(str(error) or type(error).__name__, 400)}"
+
+
+class Together(Quiet):
+    """Several monitors as one."""
+
+    def __init__(self, *monitors: Monitor) -> None:
+        self.monitors = monitors
+
+    def say(self, text: str) -> None:
+        for one in self.monitors:
+            one.say(text)
+
+    def preparing(self, done: int, total: int, what: str = "reading data") -> None:
+        for one in self.monitors:
+            one.preparing(done, total, what)
+
+    def plan(self, plan: TrainingPlan) -> None:
+        for one in self.monitors:
+            one.plan(plan)
+
+    def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None:
+        for one in self.monitors:
+            one.step(step, loss, rate, left, share)
