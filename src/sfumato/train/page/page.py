@@ -1,17 +1,16 @@
 """`index.html` of a run: written whole at each turn, from what the run knows and what lies in its folder."""
 
-import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
-from sfumato import disk, files
+from sfumato import disk, files, logs
 from sfumato.data.dataset import Dataset
 from sfumato.errors import Stopped
 from sfumato.train.base_recipe import Recipe
-from sfumato.train.monitor import Monitor, Quiet
+from sfumato.train.monitor import Quiet
 from sfumato.train.page.browser import show_page
 from sfumato.train.page.history import MOST_SITTINGS, now, read_history, write_history
 from sfumato.train.page.render import MARK, Facts, render
@@ -23,11 +22,11 @@ PAUSE = 15.0
 """Seconds between two versions of the page, at the least."""
 _COST = 50
 """Writing the page takes one part in so many of the time, at the most."""
-_log = logging.getLogger(__name__)
+_log = logs.EventLogger(__name__)
 
 
 class RunPage(Quiet):
-    """The page of a run, which watches it as a monitor does; a `sitting` is what it spends in training.
+    """The page of a run, which watches it as a monitor does.
 
     It is only to look at: what keeps it from being written is a warning, once, and an `index.html` of somebody else's
     stays. With `open_page` it is shown in the browser as soon as it is there.
@@ -47,6 +46,9 @@ class RunPage(Quiet):
         self.sittings = read_history(folder.history)
         self._due, self._trouble = 0.0, False
 
+    def __enter__(self) -> "RunPage":
+        return self
+
     # The events of a run ----------------------------------------------------------------------------------------------
 
     def waiting(self, what: str) -> None:
@@ -63,26 +65,24 @@ class RunPage(Quiet):
         else:
             self._now_and_then(step=step, left=left, share=share)
 
-    @contextmanager
-    def sitting(self, recipe: Recipe, plan: TrainingPlan) -> Iterator[None]:
-        """Within, the run trains as planned."""
+    def begin(self, recipe: Recipe, plan: TrainingPlan) -> None:
+        """The run trains from now on, as planned."""
         own = {"began": now(), "from": plan.start, "machine": f"{plan.machine}, {plan.precision}"}
         self.sittings = [*self.sittings[1 - MOST_SITTINGS :], own]
-        self.facts = replace(self.facts, recipe=recipe, plan=plan, step=plan.start, doing="", detail="")
+        self.facts = replace(self.facts, recipe=recipe, plan=plan, step=plan.start)
         self._keep()
         self.write()
-        end = "finished"
-        try:
-            yield
-        except BaseException as error:
-            end = _end(error)
-            raise
-        finally:
-            step = max(self.folder.last_step, 0)
-            own |= {"ended": now(), "to": step, "end": end}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.folder.begun:
+            return
+        self.facts = replace(self.facts, step=max(self.folder.last_step, 0), end=_end(error))
+        if self.facts.plan is not None:
+            self.sittings[-1] |= {"ended": now(), "to": self.facts.step, "end": self.facts.end}
             self._keep()
-            self.facts = replace(self.facts, step=step, end=end)
-            self.write()
+        self.write()
 
     # Files ------------------------------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class RunPage(Quiet):
         if self.open_page:
             self.open_page = False
             show_page(self.folder.page)
-            _log.info(f"to watch: {self.folder.page}")
+            _log.info(f"to watch: {self.folder.page}", event="page", path=str(self.folder.page))
 
     def _keep(self) -> None:
         try:
@@ -130,31 +130,10 @@ class RunPage(Quiet):
         self._trouble = True
 
 
-def _end(error: BaseException) -> str:
+def _end(error: BaseException | None) -> str:
     """How a sitting ended, in words."""
+    if error is None:
+        return "finished"
     if isinstance(error, Stopped | KeyboardInterrupt):
         return "stopped by a signal"
     return f"ended by an error: {shortened(str(error) or type(error).__name__, 400)}"
-
-
-class Together(Quiet):
-    """Several monitors as one."""
-
-    def __init__(self, *monitors: Monitor) -> None:
-        self.monitors = monitors
-
-    def say(self, text: str) -> None:
-        for one in self.monitors:
-            one.say(text)
-
-    def preparing(self, done: int, total: int, what: str = "reading data") -> None:
-        for one in self.monitors:
-            one.preparing(done, total, what)
-
-    def plan(self, plan: TrainingPlan) -> None:
-        for one in self.monitors:
-            one.plan(plan)
-
-    def step(self, step: int, loss: float, rate: float, left: float, share: float) -> None:
-        for one in self.monitors:
-            one.step(step, loss, rate, left, share)
