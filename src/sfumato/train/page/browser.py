@@ -26,5 +26,5 @@ def _has_screen() -> bool:
 def _open(address: str) -> None:
     try:
         webbrowser.open(address)
-    except Exception:  # it is only to look at, and the path is said in any case
+    except Exception:  # it is only to look at
         return

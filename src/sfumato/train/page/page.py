@@ -13,12 +13,12 @@ from sfumato.train.base_recipe import Recipe
 from sfumato.train.monitor import Quiet
 from sfumato.train.page.browser import show_page
 from sfumato.train.page.history import MOST_SITTINGS, now, read_history, write_history
-from sfumato.train.page.render import MARK, Facts, render
+from sfumato.train.page.render import MARK, RunFacts, render
 from sfumato.train.plan import TrainingPlan, duration
 from sfumato.train.run_folder import RunFolder
 from sfumato.wording import shortened
 
-PAUSE = 15.0
+_PAUSE = 15.0
 """Seconds between two versions of the page, at the least."""
 _COST = 50
 """Writing the page takes one part in so many of the time, at the most."""
@@ -42,7 +42,7 @@ class RunPage(Quiet):
         open_page: bool = False,
     ) -> None:
         self.folder, self.open_page = folder, open_page
-        self.facts = Facts(where, recipe, dataset, (*notes, *dataset.notes))
+        self.facts = RunFacts(where, recipe, dataset, (*notes, *dataset.notes))
         self.sittings = read_history(folder.history)
         self._due, self._trouble = 0.0, False
 
@@ -96,7 +96,7 @@ class RunPage(Quiet):
                 self._show()
         except Exception as error:
             self._warn(f"the page of the run could not be written: {str(error) or type(error).__name__}")
-        self._due = time.monotonic() + max(PAUSE, _COST * (time.monotonic() - began))
+        self._due = time.monotonic() + max(_PAUSE, _COST * (time.monotonic() - began))
 
     def _now_and_then(self, **changes: Any) -> None:
         self.facts = replace(self.facts, **changes)

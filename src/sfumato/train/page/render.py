@@ -25,14 +25,14 @@ from sfumato.wording import brief, shortened
 
 MARK = '<meta name="generator" content="Sfumato">'
 """What says that a page is ours, and may be written anew."""
-MOST_SHOWN = 200
+_MOST_LEFT_OUT = 200
 """Of what was left out, so many are named; all of them are in `run.json`."""
 ENDED = "ended"
 _STRIP, _MOST_CAPTIONS = 12, 64
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunFacts:
     """What a run knows of itself: its data and where they were found, what it is `doing` before it trains and the
     `detail` of that, where it is while it trains, and its `end` in words."""
 
@@ -49,7 +49,7 @@ class Facts:
     end: str = ""
 
 
-def render(folder: RunFolder, facts: Facts, sittings: list[Sitting]) -> str:
+def render(folder: RunFolder, facts: RunFacts, sittings: list[Sitting]) -> str:
     """The page of a run as it is now."""
     points = read_curve(folder.log)
     steps = folder.preview_steps()
@@ -70,8 +70,8 @@ def render(folder: RunFolder, facts: Facts, sittings: list[Sitting]) -> str:
         charts=_charts(facts, points),
         plan=facts.plan.lines() if facts.plan else [],
         data=_data(facts),
-        skipped=[(brief(one.name, 200), shortened(one.reason, 300)) for one in facts.dataset.skipped[:MOST_SHOWN]],
-        more=max(len(facts.dataset.skipped) - MOST_SHOWN, 0),
+        skipped=[(brief(one.name, 200), shortened(one.reason, 300)) for one in facts.dataset.skipped[:_MOST_LEFT_OUT]],
+        more=max(len(facts.dataset.skipped) - _MOST_LEFT_OUT, 0),
         recipe=toml(facts.recipe.dump()),
         commands=_commands(folder, captions),
         sittings=[_sitting(one, live=one is sittings[-1] and not facts.end) for one in reversed(sittings)],
@@ -92,7 +92,7 @@ def _template() -> Template:
     return own.from_string(text)
 
 
-def _state(facts: Facts) -> tuple[str, str]:
+def _state(facts: RunFacts) -> tuple[str, str]:
     """A word for what the run is at, and what there is to say of it."""
     if facts.end:
         word, _, more = facts.end.partition(" ")
@@ -102,7 +102,7 @@ def _state(facts: Facts) -> tuple[str, str]:
     return "training", f"step {facts.step:,}, about {duration(facts.left)} left"
 
 
-def _tiles(facts: Facts, points: list[Point], sittings: list[Sitting]) -> list[tuple[str, str]]:
+def _tiles(facts: RunFacts, points: list[Point], sittings: list[Sitting]) -> list[tuple[str, str]]:
     """The numbers that people ask for first."""
     if not points:
         return []
@@ -115,7 +115,7 @@ def _tiles(facts: Facts, points: list[Point], sittings: list[Sitting]) -> list[t
     return tiles
 
 
-def _charts(facts: Facts, points: list[Point]) -> list[Chart]:
+def _charts(facts: RunFacts, points: list[Point]) -> list[Chart]:
     """Loss, speed and learning rate over the steps."""
     if not points:
         return []
@@ -128,7 +128,7 @@ def _charts(facts: Facts, points: list[Point]) -> list[Chart]:
     ]
 
 
-def _data(facts: Facts) -> list[tuple[str, str]]:
+def _data(facts: RunFacts) -> list[tuple[str, str]]:
     """What the run learns from."""
     dataset, medium = facts.dataset, facts.dataset.medium
     rows = [("data", brief(facts.where, 200))]
