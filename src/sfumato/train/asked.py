@@ -36,7 +36,7 @@ class Asked:
         return all(value is None for value in astuple(self))
 
     def samples(self, batch: int, count: int) -> int | None:
-        """How many samples are asked for in all, of `count` data in batches of `batch`; None where the recipe, or a clock, decides."""
+        """How many samples are asked for in all, of `count` data in batches of `batch`; None if none are."""
         if self.epochs is not None:
             return math.ceil(self.epochs * count)
         return self.images if self.steps is None else self.steps * batch

@@ -31,7 +31,8 @@ class Budget:
 class TrainingPlan:
     """The size of a training on `count` data, whose `plural` is for messages. `gflop` is one sample's forward pass; a
     training step costs three times as much. `peak` is the FLOP/s that a convolution reaches on the machine; `disk` is
-    for what the training saves, and `prepared` for what was made before it."""
+    for what the training saves, and `prepared` for what was made before it; `recipe` is what its recipe says of
+    itself."""
 
     count: int
     plural: str
@@ -47,6 +48,7 @@ class TrainingPlan:
     disk: int
     memory: int
     prepared: int = 0
+    recipe: str = ""
 
     @property
     def rate(self) -> float:
@@ -83,6 +85,7 @@ class TrainingPlan:
         prepared = f", {self.prepared / 1e6:,.0f} MB of it latents and captions" if self.prepared else ""
         speed = f"{self.rate:,.0f} {self.plural} a second, {self.share(self.rate):.0%} of what its convolutions reach"
         return [
+            *([("recipe", self.recipe)] if self.recipe else []),
             ("network", f"{self.parameters / 1e6:.2f}M parameters, {self.gflop:.3g} GFLOP each"),
             ("machine", f"{self.machine}, {self.precision}: about {speed} ({self.peak / 1e9:,.0f} GFLOP/s)"),
             ("memory", f"{self.memory / 1e9:.2f} GB in use at a batch of {self.batch}"),

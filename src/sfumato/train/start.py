@@ -16,6 +16,7 @@ from sfumato.errors import InputError, ResumeError
 from sfumato.train import processes, record
 from sfumato.train.asked import Asked
 from sfumato.train.base_recipe import Recipe, differences
+from sfumato.train.choose import choose
 from sfumato.train.compute import Compute
 from sfumato.train.monitor import Guarded, Logged, Monitor
 from sfumato.train.out import new_folder, newest_run
@@ -56,8 +57,8 @@ def train(
     task is "autoencode" a codec, in `codec/`. A recipe that diffuses in latents fits its codec first.
 
     - `data`: what `sfumato.data.open_source` opens: a folder, a .zip, a .npz, IDX files, "digits";
-    - `recipe`: the name of one that ships, a TOML file, its tables as a dict, or a `Recipe` ("ddpm" when left out);
-      `settings` lay "key=value" over it;
+    - `recipe`: the name of one that ships, a TOML file, its tables as a dict, or a `Recipe`; one is chosen
+      by the data, the machine and the time when it is left out (`choose`). `settings` lay "key=value" over it;
     - `steps`, `images` or `epochs` (passes over the data) in all, or `minutes` of this sitting: when to stop. Without
       any, the recipe's own number;
     - `resume`: go on with the run in `out`, exactly where it was saved. `data` and `recipe` are then the run's own, and
@@ -79,17 +80,19 @@ def train(
         if data is None and before is None:
             raise InputError(NO_DATA)
         where = record.spell_data(data) if data is not None else record.data_of(before or {}, folder)
-        chosen = _recipe(recipe, settings, before, accept_changes)
+        accelerator = processes.join(device)
+        precision = machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
+        compute = Compute(accelerator, precision)
+        if recipe is None and before is None:
+            chosen: Recipe = choose(where, settings, asked, compute)
+        else:
+            chosen = _recipe(recipe, settings, before, accept_changes)
         task = TASKS[chosen.task]
         record.check_apart(where, folder, task.stages)
         task.check_sources(chosen, None if before is None else check_recipe(before["recipe"]), folder)
         budget = None if epochs else _unfinished(chosen, asked.budget(chosen, folder), folder)
-        accelerator = processes.join(device)
         for own in (chosen, *task.stage_recipes(chosen, folder)):
             _check_shares(own, accelerator.num_processes)
-        compute = Compute(
-            accelerator, machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
-        )
         compute.wait()  # no process writes to the folder before all have found it as it was
         watched = Guarded(Logged(), *([monitor] if monitor is not None else [])) if compute.is_main else Guarded()
         speaking = logs.silent(not compute.is_main)
@@ -127,7 +130,8 @@ def _recipe(
     """The recipe asked for; a resumed run's own unless one is given, which then must be the same."""
     settings = [settings] if isinstance(settings, str) else list(settings)
     if before is None:
-        return load_recipe("ddpm" if recipe is None else recipe, settings)
+        assert recipe is not None
+        return load_recipe(recipe, settings)
     own = check_recipe(before["recipe"])
     asked = load_recipe(own if recipe is None else recipe, settings)
     changes = differences(own.dump(), asked.dump())

@@ -134,6 +134,7 @@ class Trainer:
             peak=machine.peak(self.compute.device, self.compute.precision) * self.compute.processes,
             disk=disk_needed(parameters, [self.folder.checkpoints, self.leaves]),
             memory=machine.used(self.compute.device),
+            recipe=self.recipe.about,
         )
         self.clock.drawing = self.trainee.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
         return self.plan
