@@ -110,9 +110,9 @@ def choose(where: str, settings: Iterable[str], asked: Asked, compute: Compute) 
     minutes = MINUTES if asked.nothing else asked.minutes
     seen: list[int] = []
     for kind in options:
+        if seen and seen[-1] < kind.least:
+            break  # a slower one sees fewer still
         seen.append(asked.samples(32, found.count) or _samples(kind, given, minutes or MINUTES, compute))
-        if seen[-1] < kind.least:
-            break
     seen = compute.agreed(seen)
     place = fitted(options[: len(seen)], seen)
     kind, samples = options[place], seen[place]

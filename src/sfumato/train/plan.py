@@ -17,6 +17,8 @@ from sfumato.train.tasks.protocol import Trainee
 from sfumato.wording import duration
 
 MOST_TRAINING_STEPS = 10**8
+FEWEST = 5_000
+"""Samples seen before which no trial showed what its pictures were of (docs/how-to/recipes.md has them)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,23 @@ class TrainingPlan:
             "memory": self.memory,
             "disk": self.disk + self.prepared,
         }
+
+    @property
+    def warning(self) -> str | None:
+        """What to say of a training that is too short to show anything, and what would; None of a longer one."""
+        seen = (self.start + self.steps) * self.batch
+        if seen >= FEWEST:
+            return None
+        if self.budget.minutes is None:
+            would = f"--images {FEWEST}"
+        else:
+            minutes = (FEWEST - self.start * self.batch) / self.rate / 60
+            would = f"--minutes {math.ceil(2 * minutes)}"  # half of it for what else there is to do
+        passes = f"{seen / self.count:.1f} passes"
+        return (
+            f"about {seen:,} {self.plural} will be seen ({passes}), which is too few to show anything: {would} would,"
+            " or less to learn in each, as by --set data.size=[32,32] of pictures"
+        )
 
     def lines(self) -> list[tuple[str, str]]:
         """The plan as pairs of a heading and what it says."""

@@ -69,6 +69,8 @@ class Run:
         if (last := folder.last_checkpoint) is not None:
             trainer.resume(last)
         plan = replace(trainer.rehearse(budget), prepared=folder.prepared_size())
+        if main and task.previews and (text := plan.warning) is not None:
+            _log.warning(text, event="short")
         if self.planned is not None:
             return self._only_plan(trainer, replace(plan, count=self.planned))
         trainer.recipe = self.recipe.planned(self.compute.agreed(plan.start + plan.steps))
