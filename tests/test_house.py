@@ -28,6 +28,7 @@ LAYERS = [
         "keys",
         "launcher",
         "lazy",
+        "notebook",
         "serial",
         "store",
     ],

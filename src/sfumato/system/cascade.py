@@ -18,6 +18,7 @@ from sfumato.media import Medium
 from sfumato.parts import validate
 from sfumato.system import file as system_file
 from sfumato.system.cascade_draw import CascadePlan, plan_cascade
+from sfumato.system.description import described, line, table
 from sfumato.system.drawing import Drawing, asked_for
 from sfumato.system.links import LINKS, Link
 from sfumato.system.pipeline import Pipeline
@@ -92,6 +93,13 @@ class Cascade(Pipeline):
     def truncated(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long for some stage to read; "" if all of it is read."""
         return max((stage.truncated(prompt) for stage in self.stages), key=len)
+
+    def __repr__(self) -> str:
+        return f"Cascade({' → '.join(line(stage) for stage in self.stages)})"
+
+    def _repr_html_(self) -> str:
+        """What its stages are, for a notebook."""
+        return "".join(table({"stage": str(i), **described(stage)}) for i, stage in enumerate(self.stages))
 
     # Drawing ----------------------------------------------------------------------------------------------------------
 

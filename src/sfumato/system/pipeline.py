@@ -8,6 +8,7 @@ import torch
 from sfumato.condition import Prompt
 from sfumato.errors import InputError, quoted
 from sfumato.media.protocol import Record
+from sfumato.notebook import NotebookBar
 from sfumato.system.draw import Frame
 from sfumato.system.drawing import Drawing
 from sfumato.system.repeat import from_record
@@ -64,9 +65,16 @@ class Pipeline:
         return self.plan(prompts, **drawing).frames()
 
     def generate(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Samples:
-        """Draw one sample for each prompt and seed, prompt by prompt; `Drawing` lists the arguments."""
-        frames = self.stream(prompts, **drawing)
-        return Samples.concat(frame.samples for frame in frames if frame.samples is not None)
+        """Draw one sample for each prompt and seed, prompt by prompt; `Drawing` lists the arguments.
+
+        In a notebook a bar shows how far it is; `stream` shows nothing.
+        """
+        drawn: list[Samples] = []
+        with NotebookBar() as bar:
+            for frame in self.stream(prompts, **drawing):
+                bar.show(frame.done / frame.total, f"step {frame.done:,} of {frame.total:,}")
+                drawn += [frame.samples] if frame.samples is not None else []
+        return Samples.concat(drawn)
 
     def repeat(self, record: Record) -> Samples:
         """The sample of a record, drawn again: `system.repeat(read_record("cat-3.png"))`.

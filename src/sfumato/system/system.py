@@ -19,6 +19,7 @@ from sfumato.media import Medium
 from sfumato.media.protocol import Size
 from sfumato.parts import CODECS, CONDITIONERS, NETWORKS, PARAMETERIZATIONS, PROCESSES, SCHEDULES
 from sfumato.system import file as system_file
+from sfumato.system.description import described, line, table
 from sfumato.system.draw import Plan, plan
 from sfumato.system.drawing import Drawing, asked_for, read_drawing
 from sfumato.system.fingerprint import Weighted
@@ -46,6 +47,13 @@ class System(Weighted, Pipeline):
         Weighted.__init__(self, codec, denoiser)
         self.conditioner, self.settings = conditioner, settings
         self.about = about or {}
+
+    def __repr__(self) -> str:
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        """What it is, for a notebook."""
+        return table(described(self))
 
     # Drawing ----------------------------------------------------------------------------------------------------------
 

@@ -13,12 +13,14 @@ from sfumato import logs, machine
 from sfumato.core.defaults import torch_defaults
 from sfumato.data.dataset import Dataset
 from sfumato.errors import InputError, ResumeError
+from sfumato.notebook import in_notebook
 from sfumato.train import processes, record
 from sfumato.train.asked import Asked
 from sfumato.train.base_recipe import Recipe, differences
 from sfumato.train.choose import choose
 from sfumato.train.compute import Compute
 from sfumato.train.monitor import Guarded, Logged, Monitor
+from sfumato.train.notebook import Notebook
 from sfumato.train.out import new_folder, newest_run
 from sfumato.train.plan import Budget
 from sfumato.train.recipe import check_recipe, load_recipe
@@ -68,7 +70,8 @@ def train(
     - `dry_run`: read the data, rehearse a step and return the `TrainingPlan`; nothing is left behind;
     - `device` ("cpu", "cuda", "mps") and `precision` ("float32", "bfloat16"): the best there are if left out;
     - `open_page`: show the run's page in the browser, once it is there;
-    - `monitor`: shows progress while it runs; nobody if left out. What happens is logged in any case: see `logs`.
+    - `monitor`: shows progress while it runs; if left out, a notebook has a bar and anything else nothing. What happens
+      is logged in any case: see `logs`.
 
     `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl`, `run.json`, and the page
     `index.html` to watch all that by.
@@ -94,6 +97,7 @@ def train(
         for own in (chosen, *task.stage_recipes(chosen, folder)):
             _check_shares(own, accelerator.num_processes)
         compute.wait()  # no process writes to the folder before all have found it as it was
+        monitor = Notebook() if monitor is None and in_notebook() else monitor
         watched = Guarded(Logged(), *([monitor] if monitor is not None else [])) if compute.is_main else Guarded()
         speaking = logs.silent(not compute.is_main)
         with speaking, watched, interruptible(folder.record_file), alone(folder, compute, before), _memory_errors():
