@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sfumato.cli.pictures import COLORS, iterm, kitty, protocol_of, sixel
-from sfumato.cli.preview import Preview
+from sfumato.cli.preview import LivePreview
 from sfumato.system.draw import Frame
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8))
@@ -112,7 +112,7 @@ def frame(done: int, samples: Any = None) -> Frame:
 
 
 def show(folder: Path, environment: dict[str, str]) -> None:
-    with Preview(FakeSystem(), folder, environment) as preview:  # pyright: ignore[reportArgumentType]
+    with LivePreview(FakeSystem(), folder, environment) as preview:  # pyright: ignore[reportArgumentType]
         preview(frame(1))
         preview(frame(2))  # too soon
 
@@ -135,7 +135,7 @@ def test_anything_else_has_a_file_that_is_gone_in_the_end(
 ) -> None:
     (tmp_path / "preview.png").write_bytes(b"somebody's own")
     monkeypatch.setattr("sys.stderr", io.StringIO() if environment["TERM"] == "foot" else Screen())
-    with Preview(FakeSystem(), tmp_path, environment) as preview:  # pyright: ignore[reportArgumentType]
+    with LivePreview(FakeSystem(), tmp_path, environment) as preview:  # pyright: ignore[reportArgumentType]
         preview(frame(1))
         assert pixels((tmp_path / "preview-2.png").read_bytes()).mean() > 100
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"somebody's own"]
@@ -145,7 +145,7 @@ def test_previews_take_a_tenth_of_the_time(tmp_path: Path, monkeypatch: pytest.M
     clock = iter([0.0, 2.0, 10.0, 20.0, 21.0, 22.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     shown: list[Any] = []
-    preview = Preview(FakeSystem(), tmp_path, {})  # pyright: ignore[reportArgumentType]
+    preview = LivePreview(FakeSystem(), tmp_path, {})  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(preview, "_show", shown.append)
     preview(frame(1))  # from 0 to 2, and so not again before 20
     preview(frame(2))

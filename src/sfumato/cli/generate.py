@@ -91,11 +91,17 @@ def generate(
         bool, typer.Option("--skip-existing", help="Go on: leave out what is there with the record it would have.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON a sample on standard output.")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show what is drawn so far: in the terminal if it can, else in a file.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
 ) -> None:
     """Draw pictures, sounds or texts. Each file carries what repeats it: see `sfumato inspect`."""
+    from contextlib import nullcontext
+
     from sfumato import launcher, load
+    from sfumato.cli.preview import LivePreview
     from sfumato.cli.prompts import Line, read_prompts, read_seeds, seeds_of
     from sfumato.cli.report import Report
     from sfumato.cli.work import Target, draw, own_device, work_of
@@ -145,7 +151,11 @@ def generate(
         _say_what_is_lost(system, [negative, *(line.options.get("negative") for line in lines)], "negative prompt")
         _log.info(f"{model}: {system.fingerprint()} on {system.device.type} in {system.precision}")
     own = share.of(work)
-    with Report(sum(len(batch.names) for batch in own), system.medium.plural, as_json) as report:
+    total = sum(len(batch.names) for batch in own)
+    with (
+        LivePreview(system, out) if preview else nullcontext() as shown,
+        Report(total, system.medium.plural, as_json, shown) as report,
+    ):
         numbered = draw(own, Target(out, system.medium), report, skip_existing)
     if report.skipped:
         _log.info(f"{report.skipped:,} of {report.total:,} were there")

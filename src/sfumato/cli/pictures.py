@@ -11,7 +11,7 @@ from PIL import Image
 
 Graphics = Literal["kitty", "iterm", "sixel"]
 ESCAPE = "\x1b"
-CHUNK = 4096
+KITTY_CHUNK = 4096
 """The most base64 that kitty takes in one escape code."""
 COLORS = 128
 _KITTY = {"xterm-kitty", "xterm-ghostty"}
@@ -39,7 +39,7 @@ def kitty(image: Image.Image, rows: int, number: int) -> str:
     """The picture by kitty's graphics protocol, `rows` lines high, in the place of the last one of that number. The
     cursor stays, and no answer is asked for (https://sw.kovidgoyal.net/kitty/graphics-protocol)."""
     data = base64.b64encode(_png(image)).decode()
-    parts = [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)]
+    parts = [data[start : start + KITTY_CHUNK] for start in range(0, len(data), KITTY_CHUNK)]
     first = f"a=T,f=100,i={number},p=1,r={rows},C=1,q=2,"
     return kitty_removed(number) + "".join(
         f"{ESCAPE}_G{first if i == 0 else 'q=2,'}m={int(i < len(parts) - 1)};{part}{ESCAPE}\\"

@@ -19,7 +19,7 @@ from sfumato.media.image import png
 from sfumato.system import Cascade, System
 from sfumato.system.draw import Frame
 
-SHOWN, ROWS, MOST = 4, 12, (640, 192)
+FEW, ROWS, LARGEST = 4, 12, (640, 192)
 """How many samples of a batch are shown, on how many lines of the terminal, and in how many pixels at most."""
 PAUSE = 9
 """A preview waits so many times as long as the last one took: all together they take a tenth of the time."""
@@ -28,7 +28,7 @@ VARIABLE = "SFUMATO_PREVIEW"
 _log = logging.getLogger(__name__)
 
 
-class Preview:
+class LivePreview:
     """Shows the estimate of x_0 of each step, decoded, for at most a tenth of the time: call it with every frame.
 
     In a terminal that shows pictures by a known protocol they stand below the bar and are gone in the end. Anywhere
@@ -41,7 +41,7 @@ class Preview:
         self._show = _shower(self._stream, folder, environment)
         self._next = 0.0
 
-    def __enter__(self) -> "Preview":
+    def __enter__(self) -> "LivePreview":
         return self
 
     def __exit__(
@@ -62,9 +62,9 @@ class Preview:
 @torch.no_grad()
 def _picture(system: System, frame: Frame) -> Image.Image:
     """The first samples of a batch, as they are estimated, side by side."""
-    data = system.codec.decode(frame.x0[:SHOWN]).cpu()
+    data = system.codec.decode(frame.x0[:FEW]).cpu()
     image = system.medium.preview(data, len(data)).convert("RGB")
-    image.thumbnail(MOST)
+    image.thumbnail(LARGEST)
     return image
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,8 +24,10 @@ class Report:
     """Behind a bar on standard error, a line on standard output for every file: its path, or `as_json` an object. Where
     standard error is no terminal, a line there every half minute takes the place of the bar."""
 
-    def __init__(self, total: int, plural: str, as_json: bool = False) -> None:
-        self.total, self._plural, self._as_json = total, plural, as_json
+    def __init__(
+        self, total: int, plural: str, as_json: bool = False, preview: Callable[[Frame], None] | None = None
+    ) -> None:
+        self.total, self._plural, self._as_json, self._preview = total, plural, as_json, preview
         self._done, self.skipped, self._pace = 0, 0, Pace()
         self._shown = time.monotonic()
         self._live = logs.bars()
@@ -45,6 +48,8 @@ class Report:
 
     def step(self, frame: Frame, samples: int) -> None:
         """A step of a batch of so many samples."""
+        if self._preview is not None:
+            self._preview(frame)
         done = self._done + samples * frame.done / frame.total
         self._pace.note(done - self.skipped)
         if self.total == 1:
