@@ -1,4 +1,4 @@
-"""Sfumato: train, sample, guide, edit, measure and serve diffusion models.
+"""Sfumato: train, sample, guide and measure diffusion models.
 
 The public names load on first use, so that `import sfumato` costs nothing.
 """
