@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urldefrag, urljoin
 
 try:
@@ -72,10 +73,10 @@ def looked(browser: Browser, pages: list[Path]) -> Iterator[str]:
         tab.close()
 
 
-def opened(browser: Browser, width: int, **options: str) -> tuple[Page, list[str]]:
+def opened(browser: Browser, width: int, scheme: Literal["light", "dark"] = "light") -> tuple[Page, list[str]]:
     """A tab of that width without a network, and the list that what goes wrong in it is added to."""
     said: list[str] = []
-    tab = browser.new_page(viewport={"width": width, "height": 900}, offline=True, **options)
+    tab = browser.new_page(viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme)
     tab.on("console", lambda message: said.append(f"console: {message.text}") if message.type == "error" else None)
     tab.on("pageerror", lambda error: said.append(f"error: {error}"))
     tab.on("requestfailed", lambda request: said.append(f"not loaded: {request.url}"))
@@ -142,9 +143,10 @@ def links(page: Path) -> Iterator[str]:
 def shoot(browser: Browser, pages: list[Path], folder: Path) -> None:
     """Pictures of the pages at both widths, by day and by night."""
     folder.mkdir(parents=True, exist_ok=True)
+    schemes: list[Literal["light", "dark"]] = ["light", "dark"]
     for width in WIDTHS:
-        for scheme in ("light", "dark"):
-            tab, _ = opened(browser, width, color_scheme=scheme)
+        for scheme in schemes:
+            tab, _ = opened(browser, width, scheme)
             for page in pages:
                 tab.goto(page.as_uri())
                 settle(tab)

@@ -80,9 +80,9 @@ def restructured(text: str) -> str:
 def imports(module: str, names: list[str]) -> list[str]:
     """The statements that import the names, each from the outermost package that has it, at most 88 characters long."""
     packages = [".".join(module.split(".")[:depth]) for depth in range(1, module.count(".") + 1)]
+    homes = {name: next((one for one in packages if name in exported(one)), module) for name in names}
     lines: list[str] = []
-    for name in names:
-        home = next((package for package in packages if name in exported(package)), module)
+    for name, home in sorted(homes.items(), key=lambda item: item[1]):
         start = f"from {home} import "
         if lines and lines[-1].startswith(start) and len(f"{lines[-1]}, {name}") <= 88:
             lines[-1] += f", {name}"
