@@ -131,11 +131,13 @@ def _planned(system: System | Cascade, lines: Sequence[Line], seeds: Sequence[li
         asked = Drawing(**{**drawing, **options, "prompt": [line.prompt for line in lines], "seeds": seeds})
         return system.plan(**asked)
     except SfumatoError:
-        if len(lines) > 1:
-            for line, own in zip(lines, seeds, strict=True):
-                _planned(system, [line], [own], drawing)
-        with _named(lines[0]):
-            raise
+        if len(lines) == 1:
+            with _named(lines[0]):
+                raise
+        half = len(lines) // 2
+        for part in (slice(half), slice(half, None)):
+            _planned(system, lines[part], seeds[part], drawing)
+        raise
 
 
 def _options(options: dict[str, Any], medium: Medium) -> dict[str, Any]:
