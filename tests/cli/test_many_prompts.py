@@ -44,7 +44,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A system of two classes that was never trained, whose batches are of two."""
     torch.manual_seed(0)
     conditioner = Labels(("cat", "dog"))
-    network = UNet(1, 1, width=8, multipliers=(1,), blocks=1, attention=(), **conditioner.widths)
+    widths: dict[str, Any] = conditioner.widths
+    network = UNet(1, 1, width=8, multipliers=(1,), blocks=1, attention=(), **widths)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
