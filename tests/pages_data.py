@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from interop import pipelines, single_files
+import sfumato
 from sfumato.recipes import __file__ as recipes
 
 
@@ -22,6 +23,7 @@ def prepare(folder: Path) -> None:
     shutil.copy(Path(recipes).parent / "ddpm.toml", folder / "mine.toml")
     checkpoint = pipelines.stable_diffusion(folder / "made")
     checkpoint.save_pretrained(folder / "path" / "to" / "stable-diffusion")
+    sfumato.load(folder / "path" / "to" / "stable-diffusion", "cpu").save(folder / "path" / "to" / "system")
     single_files.written(folder / "FILE.safetensors", single_files.tensors(checkpoint))
 
 
