@@ -103,7 +103,7 @@ def _system(where: str) -> list[tuple[str, Any]]:
 
     folder = find_system(where)
     if not (folder / CASCADE_FILE).is_file():
-        return _one_system(folder)
+        return [*_one_system(folder), *_page(folder.parent)]
     spec = read_cascade(folder)
     stages = [
         (f"stage {i}, {name}", value)
@@ -111,6 +111,12 @@ def _system(where: str) -> list[tuple[str, Any]]:
         for name, value in _one_system(folder / stage.folder)
     ]
     return [("cascade", str(folder)), ("links", list(spec.links)), *stages, ("about", spec.about)]
+
+
+def _page(run: Path) -> list[tuple[str, Any]]:
+    """Where a run's page is, if that is what the folder is of."""
+    page = run / "index.html"
+    return [("page", str(page))] if (run / "run.json").exists() and page.exists() else []
 
 
 def _one_system(folder: Path) -> list[tuple[str, Any]]:
