@@ -69,7 +69,8 @@ class RunPage(Quiet):
         """The run trains from now on, as planned."""
         own = {"began": now(), "from": plan.start, "machine": f"{plan.machine}, {plan.precision}"}
         self.sittings = [*self.sittings[1 - MOST_SITTINGS :], own]
-        self.facts = replace(self.facts, recipe=recipe, plan=plan, step=plan.start)
+        notes = tuple(filter(None, (plan.warning, *self.facts.notes)))
+        self.facts = replace(self.facts, recipe=recipe, plan=plan, notes=notes, step=plan.start)
         self._keep()
         self.write()
 
