@@ -88,7 +88,7 @@ class Image:
 
         PNG and WebP keep its very pixels. JPEG ("jpg" or "jpeg") is of quality 95, and its colours in full resolution.
         """
-        format = "jpg" if format == "jpeg" else pick_format(self, format)
+        format = pick_format(self, format)
         return keep(stem, f".{format}", _WRITERS[format](to_image(datum), *pick_metadata(record, metadata)))
 
     @staticmethod
