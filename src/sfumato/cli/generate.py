@@ -82,7 +82,14 @@ def generate(
         list[str] | None,
         typer.Option("--set", help="An option of one stage of a cascade, as 0.steps=10.", metavar="STAGE.OPTION=VALUE"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder for the samples.", metavar="DIR")] = Path("out"),
+    out: Annotated[
+        Path, typer.Option(help="The folder for the samples; or a file, as cat.webp.", metavar="DIR|FILE")
+    ] = Path("out"),
+    format: Annotated[str | None, typer.Option(help="png, jpg or webp; of a sound, wav or flac.")] = None,
+    metadata: Annotated[
+        str,
+        typer.Option(help="What files hold beside: full, source (the mark that a model made them) or none."),
+    ] = "full",
     name: Annotated[
         str | None,
         typer.Option(help="Names of the files, by index, seed and prompt: '{index:05}-{seed}'.", metavar="TEMPLATE"),
@@ -101,6 +108,7 @@ def generate(
     from contextlib import nullcontext
 
     from sfumato import launcher, load
+    from sfumato.cli.output import Output
     from sfumato.cli.preview import LivePreview
     from sfumato.cli.prompts import Line, read_prompts, read_seeds, seeds_of
     from sfumato.cli.report import Report
@@ -122,7 +130,8 @@ def generate(
     for one, other, names in ((classifier, label, "--classifier and --class"), (image, mask, "--image and --mask")):
         if (one is None) != (other is None):
             raise InputError(f"{names} go together: give both, or neither")
-    check_writable(out)
+    output = Output.read(out, format, name, metadata, skip_existing)
+    check_writable(output.folder)
     lines = [Line(prompt)] if prompts is None else read_prompts(prompts)
     listed = None if seeds is None else read_seeds(seeds)
     share = launcher.share()
@@ -143,8 +152,9 @@ def generate(
         drawing["condition"] = MaskedImage(image, mask)
     if settings:
         drawing["stages"] = stage_drawings(settings, system)
-    work = work_of(system, lines, lambda line: seeds_of(line, listed, seed, number), drawing, name)
-    for folder in {(out / one).parent for batch in work for one in batch.names}:
+    target = Target(output.folder, system.medium, output.format(system.medium), output.metadata)
+    work = work_of(system, lines, lambda line: seeds_of(line, listed, seed, number), drawing, output.template)
+    for folder in {(target.folder / one).parent for batch in work for one in batch.names}:
         clear_parts(folder)
     if share.rank == 0:
         _say_what_is_lost(system, [line.prompt for line in lines], "prompt")
@@ -153,10 +163,10 @@ def generate(
     own = share.of(work)
     total = sum(len(batch.names) for batch in own)
     with (
-        LivePreview(system, out) if preview else nullcontext() as shown,
+        LivePreview(system, output.folder) if preview else nullcontext() as shown,
         Report(total, system.medium.plural, as_json, shown) as report,
     ):
-        numbered = draw(own, Target(out, system.medium), report, skip_existing)
+        numbered = draw(own, target, report, skip_existing)
     if report.skipped:
         _log.info(f"{report.skipped:,} of {report.total:,} were there")
     if skip_existing and numbered:

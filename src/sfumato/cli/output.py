@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sfumato.errors import InputError, quoted
 from sfumato.media import Medium
-from sfumato.media.metadata import pick_metadata
+from sfumato.media.metadata import check_keep
 from sfumato.media.protocol import Keep
 from sfumato.media.record import pick_format
 from sfumato.parts import MEDIA
@@ -23,20 +23,20 @@ class Output:
     metadata: Keep
 
     @staticmethod
-    def read(out: Path, format: str | None, name: str | None, metadata: Keep, skip_existing: bool) -> "Output":
+    def read(out: Path, format: str | None, name: str | None, metadata: str, skip_existing: bool) -> "Output":
         """An `InputError` for what contradicts itself."""
-        pick_metadata({}, metadata)
-        if skip_existing and metadata != "full":
+        keep = check_keep(metadata)
+        if skip_existing and keep != "full":
             raise InputError("--skip-existing knows samples by their record: leave --metadata at full")
         ending = out.suffix.lower()
         known = any(ending in one.endings or ending[1:] in one.formats for one in MEDIA.kinds.values())
         if not ending or not known or out.is_dir():
-            return Output(out, None, format, name, metadata)
+            return Output(out, None, format, name, keep)
         if name is not None:
             raise InputError(f"--out {quoted(str(out))} names the file, and so does --name: give one of them")
         if format is not None and f".{format}" != ending:
             raise InputError(f"--out {quoted(str(out))} says the format, and --format another: give one of them")
-        return Output(out.parent, out.stem, ending[1:], None, metadata)
+        return Output(out.parent, out.stem, ending[1:], None, keep)
 
     def format(self, medium: Medium) -> str:
         """The format of the files; an `InputError` for one that the medium does not have."""

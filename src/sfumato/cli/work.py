@@ -59,15 +59,18 @@ def work_of(
     lines: Sequence[Line],
     seeds: Callable[[Line], list[int]],
     drawing: Drawing,
-    template: str | None,
+    template: Callable[[int], str | None],
 ) -> list[Work]:
-    """The batches of all lines. Lines that ask for the same settings are drawn together; a sample's number is its place
-    in the order of lines and seeds. Raises an `InputError` that names the line which cannot be drawn."""
+    """The batches of all lines; `template` gives that of the names of so many samples.
+
+    Lines that ask for the same settings are drawn together; a sample's number is its place in the order of lines and
+    seeds. Raises an `InputError` that names the line which cannot be drawn.
+    """
     own = [_at(line, lambda line=line: seeds(line)) for line in lines]
     if (count := sum(map(len, own))) > MOST_AT_ONCE:
         raise InputError(f"{count:,} samples were asked for, and {MOST_AT_ONCE:,} are the most at once: draw in parts")
     starts = [0, *accumulate(map(len, own))]
-    called = _names(lines, own, template)
+    called = _names(lines, own, template(count))
     found: list[Work] = []
     for group in _groups(lines):
         planned = _planned(system, [lines[i] for i in group], [own[i] for i in group], drawing)

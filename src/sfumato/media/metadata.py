@@ -15,9 +15,16 @@ COMPOSITE = f"{_TYPES}compositeWithTrainedAlgorithmicMedia"
 def pick_metadata(record: Record, keep: Keep) -> tuple[Record | None, str | None]:
     """What is written of a sample's record, and its `source_type`; None is left out. An `InputError` unless `keep` is
     "full", "source" or "none"."""
-    if keep not in get_args(Keep):
-        raise InputError(f"there is no metadata {quoted(keep)}; {nearest(str(keep)[:100], get_args(Keep))}")
+    keep = check_keep(keep)
     return record if keep == "full" else None, None if keep == "none" else source_type(record)
+
+
+def check_keep(keep: str) -> Keep:
+    """The same word, if it is one of `Keep`; else an `InputError`."""
+    for known in get_args(Keep):
+        if keep == known:
+            return known
+    raise InputError(f"there is no metadata {quoted(keep)}; {nearest(str(keep)[:100], get_args(Keep))}")
 
 
 def source_type(record: Record) -> str:

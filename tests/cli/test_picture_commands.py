@@ -1,4 +1,4 @@
-"""`sfumato inspect` of pictures that other tools drew, of pictures that lost their record, and as JSON."""
+"""Pictures on the command line: `inspect` of ours and of other tools', as JSON; formats and metadata of `generate`."""
 
 import json
 import shlex
@@ -11,6 +11,7 @@ from PIL import Image, PngImagePlugin
 from program import Sfumato
 
 from sfumato import media
+from sfumato.media.image import read_texts
 from sfumato.media.metadata import TRAINED
 
 PARAMETERS = (
@@ -101,3 +102,47 @@ def test_a_foreign_record_cannot_speak_to_the_terminal(sfumato: Sfumato, tmp_pat
     text = f"a \x1b[31m\nred{PARAMETERS}, Odd\x1b[1m: \x1b[2m"
     result = sfumato("inspect", foreign(tmp_path / "a.png", parameters=text))
     assert result.code == 0 and "\x1b" not in result.out
+
+
+# How `generate` writes ------------------------------------------------------------------------------------------------
+
+
+def test_out_is_a_file_by_its_ending_and_of_several_samples_each_has_its_number(
+    sfumato: Sfumato, run: Path, tmp_path: Path
+) -> None:
+    one, again = (sfumato("generate", "cat", "-m", run, "--out", "new/{x}.webp", "--seed", seed) for seed in (1, 2))
+    assert (one.out, again.out) == ("new/{x}.webp\n", "new/{x}_2.webp\n"), one.err
+    several = sfumato("generate", "cat", "-m", run, "--out", "y.jpeg", "-n", 2)
+    assert several.out == "y-0.jpg\ny-1.jpg\n" and (tmp_path / "y-0.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+    (tmp_path / "folder.png").mkdir()
+    assert sfumato("generate", "cat", "-m", run, "--out", "folder.png").out == "folder.png/cat-0.png\n"
+
+
+@pytest.mark.parametrize("keep", ["full", "source", "none"])
+def test_the_format_and_the_metadata_are_those_that_are_asked_for(
+    keep: str, sfumato: Sfumato, run: Path, tmp_path: Path
+) -> None:
+    result = sfumato("generate", "cat", "-m", run, "--format", "webp", "--metadata", keep)
+    assert result.out == "out/cat-0.webp\n", result.err
+    texts = read_texts(tmp_path / "out/cat-0.webp")
+    assert [*sorted(texts)] == {"full": ["DigitalSourceType", "parameters", "sfumato"], "none": []}.get(
+        keep, ["DigitalSourceType"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--out", "x.gif"), "pictures cannot be written as 'gif'; known: jpg, png, webp"),
+        (("--format", "wav"), "pictures cannot be written as 'wav'"),
+        (("--out", "y.png", "--format", "webp"), "--out 'y.png' says the format, and --format another"),
+        (("--out", "y.png", "--name", "a"), "names the file, and so does --name"),
+        (("--metadata", "all"), "there is no metadata 'all'; known: full, none, source"),
+        (("--metadata", "none", "--skip-existing"), "--skip-existing knows samples by their record"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_drawn(
+    words: tuple[str, ...], text: str, sfumato: Sfumato, run: Path, tmp_path: Path
+) -> None:
+    result = sfumato("generate", "cat", "-m", run, *words)
+    assert result.code == 2 and text in result.err and not result.out and not list(tmp_path.iterdir())
