@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import parts
+from sfumato.foreign.samplers import NOT_HERE, SAMPLER_NAMES, SPACING_NAMES, SPACINGS_NOT_HERE, KnownMethod
+from sfumato.foreign.words import DRAWING_WORDS
 from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.unet import UNet
@@ -176,8 +178,36 @@ def write_all(folder: Path) -> None:
     recipes = [
         (f"`{name}`", tomllib.loads((files("sfumato.recipes") / f"{name}.toml").read_text())) for name in recipe_names()
     ]
+    _write_foreign(folder)
     _write(folder / "tasks.md", ("task", "leaves", "reads, besides those of every task"), [*map(_task, TASKS)])
     _write(folder / "recipes.md", ("recipe", "about"), [(name, data.get("about", "")) for name, data in recipes])
+
+
+def _write_foreign(folder: Path) -> None:
+    """What other tools call arguments, samplers and spacings."""
+    accepted = [word for word in DRAWING_WORDS.values() if word.here]
+    rows = [(f"`{word.name}`", word.tool, f"`{word.here}`".replace(" or ", "` or `")) for word in accepted]
+    _write(folder / "foreign-arguments.md", ("there", "in", "here"), rows)
+    refused = [word for word in DRAWING_WORDS.values() if not word.here]
+    rows = [(f"`{word.name}`", word.tool, word.instead.format(value="…")) for word in refused]
+    _write(folder / "foreign-refused.md", ("there", "in", "here"), rows)
+    columns = ("here", "k-diffusion, ComfyUI", "A1111", "diffusers", "InvokeAI and others", "the same")
+    for name, known in (("samplers", SAMPLER_NAMES), ("spacings", SPACING_NAMES)):
+        _write(folder / f"foreign-{name}.md", columns, [_foreign_method(method) for method in known])
+    nearest = [(f"`{name}`", f"`{here}`") for name, here in NOT_HERE.items()]
+    _write(folder / "foreign-samplers-not-here.md", ("there", "the nearest here"), nearest)
+    _write(
+        folder / "foreign-spacings-not-here.md",
+        ("there", "here"),
+        [(f"`{n}`", h) for n, h in SPACINGS_NOT_HERE.items()],
+    )
+
+
+def _foreign_method(known: KnownMethod) -> tuple[str, ...]:
+    """A sampler or spacing by its names; what of it is the same."""
+    names = (known.k_diffusion, known.a1111, known.diffusers, known.others)
+    same = "; ".join(part for part in ("to rounding" if known.same else "the method", known.note) if part)
+    return f"`{known.here}`", *(", ".join(f"`{name}`" for name in one) for one in names), same
 
 
 def _task(name: str) -> tuple[str, str, str]:

@@ -27,7 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", cls=train.TrainCommand)(with_options(train.train_command))
-for command in (generate.generate, inspect.inspect, export.export, doctor.doctor):
+app.command("generate", cls=generate.GenerateCommand)(with_options(generate.generate))
+for command in (inspect.inspect, export.export, doctor.doctor):
     app.command()(with_options(command))
 
 

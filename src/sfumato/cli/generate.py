@@ -1,9 +1,10 @@
 """`sfumato generate`"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from sfumato import logs
 
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
     from sfumato.system import Cascade, System
 
 _log = logs.EventLogger(__name__)
+
+
+class GenerateCommand(TyperCommand):
+    """Drawing as a command, which knows what other tools call its options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {*ctx.help_option_names, *(name for parameter in self.params for name in parameter.opts)}
+        if any(arg.startswith("--") and arg.partition("=")[0] not in known for arg in args):
+            from sfumato.cli.foreign import own_options
+
+            args = own_options(args, known)
+        return super().parse_args(ctx, args)
 
 
 def generate(
