@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from interop import pipelines, single_files
 import sfumato
+from interop import pipelines, single_files
 from sfumato.recipes import __file__ as recipes
 
 
