@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfumato.cli.foreign import OPTIONS, own_options
+from sfumato.cli.foreign import FOREIGN_OPTIONS, own_options
 from sfumato.errors import InputError
 
 OURS = ("-n", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--spacing", "--size", "--out", "--model")
@@ -45,4 +45,4 @@ def test_any_other_is_refused_with_ours(given: str, text: str) -> None:
 
 
 def test_every_option_stands_for_one_of_ours() -> None:
-    assert {*OPTIONS.values()} <= {*OURS, ""}
+    assert {*FOREIGN_OPTIONS.values()} <= {*OURS, ""}

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from sfumato.errors import InputError
 from sfumato.foreign.words import DRAWING_WORDS
 
-OPTIONS = {
+FOREIGN_OPTIONS = {
     "num_images_per_prompt": "-n",
     "num_images": "-n",
     "n_samples": "-n",
@@ -44,7 +44,7 @@ def own_options(arguments: Sequence[str], known: Collection[str]) -> list[str]:
         word = option.removeprefix("--").replace("-", "_").lower()
         if argument == "--":
             return [*_sized(found, sides), argument, *rest]
-        if option in known or not option.startswith("--") or (word not in OPTIONS and word not in DRAWING_WORDS):
+        if option in known or not option.startswith("--") or (word not in FOREIGN_OPTIONS and word not in DRAWING_WORDS):
             found.append(argument)
             continue
         own = _own(option, word)
@@ -60,8 +60,8 @@ def own_options(arguments: Sequence[str], known: Collection[str]) -> list[str]:
 
 def _own(option: str, word: str) -> str:
     """Our option; an `InputError` if there is none."""
-    if word in OPTIONS:
-        return OPTIONS[word]
+    if word in FOREIGN_OPTIONS:
+        return FOREIGN_OPTIONS[word]
     foreign = DRAWING_WORDS[word]
     if not foreign.here or word in _INSTEAD:
         instead = _INSTEAD.get(word) or f"in Python {foreign.instead.format(value='…')}"
