@@ -7,7 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sfumato import parts
+from sfumato import errors, parts
+from sfumato.errors import SfumatoError
 from sfumato.foreign.samplers import NOT_HERE, SAMPLER_NAMES, SPACING_NAMES, SPACINGS_NOT_HERE, KnownMethod
 from sfumato.foreign.words import DRAWING_WORDS
 from sfumato.nn.image.autoencoder import KLAutoencoder
@@ -180,6 +181,7 @@ def write_all(folder: Path) -> None:
     ]
     _write_foreign(folder)
     _write(folder / "tasks.md", ("task", "leaves", "reads, besides those of every task"), [*map(_task, TASKS)])
+    _write(folder / "exit-codes.md", ("code", "meaning", "in Python"), _exit_codes())
     _write(folder / "recipes.md", ("recipe", "about"), [(name, data.get("about", "")) for name, data in recipes])
 
 
@@ -208,6 +210,28 @@ def _foreign_method(known: KnownMethod) -> tuple[str, ...]:
     names = (known.k_diffusion, known.a1111, known.diffusers, known.others)
     same = "; ".join(part for part in ("to rounding" if known.same else "the method", known.note) if part)
     return f"`{known.here}`", *(", ".join(f"`{name}`" for name in one) for one in names), same
+
+
+EXIT_CODES = {
+    0: "done",
+    1: "nobody foresaw it: the traceback says where; please report it",
+    2: "it was asked for wrongly: an option, a recipe, a prompt, a run that cannot go on so",
+    3: "data, or a file or folder, are damaged or foreign",
+    4: "a file, a model or a data set is not there, or the network cannot be reached",
+    5: "memory or the disk do not suffice",
+    6: "a number was not finite; what was reached before it is kept",
+}
+
+
+def _exit_codes() -> list[tuple[str, str, str]]:
+    """What the command line exits with, and the errors of each code."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SfumatoError)]
+    names: dict[int, list[str]] = {code: [] for code in EXIT_CODES}
+    for kind in kinds:
+        if kind not in (SfumatoError, errors.Stopped):
+            names[kind.code].append(f"`{kind.__name__}`")
+    rows = [(str(code), meaning, ", ".join(names[code])) for code, meaning in EXIT_CODES.items()]
+    return [*rows, ("128 + n", "a signal of number n: 130 by Ctrl-C, 143 by SIGTERM; all is saved", "`Stopped`")]
 
 
 def _task(name: str) -> tuple[str, str, str]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sfumato.system.samples import Samples as Samples
     from sfumato.train import train as train
 
+    __version__: str
+
 _HOME = {
     "load": "sfumato.library",
     "Cascade": "sfumato.system",
@@ -25,6 +27,8 @@ __all__ = ["Cascade", "Samples", "System", "load", "train"]
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("sfumato")
     if name not in _HOME:
         raise AttributeError(f"module 'sfumato' has no attribute '{name}'")
     value = getattr(import_module(_HOME[name]), name)

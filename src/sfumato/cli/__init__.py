@@ -11,7 +11,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from sfumato.cli import doctor, export, generate, inspect, train
+from sfumato.cli import doctor, export, generate, inspect, models, recipes, train
 from sfumato.cli.options import ASKED, OPTIONS, with_options
 from sfumato.errors import SfumatoError, is_short, system_code
 from sfumato.wording import one_line
@@ -21,14 +21,13 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     help="Train, sample and look into diffusion models.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # plain help: loading rich would double the time that --help takes
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", cls=train.TrainCommand)(with_options(train.train_command))
 app.command("generate", cls=generate.GenerateCommand)(with_options(generate.generate))
-for command in (inspect.inspect, export.export, doctor.doctor):
+for command in (inspect.inspect, models.models, recipes.recipes, export.export, doctor.doctor):
     app.command()(with_options(command))
 
 

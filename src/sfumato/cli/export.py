@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sfumato import logs
+from sfumato.cli import complete
 
 _log = logs.EventLogger(__name__)
 _LAYOUTS = ("sfumato", "diffusers")
@@ -13,7 +14,11 @@ _LAYOUTS = ("sfumato", "diffusers")
 
 def export(
     model: Annotated[
-        str, typer.Argument(help="The folder of a system, a cascade, a run or a checkpoint of diffusers.")
+        str,
+        typer.Argument(
+            help="The folder of a system, a cascade, a run or a checkpoint of diffusers.",
+            autocompletion=complete.model_names,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder for the copy.", metavar="DIR")],
     to: Annotated[str, typer.Option(help="Whose layout: sfumato or diffusers.")] = "sfumato",

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from sfumato import logs
+from sfumato.cli import complete
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +39,7 @@ def generate(
             help="A system that ships; the folder of a system, a run or a checkpoint of diffusers; a name on the"
             " Hub; or a single file.",
             metavar="DIR",
+            autocompletion=complete.model_names,
         ),
     ] = "emoji",
     prompt: Annotated[
@@ -56,9 +58,16 @@ def generate(
     seeds: Annotated[str | None, typer.Option(help="The seeds, a sample each: 0,1,2 or 0-9.", metavar="SEEDS")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps, from noise to sample.")] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="ddim, ddpm, dpm++, unipc, heun …; settings follow: ddim,eta=0.5")
+        str | None,
+        typer.Option(
+            help="ddim, ddpm, dpm++, unipc, heun …; settings follow: ddim,eta=0.5",
+            autocompletion=complete.sampler_names,
+        ),
     ] = None,
-    spacing: Annotated[str | None, typer.Option(help="uniform, trailing, karras, logsnr …")] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option(help="uniform, trailing, karras, logsnr …", autocompletion=complete.spacing_names),
+    ] = None,
     guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance; 1 is off.")] = None,
     interval: Annotated[
         str | None, typer.Option(help="Guide only between two sigma/alpha, as 0.2,3.", metavar="LOW,HIGH")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from sfumato.cli import complete
 from sfumato.errors import InputError
 
 
@@ -37,7 +38,12 @@ def train_command(
     out: Annotated[
         Path | None, typer.Option(help="The folder of the run; runs/NAME if left out.", metavar="DIR")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="A recipe that ships, or a .toml file.", metavar="NAME")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="A recipe that ships, or a .toml file.", metavar="NAME", autocompletion=complete.recipe_names
+        ),
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long.")] = None,
     images: Annotated[int | None, typer.Option(help="Train on this many pictures, or other data, in all.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Pass over the data this often in all.")] = None,
