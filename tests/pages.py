@@ -56,7 +56,7 @@ def calls(line: str) -> Iterator[list[str]]:
     """The calls of `sfumato` in a line of shell, which may be part of a pipe, without what redirects."""
     words: list[str] = []
     for word in [*shlex.split(line, comments=True), ";"]:
-        if word in ("|", ";", "&&", "||", ">", ">>", "2>", "<", "&"):
+        if word in ("|", ";", "&&", "||", ">", ">>", "2>", "2>>", "<", "&"):
             if words and words[0] == "sfumato":
                 yield words
             words = []

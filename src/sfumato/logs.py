@@ -50,7 +50,7 @@ class EventLogger:
 
     def _send(self, level: int, text: str, fields: dict[str, object]) -> None:
         try:
-            self._logger.log(level, text, extra=fields, stacklevel=7)  # the caller of `info`
+            self._logger.log(level, text, extra=fields, stacklevel=8)  # the caller of `info`
         except (Exception, SystemExit) as error:
             _excuse(error)
 

@@ -116,7 +116,7 @@ def test_a_training_is_followed_by_a_program(sfumato: Sfumato, data: Path) -> No
     settings = [word for setting in SMALL for word in ("--set", setting)]
     words = ("train", data, "--recipe", "digits", "--out", "run", "--steps", 2, *settings, *PLACE)
     lines = [json.loads(line) for line in sfumato(*words, "--log-json").err.splitlines()]
-    events = {line["event"]: line for line in reversed(lines) if "event" in line}
+    events = {line["event"]: line for line in lines if "batch" in line or line.get("event", "plan") != "plan"}
     assert {"plan", "step", "saved", "preview", "done"} <= {*events}
     assert events["plan"]["batch"] == 8 and events["step"]["step"] == 2 and events["step"]["left_seconds"] == 0
     assert Path(events["preview"]["path"]).exists() and events["done"]["step"] == 2

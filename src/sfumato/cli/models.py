@@ -164,7 +164,7 @@ def _pipeline(found: "Checkpoint") -> tuple[str, str]:
     family, reads = found.pipeline.removesuffix("Pipeline"), "nothing"
     if any(key.startswith("text_encoder") for key in found.components):
         width = found.component("unet", "transformer").config.get("cross_attention_dim")
-        family = _STABLE.get(width, family) if family.startswith("StableDiffusion") else family
+        family = _STABLE.get(int(width or 0), family) if family.startswith("StableDiffusion") else family
         reads = "captions"
     elif isinstance(labels := found.index.get("id2label"), dict):
         reads = f"{len(labels)} classes"
