@@ -4,16 +4,16 @@ import os
 from importlib.resources import files as resources
 from pathlib import Path
 
-SAMPLERS = (
+_SAMPLERS = (
     *("ddpm", "ddim", "euler", "euler-ancestral", "heun", "dpm++", "dpm++2s", "dpm++pairs", "unipc", "ipndm", "plms"),
     *("lms", "lcm", "langevin", "annealed-langevin", "predictor-corrector", "token-ancestral", "confidence-unmasking"),
 )
-SPACINGS = (
+_SPACINGS = (
     *("uniform", "trailing", "leading", "quadratic", "karras", "logsnr", "ays", "explicit", "discrete", "distilled"),
 )
 
 
-def recipe_names(incomplete: str = "") -> list[str]:
+def recipes_that_ship(incomplete: str = "") -> list[str]:
     """Recipes that ship."""
     names = (item.name for item in resources("sfumato.recipes").iterdir())
     return _starting([name.removesuffix(".toml") for name in names if name.endswith(".toml")], incomplete)
@@ -27,11 +27,11 @@ def model_names(incomplete: str = "") -> list[str]:
 
 
 def sampler_names(incomplete: str = "") -> list[str]:
-    return _starting(SAMPLERS, incomplete)
+    return _starting(_SAMPLERS, incomplete)
 
 
 def spacing_names(incomplete: str = "") -> list[str]:
-    return _starting(SPACINGS, incomplete)
+    return _starting(_SPACINGS, incomplete)
 
 
 def hub_names() -> list[str]:

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from sfumato.cli.complete import recipe_names
+from sfumato.cli.complete import recipes_that_ship
 
 
 def recipes(
     name: Annotated[
         str | None,
-        typer.Argument(help="Print this one, to be copied and changed.", metavar="NAME", autocompletion=recipe_names),
+        typer.Argument(
+            help="Print this one, to be copied and changed.", metavar="NAME", autocompletion=recipes_that_ship
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="An object of JSON a line.")] = False,
 ) -> None:
@@ -22,7 +24,7 @@ def recipes(
     from sfumato.cli.table import show_table
     from sfumato.errors import InputError, nearest, quoted
 
-    texts = {one: (resources("sfumato.recipes") / f"{one}.toml").read_text("utf-8") for one in recipe_names()}
+    texts = {one: (resources("sfumato.recipes") / f"{one}.toml").read_text("utf-8") for one in recipes_that_ship()}
     if name is not None:
         if name not in texts:
             raise InputError(f"there is no recipe {quoted(name)}; {nearest(name[:100], texts)}")

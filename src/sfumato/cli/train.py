@@ -41,7 +41,7 @@ def train_command(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="A recipe that ships, or a .toml file.", metavar="NAME", autocompletion=complete.recipe_names
+            help="A recipe that ships, or a .toml file.", metavar="NAME", autocompletion=complete.recipes_that_ship
         ),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long.")] = None,
