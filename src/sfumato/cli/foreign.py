@@ -44,7 +44,11 @@ def own_options(arguments: Sequence[str], known: Collection[str]) -> list[str]:
         word = option.removeprefix("--").replace("-", "_").lower()
         if argument == "--":
             return [*_sized(found, sides), argument, *rest]
-        if option in known or not option.startswith("--") or (word not in FOREIGN_OPTIONS and word not in DRAWING_WORDS):
+        if (
+            option in known
+            or not option.startswith("--")
+            or (word not in FOREIGN_OPTIONS and word not in DRAWING_WORDS)
+        ):
             found.append(argument)
             continue
         own = _own(option, word)
