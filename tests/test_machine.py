@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sfumato import machine
-from sfumato.errors import FormatError, OutOfMemoryError
+from sfumato.errors import FormatError, InputError, OutOfMemoryError
 
 SHORT = [
     MemoryError(),
@@ -49,3 +49,15 @@ def test_other_errors_stay_what_they_are(error: BaseException) -> None:
 def test_memory_that_no_machine_has_is_short() -> None:
     with pytest.raises(OutOfMemoryError), machine.memory_errors("too large"):
         torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_threads_end_with_their_block() -> None:
+    before = torch.get_num_threads()
+    with machine.threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    with machine.threads(None):
+        assert torch.get_num_threads() == before
+    for wrong in (0, -1, 1.5, True, 10**6):
+        with pytest.raises(InputError, match="threads must be from 1 to 1,024, not"), machine.threads(wrong):  # pyright: ignore[reportArgumentType]
+            pass
+    assert torch.get_num_threads() == before

@@ -57,6 +57,34 @@ def dtype(precision: Precision) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
+MOST_THREADS = 1024
+
+
+def check_threads(count: int | None) -> None:
+    """Raise an `InputError` for what is no number of threads; None leaves it to torch."""
+    if count is not None and (type(count) is not int or not 1 <= count <= MOST_THREADS):
+        raise InputError(f"threads must be from 1 to {MOST_THREADS:,}, not {quoted(count)}")
+
+
+def use_threads(count: int | None) -> None:
+    """Have torch compute on the CPU with so many threads from now on; None changes nothing."""
+    check_threads(count)
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Within the block, have torch compute on the CPU with so many threads, or with as many as it does; what is set
+    within ends with the block."""
+    before = torch.get_num_threads()
+    use_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def float32_math(device: torch.device) -> dict[str, str]:
     """How float32 is multiplied on a device, where a caller has set that otherwise than it is when torch starts: what a
     record has to say, since pictures differ."""

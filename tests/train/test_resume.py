@@ -322,6 +322,15 @@ def test_another_precision_is_refused(run: Path) -> None:
     refused(run, r"this is not as the run was begun: precision: float32 → bfloat16\.", precision="bfloat16")
 
 
+def test_a_run_goes_on_with_its_own_threads(data: Path, tmp_path: Path) -> None:
+    begin(data, tmp_path, steps=1, threads=2)
+    assert torch.get_num_threads() == 1, "as before the training"
+    assert json.loads((tmp_path / "run.json").read_text())["threads"] == 2
+    refused(tmp_path, r"this is not as the run was begun: threads: 2 → 1\.", threads=1)
+    begin(None, tmp_path, resume=True, steps=2)
+    assert json.loads((tmp_path / "run.json").read_text())["threads"] == 2 and last_step(tmp_path) == 2
+
+
 def test_a_run_is_gone_on_with_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its data, which was typed as a relative path, is recorded from the root on."""
     pictures_file(tmp_path / "mine.npz")

@@ -15,6 +15,7 @@ import pytest
 import torch
 from small_runs import FIT, begin, checkpoints, equal, last_step, newest, tensors, trainer, weights
 
+from sfumato import machine
 from sfumato.errors import NonFiniteError, OutOfMemoryError, Stopped, WorkerError
 from sfumato.system import System
 from sfumato.train import clock, loader
@@ -204,6 +205,19 @@ def test_what_a_sheet_will_take_is_known_before_the_first(data: Path, tmp_path: 
     plan = own.rehearse(Budget(3, 1.0))
     assert own.trainee.passes == 24 * 30 * 2, "three classes by eight seeds, with and without what is asked for"
     assert own.clock.drawing == pytest.approx(own.trainee.passes * plan.seconds_a_step / 8 / 3)
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [({4: 1.0, 2: 0.6, 1: 0.5}, 2), ({4: 1.0, 2: 0.8, 1: 0.1}, 4)])
+def test_fewer_threads_are_taken_where_they_are_clearly_faster(
+    seconds: dict[int, float], taken: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = trainer(data, tmp_path)
+    monkeypatch.setattr(own, "_timed", lambda batch: seconds[torch.get_num_threads()])
+    with machine.threads(4):
+        plan = own.rehearse(Budget(3))
+        assert torch.get_num_threads() == 4 and plan.seconds_a_step == 1.0, "not where the number is fixed"
+        plan = own.rehearse(Budget(3), choose_threads=True)
+        assert torch.get_num_threads() == taken and plan.seconds_a_step == seconds[taken]
 
 
 # Errors of a step -----------------------------------------------------------------------------------------------------

@@ -52,6 +52,9 @@ def main() -> None:
         with suppress(AttributeError, ValueError, OSError):  # none, or one of somebody's own
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     ASKED.clear()
+    # before torch is there to read it: threads that wait for one another by spinning take a busy machine's cores from
+    # those they wait for, ten times slower; no number changes
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     code = _run()
     if (error := _flush(sys.stdout)) is not None:
         broken = isinstance(error, BrokenPipeError)  # as by `| head`, which has read enough

@@ -125,11 +125,12 @@ def generate(
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; torch's own number if left out.")] = None,
 ) -> None:
     """Draw pictures, sounds or texts. Each file carries what repeats it: see `sfumato inspect`."""
     from contextlib import nullcontext
 
-    from sfumato import launcher, load
+    from sfumato import launcher, load, machine
     from sfumato.cli.output import Output
     from sfumato.cli.preview import LivePreview
     from sfumato.cli.prompts import Line, read_prompts, read_seeds, seeds_of
@@ -157,6 +158,7 @@ def generate(
     lines = [Line(prompt)] if prompts is None else read_prompts(prompts)
     listed = None if seeds is None else read_seeds(seeds)
     share = launcher.share()
+    machine.use_threads(threads)
     system = load(model, own_device(device, share), precision, config, prediction)
     drawing: Drawing = {
         "size": system.medium.parse_size(size) if size is not None else None,

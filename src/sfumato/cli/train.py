@@ -58,6 +58,7 @@ def train_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan alone, and leave nothing behind.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is if left out.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16; by the machine if left out.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; torch's own number if left out.")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Show the run's page in the browser.")] = False,
 ) -> None:
     """Train a system on your own data. Without DATA and --recipe, --resume takes the run's own."""
@@ -79,6 +80,7 @@ def train_command(
         dry_run=dry_run,
         device=device,
         precision=precision,
+        threads=threads,
         open_page=open_page,
         monitor=Terminal() if logs.bars() else None,
     )

@@ -18,6 +18,8 @@ class Compute:
 
     accelerator: Accelerator
     precision: machine.Precision
+    threads: int | None = None
+    """Those asked for, on the CPU; None lets the run choose."""
 
     @property
     def device(self) -> torch.device:
@@ -31,6 +33,12 @@ class Compute:
     @property
     def processes(self) -> int:
         return self.accelerator.num_processes
+
+    @property
+    def threads_in_use(self) -> int | None:
+        """The threads that this process computes with; None on another device than the CPU, where they decide
+        nothing."""
+        return torch.get_num_threads() if self.device.type == "cpu" else None
 
     def agreed(self, value: T) -> T:
         """The first process's value, in every process."""

@@ -67,6 +67,7 @@ def about(where: str, recipe: Recipe, dataset: Dataset, compute: Compute) -> dic
         "fingerprint": dataset.fingerprint,
         "contents": dataset.contents,
         "precision": compute.precision,
+        "threads": compute.threads_in_use,
         "left_out": [skipped.name for skipped in dataset.skipped],
         "recipe": recipe.dump(),
     }
@@ -125,8 +126,10 @@ def _among(place: Path, data: Path) -> bool:
 
 
 def changes(before: dict[str, Any], now: dict[str, Any], plural: str) -> list[str]:
-    """How version, precision and data differ from what is on record, a line each."""
+    """How version, precision, threads and data differ from what is on record, a line each."""
     found = [line for key in ("sfumato", "precision") for line in differences({key: before.get(key)}, {key: now[key]})]
+    if before.get("threads") and now["threads"]:
+        found += differences({"threads": before["threads"]}, {"threads": now["threads"]})
     if any(before.get(key, now[key]) != now[key] for key in ("fingerprint", "contents")):
         found.append(f"the data: {_data_change(before, now, plural)}")
     elif before.get("left_out") != now["left_out"]:

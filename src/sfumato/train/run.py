@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sfumato import logs
+from sfumato import logs, machine
 from sfumato.data.dataset import Dataset
 from sfumato.errors import ResumeError
 from sfumato.train import processes, record
@@ -43,6 +43,16 @@ class Run:
     page: RunPage | None = None
 
     def make(self) -> Any:
+        """The run with its threads: those asked for, on record, or chosen. What `_made` returns."""
+        with machine.threads(self.threads):
+            return self._made()
+
+    @property
+    def threads(self) -> int | None:
+        """The number of threads asked for or on record; None if it is to be chosen."""
+        return self.compute.threads or (self.before or {}).get("threads")
+
+    def _made(self) -> Any:
         """What the run needs first, then its training; returns the artefact, or the plan if no more is wanted.
 
         The first process keeps the page of the run."""
@@ -68,13 +78,13 @@ class Run:
         trainer = Trainer(self.recipe, trainee, folder, folder.artefact(task.leaves), self.compute, self.monitor)
         if (last := folder.last_checkpoint) is not None:
             trainer.resume(last)
-        plan = replace(trainer.rehearse(budget), prepared=folder.prepared_size())
+        plan = replace(trainer.rehearse(budget, choose_threads=self.threads is None), prepared=folder.prepared_size())
         if main and task.previews and (text := plan.warning) is not None:
             _log.warning(text, event="short")
         if self.planned is not None:
             return self._only_plan(trainer, replace(plan, count=self.planned))
         trainer.recipe = self.recipe.planned(self.compute.agreed(plan.start + plan.steps))
-        about["recipe"] = trainer.recipe.dump()
+        about |= {"recipe": trainer.recipe.dump(), "threads": self.compute.threads_in_use}
         if trainer.step < budget.steps:
             check_disk(folder.path, plan.disk)
         if main:

@@ -50,6 +50,7 @@ def train(
     dry_run: bool = False,
     device: str | None = None,
     precision: str | None = None,
+    threads: int | None = None,
     open_page: bool = False,
     monitor: Monitor | None = None,
 ) -> Any:
@@ -70,6 +71,8 @@ def train(
     - `dry_run`: read the data, rehearse a step and return the `TrainingPlan`; nothing is left behind;
     - `device` ("cpu", "cuda", "mps") and `precision` ("float32", "bfloat16"): the best there are if left out;
     - `open_page`: show the run's page in the browser, once it is there;
+    - `threads` of the CPU: as many as torch takes if left out, or fewer where a rehearsed step is faster so. They
+      decide the last bits of the weights, so a resumed run takes those on record;
     - `monitor`: shows progress while it runs; if left out, a notebook has a bar and anything else nothing. What happens
       is logged in any case: see `logs`.
 
@@ -78,6 +81,7 @@ def train(
     """
     with _scratch(dry_run) as scratch:
         asked = Asked(steps, images, epochs, minutes)
+        machine.check_threads(threads)
         folder = RunFolder(_folder(data, out, resume) if scratch is None else Path(scratch))
         before = record.before(folder, resume)
         if data is None and before is None:
@@ -85,9 +89,10 @@ def train(
         where = record.spell_data(data) if data is not None else record.data_of(before or {}, folder)
         accelerator = processes.join(device)
         precision = machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
-        compute = Compute(accelerator, precision)
+        compute = Compute(accelerator, precision, threads)
         if recipe is None and before is None:
-            chosen: Recipe = choose(where, settings, asked, compute)
+            with machine.threads(threads):
+                chosen: Recipe = choose(where, settings, asked, compute)
         else:
             chosen = _recipe(recipe, settings, before, accept_changes)
         task = TASKS[chosen.task]

@@ -29,6 +29,8 @@ from sfumato.train.tasks.protocol import Trainee
 from sfumato.wording import shortened
 
 _log = logs.EventLogger(__name__)
+CLEARLY = 0.7
+"""Of the seconds of a step: what fewer threads must be below, twice, to be taken."""
 SLOWER = "lower optimizer.learning_rate"
 
 
@@ -109,15 +111,15 @@ class Trainer:
                     shown = logged = time.monotonic()
                     pause = max(own.show_minutes * 60, 20 * (shown - now))
 
-    def rehearse(self, budget: Budget) -> TrainingPlan:
-        """What the run will cost, from one step made without a change to the weights."""
+    def rehearse(self, budget: Budget, choose_threads: bool = False) -> TrainingPlan:
+        """What the run will cost, from one step made without a change to the weights; with `choose_threads`, by fewer
+        threads where they are faster."""
         batch = self._dataset()[self.step]
-        seconds = 0.0
         with self._kept(), self._memory_errors():
-            for _ in range(2):  # the first call sets kernels up
-                began = time.monotonic()
-                self._gradients(batch, self.step)
-                seconds = time.monotonic() - began
+            self._timed(batch)  # the first call sets kernels up
+            seconds = self._timed(batch)
+            if choose_threads and self.compute.device.type == "cpu" and self.compute.processes == 1:
+                seconds = self._with_threads(batch, seconds)
         self.optimizer.zero_grad()
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
         self.plan = TrainingPlan(
@@ -138,6 +140,29 @@ class Trainer:
         )
         self.clock.drawing = self.trainee.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
         return self.plan
+
+    def _timed(self, batch: Batch) -> float:
+        """Seconds that the gradients of a batch take."""
+        began = time.monotonic()
+        self._gradients(batch, self.step)
+        return time.monotonic() - began
+
+    def _with_threads(self, batch: Batch, seconds: float) -> float:
+        """Take half of the threads, and half again, as long as a step takes clearly less than before: `seconds`. So
+        it is where other programs hold the cores, and threads wait for one another. Returns the seconds of a step."""
+        while (threads := torch.get_num_threads()) > 1:
+            torch.set_num_threads(threads // 2)
+            fewer = self._timed(batch)
+            torch.set_num_threads(threads)
+            if not (fewer < CLEARLY * seconds and fewer < CLEARLY * self._timed(batch)):  # once may be chance
+                break
+            torch.set_num_threads(threads // 2)
+            _log.info(
+                f"threads={threads // 2}: a step takes {fewer:.2g} s, and {seconds:.2g} s with {threads}, as other"
+                " programs hold the cores; --threads takes another number"
+            )
+            seconds = fewer
+        return seconds
 
     def _update(self, batch: Batch) -> float:
         """One step: gradients, checked; then weights, then their average. Returns the mean loss."""
