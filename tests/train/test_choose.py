@@ -13,7 +13,7 @@ from sfumato import files
 from sfumato.train import choose as choosing
 from sfumato.train import train
 from sfumato.train.asked import Asked
-from sfumato.train.choose import Kind, fitted, kinds, loop
+from sfumato.train.choose import Kind, best_kind, kinds, loop
 from sfumato.train.compute import Compute
 from sfumato.train.denoise_recipe import DenoiseRecipe
 from sfumato.train.plan import Budget
@@ -77,7 +77,7 @@ def test_each_way_to_train_is_a_recipe_that_holds(found: Survey, recipe: str, si
 
 def test_the_best_is_taken_that_sees_its_least() -> None:
     options = [Kind("latent", (), (1,), least, 1.0, 1e-3) for least in (0, 100, 1000)]
-    assert [fitted(options, [n, n // 2, n // 4]) for n in (1, 199, 200, 4000)] == [0, 0, 1, 2]
+    assert [best_kind(options, [n, n // 2, n // 4]) for n in (1, 199, 200, 4000)] == [0, 0, 1, 2]
 
 
 def test_batch_and_rate_follow_the_samples_that_will_be_seen() -> None:

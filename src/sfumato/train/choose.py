@@ -77,7 +77,7 @@ def _condition(found: Survey) -> tuple[str, ...]:
     return ("condition.kind=text",) if found.captioned else ()
 
 
-def fitted(kinds: Sequence[Kind], seen: Sequence[int]) -> int:
+def best_kind(kinds: Sequence[Kind], seen: Sequence[int]) -> int:
     """Which of the kinds to take, each of which would see so many samples: the best that sees its `least`."""
     return max(i for i, (kind, samples) in enumerate(zip(kinds, seen, strict=True)) if samples >= kind.least or i == 0)
 
@@ -114,7 +114,7 @@ def choose(where: str, settings: Iterable[str], asked: Asked, compute: Compute) 
             break  # a slower one sees fewer still
         seen.append(asked.samples(32, found.count) or _samples(kind, given, minutes or MINUTES, compute))
     seen = compute.agreed(seen)
-    place = fitted(options[: len(seen)], seen)
+    place = best_kind(options[: len(seen)], seen)
     kind, samples = options[place], seen[place]
     recipe = load_recipe(kind.recipe, [*kind.settings, *loop(kind, samples, minutes), *given])
     return recipe.model_copy(update={"about": _words(kind, recipe, samples / found.count, minutes)})
