@@ -63,25 +63,25 @@ def main() -> None:
 def looked(browser: Browser, pages: list[Path]) -> Iterator[str]:
     """What is wrong with the pages, once they are drawn."""
     for width in WIDTHS:
-        tab, said = opened(browser, width)
+        tab, heard = opened(browser, width)
         for page in pages:
-            said.clear()
+            heard.clear()
             tab.goto(page.as_uri())
             settle(tab)
             wide = tab.evaluate(TOO_WIDE, [width, width == max(WIDTHS)])
-            yield from (f"{page.relative_to(BUILT)} at {width}: {text}" for text in [*wide, *said])
+            yield from (f"{page.relative_to(BUILT)} at {width}: {text}" for text in [*wide, *heard])
         tab.close()
 
 
 def opened(browser: Browser, width: int, scheme: Literal["light", "dark"] = "light") -> tuple[Page, list[str]]:
     """A tab of that width without a network, and the list that what goes wrong in it is added to."""
-    said: list[str] = []
+    heard: list[str] = []
     tab = browser.new_page(viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme)
-    tab.on("console", lambda message: said.append(f"console: {message.text}") if message.type == "error" else None)
-    tab.on("pageerror", lambda error: said.append(f"error: {error}"))
-    tab.on("requestfailed", lambda request: said.append(f"not loaded: {request.url}"))
-    tab.on("request", lambda request: said.append(f"asks for {request.url}") if is_foreign(request.url) else None)
-    return tab, said
+    tab.on("console", lambda message: heard.append(f"console: {message.text}") if message.type == "error" else None)
+    tab.on("pageerror", lambda error: heard.append(f"error: {error}"))
+    tab.on("requestfailed", lambda request: heard.append(f"not loaded: {request.url}"))
+    tab.on("request", lambda request: heard.append(f"asks for {request.url}") if is_foreign(request.url) else None)
+    return tab, heard
 
 
 def is_foreign(url: str) -> bool:

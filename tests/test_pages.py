@@ -1,4 +1,4 @@
-"""What the pages tell a reader to type is there: every command is parsed, and before a release it is run."""
+"""The commands on the pages are there: every one is parsed, and before a release it is run."""
 
 import re
 from pathlib import Path

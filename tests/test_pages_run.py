@@ -1,4 +1,4 @@
-"""Before a release: what a page tells a reader to type is typed, in its order, in a folder with small data."""
+"""Before a release: the commands of a page are run, in its order, in a folder with small data."""
 
 import os
 import re

@@ -237,7 +237,7 @@ def test_a_batch_of_which_one_is_missing_is_drawn_again_and_only_that_one_is_wri
     assert times.items() <= {path.name: path.stat().st_mtime_ns for path in Path("out").iterdir()}.items()
 
 
-def test_a_file_of_another_record_stays_and_is_told(sfumato: Sfumato, model: Path, steps: dict[str, int]) -> None:
+def test_a_file_of_another_record_stays_and_is_reported(sfumato: Sfumato, model: Path, steps: dict[str, int]) -> None:
     generate(sfumato, model, "cat", "--steps", 3)
     other = files("out")["cat-0.png"]
     result = generate(sfumato, model, "cat", "--skip-existing")
@@ -278,13 +278,13 @@ def test_several_processes_draw_what_one_does(
     generate(sfumato, model, "--prompts", lines, "--out", "one")
     whole, steps["made"] = steps["made"], 0
     monkeypatch.setenv("WORLD_SIZE", "3")
-    told = []
+    drawn = []
     for rank in (2, 0, 1):
         monkeypatch.setenv("RANK", str(rank))
         result = generate(sfumato, model, "--prompts", lines, "--json")
-        told += [json.loads(line)["index"] for line in result.out.splitlines()]
+        drawn += [json.loads(line)["index"] for line in result.out.splitlines()]
         assert ("on cpu in float32" in result.err) == (rank == 0), "the first alone speaks"
-    assert files("out") == files("one") and sorted(told) == [*range(11)] and steps["made"] == whole
+    assert files("out") == files("one") and sorted(drawn) == [*range(11)] and steps["made"] == whole
 
 
 @pytest.mark.release
