@@ -43,19 +43,19 @@ class Run:
     page: RunPage | None = None
 
     def make(self) -> Any:
-        """The run with its threads: those asked for, on record, or chosen. What `_made` returns."""
+        """What the run needs first, then its training; returns the artefact, or the plan if no more is wanted.
+
+        It has its threads: those asked for, on record, or chosen."""
         with machine.threads(self.threads):
-            return self._made()
+            return self._watched()
 
     @property
     def threads(self) -> int | None:
         """The number of threads asked for or on record; None if it is to be chosen."""
         return self.compute.threads or (self.before or {}).get("threads")
 
-    def _made(self) -> Any:
-        """What the run needs first, then its training; returns the artefact, or the plan if no more is wanted.
-
-        The first process keeps the page of the run."""
+    def _watched(self) -> Any:
+        """The same; the first process keeps the page of the run."""
         if not self.compute.is_main or self.planned is not None:
             return self._made()
         notes = TASKS[self.recipe.task].notes(self.recipe, self.dataset)
