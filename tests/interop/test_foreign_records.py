@@ -4,6 +4,7 @@ import io
 import json
 import random
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -381,3 +382,24 @@ def test_damaged_exif_says_nothing(tmp_path: Path) -> None:
         (tmp_path / "a.webp").write_bytes(stream.getvalue())
         found = read_foreign(tmp_path / "a.webp")
         assert found is None or isinstance(found, ForeignRecord)
+
+
+def test_hostile_records_are_read_in_time_that_grows_with_their_length(tmp_path: Path) -> None:
+    """Blanks, words and colons that a search could begin at anywhere; a graph in which every node leads to every other
+    by hundreds of outputs."""
+    settings = "Steps: 20, Sampler: Euler a, Seed: 1"
+    blanks, words = " " * 60_000, "ab " * 20_000
+    tied = {name: ["X", {f"i{i}": [other, i] for i in range(240)}] for name, other in (("a", "b"), ("b", "c"))}
+    far = {f"n{i}": ["X", {f"i{k}": [f"n{(i + k) % 100}", k] for k in range(240)}] for i in range(100)}
+    begun = time.monotonic()
+    read_foreign(png(tmp_path, parameters=f"a\n{f'{blanks}x{chr(10)}' * 15}{settings}\n{f'{words}{chr(10)}' * 15}y"))
+    translated(read(tmp_path, parameters=f"<lora:{' ' * 100_000}.<\n<lora:a{'<lora:' + ' ' * 300}.<\n{settings}"))
+    read(tmp_path, prompt=graph({**tied, **far, "3": ["KSampler", {"positive": ["a", 0], "negative": ["n0", 0]}]}))
+    assert time.monotonic() - begun < 20, "by a search at every place it would be minutes"
+
+
+def test_a_graph_that_is_absurdly_large_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="300 inputs"):
+        read(tmp_path, prompt=graph({"a": ["X", {f"i{i}": 1 for i in range(300)}]}))
+    with pytest.raises(FormatError, match="nodes"):
+        read(tmp_path, prompt=graph({f"n{i}": ["X", {}] for i in range(4_001)}))

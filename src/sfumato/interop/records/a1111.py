@@ -70,7 +70,13 @@ def read_a1111(texts: Mapping[str, str]) -> ForeignRecord | None:
 
 
 def _pairs(line: str) -> list[tuple[str, str]]:
-    return _SETTING.findall(line) if len(line) <= _MOST_LINE else []
+    """The settings of a line, from comma to comma: a search at every character would take the square of its length."""
+    found, start = [], 0
+    while start < len(line) <= _MOST_LINE:
+        if match := _SETTING.match(line, start):
+            found.append((match[1], match[2]))
+        start = match.end() if match else (line.find(",", start) + 1 or len(line))
+    return found
 
 
 def _prompts(lines: list[str]) -> tuple[str, str]:

@@ -8,8 +8,8 @@ from sfumato.errors import FormatError
 from sfumato.files import parse_json
 from sfumato.interop.records.record import table_of, tables_of
 
-_MOST_NODES = 10_000
-_MOST_STEPS = 64
+_MOST_NODES, _MOST_INPUTS = 4_000, 250
+_MOST_STEPS = 32
 """How far a value is looked for along links."""
 _VALUES = ("value", "text", "string", "prompt", "seed", "noise_seed", "int", "float", "number", "populated_text")
 """Inputs of nodes that give one value, whatever they are called, the likeliest first."""
@@ -40,10 +40,10 @@ class Node(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """A link to one output of a node."""
+    """A link to an output of a node; whether it is the second, which of two that go through a node is `negative`."""
 
     node: str
-    output: int
+    second: bool = False
 
 
 Graph = Mapping[str, Node]
@@ -62,7 +62,7 @@ def link_of(graph: Graph, value: Any) -> Edge | None:
     """The link that an input is; None if it is a value, or leads nowhere."""
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[1], int) and str(value[0]) in graph):
         return None
-    return Edge(str(value[0]), value[1])
+    return Edge(str(value[0]), value[1] == 1)
 
 
 def links(graph: Graph, link: Edge) -> Iterator[Edge]:
@@ -71,7 +71,7 @@ def links(graph: Graph, link: Edge) -> Iterator[Edge]:
     inputs = graph[link.node].inputs
     pair = {"positive", "negative"} <= inputs.keys() and "model" not in inputs
     for name, value in inputs.items():
-        other = pair and name == ("negative", "positive")[link.output == 1]
+        other = pair and name == ("negative", "positive")[link.second]
         if not other and (found := link_of(graph, value)) is not None:
             yield found
 
@@ -92,7 +92,7 @@ def upstream(graph: Graph, starts: Iterable[Edge], until: str = "") -> Iterator[
 def ends(graph: Graph) -> list[Edge]:
     """The nodes from which no other is made, those first that save."""
     used = {link.node for node in graph.values() for value in node.inputs.values() if (link := link_of(graph, value))}
-    return [Edge(key, 0) for key in sorted(graph.keys() - used, key=lambda key: "Save" not in graph[key].kind)]
+    return [Edge(key) for key in sorted(graph.keys() - used, key=lambda key: "Save" not in graph[key].kind)]
 
 
 def value_of_input(graph: Graph, value: Any, kind: type | tuple[type, ...]) -> Any:
@@ -113,6 +113,8 @@ def value_of_input(graph: Graph, value: Any, kind: type | tuple[type, ...]) -> A
 def _bounded(graph: Graph) -> Graph:
     if len(graph) > _MOST_NODES:
         raise FormatError(f"the graph of ComfyUI has {len(graph):,} nodes: more than {_MOST_NODES:,} are refused")
+    if (most := max((len(node.inputs) for node in graph.values()), default=0)) > _MOST_INPUTS:
+        raise FormatError(f"a node of ComfyUI's has {most:,} inputs: more than {_MOST_INPUTS:,} are refused")
     return graph
 
 

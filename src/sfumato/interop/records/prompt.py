@@ -2,7 +2,7 @@
 
 import re
 
-_NETWORK = re.compile(r"<\s*(lora|lyco|hypernet|embed|embedding)\s*:\s*([^:<>]{1,200})[^<>]{0,200}>", re.IGNORECASE)
+_NETWORK = re.compile(r"<\s*(lora|lyco|hypernet|embed|embedding)\s*:([^:<>]{1,200})(?::[^<>]{0,200})?>", re.IGNORECASE)
 _WEIGHT = re.compile(r"\([^()]{1,200}:\s*-?[0-9.]{1,9}\)|\[[^\[\]]{1,200}:[^\[\]]{0,200}\]|\(\([^()]{1,200}\)\)")
 _KINDS = {"lora": "LoRA", "lyco": "LyCORIS", "hypernet": "hypernetwork"}
 
