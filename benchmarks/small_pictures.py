@@ -27,7 +27,7 @@ from sfumato.nn import MobileNet
 from sfumato.system import System
 
 PEER = """
-import sys, threading, _thread, torch
+import sys, time, torch
 from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
 folder, out, side, minutes, n = sys.argv[1], sys.argv[2], *map(float, sys.argv[3:])
 model = Unet(dim=64, dim_mults=(1, 2, 4, 8))
@@ -35,18 +35,21 @@ diffusion = GaussianDiffusion(model, image_size=int(side), timesteps=1000, sampl
 loop = Trainer(diffusion, folder, train_batch_size=32, train_lr=8e-5, train_num_steps=10**9,
                gradient_accumulate_every=2, ema_decay=0.995, save_and_sample_every=10**9, calculate_fid=False,
                results_folder=out + "/results")
-timer = threading.Timer(60 * minutes, _thread.interrupt_main)
-timer.daemon = True
-timer.start()
+update, end = loop.ema.update, time.monotonic() + 60 * minutes
+def timed():
+    update()
+    if time.monotonic() > end:
+        raise TimeoutError
+loop.ema.update = timed
 try:
     loop.train()
-except KeyboardInterrupt:
+except TimeoutError:
     pass
 loop.ema.ema_model.eval()
 with torch.inference_mode():
     drawn = torch.cat([loop.ema.ema_model.sample(batch_size=50) for _ in range(int(n) // 50)])
 torch.save(drawn.mul(2).sub(1).cpu(), out + "/drawn.pt")
-print(loop.step * 64)
+print((loop.step + 1) * 64)
 """
 
 

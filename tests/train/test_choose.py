@@ -130,7 +130,7 @@ def test_how_fast_a_network_learns_is_measured(tmp_path: Path) -> None:
 def test_a_plan_that_will_show_nothing_says_what_would(tmp_path: Path) -> None:
     plan = train("digits", recipe="digits", settings=SMALL, steps=10, dry_run=True, device="cpu")
     assert plan.warning is not None and plan.warning.startswith("about 80 pictures will be seen (0.0 passes), ")
-    assert "--images 5000 would" in plan.warning
+    assert "--images 20000 would" in plan.warning
     timed = replace(plan, budget=Budget(10**8, 1.0), seconds_a_step=1.0)
-    assert timed.warning is not None and "--minutes 21 would" in timed.warning
-    assert replace(timed, seconds_a_step=0.05).warning is None
+    assert timed.warning is not None and "--minutes 84 would" in timed.warning
+    assert replace(timed, seconds_a_step=0.01).warning is None

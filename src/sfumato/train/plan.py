@@ -17,8 +17,9 @@ from sfumato.train.tasks.protocol import Trainee
 from sfumato.wording import duration
 
 MOST_TRAINING_STEPS = 10**8
-FEWEST = 5_000
-"""Samples seen before which no trial showed what its pictures were of (docs/how-to/recipes.md has them)."""
+FEWEST, FEWEST_BEGUN = 20_000, 5_000
+"""Samples seen before which no trial showed what its pictures were of (docs/how-to/recipes.md has them): by a network
+that begins with nothing, and by one that begins with the weights of another."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class TrainingPlan:
     """The size of a training on `count` data, whose `plural` is for messages. `gflop` is one sample's forward pass; a
     training step costs three times as much. `peak` is the FLOP/s that a convolution reaches on the machine; `disk` is
     for what the training saves, and `prepared` for what was made before it; `recipe` is what its recipe says of
-    itself."""
+    itself, and `least` how many samples must be seen to show anything."""
 
     count: int
     plural: str
@@ -51,6 +52,7 @@ class TrainingPlan:
     memory: int
     prepared: int = 0
     recipe: str = ""
+    least: int = FEWEST
 
     @property
     def rate(self) -> float:
@@ -85,17 +87,17 @@ class TrainingPlan:
     def warning(self) -> str | None:
         """What to say of a training that is too short to show anything, and what would; None of a longer one."""
         seen = (self.start + self.steps) * self.batch
-        if seen >= FEWEST:
+        if seen >= self.least:
             return None
         if self.budget.minutes is None:
-            would = f"--images {FEWEST}"
+            would = f"--images {self.least}"
         else:
-            minutes = (FEWEST - self.start * self.batch) / self.rate / 60
+            minutes = (self.least - self.start * self.batch) / self.rate / 60
             would = f"--minutes {math.ceil(2 * minutes)}"  # half of it for what else there is to do
         passes = f"{seen / self.count:.1f} passes"
         return (
             f"about {seen:,} {self.plural} will be seen ({passes}), which is too few to show anything: {would} would,"
-            " or less to learn in each, as by --set data.size=[32,32] of pictures"
+            " or perhaps less to learn in each (data.size)"
         )
 
     def lines(self) -> list[tuple[str, str]]:

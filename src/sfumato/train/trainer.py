@@ -22,7 +22,7 @@ from sfumato.train.clock import Clock
 from sfumato.train.compute import Compute
 from sfumato.train.log import Log
 from sfumato.train.monitor import Monitor
-from sfumato.train.plan import Budget, TrainingPlan, disk_needed, gflop
+from sfumato.train.plan import FEWEST, FEWEST_BEGUN, Budget, TrainingPlan, disk_needed, gflop
 from sfumato.train.run_folder import RunFolder
 from sfumato.train.signals import Stopper
 from sfumato.train.tasks.protocol import Trainee
@@ -137,6 +137,7 @@ class Trainer:
             disk=disk_needed(parameters, [self.folder.checkpoints, self.leaves]),
             memory=machine.used(self.compute.device),
             recipe=self.recipe.about,
+            least=FEWEST_BEGUN if getattr(self.recipe.train, "init_from", None) else FEWEST,
         )
         self.clock.drawing = self.trainee.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
         return self.plan
