@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from sfumato.condition import EncodedText, MiniLM
 from sfumato.condition.encoders import minilm
 from sfumato.condition.encoders.int8 import GROUP, quantized, restored
-from sfumato.errors import FormatError
+from sfumato.errors import FormatError, InputError
+from sfumato.parts import CONDITIONERS
 
 PROMPTS = [
     "a cat in a hat",
@@ -29,7 +30,13 @@ def test_its_widths_are_known_without_its_weights(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(minilm, "folder", lambda: pytest.fail("nothing should be read"))
     assert EncodedText(MiniLM()).widths == {"vector": 384, "context": 384}
     assert MiniLM() == MiniLM() and EncodedText() == EncodedText(MiniLM())
-    assert all(digest in EncodedText().fingerprint() for digest in minilm.SHA256.values())
+
+
+def test_a_system_hangs_on_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CONDITIONERS.dump(EncodedText())["encoder"] == {"kind": "minilm", "sha256": minilm.SHIPPED}
+    assert minilm.SHIPPED in EncodedText().fingerprint()
+    with pytest.raises(InputError, match="minilm was another when this was made, of the SHA-256 'abc', and is"):
+        CONDITIONERS.load({"kind": "text", "encoder": {"kind": "minilm", "sha256": "abc"}})
 
 
 def test_it_is_small_enough_to_travel_with_the_code() -> None:

@@ -1,5 +1,6 @@
 """MiniLM: the text encoder of systems that are trained here, by default."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from sfumato.condition.encoders.protocol import is_read, mean, padded
 from sfumato.condition.encoders.tokenizer import Tokenizer
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
-from sfumato.errors import FormatError
+from sfumato.errors import FormatError, InputError, quoted
 from sfumato.nn.text.bert import Bert, bert
 
 WORDS_FILE, LAYERS_FILE, TOKENIZER_FILE = "words.safetensors", "layers.safetensors", "tokenizer.json"
@@ -24,6 +25,8 @@ SHA256 = {
     TOKENIZER_FILE: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 """The files in `models/minilm/`, as `examples/minilm.py` makes them."""
+SHIPPED = hashlib.sha256("".join(f"{name} {sha256}\n" for name, sha256 in SHA256.items()).encode()).hexdigest()
+"""What all of them are known by."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,22 @@ class MiniLM:
 
     Tokens are the last hidden states, and the whole text is their mean, at unit length, as sentence-transformers has
     it. It reads English best. The weights ship with Sfumato, 24 MB in int8, and are read as float32: see
-    `models/minilm/README.md`.
+    `models/minilm/README.md`. `sha256` is that of the files (`SHIPPED`), so that a system's table says by which it
+    reads: others are refused.
     """
+
+    sha256: str = SHIPPED
 
     width = 384
     pooled = 384
     longest = 512
+
+    def __post_init__(self) -> None:
+        if self.sha256 != SHIPPED:
+            raise InputError(
+                f"the text encoder minilm was another when this was made, of the SHA-256 {quoted(self.sha256)}, and is"
+                f" {SHIPPED[:12]}… in this version of Sfumato: take the version that it was made with"
+            )
 
     @torch.no_grad()
     def __call__(self, ids: Sequence[Sequence[int]]) -> Condition:
@@ -62,7 +75,7 @@ class MiniLM:
         return bert(restored(small), heads=12)
 
     def fingerprint(self) -> str:
-        return " ".join(["minilm", *SHA256.values()])
+        return f"minilm {self.sha256}"
 
     def check(self) -> None:
         """Nothing to check: only the files that are meant are ever read."""
