@@ -79,10 +79,11 @@ class Run:
         if (last := folder.last_checkpoint) is not None:
             trainer.resume(last)
         plan = replace(trainer.rehearse(budget, choose_threads=self.threads is None), prepared=folder.prepared_size())
+        plan = plan if self.planned is None else replace(plan, count=self.planned)
         if main and task.previews and (text := plan.warning) is not None:
             _log.warning(text, event="short")
         if self.planned is not None:
-            return self._only_plan(trainer, replace(plan, count=self.planned))
+            return self._only_plan(trainer, plan)
         trainer.recipe = self.recipe.planned(self.compute.agreed(plan.start + plan.steps))
         about |= {"recipe": trainer.recipe.dump(), "threads": self.compute.threads_in_use}
         if trainer.step < budget.steps:
