@@ -46,6 +46,7 @@ def setup(app: Any) -> None:
 
 def draw(app: Any) -> None:
     """The pictures, tables and pages that are made from the code."""
+    import commands
     import equations
     import figures
     import reference
@@ -53,6 +54,7 @@ def draw(app: Any) -> None:
 
     figures.draw_all(HERE / "_generated")
     tables.write_all(HERE / "_generated")
+    commands.write(HERE / "_generated")
     equations.write(HERE / "_generated")
     reference.write(HERE / "_generated")
 

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import PIL.Image
 import pytest
+import typer
 
 import sfumato
+from sfumato.cli import app
 from sfumato.codec import Identity
 from sfumato.condition import Labels
 from sfumato.core.parameterization import EpsPrediction
@@ -45,6 +48,17 @@ def loaded(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_every_option_of_every_command_is_on_its_page(tmp_path: Path) -> None:
+    loaded("commands").write(tmp_path)
+    text = (tmp_path / "command-line.md").read_text(encoding="utf-8")
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        part = text.partition(f"## sfumato {name}\n")[2].partition("\n## ")[0]
+        shown = {*re.findall(r"--?[a-z][a-z-]*", part + text.partition("## sfumato")[0])}
+        assert {one.opts[0] for one in command.params if one.opts[0].startswith("-")} - shown == set()
+    assert "`--out DIR\\|FILE`" in text and "`--set` train.batch=64" in text
 
 
 FAMOUS = [
