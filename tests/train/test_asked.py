@@ -1,15 +1,21 @@
 """When a training is to stop, which folder it takes, and a plan alone."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from small_runs import SMALL, begin, last_step, pictures_file
 
 from sfumato.errors import InputError, ResumeError
-from sfumato.train import train
+from sfumato.train import start, train
 from sfumato.train.asked import Asked
+from sfumato.train.base_recipe import Recipe
+from sfumato.train.lock import held
 from sfumato.train.out import new_folder, newest_run
-from sfumato.train.plan import TrainingPlan
+from sfumato.train.plan import Budget, TrainingPlan
+from sfumato.train.recipe import load_recipe
 
 
 @pytest.fixture
@@ -54,6 +60,7 @@ def test_a_run_without_a_folder_is_called_after_its_data_and_numbered(here: Path
         "hub:somebody/flowers": "flowers",
         "/somewhere/photos.tar.zip": "photos",
         "/": "data",
+        "/somewhere/photos/sub/..": "photos",
     }.items(),
 )
 def test_a_folder_is_called_as_the_data(where: str, name: str, tmp_path: Path) -> None:
@@ -72,3 +79,43 @@ def test_a_dry_run_is_a_plan_and_leaves_nothing(here: Path, recipe: str) -> None
     plan = train("pictures.npz", recipe=recipe, settings=SMALL, epochs=3, dry_run=True, device="cpu")
     assert isinstance(plan, TrainingPlan) and (plan.count, plan.steps) == (24, 9)
     assert [path.name for path in here.iterdir()] == ["pictures.npz"]
+    with pytest.raises(InputError, match="^--dry-run plans a run from its beginning"):
+        train("pictures.npz", resume=True, dry_run=True)
+
+
+def test_a_plan_of_little_time_is_of_a_step_and_of_all_data(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = [*SMALL, "train.batch=2"]
+    np.savez(here / "many.npz", np.zeros((100, 8, 8), np.uint8))
+    plan = train("many.npz", recipe="digits", settings=settings, steps=10, dry_run=True, device="cpu")
+    assert any("about 20 pictures will be seen (0.2 passes)" in message for message in caplog.messages)
+    assert replace(plan, budget=Budget(10**8, 1e-6)).steps == 1
+    assert "[32,32]" not in str(plan.warning) and "[32,32]" in str(replace(plan, size=(64, 64)).warning)
+
+
+def test_a_folder_that_a_run_is_about_to_begin_in_is_taken(tmp_path: Path) -> None:
+    with held(tmp_path / "digits"):
+        assert new_folder("digits", tmp_path) == tmp_path / "digits-2"
+    assert new_folder("digits", tmp_path) == tmp_path / "digits"
+
+
+def test_another_run_that_begins_while_a_recipe_is_chosen_has_the_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*_: object) -> Recipe:
+        (here / "runs/pictures").mkdir(parents=True)
+        (here / "runs/pictures/run.json").write_text("{}")
+        return load_recipe("digits", SMALL)
+
+    monkeypatch.setattr(start, "choose", slowly)
+    train("pictures.npz", steps=1, device="cpu")
+    assert last_step(here / "runs/pictures-2") == 1
+
+
+def test_a_run_goes_on_by_the_words_that_began_it(here: Path) -> None:
+    settings = [one for one in SMALL if "warmup" not in one]
+    words: dict[str, Any] = {"recipe": "ddpm", "settings": settings, "out": here / "run", "device": "cpu"}
+    train("pictures.npz", steps=2, **words)
+    train("pictures.npz", steps=3, resume=True, **words)
+    with pytest.raises(ResumeError, match="optimizer.warmup: 1 → 5"):
+        words["settings"] = [*settings, "optimizer.warmup=5"]
+        train("pictures.npz", steps=4, resume=True, **words)

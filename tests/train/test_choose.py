@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from small_runs import SMALL, last_step
 
 from sfumato import files
+from sfumato.errors import InputError
 from sfumato.train import choose as choosing
 from sfumato.train import train
 from sfumato.train.asked import Asked
@@ -119,6 +121,35 @@ def test_larger_pictures_are_chosen_where_there_is_time(
     assert own.data.wanted_size == (side, side)
     fixed = choosing.choose("photos", ["data.size=[64,128]"], asked, compute())
     assert fixed.data.wanted_size == (64, 128)
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "batch", "steps"),
+    [
+        ((), Asked(steps=100_000), 32, 100_000),
+        (("train.batch=256",), Asked(minutes=60), 256, 1265),
+        (("train.batch = 8",), Asked(steps=500), 8, 500),
+        (("train.steps=500",), Asked(), 32, 500),
+        (("train.steps=9", "train.steps=500"), Asked(), 32, 500),
+        (("train.batch=10",), Asked(epochs=100), 10, 37_810),
+    ],
+)
+def test_what_is_chosen_follows_from_what_was_set(
+    settings: tuple[str, ...], asked: Asked, batch: int, steps: int, speed: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "survey", lambda where: PHOTOS)
+    speed[0] = 0.00778
+    own = choosing.choose("photos", settings, asked, compute())
+    assert (own.train.batch, own.train.steps, own.optimizer.decay) == (batch, steps, steps // 2)
+
+
+@pytest.mark.parametrize("settings", [5, [5], ["train.batch"], ["train.batch=0"], ["train.steps=x"]])
+def test_settings_that_are_none_are_refused_by_a_choice_too(
+    settings: Any, speed: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "survey", lambda where: PHOTOS)
+    with pytest.raises(InputError):
+        choosing.choose("photos", settings, Asked(), compute())
 
 
 def test_how_fast_a_network_learns_is_measured(tmp_path: Path) -> None:

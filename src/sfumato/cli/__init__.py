@@ -48,6 +48,9 @@ app.callback()(with_options(program, is_program=True))
 def main() -> None:
     """Run a command. An error of ours, of the system's, or for want of memory is one line and an exit code of its own;
     a signal ends with 128 + its number. What a console cannot show is spelled."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by 2>&-: what is said there is dropped, and not said elsewhere
+            setattr(sys, name, open(os.devnull, "w"))
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError, OSError):  # none, or one of somebody's own
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]

@@ -67,7 +67,14 @@ class Recipe(RecipeTable):
         """The recipe for so many steps in all: what follows from them is fixed, and stays so when the run goes on."""
         if self.optimizer.warmup is not None:
             return self
-        warmup = min(math.ceil(steps * WARMUP_SHARE), MOST_WARMUP)
+        return self._rising(min(math.ceil(steps * WARMUP_SHARE), MOST_WARMUP))
+
+    def as_planned(self, before: "Recipe") -> Self:
+        """The recipe with what `planned` has fixed in that of a run, where this one leaves it to the plan as well."""
+        warmup = before.optimizer.warmup
+        return self if warmup is None or self.optimizer.warmup is not None else self._rising(warmup)
+
+    def _rising(self, warmup: int) -> Self:
         return self.model_copy(update={"optimizer": self.optimizer.model_copy(update={"warmup": warmup})})
 
     def dump(self) -> dict[str, Any]:

@@ -10,13 +10,15 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from sfumato.arguments import listed
 from sfumato.parts import value_of
 from sfumato.train.asked import Asked
 from sfumato.train.base_recipe import Recipe
 from sfumato.train.compute import Compute
 from sfumato.train.denoise_recipe import DenoiseRecipe
-from sfumato.train.plan import duration
+from sfumato.train.plan import MOST_TRAINING_STEPS, duration
 from sfumato.train.recipe import load_recipe
 from sfumato.train.speed import seconds_a_sample
 from sfumato.train.survey import Survey, survey
@@ -82,10 +84,11 @@ def best_kind(kinds: Sequence[Kind], seen: Sequence[int]) -> int:
     return max(i for i, (kind, samples) in enumerate(zip(kinds, seen, strict=True)) if samples >= kind.least or i == 0)
 
 
-def loop(kind: Kind, samples: int, minutes: float | None) -> tuple[str, ...]:
+def loop(kind: Kind, samples: int, minutes: float | None, batch: int | None = None) -> tuple[str, ...]:
     """The settings of the loop that follow from how many samples will be seen: some two thousand steps if batches of
-    32 to 1,024 allow it; the rate rises with the fourth root of the batch, and falls over the second half."""
-    batch = min(max(2 ** round(math.log2(max(samples, 1) / 2000)), 32), 1024)
+    32 to 1,024 allow it, or batches as given; the rate rises with the fourth root of the batch, and falls over the
+    second half."""
+    batch = batch or min(max(2 ** round(math.log2(max(samples, 1) / 2000)), 32), 1024)
     steps = max(samples // batch, 1)
     rate = kind.rate * (batch / 32) ** 0.25
     codec = json.dumps(["optimizer.warmup=null", f"train.steps={max(samples // 80, 1)}"])  # a fifth, in batches of 16
@@ -104,19 +107,22 @@ def loop(kind: Kind, samples: int, minutes: float | None) -> tuple[str, ...]:
 def choose(where: str, settings: Iterable[str], asked: Asked, compute: Compute) -> Recipe:
     """The recipe for the data at `where`, with `settings` laid over it, which are kept; what it says of itself is what
     was chosen, and why."""
-    given = [settings] if isinstance(settings, str) else list(settings)
+    given = [settings] if isinstance(settings, str) else listed("settings", settings)
     found = survey(where)
     options = kinds(found, _size(given))
+    if asked.nothing and (own := _count(given, "train.steps")) is not None:
+        asked = Asked(steps=own)
     minutes = MINUTES if asked.nothing else asked.minutes
+    batch = _count(given, "train.batch") or (None if asked.steps is None else 32)
     seen: list[int] = []
     for kind in options:
         if seen and seen[-1] < kind.least:
             break  # a slower one sees fewer still
-        seen.append(asked.samples(32, found.count) or _samples(kind, given, minutes or MINUTES, compute))
+        seen.append(asked.samples(batch or 32, found.count) or _samples(kind, given, minutes or MINUTES, compute))
     seen = compute.agreed(seen)
     place = best_kind(options[: len(seen)], seen)
     kind, samples = options[place], seen[place]
-    recipe = load_recipe(kind.recipe, [*kind.settings, *loop(kind, samples, minutes), *given])
+    recipe = load_recipe(kind.recipe, [*kind.settings, *loop(kind, samples, minutes, batch), *given])
     return recipe.model_copy(update={"about": _words(kind, recipe, samples / found.count, minutes)})
 
 
@@ -129,15 +135,26 @@ def _samples(kind: Kind, given: list[str], minutes: float, compute: Compute) -> 
 
 def _size(given: list[str]) -> Sequence[int] | None:
     """The size of pictures that the settings ask for."""
-    sizes = [
-        value_of(setting.partition("=")[2]) for setting in given if setting.partition("=")[0].strip() == "data.size"
-    ]
-    size = sizes[-1] if sizes else None
+    size = _given(given, "data.size")
     return size if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size) else None
+
+
+def _count(given: list[str], key: str) -> int | None:
+    """The number above 0 that the settings give a key; what else they give it is refused when they are laid over."""
+    value = _given(given, key)
+    return value if type(value) is int and 0 < value <= MOST_TRAINING_STEPS else None
+
+
+def _given(given: list[str], key: str) -> Any:
+    """What the settings give a key; None if it is not among them."""
+    pairs = [setting.partition("=") for setting in given if isinstance(setting, str)]
+    return next((value_of(value.strip()) for name, _, value in reversed(pairs) if name.strip() == key), None)
 
 
 def _words(kind: Kind, recipe: Recipe, passes: float, minutes: float | None) -> str:
     size = recipe.data.wanted_size
     what = f" at {'×'.join(map(str, size))}" if size else ""
     within = "" if minutes is None else f" in {duration(60 * minutes)}"
-    return f"{kind.recipe}{what}, chosen for about {passes:.2g} passes{within}"
+    return (
+        f"{kind.recipe}{what}, chosen for about {f'{passes:,.0f}' if passes >= 10 else f'{passes:.2g}'} passes{within}"
+    )

@@ -1,11 +1,13 @@
 """The folder of a run that nobody named."""
 
 import re
+from os.path import normpath
 from pathlib import Path
 
 from sfumato.data.hub import HUB_PREFIX
 from sfumato.data.source import NAMED
 from sfumato.errors import FormatError, ResumeError, quoted
+from sfumato.train import lock
 from sfumato.train.run_folder import RunFolder
 from sfumato.wording import few
 
@@ -14,9 +16,11 @@ RUNS = Path("runs")
 
 
 def new_folder(where: str, runs: Path = RUNS) -> Path:
-    """The first of NAME, NAME-2, NAME-3, … in `runs` in which a run may begin; NAME is that of the data."""
+    """The first of NAME, NAME-2, NAME-3, … in `runs` in which a run may begin, and none is about to.
+
+    NAME is that of the data."""
     name, n = _name(where), 1
-    while not RunFolder(path := runs / (name if n == 1 else f"{name}-{n}")).is_new:
+    while not _is_free(path := runs / (name if n == 1 else f"{name}-{n}")):
         n += 1
     return path
 
@@ -36,13 +40,21 @@ def newest_run(where: str | None, runs: Path = RUNS) -> Path:
     raise ResumeError(f"{there} in {runs}: say which run to go on with, by its data or by --out")
 
 
+def _is_free(path: Path) -> bool:
+    try:
+        lock.check_free(path)
+    except ResumeError:
+        return False
+    return RunFolder(path).is_new
+
+
 def _name(where: str) -> str:
     """What data are called: the name of their folder or file, without its ending; of a data set on the Hub, its own."""
     if where in NAMED:
         return where
     if where.startswith(HUB_PREFIX):
         return ["data", *re.split(r"[/@]", where.removeprefix(HUB_PREFIX))][:3][-1] or "data"
-    path = Path(where)
+    path = Path(normpath(where))
     return (path.name if path.is_dir() else path.name.partition(".")[0]) or "data"
 
 

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfumato import disk
 from sfumato.errors import StorageError
+from sfumato.media import Size
 from sfumato.train import checkpoint
 from sfumato.train.tasks.protocol import Trainee
 from sfumato.wording import duration
@@ -35,7 +36,7 @@ class TrainingPlan:
     """The size of a training on `count` data, whose `plural` is for messages. `gflop` is one sample's forward pass; a
     training step costs three times as much. `peak` is the FLOP/s that a convolution reaches on the machine; `disk` is
     for what the training saves, and `prepared` for what was made before it; `recipe` is what its recipe says of
-    itself, and `least` how many samples must be seen to show anything."""
+    itself, `least` how many samples must be seen to show anything, and `size` that of each datum."""
 
     count: int
     plural: str
@@ -53,6 +54,7 @@ class TrainingPlan:
     prepared: int = 0
     recipe: str = ""
     least: int = FEWEST
+    size: Size = ()
 
     @property
     def rate(self) -> float:
@@ -69,7 +71,7 @@ class TrainingPlan:
         left = self.budget.steps - self.start
         if self.budget.minutes is None:
             return left
-        return min(left, round(self.budget.minutes * 60 / self.seconds_a_step))
+        return min(left, max(round(self.budget.minutes * 60 / self.seconds_a_step), 1))
 
     def numbers(self) -> dict[str, object]:
         """The plan as numbers, for a program that reads the log."""
@@ -95,10 +97,9 @@ class TrainingPlan:
             minutes = (self.least - self.start * self.batch) / self.rate / 60
             would = f"--minutes {math.ceil(2 * minutes)}"  # half of it for what else there is to do
         passes = f"{seen / self.count:.1f} passes"
-        return (
-            f"about {seen:,} {self.plural} will be seen ({passes}), which is too few to show anything: {would} would,"
-            " or perhaps less to learn in each (data.size)"
-        )
+        large = len(self.size) == 2 and max(self.size) > 32
+        less = ", or less to learn in each: --set data.size=[32,32]" if large else ""
+        return f"about {seen:,} {self.plural} will be seen ({passes}), too few to show anything: {would} would{less}"
 
     def lines(self) -> list[tuple[str, str]]:
         """The plan as pairs of a heading and what it says."""

@@ -78,8 +78,9 @@ class Run:
         trainer = Trainer(self.recipe, trainee, folder, folder.artefact(task.leaves), self.compute, self.monitor)
         if (last := folder.last_checkpoint) is not None:
             trainer.resume(last)
-        plan = replace(trainer.rehearse(budget, choose_threads=self.threads is None), prepared=folder.prepared_size())
-        plan = plan if self.planned is None else replace(plan, count=self.planned)
+        count, held = self.planned or len(self.dataset), len(self.dataset)
+        plan = trainer.rehearse(budget, choose_threads=self.threads is None)
+        plan = replace(plan, count=count, prepared=folder.prepared_size() * count // held)
         if main and task.previews and (text := plan.warning) is not None:
             _log.warning(text, event="short")
         if self.planned is not None:

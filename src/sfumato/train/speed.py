@@ -15,12 +15,13 @@ _BATCH = {"cpu": 16, "mps": 32, "cuda": 128}
 
 def seconds_a_sample(recipe: DenoiseRecipe, shape: tuple[int, ...], compute: Compute) -> float:
     """Seconds of a training step for each sample [*shape] of noise, by the recipe's network, without what it is
-    conditioned on, which costs little: the faster of two passes forward and back, for the first sets kernels up."""
+    conditioned on, which costs little: the fastest of three passes forward and back, for the first sets kernels up, and
+    other programs may hold one up."""
     device, batch = compute.device, _BATCH.get(compute.device.type, 16)
     network = NETWORKS.load(recipe.network, in_channels=shape[0], out_channels=shape[0]).to(device)
     x, times = torch.rand(batch, *shape, device=device), torch.zeros(batch, device=device)
     found = float("inf")
-    for _ in range(2):
+    for _ in range(3):
         began = time.monotonic()
         with torch.autocast(device.type, torch.bfloat16, enabled=compute.precision == "bfloat16"):
             loss = network(x, times).square().mean()

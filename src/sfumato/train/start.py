@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from sfumato import logs, machine
+from sfumato.arguments import listed
 from sfumato.core.defaults import torch_defaults
 from sfumato.data.dataset import Dataset
 from sfumato.errors import InputError, ResumeError
@@ -79,6 +80,8 @@ def train(
     `out` gets `system/` (what `sfumato.load` opens), `checkpoints/`, `samples/`, `log.jsonl`, `run.json`, and the page
     `index.html` to watch all that by.
     """
+    if dry_run and resume:
+        raise InputError("--dry-run plans a run from its beginning: leave --resume out, or go on without --dry-run")
     with _scratch(dry_run) as scratch:
         asked = Asked(steps, images, epochs, minutes)
         machine.check_threads(threads)
@@ -91,10 +94,13 @@ def train(
         precision = machine.pick_precision(accelerator.device, precision or (before or {}).get("precision"))
         compute = Compute(accelerator, precision, threads)
         if recipe is None and before is None:
-            with machine.threads(threads):
+            with machine.threads(threads), _memory_errors():
                 chosen: Recipe = choose(where, settings, asked, compute)
         else:
             chosen = _recipe(recipe, settings, before, accept_changes)
+        if before is None and scratch is None:
+            folder = RunFolder(_folder(data, out, resume))  # choosing takes a while, in which another may have begun
+        folder = RunFolder(compute.agreed(folder.path))
         task = TASKS[chosen.task]
         record.check_apart(where, folder, task.stages)
         task.check_sources(chosen, None if before is None else check_recipe(before["recipe"]), folder)
@@ -137,12 +143,12 @@ def _recipe(
     accept_changes: bool,
 ) -> Recipe:
     """The recipe asked for; a resumed run's own unless one is given, which then must be the same."""
-    settings = [settings] if isinstance(settings, str) else list(settings)
+    settings = [settings] if isinstance(settings, str) else listed("settings", settings)
     if before is None:
         assert recipe is not None
         return load_recipe(recipe, settings)
     own = check_recipe(before["recipe"])
-    asked = load_recipe(own if recipe is None else recipe, settings)
+    asked = load_recipe(own if recipe is None else recipe, settings).as_planned(own)
     changes = differences(own.dump(), asked.dump())
     if changes and not accept_changes:
         raise ResumeError(

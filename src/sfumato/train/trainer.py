@@ -138,6 +138,7 @@ class Trainer:
             memory=machine.used(self.compute.device),
             recipe=self.recipe.about,
             least=FEWEST_BEGUN if getattr(self.recipe.train, "init_from", None) else FEWEST,
+            size=self.trainee.feed.dataset.size,
         )
         self.clock.drawing = self.trainee.passes * max(seconds, 1e-6) / (3 * self.recipe.train.batch)
         return self.plan

@@ -15,12 +15,15 @@ not known, as of one that was killed, is left out."""
 MOST_SITTINGS = 1000
 
 
-def read_history(path: Path) -> list[Sitting]:
-    """The sittings on record, the first one first; none where the file is not there or is not ours."""
+def read_history(path: Path) -> list[Sitting] | None:
+    """The sittings on record, the first one first, none where there is no file; None where what is there is damaged, or
+    is not ours."""
     with suppress(FormatError, OSError):
-        if path.exists() and isinstance(found := files.read_json(path).get("sittings"), list):
+        if not path.exists():
+            return []
+        if isinstance(found := files.read_json(path).get("sittings"), list):
             return [one for one in found if isinstance(one, dict)][-MOST_SITTINGS:]
-    return []
+    return None
 
 
 def write_history(path: Path, sittings: list[Sitting]) -> None:

@@ -28,8 +28,8 @@ _log = logs.EventLogger(__name__)
 class RunPage(Quiet):
     """The page of a run, which watches it as a monitor does.
 
-    It is only to look at: what keeps it from being written is a warning, once, and an `index.html` of somebody else's
-    stays. With `open_page` it is shown in the browser as soon as it is there.
+    It is only to look at: what keeps it from being written is a warning, once, and an `index.html` or
+    `history.json` of somebody else's stays. With `open_page` it is shown in the browser as soon as it is there.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class RunPage(Quiet):
     ) -> None:
         self.folder, self.open_page = folder, open_page
         self.facts = RunFacts(where, recipe, dataset, (*notes, *dataset.notes))
-        self.sittings = read_history(folder.history)
+        found = read_history(folder.history)
+        self.sittings, self._keeps = found or [], found is not None
         self._due, self._trouble = 0.0, False
 
     def __enter__(self) -> "RunPage":
@@ -120,6 +121,8 @@ class RunPage(Quiet):
             _log.info(f"to watch: {self.folder.page}", event="page", path=str(self.folder.page))
 
     def _keep(self) -> None:
+        if not self._keeps:
+            return self._warn(f"{self.folder.history} is damaged or not ours, and stays as it is: take it away")
         try:
             write_history(self.folder.history, self.sittings)
         except Exception as error:
