@@ -84,7 +84,7 @@ def test_the_page_says_what_a_run_is_and_how_it_goes(run: Path) -> None:
 def test_the_page_wants_nothing_from_elsewhere(run: Path) -> None:
     page = page_of(run)
     sources = [one.get("src") or one.get("href") for one in (*page.all("img"), *page.all("a"), *page.all("link"))]
-    assert sources and all(re.match(r"[\w./-]+$", source or "") and (run / source).exists() for source in sources)
+    assert sources and all(re.match(r"[\w./-]+$", source or "") and (run / str(source)).exists() for source in sources)
     assert "http" not in (run / "index.html").read_text(encoding="utf-8")
 
 

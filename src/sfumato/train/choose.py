@@ -88,7 +88,8 @@ def loop(kind: Kind, samples: int, minutes: float | None, batch: int | None = No
     """The settings of the loop that follow from how many samples will be seen: some two thousand steps if batches of
     32 to 1,024 allow it, or batches as given; the rate rises with the fourth root of the batch, and falls over the
     second half."""
-    batch = batch or min(max(2 ** round(math.log2(max(samples, 1) / 2000)), 32), 1024)
+    if batch is None:
+        batch = min(max(int(2 ** round(math.log2(max(samples, 1) / 2000))), 32), 1024)
     steps = max(samples // batch, 1)
     rate = kind.rate * (batch / 32) ** 0.25
     codec = json.dumps(["optimizer.warmup=null", f"train.steps={max(samples // 80, 1)}"])  # a fifth, in batches of 16
