@@ -122,7 +122,7 @@ def test_a_sample_is_as_it_is_drawn_alone(sfumato: Sfumato, model: Path, monkeyp
         ('{"prompt": "cat"}\ndog', "p.txt", "p.txt, line 2: wanted a JSON object as on other lines"),
         ("cat", "p.jsonl", "p.jsonl, line 1: wanted a JSON object"),
         ('{"prompt": "cat"}\n{"prompt": ["dog"]}', "p.txt", "p.txt, line 2: a prompt is a text, or the number of a"),
-        ('{"prompt": "cat", "step": 3}', "p.txt", "line 1: a drawing has no argument 'step'; did you mean 'steps'"),
+        ('{"prompt": "cat", "step": 3}', "p.txt", "line 1: a line has no 'step'; did you mean 'steps'"),
         ('{"prompt": "cat", "batch": 3}', "p.txt", "line 1: a line has no 'batch'"),
         ('\n{"steps": 0}', "p.txt", "p.txt, line 2: steps must be between 1"),
         ('{"size": "six"}', "p.txt", "p.txt, line 1: a size reads WIDTHxHEIGHT"),
@@ -158,7 +158,7 @@ def test_a_prompt_may_begin_as_a_comment_or_a_brace(tmp_path: Path) -> None:
     assert read_prompts(str(file))[0] == Line("# 1 in the charts", where=f"{file}, line 1")
 
 
-@pytest.mark.parametrize("text", ["", "1,", "a", "1-", "-1", "3-1", "0-99999999", "٣", "1e3"])
+@pytest.mark.parametrize("text", ["", "1,", "a", "1-", "-1", "3-1", "0-99999999", "٣", "1e3", "1 2"])
 def test_what_spells_no_seeds_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="seeds"):
         read_seeds(text)
@@ -172,10 +172,14 @@ def test_what_spells_no_seeds_is_refused(text: str) -> None:
         (("cat", "-n", 2, "--name", "{prompt}"), "two samples would be 'cat', number 0 and number 1: put {index} in"),
         (("cat", "--name", "../{seed}"), "begin with no dot"),
         (("cat", "--name", "{index"), "is no template as {index:05}-{seed}"),
+        (("cat", "--name", "p.txt/{seed}", "--out", "."), "p.txt is a file, not a folder"),
+        (("--prompts", "."), ". is a folder: --prompts wants a file"),
+        (("--prompts", "q.txt", "-n", 60_000), "more than 100,000 samples were asked for"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(words: Any, message: str, sfumato: Sfumato, model: Path) -> None:
     asked("cat\n", "p.txt")
+    asked("cat\ndog", "q.txt")
     result = sfumato("generate", "-m", model, *PLACE, *words)
     assert result.code and message in result.err and not Path("out").exists()
 

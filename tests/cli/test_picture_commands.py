@@ -113,7 +113,8 @@ def test_out_is_a_file_by_its_ending_and_of_several_samples_each_has_its_number(
     one, again = (sfumato("generate", "cat", "-m", run, "--out", "new/{x}.webp", "--seed", seed) for seed in (1, 2))
     assert (one.out, again.out) == ("new/{x}.webp\n", "new/{x}_2.webp\n"), one.err
     several = sfumato("generate", "cat", "-m", run, "--out", "y.jpeg", "-n", 2)
-    assert several.out == "y-0.jpg\ny-1.jpg\n" and (tmp_path / "y-0.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+    assert several.out == "y-0.jpeg\ny-1.jpeg\n" and (tmp_path / "y-0.jpeg").read_bytes()[:3] == b"\xff\xd8\xff"
+    assert sfumato("generate", "cat", "-m", run, "--out", "cat-.png").out == "cat-.png\n", "the very file"
     (tmp_path / "folder.png").mkdir()
     assert sfumato("generate", "cat", "-m", run, "--out", "folder.png").out == "folder.png/cat-0.png\n"
 
@@ -133,9 +134,10 @@ def test_the_format_and_the_metadata_are_those_that_are_asked_for(
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--out", "x.gif"), "pictures cannot be written as 'gif'; known: jpg, png, webp"),
+        (("--out", "x.gif"), "pictures cannot be written as 'gif'; known: jpeg, jpg, png, webp"),
         (("--format", "wav"), "pictures cannot be written as 'wav'"),
         (("--out", "y.png", "--format", "webp"), "--out 'y.png' says the format, and --format another"),
+        (("--out", "y.PNG"), "write the ending in small letters, as in y.png"),
         (("--out", "y.png", "--name", "a"), "names the file, and so does --name"),
         (("--metadata", "all"), "there is no metadata 'all'; known: full, none, source"),
         (("--metadata", "none", "--skip-existing"), "--skip-existing knows samples by their record"),

@@ -77,9 +77,10 @@ def test_a_jpeg_has_its_colours_in_full_resolution_and_quality_95(tmp_path: Path
         assert image.quantization == found  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_jpeg_is_another_name_of_jpg_and_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    assert written(tmp_path, "jpeg").name == "a.jpg"
-    with pytest.raises(InputError, match="pictures cannot be written as 'gif'; known: jpg, png, webp"):
+def test_jpeg_is_jpg_by_another_ending_and_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    short, long = written(tmp_path, "jpg"), written(tmp_path, "jpeg")
+    assert long.name == "a.jpeg" and long.read_bytes() == short.read_bytes()
+    with pytest.raises(InputError, match="pictures cannot be written as 'gif'; known: jpeg, jpg, png, webp"):
         written(tmp_path, "gif")
 
 

@@ -25,7 +25,7 @@ def samples(*prompts: Any) -> Samples:
         ("{prompt}-{seed}", "a-cat-7"),
         ("{prompt:.3}/{seed:>4}", "a-c/   7"),
         ("run{{1}}_{seed:x}", "run{1}_7"),
-        ("-{seed}-", "7"),
+        ("-{seed}-", "-7-"),
     ],
 )
 def test_a_template_is_filled_in(template: str, name: str) -> None:
@@ -34,6 +34,7 @@ def test_a_template_is_filled_in(template: str, name: str) -> None:
 
 def test_an_empty_prompt_leaves_no_hyphen() -> None:
     assert NameTemplate("{prompt}-{seed}")(0, None, 7) == "7" == NameTemplate("{seed}-{prompt}")(0, "", 7)
+    assert NameTemplate("{prompt}-{seed}-")(0, "a", 7) == "a-7-", "what somebody asks for stays"
 
 
 @pytest.mark.parametrize(

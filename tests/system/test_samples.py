@@ -247,10 +247,10 @@ def test_samples_and_records_must_be_as_many() -> None:
 def test_the_format_of_a_file_is_one_of_the_medium(tmp_path: Path) -> None:
     (path,) = samples("a").save(tmp_path, "png")
     assert path.suffix == ".png"
-    with pytest.raises(InputError, match="pictures cannot be written as 'wav'; known: jpg, png, webp"):
+    with pytest.raises(InputError, match="pictures cannot be written as 'wav'; known: jpeg, jpg, png, webp"):
         samples("a").save(tmp_path, "wav")
     odd: Any = 3
-    with pytest.raises(InputError, match="pictures cannot be written as 3; known: jpg, png, webp"):
+    with pytest.raises(InputError, match="pictures cannot be written as 3; known: jpeg, jpg, png, webp"):
         samples("a").save(tmp_path, odd)
 
 

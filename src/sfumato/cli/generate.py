@@ -179,6 +179,7 @@ def generate(
     target = Target(output.folder, system.medium, output.format(system.medium), output.metadata)
     work = work_of(system, lines, lambda line: seeds_of(line, listed, seed, number), drawing, output.template)
     for folder in {(target.folder / one).parent for batch in work for one in batch.names}:
+        check_writable(folder)
         clear_parts(folder)
     if share.rank == 0:
         _say_what_is_lost(system, [line.prompt for line in lines], "prompt")

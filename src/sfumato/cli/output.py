@@ -32,6 +32,8 @@ class Output:
         known = any(ending in one.endings or ending[1:] in one.formats for one in MEDIA.kinds.values())
         if not ending or not known or out.is_dir():
             return Output(out, None, format, name, keep)
+        if out.suffix != ending:
+            raise InputError(f"--out {quoted(str(out))}: write the ending in small letters, as in {out.stem}{ending}")
         if name is not None:
             raise InputError(f"--out {quoted(str(out))} names the file, and so does --name: give one of them")
         if format is not None and f".{format}" != ending:

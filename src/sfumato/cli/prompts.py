@@ -10,7 +10,7 @@ from sfumato.arguments import listed
 from sfumato.errors import InputError, SfumatoError, nearest, quoted
 from sfumato.files import parse_json
 from sfumato.foreign import own_arguments
-from sfumato.system.drawing import MOST_PROMPT, check_names
+from sfumato.system.drawing import MOST_PROMPT
 from sfumato.system.stages import STAGE_OPTIONS
 from sfumato.wording import brief
 
@@ -53,8 +53,8 @@ def read_prompts(file: str) -> list[Line]:
 def read_seeds(text: str) -> list[int]:
     """The seeds that "0,1,2" or "0-9", or both, spell."""
     found: list[int] = []
-    for part in text.replace(" ", "").split(","):
-        first, dash, last = part.partition("-")
+    for part in text.split(","):
+        first, dash, last = (end.strip() for end in part.partition("-"))
         ends = (first, last) if dash else (first, first)
         if not all(end.isascii() and end.isdigit() and len(end) < 20 for end in ends) or int(ends[0]) > int(ends[1]):
             raise InputError(f"seeds read 0,1,2 or 0-9, not {quoted(text)}")
@@ -83,6 +83,8 @@ def _bytes(file: str, name: str) -> bytes:
     if file == "-":
         data = sys.stdin.buffer.read(MOST_FILE + 1)
     else:
+        if Path(file).is_dir():
+            raise InputError(f"{name} is a folder: --prompts wants a file")
         with open(file, "rb") as source:
             data = source.read(MOST_FILE + 1)
     if len(data) > MOST_FILE:
@@ -122,8 +124,7 @@ def _object(where: str, text: str) -> Line:
     own = {key: table.pop(key) for key in ("prompt", "seed", "seeds", "name") if key in table}
     try:
         table = own_arguments(table)
-        check_names(table)
-        own |= {"seeds": [*table.pop("seeds")]} if "seeds" in table else {}  # so many, in another tool's word
+        own |= {"seeds": table.pop("seeds")} if "seeds" in table else {}  # so many, in another tool's word
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     if unknown := [key for key in table if key not in STAGE_OPTIONS]:

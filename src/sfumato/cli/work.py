@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +65,14 @@ def work_of(
     Lines that ask for the same settings are drawn together; a sample's number is its place in the order of lines and
     seeds. Raises an `InputError` that names the line which cannot be drawn.
     """
-    own = [_at(line, lambda line=line: seeds(line)) for line in lines]
-    if (count := sum(map(len, own))) > MOST_AT_ONCE:
-        raise InputError(f"{count:,} samples were asked for, and {MOST_AT_ONCE:,} are the most at once: draw in parts")
-    starts = [0, *accumulate(map(len, own))]
+    own: list[list[int]] = []
+    starts = [0]
+    for line in lines:
+        own.append(_at(line, lambda line=line: seeds(line)))
+        starts.append(starts[-1] + len(own[-1]))
+        if starts[-1] > MOST_AT_ONCE:  # before memory is short
+            raise InputError(f"more than {MOST_AT_ONCE:,} samples were asked for, the most at once: draw in parts")
+    count = starts[-1]
     called = _names(lines, own, template(count))
     found: list[Work] = []
     for group in _groups(lines):

@@ -15,7 +15,6 @@ KEY = "sfumato"
 """The key of a record among a file's other metadata."""
 SOURCE = "DigitalSourceType"
 """That of the digital source type, where a format has no place of its own for it; as the IPTC names it."""
-_ALIASES = {"jpeg": "jpg"}
 MOST_RECORD = 2 * 2**20
 """The most bytes of a file in which a record is looked for."""
 
@@ -54,7 +53,6 @@ def pick_format(medium: Medium, format: str | None) -> str:
     """The format of a file to write: one of the medium's, its first if None; an `InputError` for any other."""
     if format is None:
         return medium.formats[0]
-    format = _ALIASES.get(format, format)
     if format not in medium.formats:
         hint = nearest(str(format)[:100], medium.formats)
         raise InputError(f"{medium.plural} cannot be written as {quoted(format)}; {hint}")

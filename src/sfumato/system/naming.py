@@ -24,8 +24,8 @@ class NameTemplate:
     fills in.
 
     Its fields are `index`, the number of the sample among all that are drawn, from 0; `seed`; and `prompt`, its letters
-    and digits joined by hyphens. A slash leads into a folder. Hyphens at the ends of a name, as a prompt that is empty
-    leaves them, are left out. Raises an `InputError` for what is no such template, or would lead out of the folder.
+    and digits joined by hyphens. A slash leads into a folder. The hyphens that an empty prompt leaves at the ends of a
+    name are left out. Raises an `InputError` for what is no such template, or would lead out of the folder.
     """
 
     text: str
@@ -42,7 +42,9 @@ class NameTemplate:
             raise
         except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"the name {quoted(self.text)} is no template as {{index:05}}-{{seed}}: {error}") from None
-        return checked_name("/".join(part.strip("-") for part in name.split("/")))
+        if not values["prompt"] and any(field == "prompt" for _, field, _, _ in parsed):
+            name = "/".join(part.strip("-") for part in name.split("/"))
+        return checked_name(name)
 
 
 def _filled(field: str | None, spec: str | None, conversion: str | None, values: dict[str, Any]) -> str:

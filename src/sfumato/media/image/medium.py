@@ -25,7 +25,7 @@ from sfumato.media.protocol import Keep, Record, Size
 from sfumato.media.record import KEY, parse_record, pick_format
 
 MOST_SIDE = 16384
-_WRITERS = {"png": png, "jpg": jpeg, "webp": webp}
+_WRITERS = {"png": png, "jpg": jpeg, "jpeg": jpeg, "webp": webp}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Image:
     limit: ClassVar[float | None] = 1.0
     endings: ClassVar[tuple[str, ...]] = ENDINGS
     columns: ClassVar[tuple[str, ...]] = ("image", "img", "picture")
-    formats: ClassVar[tuple[str, ...]] = ("png", "jpg", "webp")
+    formats: ClassVar[tuple[str, ...]] = ("png", "jpg", "jpeg", "webp")
 
     def __post_init__(self) -> None:
         if whole("channels", self.channels, 1, 4) == 2:
