@@ -12,7 +12,9 @@ import pytest
 import pages
 
 SHORTER = (
+    (r"\s{2,}#.*", ""),  # what is added below would be a part of the comment
     (r"--minutes [\d.]+", "--minutes 0.02"),
+    (r"minutes=[\d.]+", "minutes=0.02"),
     (r"--epochs [\d.]+", "--epochs 1"),
     (r"--steps \d{2,}", "--steps 4"),
     (
@@ -50,7 +52,7 @@ def steps(page: Path) -> list[list[str]]:
         if block.kind in ("sh", "console"):
             shell += [["bash", "-c", shortened(line)] for line in block.lines()]
         elif block.kind == "python":
-            shell.append([sys.executable, "-c", block.text])
+            shell.append([sys.executable, "-c", shortened(block.text)])
     return shell
 
 
@@ -86,4 +88,6 @@ def test_a_command_is_shortened_by_the_rules_and_else_left_as_it_is() -> None:
     )
     line = shortened("sfumato train PICTURES --minutes 60 --recipe sound")
     assert line.startswith("sfumato train PICTURES --minutes 0.02 --recipe sound --set network.depth='1'")
+    assert shortened("sfumato train a  # learn").endswith("--set settings.steps='4'")
+    assert shortened("sfumato.train(photos, minutes=300)") == "sfumato.train(photos, minutes=0.02)"
     assert shortened("sfumato train --resume --out runs/mine --minutes 60").endswith("--minutes 0.02")
