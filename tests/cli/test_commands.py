@@ -591,10 +591,20 @@ def test_the_version_is_printed(sfumato: Sfumato) -> None:
 
 
 def test_help_loads_no_torch() -> None:
-    code = "import sys; sys.argv = ['sfumato', '--help']\nfrom sfumato.cli import main\ntry: main()\n"
-    code += "finally: print('torch' in sys.modules, 'numpy' in sys.modules)"
+    """That of the program and of each command, in one process."""
+    code = """
+import sys
+from sfumato.cli import app, main
+for words in [], *([command.name or command.callback.__name__] for command in app.registered_commands):
+    sys.argv = ["sfumato", *words, "--help"]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, words
+print(*({"torch", "numpy", "rich"} & {*sys.modules}))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "False False", done.stderr
+    assert not done.returncode and done.stdout.splitlines()[-1] == "", done.stdout + done.stderr
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Cosine
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
-from sfumato.foreign import own_arguments
+from sfumato.foreign.drawing import own_arguments
 from sfumato.foreign.words import DRAWING_WORDS
 from sfumato.media import Image
 from sfumato.nn.image.unet import UNet

@@ -6,8 +6,7 @@ import pytest
 
 from sfumato.core.grid import KarrasSpacing, LogSNRSpacing, TrailingSpacing
 from sfumato.errors import InputError
-from sfumato.foreign import own_sampler, own_spacing
-from sfumato.foreign.samplers import NOT_HERE, SAMPLER_NAMES, SPACING_NAMES, SPACINGS_NOT_HERE
+from sfumato.foreign.samplers import NOT_HERE, SAMPLER_NAMES, SPACING_NAMES, SPACINGS_NOT_HERE, own_sampler, own_spacing
 from sfumato.foreign.spelling import folded_name
 from sfumato.interop.diffusers.schedulers.table import CLASS_OF_SAMPLER, OTHER_SCHEDULERS, SCHEDULERS
 from sfumato.parts import SAMPLERS, SPACINGS

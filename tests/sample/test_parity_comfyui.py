@@ -12,7 +12,7 @@ from sfumato.core.grid import KarrasSpacing, levels
 from sfumato.core.level import Level, like
 from sfumato.core.noise import Noise
 from sfumato.core.schedule import EDM, VP, Schedule
-from sfumato.foreign import own_sampler
+from sfumato.foreign.samplers import own_sampler
 from sfumato.oracle import MixtureDenoiser
 from sfumato.parts import SAMPLERS
 from sfumato.sample import sample

@@ -9,11 +9,11 @@ import pytest
 from sfumato.core.parameterization import VPrediction
 from sfumato.core.schedule import Linear
 from sfumato.errors import InputError
+from sfumato.foreign.training import refuse_foreign
 from sfumato.sample import DDIM
 from sfumato.train.base_recipe import differences
 from sfumato.train.denoise_recipe import DenoiseRecipe
 from sfumato.train.ema import Constant, Power
-from sfumato.train.foreign import refuse_foreign
 from sfumato.train.recipe import check_recipe, lay_over, load_recipe, recipe_names
 
 

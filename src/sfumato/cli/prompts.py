@@ -9,7 +9,7 @@ from typing import Any
 from sfumato.arguments import listed
 from sfumato.errors import InputError, SfumatoError, nearest, quoted
 from sfumato.files import parse_json
-from sfumato.foreign import own_arguments
+from sfumato.foreign.drawing import own_arguments
 from sfumato.system.drawing import MOST_PROMPT
 from sfumato.system.stages import STAGE_OPTIONS
 from sfumato.wording import brief

@@ -17,7 +17,9 @@ def recipes(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="An object of JSON a line.")] = False,
 ) -> None:
-    """List the recipes that ship; with NAME, print one: sfumato recipes flow > mine.toml"""
+    """List the recipes that ship, or print the one called NAME.
+
+    To change one: sfumato recipes flow > mine.toml, and sfumato train PICTURES --recipe mine.toml"""
     import tomllib
     from importlib.resources import files as resources
 

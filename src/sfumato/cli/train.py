@@ -8,6 +8,7 @@ from typer.core import TyperCommand
 
 from sfumato.cli import complete
 from sfumato.errors import InputError
+from sfumato.foreign.training import answer
 
 
 class TrainCommand(TyperCommand):
@@ -16,15 +17,9 @@ class TrainCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {name for parameter in self.params for name in parameter.opts}
         for word in (arg.partition("=")[0] for arg in args if arg.startswith("--")):
-            if word not in own and (text := _answer(word)) is not None:
+            if word not in own and (text := answer(word)) is not None:
                 raise InputError(text)
         return super().parse_args(ctx, args)
-
-
-def _answer(word: str) -> str | None:
-    from sfumato.train.foreign import answer
-
-    return answer(word)
 
 
 def train_command(

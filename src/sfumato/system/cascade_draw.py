@@ -15,7 +15,7 @@ from sfumato.core.condition import Condition
 from sfumato.core.defaults import by_defaults
 from sfumato.core.noise import Noise
 from sfumato.errors import InputError, quoted
-from sfumato.foreign import own_arguments
+from sfumato.foreign.drawing import own_arguments
 from sfumato.media.protocol import Record
 from sfumato.system import draw
 from sfumato.system.draw import Frame, slices

@@ -14,7 +14,7 @@ from sfumato.condition.normalize import as_text
 from sfumato.core.condition import Condition
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, nearest, quoted
-from sfumato.foreign import own_arguments
+from sfumato.foreign.drawing import own_arguments
 from sfumato.media.protocol import Record, Size
 from sfumato.system.settings import Overrides
 

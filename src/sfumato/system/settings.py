@@ -21,7 +21,7 @@ from sfumato.core.schedule import Schedule
 from sfumato.core.token_estimate import TokenEstimate
 from sfumato.denoise import DenoiserLike
 from sfumato.errors import InputError, quoted
-from sfumato.foreign import own_sampler, own_spacing
+from sfumato.foreign.samplers import own_sampler, own_spacing
 from sfumato.guide import DynamicThreshold, StaticThreshold
 from sfumato.media import Medium
 from sfumato.media.protocol import Size

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from sfumato.arguments import listed
 from sfumato.disk import open_file
 from sfumato.errors import InputError, NotFoundError, nearest, quoted
+from sfumato.foreign.training import refuse_foreign
 from sfumato.parts import validate, value_of
 from sfumato.train.base_recipe import Recipe
-from sfumato.train.foreign import refuse_foreign
 from sfumato.train.table import RecipeTable
 from sfumato.train.tasks import TASKS
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sfumato.errors import InputError
-from sfumato.foreign import own_sampler, own_spacing
+from sfumato.foreign.samplers import own_sampler, own_spacing
 from sfumato.interop.records.prompt import plain_prompt
 from sfumato.interop.records.record import ForeignRecord
 from sfumato.media.protocol import Record
