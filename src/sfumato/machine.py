@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.nn.functional import conv2d
@@ -85,9 +85,14 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def rounding(device: torch.device) -> dict[str, Any]:
+    """What sums of float32 and bfloat16 on a device are rounded by, beside the device itself: what a record has to say,
+    since pictures differ. On the CPU that is the number of threads, over which sums are cut up."""
+    return ({"threads": torch.get_num_threads()} if device.type == "cpu" else {}) | float32_math(device)
+
+
 def float32_math(device: torch.device) -> dict[str, str]:
-    """How float32 is multiplied on a device, where a caller has set that otherwise than it is when torch starts: what a
-    record has to say, since pictures differ."""
+    """How float32 is multiplied on a device, where a caller has set that otherwise than it is when torch starts."""
     backends = torch.backends
     cuda = device.type == "cuda"
     places = {"matmul": backends.cuda if cuda else backends.mkldnn, "conv": backends.cudnn if cuda else backends.mkldnn}

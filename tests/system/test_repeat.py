@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sfumato import machine
 from sfumato.codec import Identity, Latent
 from sfumato.condition import Labels, Nothing
 from sfumato.core.condition import Condition
@@ -247,3 +248,18 @@ def test_an_argument_that_no_drawing_has_names_the_nearest(name: str, text: str)
 def test_a_prompt_may_be_named() -> None:
     system = labelled()
     assert torch.equal(system.generate(prompt="cat").data, system.generate("cat").data)
+
+
+def test_a_sample_is_drawn_again_with_its_number_of_threads() -> None:
+    system, now = labelled(), torch.get_num_threads()
+    with machine.threads(now + 1):
+        drawn = system.generate("cat", seeds=[3])
+    (record,) = drawn.records
+    assert record["threads"] == now + 1 and system.generate("cat").records[0]["threads"] == now
+    again = system.repeat(record)
+    assert again.records == drawn.records and torch.equal(again.data, drawn.data)
+    assert torch.get_num_threads() == now
+    with pytest.raises(InputError, match="threads must be from 1 to 1,024, not 'all'$"):
+        system.repeat(record | {"threads": "all"})
+    without = {name: value for name, value in record.items() if name != "threads"}
+    assert system.repeat(without).records[0]["threads"] == now

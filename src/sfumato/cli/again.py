@@ -5,7 +5,7 @@ from typing import Any
 
 DRAWN_BY = (
     *("model", "config", "prediction", "seed", "steps", "sampler", "spacing", "guidance", "interval", "rescale"),
-    *("negative", "size", "precision", "image", "mask", "classifier", "class", "classifier-scale"),
+    *("negative", "size", "precision", "threads", "image", "mask", "classifier", "class", "classifier-scale"),
 )
 """The options of `sfumato generate` that a record has a value for."""
 
@@ -26,11 +26,11 @@ def drawing_command(record: dict[str, Any]) -> str:
 
 def _last(record: dict[str, Any]) -> dict[str, Any]:
     """The options that are the last stage's where a record is a cascade's: the files which its condition and guide were
-    made of, and its precision."""
+    made of, its precision and the number of threads."""
     stages = record.get("stages")
     last = stages[-1] if isinstance(stages, list) and stages and isinstance(stages[-1], dict) else record
     condition, guide = last.get("condition"), last.get("guide")
-    found = {} if last is record else {"precision": last.get("precision")}
+    found = {} if last is record else {name: last.get(name) for name in ("precision", "threads")}
     for name in ("image", "mask"):
         file = condition.get(name) if isinstance(condition, dict) else None
         found[name] = file.get("path") if isinstance(file, dict) else None

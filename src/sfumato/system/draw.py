@@ -149,7 +149,7 @@ class Plan:
         if request.guide is not None:
             known: Any = getattr(request.guide, "record", None)
             record["guide"] = known() if callable(known) else str(request.guide)
-        return record | {"precision": system.precision} | machine.float32_math(system.device)
+        return record | {"precision": system.precision} | machine.rounding(system.device)
 
     def _denoiser(self, rows: slice) -> Any:
         """The denoiser in its guides: classifier-free where there is a prompt, the caller's own, the thresholding."""

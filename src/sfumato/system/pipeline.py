@@ -5,13 +5,14 @@ from typing import Any, Protocol, Unpack
 
 import torch
 
+from sfumato import machine
 from sfumato.condition import Prompt
 from sfumato.errors import InputError, quoted
 from sfumato.media.protocol import Record
 from sfumato.notebook import NotebookBar
 from sfumato.system.draw import Frame
 from sfumato.system.drawing import Drawing
-from sfumato.system.repeat import from_record
+from sfumato.system.repeat import from_record, threads_of
 from sfumato.system.samples import Samples
 
 
@@ -77,7 +78,8 @@ class Pipeline:
         return Samples.concat(drawn)
 
     def repeat(self, record: Record) -> Samples:
-        """The sample of a record, drawn again: `system.repeat(read_record("cat-3.png"))`.
+        """The sample of a record, drawn again: `system.repeat(read_record("cat-3.png"))`; on the CPU with as many
+        threads as it was drawn with.
 
         Raises an `InputError` for the record of another system, or where what the sample was drawn with is gone or has
         changed.
@@ -85,4 +87,6 @@ class Pipeline:
         other = record.get("system") if isinstance(record, dict) else None
         if other != (own := self.fingerprint()):
             raise InputError(f"this record is of the system {quoted(other)}, and this is {own}: load the one it names")
-        return self.generate(**from_record(record, self.device))
+        drawing = from_record(record, self.device)
+        with machine.threads(threads_of(record) if self.device.type == "cpu" else None):
+            return self.generate(**drawing)

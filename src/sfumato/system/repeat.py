@@ -38,6 +38,13 @@ def from_record(record: Record, device: str | torch.device | None = None) -> Dra
     return drawing
 
 
+def threads_of(record: Record) -> int | None:
+    """How many threads of the CPU drew the sample of a record; None where it does not say."""
+    stages = record.get("stages")
+    last = stages[-1] if isinstance(stages, list) and stages and isinstance(stages[-1], Mapping) else record
+    return last.get("threads")
+
+
 def _options(record: Mapping[str, Any], device: str | torch.device | None) -> Drawing:
     """The arguments but for prompt and seed."""
     drawing = Drawing(**{name: record[name] for name in _PLAIN if record.get(name) is not None})
