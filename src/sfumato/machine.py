@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from statistics import median
 from typing import Any, Literal
 
 import torch
@@ -104,6 +105,24 @@ def float32_math(device: torch.device) -> dict[str, str]:
 @cache
 def peak(device: torch.device, precision: Precision) -> float:
     """FLOP/s of the fastest of two 3×3 convolutions: what a network of such convolutions could at best come near."""
+    return _peak(device, precision)
+
+
+def speeds(device: torch.device, seconds: float = 2.0) -> dict[str, float]:
+    """The peak FLOP/s by precision, each the median of what is measured in turn as long as there are `seconds`; a
+    precision that the device does not compute in is left out."""
+    found: dict[Precision, list[float]] = {"float32": [], "bfloat16": []}
+    began = time.perf_counter()
+    while found and (not all(found.values()) or time.perf_counter() - began < seconds):
+        for precision in list(found):
+            try:
+                found[precision].append(_peak(device, precision))
+            except (RuntimeError, TypeError):
+                del found[precision]
+    return {precision: median(own) for precision, own in found.items()}
+
+
+def _peak(device: torch.device, precision: Precision) -> float:
     stream, found = torch.Generator().manual_seed(0), 0.0
     for channels, side in ((256, 16), (128, 32)):
         batch, times = (8, 1) if device.type == "cpu" else (256, 10)

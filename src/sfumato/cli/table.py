@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -34,6 +34,36 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for row in (columns, *cells):
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def show_groups(groups: Mapping[str, Iterable[tuple[str, str]]], wrong: Sequence[tuple[str, str]]) -> None:
+    """Print facts in a terminal under the names of their groups, and below what is wrong, each with what to do."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from sfumato.wording import one_line
+
+    console = Console(highlight=False)
+    groups = {name: [(one_line(fact), one_line(value)) for fact, value in facts] for name, facts in groups.items()}
+    width = max(len(fact) for facts in groups.values() for fact, _ in facts)
+    for name, facts in groups.items():
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(min_width=width, no_wrap=True, style="dim")
+        table.add_column(overflow="fold")
+        for fact, value in facts:
+            table.add_row(Text(fact), Text(value))
+        console.print(Text(name, "bold"))
+        console.print(table)
+        console.print()
+    console.print(Text("wrong", "bold") if wrong else Text("Nothing is wrong.", "green"))
+    for what, do in wrong:
+        table = Table.grid(padding=(0, 1, 0, 0))
+        table.add_column(overflow="fold")
+        table.add_column(overflow="fold")
+        table.add_row(Text("!", "bold yellow"), Text(one_line(what), "yellow"))
+        table.add_row("", Text(one_line(do)))
+        console.print(table)
 
 
 def _show_in_terminal(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
