@@ -444,6 +444,8 @@ def test_a_full_or_closed_output_ends_in_no_traceback() -> None:
     done = subprocess.run(words, stdout=theirs, stderr=subprocess.PIPE, text=True)
     os.close(theirs)
     assert done.returncode == 141 and not done.stderr
+    closed = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words[:-1], "inspect", "none"], stdout=subprocess.PIPE)
+    assert (closed.returncode, closed.stdout) == (4, b""), "an error is not said where results stand"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sfumato import library
 from sfumato.codec import Latent
 from sfumato.core.condition import Condition
 from sfumato.data import Dataset
-from sfumato.errors import FormatError, InputError
+from sfumato.errors import InputError, NotFoundError
 from sfumato.loss.reconstruction import absolute_error, edge_error, tone_error
 from sfumato.media import Image
 from sfumato.nn.image.autoencoder import KLAutoencoder
@@ -178,7 +178,7 @@ def test_a_codec_of_another_shape_is_not_taken_up(tmp_path: Path) -> None:
         (f'codec.path="{first}"', "is of another shape than the recipe's: network.latent: 2 → 3"),
         (f'codec.path="{tmp_path / "none"}"', "holds no codec"),
     ):
-        with pytest.raises((InputError, FormatError), match=message):
+        with pytest.raises((InputError, NotFoundError), match=message):
             fitted(data, tmp_path / "second", setting, "network.latent=3")
         assert not (tmp_path / "second").exists()
 

@@ -8,7 +8,7 @@ import pytest
 
 from sfumato.core.parameterization import VPrediction
 from sfumato.core.schedule import Linear
-from sfumato.errors import InputError
+from sfumato.errors import InputError, NotFoundError
 from sfumato.foreign.training import refuse_foreign
 from sfumato.sample import DDIM
 from sfumato.train.base_recipe import differences
@@ -142,7 +142,7 @@ def test_a_folder_and_a_missing_file_are_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "folder.toml").mkdir()
     with pytest.raises(InputError, match=r"cannot read the recipe .*folder\.toml: Is a directory$"):
         load_recipe(tmp_path / "folder.toml")
-    with pytest.raises(InputError, match=r"cannot read the recipe .*none\.toml: No such file or directory$"):
+    with pytest.raises(NotFoundError, match=r"cannot read the recipe .*none\.toml: No such file or directory$"):
         load_recipe(tmp_path / "none.toml")
 
 

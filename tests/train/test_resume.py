@@ -230,12 +230,12 @@ def test_the_log_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     assert log.path.read_bytes() == b""
 
 
-def test_a_log_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
-    messages: list[str] = []
-    log = Log(tmp_path / "none" / "log.jsonl", messages.append)
+def test_a_log_that_cannot_be_written_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = Log(tmp_path / "none" / "log.jsonl")
     for step in range(3):
         log.write(step=step)
-    assert len(messages) == 1 and messages[0].startswith(f"note: cannot write {log.path} (No such file or directory)")
+    (message,) = caplog.messages
+    assert message.startswith(f"cannot write {log.path} (No such file or directory)")
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------
@@ -563,8 +563,8 @@ BUDGETS = [
     (dict(steps=True), "--steps must be a whole number, not True$"),
     (dict(images="8"), "--images must be a whole number, not '8'$"),
     (dict(minutes="3"), "--minutes must be a number, not '3'$"),
-    (dict(steps=2, minutes=1.0), "give one of --steps, --images and --minutes, not several$"),
-    (dict(steps=2, images=5), "give one of --steps, --images and --minutes, not several$"),
+    (dict(steps=2, minutes=1.0), "give one of --steps, --images, --epochs and --minutes, not several$"),
+    (dict(steps=2, images=5), "give one of --steps, --images, --epochs and --minutes, not several$"),
 ]
 
 

@@ -421,7 +421,9 @@ def test_a_file_in_place_of_a_folder_is_reported(data: Path, tmp_path: Path) -> 
 
 def test_processes_share_a_batch_evenly(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else one would wait for another for ever."""
-    monkeypatch.setattr("sfumato.train.processes.join", lambda *_: SimpleNamespace(num_processes=3))
+    monkeypatch.setattr(
+        "sfumato.train.processes.join", lambda *_: SimpleNamespace(num_processes=3, device=torch.device("cpu"))
+    )
     message = r"train.batch \(8\) must be a multiple of 6: 3 processes .* in 2 parts each; set train.batch=6"
     with pytest.raises(InputError, match=message):
         begin(data, tmp_path / "run", "train.accumulate=2", steps=1)

@@ -98,15 +98,15 @@ def train(
                 chosen: Recipe = choose(where, settings, asked, compute)
         else:
             chosen = _recipe(recipe, settings, before, accept_changes)
-        if before is None and scratch is None:
-            folder = RunFolder(_folder(data, out, resume))  # choosing takes a while, in which another may have begun
-        folder = RunFolder(compute.agreed(folder.path))
         task = TASKS[chosen.task]
         record.check_apart(where, folder, task.stages)
         task.check_sources(chosen, None if before is None else check_recipe(before["recipe"]), folder)
         budget = None if epochs else _unfinished(chosen, asked.budget(chosen, folder), folder)
         for own in (chosen, *task.stage_recipes(chosen, folder)):
             _check_shares(own, accelerator.num_processes)
+        if before is None and scratch is None:
+            folder = RunFolder(_folder(data, out, resume))  # choosing takes a while, in which another may have begun
+        folder = RunFolder(compute.agreed(folder.path))
         compute.wait()  # no process writes to the folder before all have found it as it was
         monitor = Notebook() if monitor is None and in_notebook() else monitor
         watched = Guarded(Logged(), *([monitor] if monitor is not None else [])) if compute.is_main else Guarded()

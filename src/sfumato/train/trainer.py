@@ -91,7 +91,8 @@ class Trainer:
         """The steps of a budget, up to a signal. An error leaves what was reached before it behind."""
         own = self.recipe.train
         start, saved, shown, logged = self.step, *[time.monotonic()] * 3
-        pause = max(own.show_minutes * 60, 20 * self.clock.drawing)  # a twentieth of the time goes to previews, at most
+        # a twentieth of the time goes to previews, at most, but for the first where they are wanted at once
+        pause = max(own.show_minutes * 60, 20 * self.clock.drawing) if own.show_minutes else 0.0
         losses: list[float] = []
         with self._kept(), closing(self._batches(budget.steps, stopper)) as batches:
             for batch in batches:

@@ -45,7 +45,7 @@ class RunPage(Quiet):
         self.facts = RunFacts(where, recipe, dataset, (*notes, *dataset.notes))
         found = read_history(folder.history)
         self.sittings, self._keeps = found or [], found is not None
-        self._due, self._trouble = 0.0, False
+        self._due, self._trouble, self._written = 0.0, False, False
 
     def __enter__(self) -> "RunPage":
         return self
@@ -78,7 +78,7 @@ class RunPage(Quiet):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.folder.begun:
+        if not (self.folder.begun and self._written):  # a run that is refused stays as it was
             return
         self.facts = replace(self.facts, step=max(self.folder.last_step, 0), end=_end(error))
         if self.facts.plan is not None:
@@ -95,6 +95,7 @@ class RunPage(Quiet):
             if self._is_ours():
                 page = render(self.folder, self.facts, self.sittings)
                 files.write_bytes(self.folder.page, page.encode(errors="replace"))
+                self._written = True
                 self._show()
         except Exception as error:
             self._warn(f"the page of the run could not be written: {str(error) or type(error).__name__}")
