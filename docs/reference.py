@@ -97,10 +97,15 @@ def table(name: str) -> dict[str, str]:
     return {member: sentence(doc) for member in members if (doc := docstring(f"{name}.{member}"))}
 
 
+END = re.compile(r"(?<!\beq)(?<!\beqs)(?<!\bfig)(?<!\bsec)(?<!\bcf)(?<!\bi\.e)(?<!\be\.g)\.(?= )")
+"""A full stop that ends a sentence, and no abbreviation."""
+
+
 def sentence(doc: str) -> str:
     """The first sentence of a docstring."""
     first = " ".join(doc.strip().split("\n\n")[0].split())
-    return first if (end := first.find(". ")) < 0 else first[: end + 1]
+    end = END.search(first)
+    return first[: end.end()] if end else first
 
 
 def docstring(name: str) -> str:

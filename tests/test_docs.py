@@ -164,6 +164,11 @@ def test_every_public_name_is_in_the_reference(reference: ModuleType) -> None:
     assert {name: module for name, module in public.items() if name not in there} == {}
 
 
+def test_the_first_sentence_does_not_end_at_an_abbreviation(reference: ModuleType) -> None:
+    assert reference.sentence("It is so (DDIM, eq. 12\n    and 16). More. And") == "It is so (DDIM, eq. 12 and 16)."
+    assert reference.sentence("One.\n\nMore. And") == "One." and reference.sentence("Two. More") == "Two."
+
+
 def test_the_reference_lists_each_module_once_and_in_a_group_that_it_leads_to(reference: ModuleType) -> None:
     listed = [name for names in reference.groups().values() for name in names]
     assert len(listed) == len({*listed}) > 100 and len(reference.documented()) > 300

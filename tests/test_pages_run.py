@@ -15,6 +15,7 @@ SHORTER = (
     (r"\s{2,}#.*", ""),  # what is added below would be a part of the comment
     (r"--minutes [\d.]+", "--minutes 0.02"),
     (r"minutes=[\d.]+", "minutes=0.02"),
+    (r"size=\(\d{3}, \d{3}\)", "size=(64, 64)"),
     (r"--epochs [\d.]+", "--epochs 1"),
     (r"--steps \d{2,}", "--steps 4"),
     (
@@ -30,7 +31,7 @@ SMALLER = {
     "": ("network.width=32", "network.blocks=1", "train.batch=4", "settings.steps=4"),
 }
 """Settings laid over a recipe, by its name."""
-TIME_LIMIT = 300
+TIME_LIMIT = 900
 
 
 def shortened(line: str) -> str:
