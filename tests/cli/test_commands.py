@@ -445,7 +445,7 @@ def test_a_full_or_closed_output_ends_in_no_traceback() -> None:
     os.close(theirs)
     assert done.returncode == 141 and not done.stderr
     closed = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words[:-1], "inspect", "none"], stdout=subprocess.PIPE)
-    assert (closed.returncode, closed.stdout) == (4, b""), "an error is not said where results stand"
+    assert (closed.returncode, closed.stdout) == (4, b""), "an error is not among the results"
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,8 @@ def test_what_keeps_the_page_from_being_written_ends_nothing(
     (tmp_path / "run" / name).mkdir()
     begin(None, tmp_path / "run", resume=True, steps=3)
     assert RunFolder(tmp_path / "run").last_step == 3
-    told = [one for one in caplog.messages if "could not be written" in one or "stays as it is" in one]
-    assert len(told) == 1
+    warnings = [one for one in caplog.messages if "could not be written" in one or "stays as it is" in one]
+    assert len(warnings) == 1
 
 
 # States ---------------------------------------------------------------------------------------------------------------

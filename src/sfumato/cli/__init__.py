@@ -49,7 +49,7 @@ def main() -> None:
     """Run a command. An error of ours, of the system's, or for want of memory is one line and an exit code of its own;
     a signal ends with 128 + its number. What a console cannot show is spelled."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed, as by 2>&-: what is said there is dropped, and not said elsewhere
+        if getattr(sys, name) is None:  # closed, as by 2>&-: what is written there is dropped
             setattr(sys, name, open(os.devnull, "w"))
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError, OSError):  # none, or one of somebody's own
