@@ -222,6 +222,18 @@ def test_opening_checks_all_shapes_and_reads_nothing(tmp_path: Path, monkeypatch
         ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH, pinned=False)
 
 
+def test_a_text_is_encoded_alone_so_that_no_other_reaches_it_by_rounding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for before, as by a batch that is left out because it is there, must not change a sample."""
+    sdxl(tmp_path)
+    ours, encoded, asked = ClipText.open(str(tmp_path / "model"), FREQUENCY_WIDTH), ClipText._encoded, []
+    monkeypatch.setattr(ClipText, "_encoded", lambda own, texts: asked.append(texts) or encoded(own, texts))
+    ours(PROMPTS[:1])
+    ours(PROMPTS)
+    assert asked == [[text] for text in dict.fromkeys(map(ours.normalize, PROMPTS))]
+
+
 def test_the_truncated_part_is_returned_and_prompts_are_read_as_they_are(tmp_path: Path) -> None:
     sd(tmp_path)
     ours = ClipText.open(str(tmp_path / "model"))

@@ -191,13 +191,14 @@ class ClipText(Conditioner):
         return tuple(map(float, (height, width, *self.crop, *last)))
 
     def _recent(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """What `_encoded` gives; each text is encoded once, as long as it is among the last `RECENT`."""
+        """What `_encoded` gives; each text is encoded once, as long as it is among the last `RECENT`, and alone, so
+        that its states do not differ, by rounding, with what was asked for before."""
         recent = self._encoders.recent
         known = {text: encoded for text in texts if (encoded := recent.get(text))}
-        if new := [text for text in texts if text not in known]:
-            for text, states, pooled in zip(new, *self._encoded(new), strict=True):
-                known[text] = states.clone(), pooled.clone()  # a row of a batch would keep all of it
-            recent |= known
+        for text in [text for text in texts if text not in known]:
+            states, pooled = self._encoded([text])
+            known[text] = states[0], pooled[0]
+        recent |= known
         for text in list(recent)[:-RECENT]:
             recent.pop(text, None)  # another thread may have been here
         states, pooled = zip(*(known[text] for text in texts), strict=True)
