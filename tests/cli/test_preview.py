@@ -141,6 +141,16 @@ def test_anything_else_has_a_file_that_is_gone_in_the_end(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"somebody's own"]
 
 
+def test_a_file_that_came_before_the_first_preview_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a sample of that name, or the preview of another process."""
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with LivePreview(FakeSystem(), tmp_path, {}) as preview:  # pyright: ignore[reportArgumentType]
+        (tmp_path / "preview.png").write_bytes(b"a sample")
+        preview(frame(1))
+        assert (tmp_path / "preview-2.png").exists()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"a sample"]
+
+
 def test_previews_take_a_tenth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 2.0, 10.0, 20.0, 21.0, 22.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))

@@ -5,6 +5,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -14,6 +16,7 @@ from PIL import Image
 
 from sfumato.cli.pictures import ESCAPE, Graphics, iterm, kitty, kitty_removed, protocol_of, sixel
 from sfumato.core.defaults import torch_defaults
+from sfumato.disk import Taken
 from sfumato.files import write_bytes
 from sfumato.media.image import png
 from sfumato.system import Cascade, System
@@ -101,15 +104,25 @@ class InTerminal:
 
 
 class InFile:
-    """A file that is replaced whole."""
+    """A file that is replaced whole, under a name that was free when it was first written."""
 
     def __init__(self, folder: Path) -> None:
-        names = (folder / ("preview.png" if i == 1 else f"preview-{i}.png") for i in range(1, 10**6))
-        self._path = next(path for path in names if not path.exists())
-        _log.info("preview: %s", self._path)
+        self._names = (folder / ("preview.png" if i == 1 else f"preview-{i}.png") for i in count(1))
+        self._path: Path | None = None
 
     def __call__(self, image: Image.Image | None) -> None:
-        if image is None:
-            self._path.unlink(missing_ok=True)
-        else:
+        if image is not None and self._path is None:
+            self._path = self._first(png(image))
+            _log.info("preview: %s", self._path)
+        elif image is not None and self._path is not None:
             write_bytes(self._path, png(image))
+        elif self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _first(self, data: bytes) -> Path:
+        """Write where nothing is: by now a sample, or another process's preview, may have the first name."""
+        for path in self._names:
+            with suppress(Taken):
+                write_bytes(path, data, new=True)
+                return path
+        raise AssertionError
