@@ -28,7 +28,7 @@ def write(folder: Path) -> None:
 
 def _command(command: Any, context: Any, known: set[str]) -> list[str]:
     """How a command is called, what it is for, what it takes besides what all do."""
-    about = " ".join((command.help or "").split())
+    about = OPTION.sub(r"`\1`", " ".join((command.help or "").split()))
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     own = [one for one in command.get_params(context) if one.opts[0] not in known]
     return ["", f"## {context.command_path}", "", "```text", usage, "```", "", about, "", *_rows(own, context)]

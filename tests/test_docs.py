@@ -59,6 +59,7 @@ def test_every_option_of_every_command_is_on_its_page(tmp_path: Path) -> None:
         shown = {*re.findall(r"--?[a-z][a-z-]*", part + text.partition("## sfumato")[0])}
         assert {one.opts[0] for one in command.params if one.opts[0].startswith("-")} - shown == set()
     assert "`--out DIR\\|FILE`" in text and "`--set` train.batch=64" in text
+    assert "`--resume` takes the run's own" in text
 
 
 FAMOUS = [
