@@ -41,7 +41,7 @@ def test_what_is_refused_has_to_do_with_pure_noise() -> None:
 
 @pytest.mark.parametrize("schedule, spacing", REFUSED)
 def test_a_spacing_that_needs_a_bound_on_the_noise_says_which_do_not(schedule: str, spacing: str) -> None:
-    message = "ends in pure noise, where sigma/alpha has no bound: take the uniform, trailing or quadratic spacing"
+    message = f"take the spacing {spacing},sigma_max=80, or trailing, uniform or quadratic"
     for steps in SHORT:
         with pytest.raises(InputError, match=message):
             levels(schedule, spacing, steps)

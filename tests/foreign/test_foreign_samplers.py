@@ -100,6 +100,8 @@ def test_settings_are_spelled_in_the_words_of_other_tools() -> None:
     assert settings.updated(sampler="Euler a").sampler == EulerAncestral()
     assert settings.updated(spacing="SGM Uniform").spacing == TrailingSpacing()
     assert settings.updated(sampler="dpmpp_2m_karras", spacing="karras").spacing == KarrasSpacing()
+    refined = settings.updated(sampler="dpmpp_2m_karras", spacing="karras,sigma_max=80")
+    assert refined == settings.updated(sampler="dpm++", spacing=KarrasSpacing(sigma_max=80.0))
     assert settings.updated(sampler="DDIM,eta=0.5") == settings.updated(sampler="ddim,eta=0.5")
     with pytest.raises(InputError, match="has the spacing karras in its name, and the spacing given is 'exponential'"):
         settings.updated(sampler="dpmpp_2m_karras", spacing="exponential")

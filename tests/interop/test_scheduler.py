@@ -14,10 +14,18 @@ from torch import Tensor, nn
 
 from sfumato.core.discrete import DiscreteSpacing
 from sfumato.core.estimate import Estimate
-from sfumato.core.grid import KarrasSpacing, LeadingSpacing, QuadraticSpacing, TrailingSpacing, initial_std, levels
+from sfumato.core.grid import (
+    KarrasSpacing,
+    LeadingSpacing,
+    LogSNRSpacing,
+    QuadraticSpacing,
+    TrailingSpacing,
+    initial_std,
+    levels,
+)
 from sfumato.core.level import Level
 from sfumato.core.noise import Noise
-from sfumato.core.parameterization import EpsPrediction, FlowPrediction, ScorePrediction
+from sfumato.core.parameterization import EDMPreconditioning, EpsPrediction, FlowPrediction, ScorePrediction
 from sfumato.core.schedule import EDM, VP, Linear, ScaledLinear, Table, ZeroTerminal
 from sfumato.core.schedule import Flow as FlowSchedule
 from sfumato.denoise import Denoiser
@@ -444,6 +452,10 @@ def test_plain_spacings_are_written_too() -> None:
         (
             Scheduler(FlowSchedule(), FlowPrediction("sigma", 1000.0), Euler(), TrailingSpacing()),
             "cannot visit the levels of Trailing",
+        ),
+        (
+            Scheduler(EDM(), EDMPreconditioning(0.5), Euler(), LogSNRSpacing(sigma_max=5.0)),
+            "cannot visit the levels of LogSNR",
         ),
         (
             Scheduler(FlowSchedule(), FlowPrediction(), Euler(), KarrasSpacing()),

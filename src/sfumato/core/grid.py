@@ -100,9 +100,11 @@ class QuadraticSpacing:
 class KarrasSpacing:
     """`σ_i = (σ_max^(1/rho) + i/(steps − 1)·(σ_min^(1/rho) − σ_max^(1/rho)))^rho`, `σ = sigma/alpha`, between the ends
     of the schedule (EDM, arXiv:2206.00364, eq. 5; k-diffusion's `get_sigmas_karras`). A higher `rho` goes in smaller
-    strides near the data."""
+    strides near the data. `sigma_max` is a lower `σ_max` than the schedule's: it has to be given where that is
+    infinite, at pure noise."""
 
     rho: float = 7.0
+    sigma_max: float | None = None
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
         if not self.rho > 0:
@@ -114,7 +116,10 @@ class KarrasSpacing:
 
 @dataclass(frozen=True)
 class LogSNRSpacing:
-    """Evenly in λ, the log signal-to-noise ratio (DPM-Solver, arXiv:2206.00927, section 3.4)."""
+    """Evenly in λ, the log signal-to-noise ratio (DPM-Solver, arXiv:2206.00927, section 3.4), from `sigma_max` as in
+    `KarrasSpacing`."""
+
+    sigma_max: float | None = None
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
         return _at_log_noise(schedule, torch.linspace(*_log_noise_ends(schedule, self), steps, dtype=torch.float64))
@@ -209,13 +214,22 @@ def _whole(times: Tensor, T: int) -> Tensor:
     return torch.minimum(rising, T - len(times) + place).flip(0)
 
 
-def _log_noise_ends(schedule: Schedule, spacing: Spacing) -> tuple[float, float]:
-    """`log(sigma/alpha)` at the last time and at the first."""
+def _log_noise_ends(schedule: Schedule, spacing: KarrasSpacing | LogSNRSpacing) -> tuple[float, float]:
+    """`log(sigma/alpha)` at the last time, or at the `sigma_max` of the spacing, and at the first."""
     last, first = at(schedule, schedule.last, schedule.first).logsnr.tolist()
+    name = type(spacing).__name__.removesuffix("Spacing").lower()
+    if (most := spacing.sigma_max) is not None:
+        low, high = math.exp(-first / 2), math.exp(-last / 2)
+        if not (low < most <= high * (1 + 1e-9) and most < math.inf):
+            raise InputError(
+                f"the sigma_max of the spacing {name} must be above {low:.4g} and at most {high:.4g}, the levels"
+                f" sigma/alpha of this schedule, and finite; not {most:g}"
+            )
+        return min(math.log(most), -last / 2), -first / 2
     if last == -math.inf:
         raise InputError(
-            f"{spacing} cannot be laid on a schedule that ends in pure noise, where sigma/alpha has no bound: take the"
-            " uniform, trailing or quadratic spacing"
+            f"the spacing {name} goes between two levels sigma/alpha, and this schedule begins at pure noise, where it"
+            f" is infinite: take the spacing {name},sigma_max=80, or trailing, uniform or quadratic"
         )
     return -last / 2, -first / 2
 

@@ -214,13 +214,18 @@ def _own_spelling(given: Overrides) -> Overrides:
         spacing = own_spacing(spacing)
     if isinstance(sampler, str):
         sampler, held = own_sampler(sampler)
-        if held is not None and spacing not in (None, held):
+        if held is not None and spacing is not None and not _refines(spacing, held):
             raise InputError(
                 f"the sampler {quoted(given.get('sampler'))} has the spacing {held} in its name, and the spacing given"
                 f" is {quoted(given.get('spacing'))}: give one"
             )
         spacing = held if spacing is None else spacing
     return {**given, "sampler": sampler, "spacing": spacing}
+
+
+def _refines(spacing: Any, held: str) -> bool:
+    """Whether a spacing is the one in a sampler's name, with settings or without: "karras,sigma_max=80"."""
+    return isinstance(spacing, str) and (spacing == held or spacing.startswith(f"{held},"))
 
 
 def _read(name: str, value: Any) -> Any:
