@@ -25,7 +25,7 @@ from sfumato.condition import Labels, Nothing
 from sfumato.core.parameterization import EpsPrediction
 from sfumato.core.schedule import Linear
 from sfumato.denoise import Denoiser
-from sfumato.errors import DataError, NonFiniteError, Stopped, WorkerError
+from sfumato.errors import DataError, FormatError, NonFiniteError, Stopped, WorkerError
 from sfumato.media.image import png
 from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.unet import UNet
@@ -527,7 +527,7 @@ def test_export_writes_what_is_in_format_2_in_todays(sfumato: Sfumato, run: Path
     older = {"format": 2, "codec": {"kind": "pixels", "channels": table["codec"]["medium"]["channels"]}}
     (tmp_path / "old/system.json").write_text(json.dumps(table | older))
     refused = sfumato("generate", "-m", "old", *PLACE)
-    assert refused.code == 2 and "convert it: sfumato export old --out NEW" in refused.err
+    assert refused.code == FormatError.code and "convert it: sfumato export old --out NEW" in refused.err
     wrong = sfumato("export", "old", "--out", "new", "--to", "diffusers")
     assert wrong.code == 2 and "old is in format 2: write it in today's first" in wrong.err
     done = sfumato("export", "old", "--out", "new")
@@ -544,8 +544,9 @@ def test_export_writes_a_folder_of_diffusers_and_says_what_differs(sfumato: Sfum
     )
     result = sfumato("export", "system", "--to", "diffusers", "--out", "there")
     assert result.code == 0, result.err
-    first, *notes = result.out.splitlines()
-    assert re.match(r"there: \d+\.\d MB in float32$", first) and all(note.startswith("note: ") for note in notes)
+    notes = result.err.splitlines()
+    assert re.match(r"there: \d+\.\d MB in float32\n$", result.out)
+    assert all(note.startswith("warning: ") for note in notes)
     assert "use_clipped_model_output=True" in notes[0] and "num_inference_steps=10" in notes[1]
     assert {path.name for path in (tmp_path / "there").iterdir()} == {"model_index.json", "scheduler", "unet"}
     assert sfumato("generate", "--model", "there", "--steps", 2, *PLACE).code == 0
@@ -674,7 +675,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a run": (("train", "DATA", "--out", "RUN"), "is not empty: --resume goes on with it"),
     "no steps": ((*TRAIN, "--steps", "0"), "--steps must be more than 0"),
     "no time": ((*TRAIN, "--minutes", "nan"), "--minutes must be more than 0"),
-    "two budgets": ((*TRAIN, "--steps", "2", "--minutes", "1"), "give one of --steps, --images and --minutes"),
+    "two budgets": ((*TRAIN, "--steps", "2", "--minutes", "1"), "give one of --steps, --images, --epochs and --minutes"),
     "device to train on": (
         ("train", "DATA", "--out", "new", "--steps", "1", *SET, "--device", "abacus"),
         "device 'abacus' is not to be had",

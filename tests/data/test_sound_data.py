@@ -15,7 +15,7 @@ import pytest
 from small_pictures import encode, noise
 
 from sfumato.data import Dataset, open_source, prepare
-from sfumato.errors import DataError, InputError, SfumatoError, ShapeError
+from sfumato.errors import DataError, InputError, NotFoundError, SfumatoError, ShapeError
 from sfumato.media import Audio
 
 pytest.importorskip("soundfile")
@@ -161,7 +161,7 @@ def test_other_data_than_sounds_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "train-images-idx3-ubyte").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 1, 2, 2) + bytes(4))
     with pytest.raises(InputError, match="expected sounds, came pictures; name other data$"):
         open_source(tmp_path, MEDIUM)
-    with pytest.raises(InputError, match=r"expected a folder of sounds, a \.zip of one"):
+    with pytest.raises(NotFoundError, match=r"expected a folder of sounds, a \.zip of one"):
         open_source(tmp_path / "nowhere", MEDIUM)
 
 

@@ -77,7 +77,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused_and_left_alone(inside: b
         out = folder / "run" if inside else folder
         words = ("train", str(data), "--recipe", "digits", "--out", str(out), "--steps", "1", "--device", "cpu")
         child = nursery.start(*words, first=("obeying_modes",))
-        assert child.end() == 2
+        assert child.end() == StorageError.code
         lines = child.stderr.read_text().splitlines()
         assert lines == [f"sfumato: cannot write {out}: permission denied; choose a folder that you may write to"]
         assert not list(folder.iterdir())
