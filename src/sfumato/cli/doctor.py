@@ -32,7 +32,7 @@ EXTRAS = [
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Say what this machine has, what will be chosen, and what is wrong."""
+    """Say what this machine has, what is chosen, and what is wrong."""
     from sfumato.cli.checkup import look, troubles
     from sfumato.cli.table import show, show_groups, show_json
 
