@@ -39,6 +39,8 @@ def shortened(line: str) -> str:
         line = re.sub(pattern, less, line)
     if not line.startswith("sfumato train") or "--resume" in line:
         return line
+    if not re.search(r"--(minutes|epochs|steps|images) ", line):  # as long as its recipe is
+        line += " --minutes 0.02"
     recipe = re.search(r"--recipe (\S+)", line)
     settings = SMALLER.get(recipe[1] if recipe else "", SMALLER[""])
     return " ".join([line, *(f"--set {one.partition('=')[0]}={one.partition('=')[2]!r}" for one in settings)])
@@ -90,5 +92,6 @@ def test_a_command_is_shortened_by_the_rules_and_else_left_as_it_is() -> None:
     line = shortened("sfumato train PICTURES --minutes 60 --recipe sound")
     assert line.startswith("sfumato train PICTURES --minutes 0.02 --recipe sound --set network.depth='1'")
     assert shortened("sfumato train a  # learn").endswith("--set settings.steps='4'")
+    assert shortened("sfumato train a --recipe ddpm").startswith("sfumato train a --recipe ddpm --minutes 0.02 --set")
     assert shortened("sfumato.train(photos, minutes=300)") == "sfumato.train(photos, minutes=0.02)"
     assert shortened("sfumato train --resume --out runs/mine --minutes 60").endswith("--minutes 0.02")
