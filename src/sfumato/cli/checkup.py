@@ -72,7 +72,8 @@ def _gpu(machine: Machine) -> Wrong | None:
     if machine.cuda is not None:
         return Wrong(
             f"torch is built for CUDA {machine.cuda}, and there is no NVIDIA card: gigabytes that nothing uses",
-            "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cpu",
+            "nothing, unless you want the room: then a new environment, with first of all"
+            " pip install torch --index-url https://download.pytorch.org/whl/cpu",
         )
     return None
 
