@@ -563,7 +563,7 @@ def test_train_says_its_cost_first_and_leaves_a_system(sfumato: Sfumato, data: P
     files = {"run.json", "log.jsonl", "history.json", "index.html"}
     assert {*files, "checkpoints", "samples", "system"} == {p.name for p in (tmp_path / "run").iterdir()}
     again = sfumato("train", "--out", "run", "--resume", "--steps", 3, *PLACE)
-    assert again.code == 0 and "about 1 steps from 2" in again.err
+    assert again.code == 0 and "about 1 step from 2" in again.err
     assert sfumato("generate", "cat", "-m", "run", *PLACE).code == 0
 
 
@@ -675,7 +675,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a run": (("train", "DATA", "--out", "RUN"), "is not empty: --resume goes on with it"),
     "no steps": ((*TRAIN, "--steps", "0"), "--steps must be more than 0"),
     "no time": ((*TRAIN, "--minutes", "nan"), "--minutes must be more than 0"),
-    "two budgets": ((*TRAIN, "--steps", "2", "--minutes", "1"), "give one of --steps, --images, --epochs and --minutes"),
+    "two budgets": (
+        (*TRAIN, "--steps", "2", "--minutes", "1"),
+        "give one of --steps, --images, --epochs and --minutes",
+    ),
     "device to train on": (
         ("train", "DATA", "--out", "new", "--steps", "1", *SET, "--device", "abacus"),
         "device 'abacus' is not to be had",

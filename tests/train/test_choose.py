@@ -90,6 +90,14 @@ def test_batch_and_rate_follow_the_samples_that_will_be_seen() -> None:
     assert loop(kinds(PHOTOS)[0], 2_400_000, None)[0] == "train.batch=1024"
 
 
+@pytest.mark.parametrize(("samples", "path"), [(7_999, "emoji"), (8_000, None)])
+def test_a_codec_is_fitted_only_where_there_is_time_for_it(samples: int, path: str | None) -> None:
+    kind = kinds(PHOTOS)[0]
+    own = load_recipe(kind.recipe, [*kind.settings, *loop(kind, samples, 2.0)])
+    assert isinstance(own, DenoiseRecipe)
+    assert (own.codec.path, own.codec.init_from) == (path, None if path else "emoji")
+
+
 def test_what_is_chosen_is_on_record_and_what_was_set_is_kept(tmp_path: Path, speed: list[float]) -> None:
     data, out = photos(tmp_path / "photos", 16), tmp_path / "run"
     settings = [setting for setting in SMALL if not setting.startswith("train")]

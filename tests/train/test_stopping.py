@@ -191,11 +191,13 @@ def test_the_last_save_and_the_last_sheet_are_within_the_minutes(monkeypatch: py
     assert not Clock().spent(budget) and own.spent(budget), "half the minutes are for training"
     assert not own.late(budget)
     now.at = 663.0
-    assert own.late(budget) and not own.late(Budget(100))
+    assert own.late(budget) and not own.late(Budget(100)) and not own.late(budget, first=True)
+    now.at = 903.0
+    assert own.late(budget, first=True)
 
 
 def test_a_sheet_that_takes_too_long_is_given_up(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Clock, "late", lambda self, budget: True)
+    monkeypatch.setattr(Clock, "late", lambda self, budget, first: True)
     begin(data, tmp_path / "run", minutes=0.001)
     assert last_step(tmp_path / "run") >= 1 and not (tmp_path / "run" / "samples").exists()
 

@@ -4,8 +4,9 @@ import time
 
 from sfumato.train.plan import Budget
 
-LATE = 1.1
-"""A preview that was thought to be within the minutes is given up beyond so much of them."""
+LATE, LATE_FIRST = 1.1, 1.5
+"""A preview that was thought to be within the minutes is given up beyond so much of them; one without which a run would
+have none, beyond so much."""
 
 
 class Clock:
@@ -24,9 +25,10 @@ class Clock:
         """Whether to make no more steps."""
         return budget.minutes is not None and self.elapsed >= 60 * budget.minutes - self._ending(budget)
 
-    def late(self, budget: Budget) -> bool:
-        """Whether to give up the last preview."""
-        return budget.minutes is not None and self.elapsed >= LATE * 60 * budget.minutes + 2
+    def late(self, budget: Budget, first: bool = False) -> bool:
+        """Whether to give up the last preview, which may be the first as well."""
+        most = LATE_FIRST if first else LATE
+        return budget.minutes is not None and self.elapsed >= most * 60 * budget.minutes + 2
 
     def left(self, budget: Budget, made: float) -> tuple[float, float]:
         """The seconds that are left, and the share that is done, once this share of the steps is `made`."""

@@ -64,7 +64,9 @@ def _next(
             return next(source)
         except (RuntimeError, OSError, EOFError) as error:  # of the last two, where one dies as its tensors are fetched
             if not isinstance(error, RuntimeError):
-                wait([process.sentinel for process in processes], timeout=SECONDS_A_LOOK)  # its files are closed before it has ended
+                wait(
+                    [process.sentinel for process in processes], timeout=SECONDS_A_LOOK
+                )  # its files are closed before it has ended
             if ended := [process.exitcode for process in processes if not process.is_alive()]:
                 raise WorkerError(
                     f"a process that makes batches ahead ended ({_why(ended[0])}), before step {step}: is memory short,"

@@ -15,7 +15,7 @@ from sfumato.errors import StorageError
 from sfumato.media import Size
 from sfumato.train import checkpoint
 from sfumato.train.tasks.protocol import Trainee
-from sfumato.wording import duration
+from sfumato.wording import count, duration
 
 MOST_TRAINING_STEPS = 10**8
 FEWEST, FEWEST_BEGUN = 20_000, 5_000
@@ -98,7 +98,7 @@ class TrainingPlan:
             would = f"--minutes {math.ceil(2 * minutes)}"  # half of it for what else there is to do
         passes = f"{seen / self.count:.1f} passes"
         large = len(self.size) == 2 and max(self.size) > 32
-        less = ", or less to learn in each: --set data.size=[32,32]" if large else ""
+        less = ", or smaller ones: --set data.size=[32,32]" if large else ""
         return f"about {seen:,} {self.plural} will be seen ({passes}), too few to show anything: {would} would{less}"
 
     def lines(self) -> list[tuple[str, str]]:
@@ -108,12 +108,12 @@ class TrainingPlan:
         speed = f"{self.rate:,.0f} {self.plural} a second, {self.share(self.rate):.0%} of what its convolutions reach"
         return [
             *([("recipe", self.recipe)] if self.recipe else []),
-            ("network", f"{self.parameters / 1e6:.2f}M parameters, {self.gflop:.3g} GFLOP each"),
+            ("network", f"{self.parameters / 1e6:.2f}M parameters, {self.gflop:.3g} GFLOP a sample"),
             ("machine", f"{self.machine}, {self.precision}: about {speed} ({self.peak / 1e9:,.0f} GFLOP/s)"),
             ("memory", f"{self.memory / 1e9:.2f} GB in use at a batch of {self.batch}"),
             (
                 "work",
-                f"about {self.steps:,} steps from {self.start:,}: {passes:.1f} passes over {self.count:,}"
+                f"about {count(self.steps, 'step')} from {self.start:,}: {passes:.1f} passes over {self.count:,}"
                 f" {self.plural}",
             ),
             ("time", f"about {duration(self.steps * self.seconds_a_step)}"),

@@ -19,6 +19,7 @@ from sfumato.train.recipe import check_recipe
 from sfumato.train.run_folder import RunFolder
 from sfumato.train.tasks import TASKS, Task, Trainee
 from sfumato.train.trainer import Trainer
+from sfumato.wording import duration
 
 _log = logs.EventLogger(__name__)
 
@@ -117,7 +118,7 @@ class Run:
         steps = recipe.train.steps if minutes is None else MOST_TRAINING_STEPS
         if folder.last_step >= steps and is_finished(recipe, folder):
             return
-        _log.info(f"first {noun}, {f'{steps:,} steps' if minutes is None else f'{minutes:g} minutes'}")
+        _log.info(f"first {noun}, {f'{steps:,} steps' if minutes is None else duration(60 * minutes)}")
         if self.page is not None:
             self.page.waiting(f"first {noun}")
         budget = Budget(max(steps, folder.last_step), minutes)

@@ -82,7 +82,8 @@ class Trainer:
             self._train(budget, stopper)
             self.save()
             if stopper.signal is None:
-                self.show(lambda: stopper.signal is not None or self.clock.late(budget))
+                first = not self.folder.latest_preview.exists()
+                self.show(lambda: stopper.signal is not None or self.clock.late(budget, first))
             if stopper.signal is not None:  # which may have come while the last preview was drawn
                 text = f"stopped by a signal at step {self.step:,}; all is saved: --resume goes on from here"
                 raise Stopped(text, stopper.signal)
