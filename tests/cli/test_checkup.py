@@ -16,7 +16,7 @@ WELL = Machine(
     quota=None,
     load=0.3,
     threads=4,  # half of them are hyperthreads
-    wait="passive",
+    wait=None,
     omp=None,
     precision="float32",
     flops={"float32": 2e11, "bfloat16": 5e10},
@@ -39,6 +39,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "unset OMP_NUM_THREADS",
     ),
     "waiting by spinning": ({"wait": "ACTIVE"}, "OMP_WAIT_POLICY=active", "unset OMP_WAIT_POLICY"),
+    "waiting asleep": ({"wait": "passive"}, "OMP_WAIT_POLICY=passive", "unset OMP_WAIT_POLICY"),
     "busy": ({"load": 12.34}, "a load of 12.3 on 8 cores", "wait"),
     "bfloat16 slower": (
         {"precision": "bfloat16"},

@@ -593,6 +593,18 @@ def test_the_version_is_printed(sfumato: Sfumato) -> None:
     assert sfumato("--version") == (0, f"sfumato {version('sfumato')}\n", "")
 
 
+@pytest.mark.parametrize(("policy", "spins"), [(None, "10000"), ("passive", None)])
+def test_threads_that_wait_spin_for_a_while(
+    policy: str | None, spins: str | None, sfumato: Sfumato, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if policy is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    assert sfumato("--version").code == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
 def test_help_loads_no_torch() -> None:
     """That of the program and of each command, in one process."""
     code = """

@@ -55,9 +55,11 @@ def main() -> None:
         with suppress(AttributeError, ValueError, OSError):  # none, or one of somebody's own
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     ASKED.clear()
-    # before torch is there to read it: threads that wait for one another by spinning take a busy machine's cores from
-    # those they wait for, ten times slower; no number changes
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Before torch is there to read it: threads that wait for one another spin, by default so long that on a busy machine
+    # they keep the cores from those they wait for; ones that sleep at once are as slow where nothing else runs. No
+    # number changes (docs/reliability.md has the figures).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     code = _run()
     if (error := _flush(sys.stdout)) is not None:
         broken = isinstance(error, BrokenPipeError)  # as by `| head`, which has read enough

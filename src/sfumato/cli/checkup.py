@@ -30,8 +30,8 @@ class Machine:
     quota: float | None
     load: float
     threads: int
-    wait: str
-    """OMP_WAIT_POLICY."""
+    wait: str | None
+    """OMP_WAIT_POLICY as the environment has it."""
     omp: str | None
     """OMP_NUM_THREADS as the environment has it."""
     precision: str
@@ -98,12 +98,14 @@ def _threads(machine: Machine) -> Wrong | None:
 
 
 def _wait(machine: Machine) -> Wrong | None:
-    if machine.wait.lower() != "active" or machine.device == "cuda":
+    slow = {
+        "active": "threads that wait keep their cores, and are slower beside other programs",
+        "passive": "threads that wait sleep at once, and are slower where no other program runs",
+    }
+    policy = (machine.wait or "").lower()
+    if policy not in slow or machine.device == "cuda":
         return None
-    return Wrong(
-        "OMP_WAIT_POLICY=active: threads that wait keep their cores busy, and a busy machine is many times slower",
-        "unset OMP_WAIT_POLICY",
-    )
+    return Wrong(f"OMP_WAIT_POLICY={policy}: {slow[policy]}", "unset OMP_WAIT_POLICY")
 
 
 def _load(machine: Machine) -> Wrong | None:
@@ -166,7 +168,7 @@ def look() -> Machine:
         quota=quota,
         load=load,
         threads=torch.get_num_threads(),
-        wait=os.environ.get("OMP_WAIT_POLICY", "passive"),
+        wait=os.environ.get("OMP_WAIT_POLICY"),
         omp=os.environ.get("OMP_NUM_THREADS"),
         precision=machine.pick_precision(device),
         flops=machine.speeds(device),

@@ -93,7 +93,7 @@ def _cores(found: "Machine") -> str:
 
 def _threads(found: "Machine") -> str:
     where = "not set" if found.omp is None else found.omp
-    return f"{found.threads} in torch; OMP_NUM_THREADS {where}, OMP_WAIT_POLICY {found.wait}"
+    return f"{found.threads} in torch; OMP_NUM_THREADS {where}, OMP_WAIT_POLICY {found.wait or 'not set'}"
 
 
 def _instructions() -> list[str]:
