@@ -55,8 +55,8 @@ def main() -> None:
         with suppress(AttributeError, ValueError, OSError):  # none, or one of somebody's own
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     ASKED.clear()
-    # Before torch is there to read it: threads that wait for one another spin, by default so long that on a busy machine
-    # they keep the cores from those they wait for; ones that sleep at once are as slow where nothing else runs. No
+    # Before torch is there to read it: threads that wait for one another spin, by default so long that on a busy
+    # machine they keep the cores from those they wait for; to sleep at once is as slow where nothing else runs. No
     # number changes (docs/reliability.md has the figures).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
