@@ -297,10 +297,11 @@ def test_guidance_needs_an_empty_prompt_in_training() -> None:
     assert len(system.generate("cat", guidance=1)) == 1
 
 
-def test_a_system_without_conditions_takes_no_prompt() -> None:
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_system_without_conditions_takes_no_prompt(guidance: float) -> None:
     system = small(Nothing())
     with pytest.raises(InputError, match="draws without a prompt, and got 'cat': leave the prompt out$"):
-        system.stream("cat")
+        system.stream("cat", guidance=guidance)
     assert torch.equal(system.generate("").data, system.generate().data)
 
 

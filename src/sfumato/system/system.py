@@ -69,7 +69,8 @@ class System(Weighted, Pipeline):
         """Raise an `InputError` for settings that this system cannot draw with; one for a size says which near by
         fits."""
         chosen.check(self.medium)
-        if chosen.guidance != 1 and prompted and not self.conditioner.dropout:
+        reads = self.conditioner.reads != "nothing"  # else its own word on a prompt comes next
+        if chosen.guidance != 1 and prompted and reads and not self.conditioner.dropout:
             raise InputError("this system never saw an empty prompt in training, so guidance can only be 1")
         codec, denoiser = self._codec, self._denoiser
         dry_run(self._trial(), chosen.sampler, chosen.spacing, chosen.steps)

@@ -99,7 +99,7 @@ class TrainingPlan:
         passes = f"{seen / self.count:.1f} passes"
         large = len(self.size) == 2 and max(self.size) > 32
         less = ", or smaller ones: --set data.size=[32,32]" if large else ""
-        return f"about {seen:,} {self.plural} will be seen ({passes}), too few to show anything: {would} would{less}"
+        return f"about {seen:,} {self.plural} will be seen ({passes}), too few to show much: {would} would{less}"
 
     def lines(self) -> list[tuple[str, str]]:
         """The plan as pairs of a heading and what it says."""
