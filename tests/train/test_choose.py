@@ -90,7 +90,7 @@ def test_batch_and_rate_follow_the_samples_that_will_be_seen() -> None:
     assert loop(kinds(PHOTOS)[0], 2_400_000, None)[0] == "train.batch=1024"
 
 
-@pytest.mark.parametrize(("samples", "path"), [(7_999, "emoji"), (8_000, None)])
+@pytest.mark.parametrize(("samples", "path"), [(3_999, "emoji"), (4_000, None)])
 def test_a_codec_is_fitted_only_where_there_is_time_for_it(samples: int, path: str | None) -> None:
     kind = kinds(PHOTOS)[0]
     own = load_recipe(kind.recipe, [*kind.settings, *loop(kind, samples, 2.0)])

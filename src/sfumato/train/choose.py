@@ -25,9 +25,10 @@ from sfumato.train.survey import Survey, survey
 
 MINUTES = 60.0
 """How long a training is that nobody gives an end."""
-FEWEST_CODEC_STEPS = 100
-"""With fewer steps of fitting, the codec that ships is taken as it is: ten, after which colours were gone, made it
-worse, and some five hundred better."""
+FEWEST_CODEC_STEPS = 50
+"""With fewer steps of fitting, the codec that ships is taken as it is. Its PSNR of photographs at 64×64 was 16.8 dB, and
+15.8 dB after ten steps, 20.2 after 50, 20.9 after 100, 21.6 after 240.
+"""
 
 
 @dataclass(frozen=True)
