@@ -26,8 +26,8 @@ from sfumato.train.survey import Survey, survey
 MINUTES = 60.0
 """How long a training is that nobody gives an end."""
 FEWEST_CODEC_STEPS = 50
-"""With fewer steps of fitting, the codec that ships is taken as it is. Its PSNR of photographs at 64×64 was 16.8 dB, and
-15.8 dB after ten steps, 20.2 after 50, 20.9 after 100, 21.6 after 240.
+"""With fewer steps of fitting, the codec that ships is taken as it is. Its PSNR of photographs at 64×64 was 16.8 dB,
+and 15.8 dB after ten steps, 20.2 after 50, 20.9 after 100, 21.6 after 240.
 """
 
 
