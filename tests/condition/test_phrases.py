@@ -1,0 +1,115 @@
+"""Captions taken apart into the things that they name."""
+
+import time
+
+import pytest
+
+from sfumato.condition.phrases import indivisible, phrases
+
+NAMES = ("cat with tears of joy", "family: man, woman", "large blue diamond", "two hearts", "two o’clock", "left arrow")
+STYLES = ("3D style", "flat style", "black and white", "Noto style")
+
+CAPTIONS = {
+    "cat": ["cat"],
+    "Santa Claus": ["santa claus"],
+    "a cat in a top hat": ["cat", "top hat"],
+    "a kitty wearing a red baseball cap": ["kitty", "red baseball cap"],
+    "an owl with a crown, a bow, headphones and a mask": ["owl", "crown", "bow", "headphones", "mask"],
+    "a dog to the right of the house": ["dog", "house"],
+    "to the left of the house is a dog": ["house", "dog"],
+    "a dog on the left of a house": ["dog", "house"],
+    "a cat next to a dog in front of a mountain": ["cat", "dog", "mountain"],
+    "a cat on the left and a dog on the right": ["cat", "dog"],
+    "a cat sitting on a box": ["cat", "box"],
+    "there is a tree with three apples beneath it": ["tree", "apples", "apples", "apples"],
+    "A dog.  A tree; behind them, a HOUSE!": ["dog", "tree", "house"],
+    "a cat\nand a dog": ["cat", "dog"],
+    "draw me a picture of a cat": ["cat"],
+    "🐱 in a 🎩": ["cat face", "top hat"],
+    "कुत्ता": ["कुत्ता"],
+    # numbers
+    "2 cats": ["cats", "cats"],
+    "a pair of cats": ["cats", "cats"],
+    "a pair of sunglasses": ["sunglasses"],
+    "three apples and two bananas": ["apples", "apples", "apples", "bananas", "bananas"],
+    "12 dogs and a cat": ["dogs"] * 5,
+    "three red balloons": ["red balloons"] * 3,
+    # sizes, places and colours
+    "a small red apple at the top left": ["red apple"],
+    "a big, blue apple in the bottom right corner": ["blue apple"],
+    "a blue house and a red car": ["blue house", "red car"],
+    "a red and blue balloon": ["red and blue balloon"],
+    # names
+    "a cat with tears of joy in a hat": ["cat with tears of joy", "hat"],
+    "two cats with tears of joy": ["cats with tears of joy"] * 2,
+    "a cat with tears": ["cat", "tears"],
+    "A large blue diamond and a large blue apple": ["large blue diamond", "blue apple"],
+    "Family: man, woman and a dog": ["family: man, woman", "dog"],
+    "two hearts and two stars": ["two hearts", "stars", "stars"],
+    "two o'clock": ["two o'clock"],
+    "a left arrow left of a right arrow": ["left arrow", "right arrow"],
+    # what says nothing else
+    "small": ["small"],
+    "on the left": ["on the left"],
+    "": [],
+    " ,.-!\n": [],
+}
+
+
+@pytest.mark.parametrize("caption", CAPTIONS)
+def test_each_thing_has_its_phrase_in_order_of_mention(caption: str) -> None:
+    assert [*phrases(caption, NAMES, STYLES).things] == CAPTIONS[caption]
+
+
+@pytest.mark.parametrize("caption", [caption for caption in CAPTIONS if CAPTIONS[caption]])
+def test_neither_style_nor_background_is_a_thing(caption: str) -> None:
+    for style, spelled in zip(STYLES, ("in 3d", "Flat style", "in black and white", "in the Noto style"), strict=True):
+        parsed = phrases(f"{caption} on a soft background from light blue to white, {spelled}", NAMES, STYLES)
+        same = caption in ("small", "on the left")  # which alone are better than nothing
+        assert [*parsed.things] == ([] if same else CAPTIONS[caption])
+        assert (parsed.style, parsed.background) == (style, "soft background light blue white")
+
+
+@pytest.mark.parametrize(
+    ("caption", "background"),
+    [
+        ("a star on a green background", "green background"),
+        ("an orange and an apple on white", "white"),
+        ("a star on a gradient from green to light blue", "gradient green light blue"),
+        ("a star with an orange background", "orange background"),
+        ("a star on an orange", None),
+    ],
+)
+def test_a_background_is_called_one_or_is_a_colour_that_things_are_on(caption: str, background: str | None) -> None:
+    assert phrases(caption).background == background
+
+
+def test_a_style_or_a_background_alone_is_no_thing() -> None:
+    assert phrases("flat style", styles=STYLES).things == phrases("on a green background").things == ()
+
+
+def test_a_style_is_within_a_phrase_where_it_is_about_one_thing() -> None:
+    parsed = phrases("a black and white cat, flat style", styles=STYLES)
+    assert (parsed.things, parsed.style) == (("black and white cat",), "flat style")
+
+
+def test_the_first_things_are_read_as_many_as_are_asked_for() -> None:
+    assert phrases("a cat, a dog, two birds", most=3).things == ("cat", "dog", "birds")
+
+
+def test_names_that_would_be_taken_apart_are_found_and_then_kept_whole() -> None:
+    captions = ["cat", "top hat", "Cat with tears of joy", "small airplane", "three o’clock", "O button (blood type)"]
+    names = indivisible(captions)
+    assert names == ("cat with tears of joy", "o button (blood type)", "small airplane", "three o'clock")
+    for name in names:
+        assert phrases(f"a {name} and two apples, flat style", names, STYLES).things == (name, "apples", "apples")
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a cat and ", "a ", "family: man, ", "x", ",", ". ", "three ", "small ", "-", "left of ", "😀", "of ", "a\u0301"],
+)
+def test_a_hostile_text_is_read_in_linear_time(part: str) -> None:
+    started = time.process_time()
+    assert len(phrases(part * (100_000 // len(part)), NAMES, STYLES).things) <= 5
+    assert time.process_time() - started < 20  # a second or two on a slow machine; by the square of its length, minutes
