@@ -68,8 +68,8 @@ def phrases(text: str, names: Sequence[str] = (), styles: Sequence[str] = (), mo
     background ("on a green background"). Words of colour stay. All is in small letters.
 
     The first `most` phrases are given, and never none: a text that names nothing else is one phrase whole, unless it
-    is empty or says a style or a background alone. The time is linear in the text. Rules, for no network of a few MB
-    reads a sentence as reliably, and a person can tell why a thing was missed.
+    is empty or says a style or a background alone. The time is linear in the text. Rules do it, and no
+    network, so that anybody can see why a thing was missed.
     """
     known = _Known.of(tuple(names), tuple(styles))
     things: list[str] = []
@@ -79,7 +79,7 @@ def phrases(text: str, names: Sequence[str] = (), styles: Sequence[str] = (), mo
         own = _stripped(chunk)
         if own[-1] in known.styles:
             style = style or known.styles[own.pop()]
-        if _is_ground(before, own, ground):
+        if _is_ground(before, chunk, ground):
             ground = " ".join([ground, *own] if ground else own)
         elif not (all(word in _FILLERS for word in own) or (len(own) > 1 and own[-1] == "style")):
             number, phrase = _counted(own)
@@ -99,7 +99,7 @@ def indivisible(captions: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is kept whole: names and styles, by the stems of their words; how many words those have that begin with one."""
+    """What is kept whole: names and styles, by the stems of their words, and the lengths of those that begin alike."""
 
     whole: frozenset[tuple[str, ...]]
     lengths: dict[str, tuple[int, ...]]
