@@ -1,6 +1,7 @@
 """The papers and books whose equations are in the code: by arXiv number, or by the words that name a book."""
 
 PAPERS = {
+    "1506.02025": ("spatial transformer", "Spatial Transformer Networks"),
     "1508.07909": ("byte-pair encoding", "Neural Machine Translation of Rare Words with Subword Units"),
     "1511.01844": ("", "A note on the evaluation of generative models"),
     "1606.08415": ("GELU", "Gaussian Error Linear Units"),
@@ -29,6 +30,7 @@ PAPERS = {
     "2102.05379": ("multinomial diffusion", "Argmax Flows and Multinomial Diffusion"),
     "2102.09672": ("improved DDPM", "Improved Denoising Diffusion Probabilistic Models"),
     "2103.00020": ("CLIP", "Learning Transferable Visual Models From Natural Language Supervision"),
+    "2104.14575": ("DTI-Sprites", "Unsupervised Layered Image Decomposition into Object Prototypes"),
     "2105.05233": ("ADM", "Diffusion Models Beat GANs on Image Synthesis"),
     "2107.03006": ("D3PM", "Structured Denoising Diffusion Models in Discrete State-Spaces"),
     "2112.10741": ("GLIDE", "GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion"),

@@ -49,6 +49,7 @@ from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencod
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.encoder import Encoder
 from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.sprites import Sprites
 from sfumato.nn.image.unet import UNet
 from sfumato.nn.text.token_transformer import TokenTransformer
 from sfumato.nn.text.transformer import TextTransformer
@@ -192,6 +193,7 @@ BUILT: list[tuple[type, dict[str, Any]]] = [
     (UNet1D, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
     (DiT1D, {"in_channels": 1, "out_channels": 2, "width": 8, "depth": 1, "head_width": 4, "context": 4}),
     (TokenTransformer, {"tokens": 7, "width": 8, "depth": 1, "head_width": 4, "vector": 3, "context": 5}),
+    (Sprites, {"phrase": 6, "styles": 2, "side": 4, "size": 8, "width": 16}),
     (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "attention": (1,), "patch": 2}),
 ]
 

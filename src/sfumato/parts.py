@@ -39,6 +39,7 @@ from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencod
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.encoder import Encoder
 from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.sprites import Sprites
 from sfumato.nn.image.unet import UNet
 from sfumato.nn.text.token_transformer import TokenTransformer
 from sfumato.nn.text.transformer import TextTransformer
@@ -286,6 +287,7 @@ NETWORKS = Kinds[Any](
         "unet-1d": UNet1D,
         "dit-1d": DiT1D,
         "token-transformer": TokenTransformer,
+        "sprites": Sprites,
         "encoder": Encoder,
         "with-text": WithText,
         "with-layout": WithLayout,

@@ -5,6 +5,7 @@ from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.encoder import Encoder
 from sfumato.nn.image.layout import Layout, WithLayout
 from sfumato.nn.image.mobilenet import MobileNet
+from sfumato.nn.image.sprites import Sprites
 from sfumato.nn.image.unet import UNet
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "KLAutoencoder",
     "Layout",
     "MobileNet",
+    "Sprites",
     "UNet",
     "VQAutoencoder",
     "WithLayout",
