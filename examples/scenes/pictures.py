@@ -1,0 +1,152 @@
+"""Pictures with transparent backgrounds: where what is drawn stands in the frame, its colour, and it in another one."""
+
+import io
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw
+
+STYLES = {
+    "fluent-3d": "3D style",
+    "fluent-flat": "flat style",
+    "fluent-high-contrast": "black and white",
+    "fxemoji": "Firefox style",
+    "noto": "Noto style",
+}
+"""The styles, in the order of a layout, by their names in the file."""
+LINES_ONLY = "fluent-high-contrast"
+SIDE = 128
+OTHERS = {"fxemoji/sunglasses"}
+"""Not what its caption says: a face, and the style has sunglasses too."""
+
+COLOURS = {
+    "red": (0, 0.82, 0.88),
+    "orange": (27, 0.88, 0.98),
+    "yellow": (50, 0.80, 0.99),
+    "green": (128, 0.65, 0.68),
+    "blue": (213, 0.76, 0.90),
+    "purple": (275, 0.62, 0.74),
+    "pink": (330, 0.45, 0.99),
+    "brown": (22, 0.58, 0.52),
+}
+"""Hue in degrees, saturation and value (0 to 1) of each colour that things are turned to."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, as fractions of a frame or of the canvas."""
+
+
+class Pictures:
+    """The pictures of a file of captioned emoji, by name."""
+
+    def __init__(self, file: Path):
+        rows = pq.read_table(file, columns=["image", "caption", "style", "name"]).to_pylist()
+        self.names = [row["name"] for row in rows]
+        self.captions = {row["name"]: row["caption"] for row in rows}
+        self.styles = {row["name"]: row["style"] for row in rows}
+        self._encoded = {row["name"]: row["image"] for row in rows}
+        self._found = {
+            (row["caption"], row["style"]): row["name"] for row in reversed(rows) if row["name"] not in OTHERS
+        }
+        self.box = lru_cache(None)(self._box)
+        self.outline = lru_cache(None)(self._outline)
+        self.hue = lru_cache(None)(self._hue)
+        self.image = lru_cache(3000)(self._image)
+
+    def named(self, captions: tuple[str, ...], style: str) -> str | None:
+        """The picture of the first of `captions` that `style` has."""
+        return next((self._found[caption, style] for caption in captions if (caption, style) in self._found), None)
+
+    def colour(self, name: str) -> str | None:
+        """The name of the colour that most of the picture has, if it is of one hue."""
+        return _called(*found) if (found := self.hue(name)) else None
+
+    def _image(self, name: str, colour: str | None = None) -> Image.Image:
+        """The picture in RGBA, turned to `colour`."""
+        image = Image.open(io.BytesIO(self._encoded[name])).convert("RGBA")
+        if self.styles[name] == LINES_ONLY:
+            return _filled(image)
+        if colour is None or not (hue := self.hue(name)) or _called(*hue) == colour:
+            return image
+        return _turned(image, hue, COLOURS[colour])
+
+    def _outline(self, name: str) -> np.ndarray:
+        """Where the picture is opaque, [side, side]."""
+        return np.asarray(self.image(name))[..., 3] > 128
+
+    def _box(self, name: str) -> Box:
+        """The smallest box around all that is opaque in the frame."""
+        outline = self.outline(name)
+        across, down = np.flatnonzero(outline.any(0)), np.flatnonzero(outline.any(1))
+        if not len(across):
+            return 0.0, 0.0, 1.0, 1.0
+        left, top, right, bottom = (float(edge) / SIDE for edge in (across[0], down[0], across[-1] + 1, down[-1] + 1))
+        return left, top, right, bottom
+
+    def _hue(self, name: str) -> tuple[float, float, float] | None:
+        """Hue in degrees, saturation and value of the one hue of a picture, if it has one."""
+        if self.styles[name] == LINES_ONLY:
+            return None
+        hue, saturation, value, opaque = _hsv(self.image(name))
+        vivid = (opaque > 0.5) & (saturation > 0.28) & (value > 0.2)
+        if vivid.sum() < 0.35 * (opaque > 0.5).sum():
+            return None
+        counts = np.bincount(np.round(hue[vivid]).astype(int) % 360, minlength=360)
+        window = np.convolve(np.concatenate([counts[-20:], counts, counts[:20]]), np.ones(41), "valid")
+        peak = float(window.argmax())
+        near = vivid & (_apart(hue, peak) <= 28)
+        if near.sum() < 0.72 * vivid.sum():
+            return None
+        return peak, float(np.median(saturation[near])), float(np.median(value[near]))
+
+
+def _filled(image: Image.Image) -> Image.Image:
+    """A picture of lines with white wherever lines enclose it, so that what is behind does not show through."""
+    lines = np.pad(np.asarray(image)[..., 3] > 200, 1)
+    around = Image.fromarray(np.where(lines, 255, 0).astype(np.uint8))
+    ImageDraw.floodfill(around, (0, 0), 128)
+    inside = np.asarray(around)[1:-1, 1:-1] != 128
+    white = Image.fromarray(np.where(inside[..., None], 255, 0).astype(np.uint8).repeat(4, -1))
+    return Image.alpha_composite(white, image)
+
+
+def _hsv(image: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Hue in degrees, and saturation, value and opacity from 0 to 1."""
+    hue, saturation, value = np.asarray(image.convert("RGB").convert("HSV"), np.float32).transpose(2, 0, 1)
+    return hue * (360 / 255), saturation / 255, value / 255, np.asarray(image.getchannel("A"), np.float32) / 255
+
+
+def _apart(hue: np.ndarray, other: float) -> np.ndarray:
+    """Degrees between hues, around the circle."""
+    return np.abs((hue - other + 180) % 360 - 180)
+
+
+def _turned(image: Image.Image, old: tuple[float, float, float], new: tuple[float, float, float]) -> Image.Image:
+    """What is near the old hue, at the new one; shades and lights keep their order. Other hues and greys stay."""
+    hue, saturation, value, _ = _hsv(image)
+    share = np.clip((52 - _apart(hue, old[0])) / 16, 0, 1) * np.clip((saturation - 0.06) / 0.12, 0, 1)
+    turned = (new[0] + ((hue - old[0] + 180) % 360 - 180) * 0.5) % 360
+    levels = [turned / 360, _moved(saturation, old[1], new[1]), _moved(value, old[2], new[2])]
+    hsv = np.round(np.stack(levels, -1) * 255).astype(np.uint8)
+    other = np.asarray(Image.fromarray(hsv, "HSV").convert("RGB"), np.float32)
+    rgba = np.asarray(image).copy()
+    rgba[..., :3] = np.round(rgba[..., :3] + share[..., None] * (other - rgba[..., :3]))
+    return Image.fromarray(rgba)
+
+
+def _moved(level: np.ndarray, old: float, new: float) -> np.ndarray:
+    """The levels with `old` at `new`: in a straight line on either side, so that 0 stays 0 and 1 stays 1."""
+    below = level * (new / max(old, 1e-3))
+    above = new + (level - old) * ((1 - new) / max(1 - old, 1e-3))
+    return np.where(level < old, below, above)
+
+
+def _called(hue: float, saturation: float, value: float) -> str:
+    """What people call a colour."""
+    if hue < 14 or hue >= 345:
+        return "brown" if value < 0.55 else "pink" if saturation < 0.5 else "red"
+    if hue < 42:
+        return "brown" if value < 0.75 else "orange"
+    bounds = ((68, "yellow"), (168, "green"), (255, "blue"), (308, "purple"))
+    return next((name for bound, name in bounds if hue < bound), "pink")

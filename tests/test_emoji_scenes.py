@@ -1,0 +1,196 @@
+"""Scenes of emoji: what captions say is where the layout has it and what the picture shows; held-out pairs stay out."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+import pyarrow  # noqa: E402
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SHAPES = {
+    "red apple": "red", "banana": "yellow", "rocket": "grey", "red heart": "red", "bus": "orange", "owl": "brown",
+    "cat face": "orange", "dog face": "brown", "top hat": "black", "crown": "gold", "sunglasses": "black",
+    "scarf": "red", "star": "gold", "castle": "grey", "cat with tears of joy": "orange", "balloon": "red",
+}  # fmt: skip
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Iterator[Any]:
+    """The module, with what stands beside it."""
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        import emoji_scenes
+
+        yield emoji_scenes
+    finally:
+        sys.path.remove(str(EXAMPLES))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as emoji_data.py writes it: a disc for each caption, in three styles."""
+    rows = [
+        {"image": disc(colour), "caption": caption, "style": style, "name": f"{style}/{caption}"}
+        for caption, colour in SHAPES.items()
+        for style in ("fluent-flat", "noto", "fluent-high-contrast")
+    ]
+    path = tmp_path_factory.mktemp("emoji") / "train.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def things(scenes: Any, file: Path) -> Any:
+    return scenes.Things(file)
+
+
+@pytest.fixture(scope="module")
+def drawn(scenes: Any, things: Any) -> list[Any]:
+    return [scenes.scene(things, SEED, number) for number in range(1500)]
+
+
+def disc(colour: str) -> bytes:
+    image = Image.new("RGBA", (128, 128))
+    ImageDraw.Draw(image).ellipse((14, 14, 113, 113), fill=colour)
+    packed = io.BytesIO()
+    image.save(packed, "PNG")
+    return packed.getvalue()
+
+
+def test_a_scene_depends_on_its_seed_and_number_alone(scenes: Any, file: Path, drawn: list[Any]) -> None:
+    fresh = scenes.Things(file)
+    assert [scenes.scene(fresh, SEED, number) for number in (1200, 7, 40)] == [drawn[n] for n in (1200, 7, 40)]
+    assert scenes.scene(fresh, SEED + 1, 7) != drawn[7]
+    assert (scenes.picture(scenes.scene(fresh, SEED, 7)) == scenes.picture(drawn[7])).all()
+
+
+def test_every_kind_is_drawn(scenes: Any, drawn: list[Any]) -> None:
+    assert {scene.kind for scene in drawn} == set(scenes.KINDS)
+
+
+def test_captions_are_read_back_into_the_things_that_they_name(things: Any, drawn: list[Any]) -> None:
+    grammar = pytest.importorskip("sfumato.condition.phrases", reason="captions are not read yet")
+    styles = ("3D style", "flat style", "black and white", "Firefox style", "Noto style")
+    names = grammar.indivisible(things.pictures.captions.values())
+    wrong = [one.caption for one in drawn if grammar.phrases(one.caption, names, styles).things != one.phrases]
+    assert wrong == []
+
+
+def test_things_stand_as_the_relation_says(drawn: list[Any]) -> None:
+    found = set()
+    for scene in drawn:
+        for one, relation, other in scene.facts.get("relations", ()):
+            a, b = (scene.facts["things"][place]["box"] for place in (one, other))
+            found.add(relation)
+            assert relation != "left of" or a[2] < b[0] + 0.04
+            assert relation != "right of" or b[2] < a[0] + 0.04
+            assert relation != "above" or a[3] < b[1] + 0.04
+            assert relation != "below" or b[3] < a[1] + 0.04
+            behind = relation == "behind"
+            assert relation not in ("behind", "in front of") or (
+                behind == (scene.placed[one].depth < scene.placed[other].depth)
+            )
+    assert len(found) == 7
+
+
+def test_a_number_of_things_do_not_overlap(drawn: list[Any]) -> None:
+    numbers = [scene for scene in drawn if scene.kind == "number"]
+    assert {scene.facts["number"] for scene in numbers} == {2, 3, 4, 5}
+    for scene in numbers:
+        boxes = [thing["box"] for thing in scene.facts["things"]]
+        assert len(boxes) == scene.facts["number"] == len(scene.phrases)
+        for a, b in combinations(boxes, 2):
+            across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+            assert min(across, down) < 0.06
+
+
+def test_boxes_are_where_the_picture_has_the_thing(scenes: Any, drawn: list[Any]) -> None:
+    scene = next(one for one in drawn if one.kind == "one" and one.ground.plain and one.style != "black and white")
+    seen = (scenes.picture(scene) < 250).any(-1)
+    across, down = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
+    measured = np.array([across[0], down[0], across[-1] + 1, down[-1] + 1]) / 128
+    assert np.abs(measured - scene.facts["things"][0]["box"]).max() <= 1 / 64
+
+
+def test_a_thing_has_the_colour_that_is_asked_for(scenes: Any, things: Any) -> None:
+    names = {"red": 0, "yellow": 50, "green": 128, "blue": 213}
+    for name, hue in names.items():
+        image = things.pictures.image("noto/red apple", name)
+        assert abs(float(np.asarray(image.convert("RGB").convert("HSV"))[64, 64, 0]) * 360 / 255 - hue) < 12
+        assert (
+            np.asarray(image)[..., 3].tolist() == np.asarray(things.pictures.image("noto/red apple"))[..., 3].tolist()
+        )
+    assert things.pictures.hue("noto/rocket") is None and things.pictures.hue("fluent-high-contrast/red apple") is None
+
+
+def test_hats_are_on_the_head_and_glasses_at_the_eyes(drawn: list[Any]) -> None:
+    for scene in drawn:
+        for face, worn in scene.facts.get("wears", ()):
+            (left, top, right, bottom), box = (scene.facts["things"][place]["box"] for place in (face, worn))
+            middle, height = (box[1] + box[3]) / 2, bottom - top
+            word = scene.facts["things"][worn]["word"]
+            assert left < (box[0] + box[2]) / 2 < right and scene.placed[worn].depth > scene.placed[face].depth
+            assert word not in ("top hat", "crown") or box[3] < top + 0.3 * height
+            assert word != "sunglasses" or top + 0.15 * height < middle < top + 0.7 * height
+
+
+def test_the_layout_says_style_ground_and_squares(drawn: list[Any]) -> None:
+    scene = next(one for one in drawn if one.kind == "two" and not one.ground.plain)
+    layout = scene.layout()
+    assert layout.shape == (12, 6) and layout.dtype == np.float32
+    assert sorted(layout[:5, 0]) == [-1, -1, -1, -1, 1] and layout[5, 0] == -1
+    assert layout[6:, 0] == pytest.approx(np.array([*scene.ground.top, *scene.ground.bottom]) / 127.5 - 1)
+    one = scene.placed[1]
+    assert layout[:4, 2] == pytest.approx([2 * one.x - 1, 2 * one.y - 1, 2 * one.side - 1, one.depth])
+    assert not layout[4:, 1:].any() and not layout[:, 3:].any()
+
+
+def test_scenes_never_have_a_held_out_pair_unless_asked(scenes: Any, things: Any, drawn: list[Any]) -> None:
+    assert ("worn", "cat", "top hat") in things.held
+    assert not any(scene.pairs & things.held for scene in drawn)
+    held = [scenes.scene(things, SEED, number, ["worn", "number", "two"], held_out=True) for number in range(60)]
+    assert all(scene.pairs & things.held for scene in held)
+
+
+def test_pairs_are_all_that_is_together_in_a_scene(drawn: list[Any]) -> None:
+    for scene in drawn:
+        words = {thing["word"] for thing in scene.facts["things"]} if scene.kind != "plain" else set()
+        together = {frozenset(pair[1:]) for pair in scene.pairs if pair[0] in ("things", "worn")}
+        assert together == {frozenset(two) for two in combinations(words, 2)}
+
+
+def test_a_fixed_fifth_of_each_kind_of_pair_is_listed(things: Any, scenes: Any) -> None:
+    from scenes import held_out  # pyright: ignore[reportMissingImports]
+
+    assert held_out.chosen() == held_out.read() == things.held
+    listed = json.loads((EXAMPLES / "emoji_held_out.json").read_text(encoding="utf-8"))
+    assert set(listed) == {"worn", "things", "colours", "numbers"}
+    every = list(held_out.every())
+    for kind in listed:
+        share = sum(pair[0] == kind for pair in things.held) / sum(pair[0] == kind for pair in every)
+        assert 0.17 < share < 0.23
+
+
+def test_a_file_of_scenes_is_what_its_halves_are(scenes: Any, things: Any, tmp_path: Path) -> None:
+    def written(name: str, numbers: range, images: bool = True) -> Any:
+        scenes.write(tmp_path / name, (scenes.scene(things, 0, number) for number in numbers), images)
+        return parquet.read_table(tmp_path / name)
+
+    whole = written("whole.parquet", range(8))
+    assert whole.column_names == ["image", "text", "layout", "kind"] and whole.num_rows == 8
+    assert pyarrow.concat_tables([written("a.parquet", range(4)), written("b.parquet", range(4, 8))]) == whole
+    row, scene = whole.to_pylist()[5], scenes.scene(things, 0, 5)
+    assert row["text"] == [scene.caption] and row["kind"] == scene.kind
+    assert np.float32(row["layout"]).reshape(12, 6).tolist() == scene.layout().tolist()
+    assert (np.asarray(Image.open(io.BytesIO(row["image"]))) == scenes.picture(scene)).all()
+    assert "image" not in written("small.parquet", range(4), images=False).column_names
