@@ -194,3 +194,14 @@ def test_a_file_of_scenes_is_what_its_halves_are(scenes: Any, things: Any, tmp_p
     assert np.float32(row["layout"]).reshape(12, 6).tolist() == scene.layout().tolist()
     assert (np.asarray(Image.open(io.BytesIO(row["image"]))) == scenes.picture(scene)).all()
     assert "image" not in written("small.parquet", range(4), images=False).column_names
+
+
+def test_what_lines_enclose_is_white_and_what_is_around_them_is_clear(scenes: Any) -> None:
+    from scenes import pictures  # pyright: ignore[reportMissingImports]
+
+    ring = Image.new("RGBA", (128, 128))
+    ImageDraw.Draw(ring).ellipse((20, 20, 100, 100), outline="black", width=6)
+    filled = np.asarray(pictures._filled(ring))
+    assert filled[60, 60].tolist() == [255, 255, 255, 255]
+    assert filled[4, 4, 3] == filled[22, 22, 3] == 0
+    assert filled[60, 22].tolist() == [0, 0, 0, 255]

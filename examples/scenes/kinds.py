@@ -131,7 +131,8 @@ def wearing(r: Random, things: Things, style: str) -> Draft:
     pictures, named = things.pictures, [(item.picture, item.thing.word) for item in items]
     squares = worn.on_canvas(r, [pictures.box(name) for name, _ in named], worn.squares(pictures, named[0], named[1:]))
     text = pick(r, worn.WORDINGS[spots[0]]).format(a=items[0].text, b=" and ".join(item.text for item in items[1:]))
-    places = [(*square, depth) for square, depth in zip(squares, (-0.5, 0.5, 0.5), strict=False)]
+    depths = [-0.5, *(worn.WEARABLES[item.thing.word].depth for item in items[1:])]
+    places = [(*square, depth) for square, depth in zip(squares, depths, strict=True)]
     return Draft(text, items, places, pairs(*items), {"wears": [[0, place] for place in range(1, len(items))]})
 
 

@@ -104,7 +104,7 @@ class Pictures:
 def _filled(image: Image.Image) -> Image.Image:
     """A picture of lines with white wherever lines enclose it, so that what is behind does not show through."""
     lines = np.pad(np.asarray(image)[..., 3] > 200, 1)
-    around = Image.fromarray(np.where(lines, 255, 0).astype(np.uint8))
+    around = Image.fromarray(np.where(lines, 255, 0).astype(np.uint8)).copy()  # what is of an array is read-only
     ImageDraw.floodfill(around, (0, 0), 128)
     inside = np.asarray(around)[1:-1, 1:-1] != 128
     white = Image.fromarray(np.where(inside[..., None], 255, 0).astype(np.uint8).repeat(4, -1))

@@ -11,7 +11,7 @@ FACES = {
     "cat": (0.52, 0.8), "dog": (0.42, 0.75), "mouse": (0.5, 0.6), "tiger": (0.42, 0.8), "cow": (0.36, 0.55),
     "pig": (0.42, 0.8), "rabbit": (0.62, 0.8), "monkey": (0.42, 0.65), "fox": (0.58, 0.7), "bear": (0.42, 0.8),
     "panda": (0.45, 0.8), "polar bear": (0.42, 0.8), "koala": (0.42, 0.6), "lion": (0.45, 0.65),
-    "hamster": (0.45, 0.75), "frog": (0.22, 0.8), "wolf": (0.5, 0.7), "owl": (0.25, 0.8), "penguin": (0.25, 0.6),
+    "hamster": (0.45, 0.75), "frog": (0.22, 0.62), "wolf": (0.5, 0.7), "owl": (0.25, 0.8), "penguin": (0.25, 0.6),
     "baby": (0.58, 0.85), "girl": (0.5, 0.75), "man": (0.5, 0.85), "woman": (0.5, 0.75), "old man": (0.5, 0.85),
     "old woman": (0.52, 0.8), "smiley": (0.4, 0.85), "neutral face": (0.4, 0.85), "robot": (0.45, 0.65),
     "alien": (0.5, 0.85), "ghost": (0.32, 0.65), "clown": (0.4, 0.7), "skull": (0.48, 0.85),
@@ -33,6 +33,7 @@ class Fit:
     at: str
     down: float = 0.0
     aside: float = 0.0
+    depth: float = 0.5
 
 
 WEARABLES = {
@@ -40,16 +41,16 @@ WEARABLES = {
     "sun hat": Fit(1.1, 1.0, "top", 0.16),
     "crown": Fit(0.75, 1.0, "top", 0.1),
     "cap": Fit(0.95, 1.0, "top", 0.2),
-    "helmet": Fit(1.05, 0.8, "top", 0.18),
+    "helmet": Fit(0.95, 0.7, "top", 0.2),
     "graduation cap": Fit(1.05, 0.75, "top", 0.08),
     "glasses": Fit(0.95, 0.5, "eyes"),
     "sunglasses": Fit(0.95, 0.5, "eyes"),
     "goggles": Fit(1.0, 0.65, "eyes"),
-    "diving mask": Fit(1.05, 0.4, "eyes", 0.05),
+    "diving mask": Fit(0.9, 0.36, "eyes"),
     "bow": Fit(0.5, 0.5, "top", 0.06, 0.2),
     "cherry blossom": Fit(0.35, 0.5, "top", 0.12, 0.28),
-    "headphones": Fit(1.25, 0.0, "top", -0.06),
-    "scarf": Fit(0.95, 0.45, "chin", 0.0),
+    "headphones": Fit(1.5, 0.0, "top", -0.08),
+    "scarf": Fit(0.95, 0.2, "chin", -0.06, depth=-1.0),
 }
 
 WORDINGS = {
