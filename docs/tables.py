@@ -71,6 +71,7 @@ MEANING = {
     "condition.width": "`learned`: numbers a token",
     "condition.layers": "`learned`: layers of the transformer that reads",
     "condition.heads": "`learned`: its attention heads",
+    "condition.image": "whether the network sees, beside each sample, the conditioning image that the data have of it",
     "condition.layout": "places a side of what dense layers draw of the condition at once; 0: nothing is drawn",
     "condition.dropout": "the share of samples without their condition, below 1; guidance needs some",
     "condition.conditioner": "a conditioner of any kind, with its own settings, in the place of all these",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sfumato.data.captions import CAPTION_KEYS, first_given, note_bare, stripped
 from sfumato.data.table import MAX_CLASSES
 from sfumato.errors import DataError
-from sfumato.media import Medium
+from sfumato.media import Image, Medium
 from sfumato.wording import brief, count, few, printable
 
 if TYPE_CHECKING:
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 
 LABELS = ("label", "class")
 NAMES = ("name", "file_name")
+CONDITIONING = ("conditioning_image",)
+"""As the training scripts of diffusers call it."""
 MAX_METADATA = 2**22
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are read: the data's, and those of captions, labels and names where there are any.
+    """The columns that are read: the data's, and those of conditioning images, captions, labels and names where there
+    are any.
 
     `kinds` are their types; `classes` the names of whole-number labels, where a schema carries them.
     """
 
     data: str
+    conditioning: str | None
     captions: tuple[str, ...]
     label: str | None
     name: str | None
@@ -35,8 +39,13 @@ class Columns:
     classes: tuple[str, ...]
 
     @property
+    def encoded(self) -> list[str]:
+        """Those of data and conditioning images."""
+        return [self.data, *([] if self.conditioning is None else [self.conditioning])]
+
+    @property
     def described(self) -> list[str]:
-        """All but the data's."""
+        """All others."""
         return [*self.captions, *(column for column in (self.label, self.name) if column is not None)]
 
 
@@ -55,7 +64,7 @@ def choose_columns(schemas: "Sequence[Schema]", where: str, medium: Medium) -> C
     """The columns to read from tables that belong together, by name, whose case does not count, and type.
 
     - The data's is binary, or the Hub's struct of `bytes` and `path`: the first so typed of the medium's `columns`, or
-      else the only one so typed.
+      else the only one so typed. Beside pictures, those that they are conditioned on are the first of `CONDITIONING`.
     - Captions are strings or lists of them: all of `CAPTION_KEYS`, of which the first with a text in a row counts.
     - Labels are strings or whole numbers: the first of `LABELS`. Names for the numbers are the Hub's ClassLabel, which
       lies in the schema's metadata.
@@ -68,6 +77,8 @@ def choose_columns(schemas: "Sequence[Schema]", where: str, medium: Medium) -> C
     """
     kinds = _kinds(schemas)
     encoded = [name for name, kind in kinds.items() if _is_encoded(kind)]
+    conditioning = _first(CONDITIONING, encoded) if isinstance(medium, Image) and len(encoded) > 1 else None
+    encoded = [name for name in encoded if name != conditioning]
     data = _first(medium.columns, encoded) or (encoded[0] if len(encoded) == 1 else None)
     if data is None:
         wanted = f"one column of encoded {medium.plural} (binary, or a struct of bytes and path)"
@@ -90,9 +101,9 @@ def choose_columns(schemas: "Sequence[Schema]", where: str, medium: Medium) -> C
     numbered = label is not None and _is_whole(kinds[label])
     classes = next(filter(None, (class_names(schema, label or "") for schema in schemas)), ()) if numbered else ()
     texts = tuple(column for column in captions if _is_text(_inner(kinds[column])))
-    chosen = Columns(data, texts, label, name, kinds, classes)
+    chosen = Columns(data, conditioning, texts, label, name, kinds, classes)
     for schema in schemas:
-        for column in (data, *chosen.described):
+        for column in (*chosen.encoded, *chosen.described):
             if (many := schema.names.count(column)) > 1:
                 raise DataError(f"{where}: expected one column '{column}', came {many}; rename or take out the others")
     return chosen
@@ -167,6 +178,11 @@ def encoded(cell: Any, name: str, medium: Medium) -> bytes:
     if not isinstance(data, bytes):
         raise DataError(f"{name}: expected a {medium.noun}'s bytes, came null; fill the row or take it out")
     return data
+
+
+def conditioning_names(names: Sequence[str]) -> tuple[str, ...]:
+    """What messages call the conditioning images in the rows of data of these names."""
+    return tuple(f"{CONDITIONING[0]} of {name}" for name in names)
 
 
 def class_names(schema: "Schema", label: str) -> tuple[str, ...]:

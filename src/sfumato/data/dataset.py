@@ -41,6 +41,8 @@ class Dataset:
     - `stored` [n, *shape]: pictures are uint8 [n, c, h, w], 0 to 255; sounds int16 [n, c, samples];
     - `labels`: int64 [n], each the place of a class in `classes`, or None without classes. A class keeps its place even
       if everything of it was left out;
+    - `conditioning`: the pictures that each is to be conditioned on, in the same form; None without any, or if they
+      were not asked for;
     - `captions`: none, one or several a datum; `names`: what messages call each;
     - `skipped`: broken data that were left out; `notes`: a line each for the user;
     - `fingerprint`: SHA-256 over the source's own, the settings and what was left out; `contents`: SHA-256 over the
@@ -59,6 +61,7 @@ class Dataset:
     notes: tuple[str, ...]
     fingerprint: str
     contents: str = ""
+    conditioning: Stored | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -69,6 +72,7 @@ class Dataset:
         return replace(
             self,
             stored=np.stack([self.stored[i] for i in kept]),
+            conditioning=None if self.conditioning is None else np.stack([self.conditioning[i] for i in kept]),
             labels=None if self.labels is None else self.labels[kept],
             captions=tuple(self.captions[i] for i in kept),
             names=tuple(self.names[i] for i in kept),

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import PIL.Image
 from sfumato.errors import InputError
 from sfumato.media import Image, Medium, Size
 from sfumato.media.image import Fit, decode, to_array
-from sfumato.media.image.transform import WHITE, Color, check_transform, deepest, is_grayscale
+from sfumato.media.image.transform import WHITE, Color, Resample, check_transform, deepest, is_grayscale
 from sfumato.wording import count
 
 Kept = bytes | npt.NDArray[Any]
@@ -86,16 +86,26 @@ class PictureDecoder:
     channels: int | None = None
     fit: Fit = "crop"
     background: Color = WHITE
+    resample: Resample = "lanczos"
 
     @property
     def settings(self) -> list[Any]:
         return [self.fit, self.background]
 
+    def conditioning(self, size: Size) -> "PictureDecoder":
+        """The decoder of what pictures of that size are conditioned on: as the link `Upsample` resizes."""
+        return replace(self, size=size, resample="bilinear")
+
     def __call__(self, kept: Kept, name: str) -> Decoded:
         image = decode(kept, name) if isinstance(kept, bytes) else PIL.Image.fromarray(kept)
         width, height = self.size or image.size
         stored = to_array(
-            image, size=(width, height), channels=self.channels or 3, fit=self.fit, background=self.background
+            image,
+            size=(width, height),
+            channels=self.channels or 3,
+            fit=self.fit,
+            background=self.background,
+            resample=self.resample,
         )
         return Decoded(stored, (is_grayscale(image, self.background), deepest(image)))
 

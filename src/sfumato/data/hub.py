@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from sfumato.data.columns import cells, choose_columns, encoded, interpret_columns
+from sfumato.data.columns import cells, choose_columns, conditioning_names, encoded, interpret_columns
 from sfumato.data.folder import read_file
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.errors import InputError, NotFoundError, nearest, quoted
@@ -40,20 +40,25 @@ def open_hub(where: str, medium: Medium) -> TableSource:
     rows = _fetched(shown, library.load_dataset, name, config, split=split, revision=revision)
 
     columns = choose_columns([rows.features.arrow_schema], shown, medium)
-    # In Arrow's form no feature is decoded: the library's own decoder would trust the data.
-    data = rows.select_columns([columns.data]).with_format("arrow")
     table = rows.select_columns(columns.described).with_format("arrow")[:]
     values = {column: cells(table.column(column)) for column in columns.described}
     own = interpret_columns(columns, values, [f"{name}/{split}[{i}]" for i in range(len(rows))], shown, medium)
+    size = (len(rows), rows.info.dataset_size)
+    conditioning = None
+    if columns.conditioning is not None:
+        names = conditioning_names(own.names)
+        read = _Cells.of(rows, columns.conditioning, names, medium)
+        conditioning = TableSource(medium, names, read, sha256_of("hub", repr(size), columns.conditioning))
     return TableSource(
         medium=medium,
         names=own.names,
-        read=_Cells(data, columns.data, own.names, medium),
-        fingerprint=sha256_of("hub", repr_chunks(len(rows), rows.info.dataset_size, own.labels, texts=own.texts)),
+        read=_Cells.of(rows, columns.data, own.names, medium),
+        fingerprint=sha256_of("hub", repr_chunks(*size, own.labels, texts=own.texts)),
         classes=own.classes,
         labels=own.labels,
         texts=own.texts,
         notes=own.notes,
+        conditioning=conditioning,
     )
 
 
@@ -88,6 +93,11 @@ class _Cells:
     column: str
     names: tuple[str, ...]
     medium: Medium
+
+    @classmethod
+    def of(cls, rows: Any, column: str, names: tuple[str, ...], medium: Medium) -> Self:
+        # In Arrow's form no feature is decoded: the library's own decoder would trust the data.
+        return cls(rows.select_columns([column]).with_format("arrow"), column, names, medium)
 
     def __call__(self, i: int) -> bytes:
         cell, name = self.rows[i].column(self.column)[0].as_py(), self.names[i]

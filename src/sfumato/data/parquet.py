@@ -17,6 +17,7 @@ from sfumato.data.columns import (
     cells,
     choose_columns,
     class_names,
+    conditioning_names,
     encoded,
     interpret_columns,
     kind_of,
@@ -66,18 +67,28 @@ def open_parquet(paths: Sequence[str | Path], medium: Medium, where: str, notes:
     for file in files:
         _describe(file, values)
     own = interpret_columns(columns, values, names, files[0].shown, medium)
+    footprints = ("parquet", *(file.footprint for file in files))
     return TableSource(
         medium=medium,
         names=own.names,
         read=_Cells(tuple(files), columns.data, own.names, medium),
-        fingerprint=sha256_of(
-            *("parquet", *(file.footprint for file in files)), repr_chunks(own.labels, texts=own.texts)
-        ),
+        fingerprint=sha256_of(*footprints, repr_chunks(own.labels, texts=own.texts)),
         classes=own.classes,
         labels=own.labels,
         texts=own.texts,
         notes=(*notes, *own.notes),
+        conditioning=_conditioning(files, columns.conditioning, own.names, medium, footprints),
     )
+
+
+def _conditioning(
+    files: "Sequence[_File]", column: str | None, names: Sequence[str], medium: Medium, footprints: Sequence[str]
+) -> TableSource | None:
+    """The conditioning images of data of these names, if there is a column of them."""
+    if column is None:
+        return None
+    own = conditioning_names(names)
+    return TableSource(medium, own, _Cells(files, column, own, medium), sha256_of(*footprints, column))
 
 
 @dataclass(frozen=True)
@@ -144,7 +155,7 @@ def _open(path: str | Path) -> _File:
 def _check_columns(file: _File, columns: Columns, first: _File) -> None:
     """Raises DataError unless the file has the columns and classes of the first one."""
     beside = printable(first.path.name)
-    for name in (columns.data, *columns.described):
+    for name in (*columns.encoded, *columns.described):
         kind = kind_of(file.schema, name)
         if not agrees(kind, columns.kinds[name]):
             wanted = f"expected a column '{name}' of {brief(str(columns.kinds[name]))}, as in {beside}"

@@ -49,6 +49,11 @@ class DataSource(Protocol):
         ...
 
     @property
+    def conditioning(self) -> "DataSource | None":
+        """The pictures that a network is to be conditioned on, one a datum, in the same order; None without any."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """A SHA-256 by which a resumed run sees that the data changed."""
         ...

@@ -17,6 +17,11 @@ _Place = Literal["memory", "map", "source"]
 StoreMode = Literal["auto", "memory", "map", "source"]
 
 
+def conditioning_cache(cache: Path) -> Path:
+    """The file of conditioning images beside that of data."""
+    return cache.with_name(f"{cache.stem}-conditioning{cache.suffix}")
+
+
 class Store:
     """Room for up to n data of one shape, which the first one sets; a context that leaves no half file.
 

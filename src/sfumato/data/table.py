@@ -19,7 +19,8 @@ class TableSource:
     """A `DataSource` of n data: a column for names, labels and captions each, and a function that reads one.
 
     `read` is called from any thread, and can be sent to another process. `labels` and `texts` are None when no datum
-    has any; else they hold one entry each.
+    has any; else they hold one entry each. `conditioning` holds the pictures that a network is to be conditioned on,
+    one a datum and in the same order; None if there are none.
     """
 
     medium: Medium
@@ -30,6 +31,7 @@ class TableSource:
     labels: tuple[int, ...] | None = None
     texts: tuple[tuple[str, ...], ...] | None = None
     notes: tuple[str, ...] = ()
+    conditioning: "TableSource | None" = None
 
     def __len__(self) -> int:
         return len(self.names)

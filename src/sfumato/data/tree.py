@@ -4,17 +4,20 @@ import json
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sfumato.data.captions import TEXT_ENDINGS, read_captions
 from sfumato.data.table import TableSource, sha256_of
 from sfumato.disk import hidden
 from sfumato.errors import DataError
-from sfumato.media import Medium
+from sfumato.media import Image, Medium
 from sfumato.wording import brief, count, few, printable
 
 # The largest picture that is decoded, uncompressed; 50 minutes of 16-bit stereo.
 MAX_BYTES = 2**28
 
+_BESIDE = ".conditioning"
+"""What stands before the ending of a picture that another is conditioned on: `cat.conditioning.png` of `cat.jpg`."""
 _SPLITS = {"dev", "test", "train", "val", "valid", "validation"}
 
 
@@ -44,13 +47,14 @@ def from_tree(entries: Iterable[FileEntry], where: str, medium: Medium, notes: S
       The few at the top beside two sub-folders or more are then left out and named. If most lie at the top, or one
       sub-folder is all there is beside them, or data have captions, there are no classes.
     - Captions come from metadata files or a `.txt` beside a datum: see `read_captions`.
+    - A picture beside another, of its name and `.conditioning`, is what that one is conditioned on, and no datum.
 
     The fingerprint covers paths, sizes, classes and captions, not the files' bytes.
 
     Raises DataError if there is no datum or a metadata file cannot be understood.
     """
     files = sorted((entry for entry in entries if visible(entry.path)), key=lambda entry: _as_bytes(entry.path))
-    data = [entry for entry in files if _ending(entry.path) in medium.endings]
+    data, beside = _apart([entry for entry in files if _ending(entry.path) in medium.endings], medium)
     others = [entry.path for entry in files if _ending(entry.path) not in (*medium.endings, *TEXT_ENDINGS)]
     notes = list(notes)
     if others:
@@ -77,7 +81,39 @@ def from_tree(entries: Iterable[FileEntry], where: str, medium: Medium, notes: S
         labels=labels,
         texts=texts,
         notes=(*notes, *caption_notes),
+        conditioning=_conditioning(data, beside, medium) if beside else None,
     )
+
+
+def _apart(entries: list[FileEntry], medium: Medium) -> tuple[list[FileEntry], dict[str, FileEntry]]:
+    """The data, and the pictures that some are conditioned on, by the data's paths without their endings."""
+    if not isinstance(medium, Image):
+        return entries, {}
+    stems = {_stem(entry.path) for entry in entries}
+    beside = {
+        own: entry
+        for entry in entries
+        if (stem := _stem(entry.path)).endswith(_BESIDE) and (own := stem.removesuffix(_BESIDE)) in stems
+    }
+    taken = {entry.path for entry in beside.values()}
+    return [entry for entry in entries if entry.path not in taken], beside
+
+
+def _conditioning(data: Sequence[FileEntry], beside: dict[str, FileEntry], medium: Medium) -> TableSource:
+    """The pictures that the data are conditioned on; reading one that is not there is an error that names it."""
+    entries = tuple(beside.get(_stem(entry.path)) or _missing(entry.path) for entry in data)
+    about = json.dumps([[entry.path, entry.size] for entry in entries])
+    names = tuple(printable(entry.path) for entry in entries)
+    return TableSource(medium, names, _Reader(entries), sha256_of("tree", about))
+
+
+def _missing(path: str) -> FileEntry:
+    return FileEntry(f"{_stem(path)}{_BESIDE}{_ending(path)}", 0, partial(_refuse, path))
+
+
+def _refuse(path: str, limit: int) -> bytes:
+    name = f"{posixpath.basename(_stem(path))}{_BESIDE}{_ending(path)}"
+    raise DataError(f"{brief(path)}: expected a conditioning image beside it, came none; add {brief(name)}")
 
 
 @dataclass(frozen=True)
@@ -123,6 +159,10 @@ def _classes(paths: Sequence[str], notes: list[str], medium: Medium) -> tuple[tu
         notes.append(f"the classes {few(classes)} look like splits: to train on one, name its folder")
     index = {name: i for i, name in enumerate(classes)}
     return classes, tuple(index[folder] for folder in folders)
+
+
+def _stem(path: str) -> str:
+    return posixpath.splitext(path)[0]
 
 
 def _ending(path: str) -> str:

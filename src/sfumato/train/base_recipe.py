@@ -63,6 +63,11 @@ class Recipe(RecipeTable):
     average: Annotated[Average, part_field(AVERAGES)] = Power()
     train: TrainRecipe = TrainRecipe()
 
+    @property
+    def conditioning(self) -> bool:
+        """Whether it reads the conditioning images of the data."""
+        return False
+
     def planned(self, steps: int) -> Self:
         """The recipe for so many steps in all: what follows from them is fixed, and stays so when the run goes on."""
         if self.optimizer.warmup is not None:

@@ -6,6 +6,8 @@ order; and a seed for what dropout takes from it. Neither the number of processe
 batch is worked through in, change a draw.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -80,7 +82,7 @@ class Batches(Dataset[Batch]):
         u, view, drop, pick = torch.stack([torch.rand(4, generator=stream) for stream in streams]).unbind(1)
         noise = self.process.noise(streams, *self.shape)
         view, dropped = (view * self.feed.views).long(), drop < self.dropout
-        condition = self.conditioner(self._prompts(index, view, dropped, pick))
+        condition = data_condition(self.feed, self.conditioner, self._prompts(index, view, dropped, pick), index, view)
         seeds = torch.tensor([mix(self.seed, place, DROPOUT) for place in places])
         return Batch(self.feed.samples(index, view), u, noise, index, view, dropped, pick, seeds, condition)
 
@@ -88,6 +90,15 @@ class Batches(Dataset[Batch]):
         """The prompt of each sample; None where its condition is dropped."""
         seen = zip(*(values.tolist() for values in drawn), strict=True)
         return [None if dropped else self.feed.prompt(i, view, pick) for i, view, dropped, pick in seen]
+
+
+def data_condition(
+    feed: Feed, conditioner: Conditioner, prompts: Sequence[Prompt], index: Tensor, view: Tensor
+) -> Condition:
+    """The condition of data `index` [b] in the views `view` [b]: the conditioner's of their prompts, and what the feed
+    has beside the samples, which stays where a prompt is dropped."""
+    condition, concat = conditioner(prompts), feed.concat(index, view)
+    return condition if concat is None else replace(condition, concat=concat)
 
 
 def mix(*numbers: int) -> int:

@@ -50,10 +50,18 @@ def _network(recipe: DenoiseRecipe, codec: Codec, conditioner: Conditioner) -> n
     widths = {"vector": own.width, "context": own.width} if learned else conditioner.widths
     channels = codec.channels * (2 if recipe.variance == "learned" else 1)
     laid_out = own.layout > 0 and "vector" in widths
-    given = {"in_channels": codec.channels, "out_channels": channels, **widths}
+    if own.image and "concat" in widths:
+        raise InputError("the conditioner gives the network its concat already: set condition.image=false, or another")
+    concat = widths.get("concat", 0) + own.image * codec.channels
+    given = {
+        "in_channels": codec.channels,
+        "out_channels": channels,
+        **widths,
+        **({"concat": concat} if concat else {}),
+    }
     if repeated := given.keys() & recipe.network.keys():
         raise InputError(f"network.{min(repeated)} follows from the data: leave it out of the recipe")
-    network = NETWORKS.load(recipe.network, **given, **({"concat": channels} if laid_out else {}))
+    network = NETWORKS.load(recipe.network, **(given | ({"concat": concat + channels} if laid_out else {})))
     if laid_out:
         layout = Layout(widths["vector"], channels, own.layout, time_scale=network.time_scale)
         network = WithLayout(network, layout)

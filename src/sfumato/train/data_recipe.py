@@ -42,8 +42,11 @@ class DataRecipe(RecipeTable):
     def check(self) -> None:
         """Raise an `InputError` for keys that do not go together."""
 
-    def prepare(self, where: str, cache: Path, progress: Callable[[int, int], None]) -> Dataset:
-        """The data at `where`, in memory or, where they do not fit it, in the file `cache`."""
+    def prepare(
+        self, where: str, cache: Path, progress: Callable[[int, int], None], conditioning: bool = False
+    ) -> Dataset:
+        """The data at `where`, in memory or, where they do not fit it, in the file `cache`; of pictures, with the
+        `conditioning` images beside them if they are wanted."""
         raise NotImplementedError
 
     def feed(self, dataset: Dataset, reads: str = "nothing") -> DataFeed:
@@ -77,13 +80,16 @@ class ImageData(DataRecipe):
         if self.backgrounds and self.channels == 1:
             raise InputError("data.backgrounds are colours: they want data.channels=3")
 
-    def prepare(self, where: str, cache: Path, progress: Callable[[int, int], None]) -> Dataset:
+    def prepare(
+        self, where: str, cache: Path, progress: Callable[[int, int], None], conditioning: bool = False
+    ) -> Dataset:
         return prepare(
             open_source(where),
             size=self.size,
             channels=4 if self.backgrounds else self.channels,
             fit=self.fit,
             background=self.background,
+            conditioning=conditioning,
             store=self.store,
             progress=progress,
             cache=cache,
@@ -124,7 +130,9 @@ class AudioData(DataRecipe):
         if self.wanted_size is not None:
             Audio(self.rate, self.channels).check_size(self.wanted_size)
 
-    def prepare(self, where: str, cache: Path, progress: Callable[[int, int], None]) -> Dataset:
+    def prepare(
+        self, where: str, cache: Path, progress: Callable[[int, int], None], conditioning: bool = False
+    ) -> Dataset:
         source = open_source(where, Audio(self.rate, self.channels))
         return prepare(source, size=self.wanted_size, store=self.store, progress=progress, cache=cache)
 

@@ -68,6 +68,9 @@ class ConditionRecipe(RecipeTable):
     "learned" is captions that a transformer of `layers` layers learns to encode with the network, in a vocabulary of up
     to `vocabulary` tokens that is fitted to them. A `conditioner` of any kind, with its own settings, replaces all of
     these. With a `layout`, so many places a side, the network sees what dense layers draw of its vector (`WithLayout`).
+
+    With `image`, it also sees, beside each sample, the conditioning image that the data have of it, in the space of the
+    codec (InstructPix2Pix, arXiv:2211.09800, section 3.2). The image is kept where the rest is dropped.
     """
 
     kind: Literal["auto", "labels", "nothing", "text", "learned"] = "auto"
@@ -80,6 +83,7 @@ class ConditionRecipe(RecipeTable):
     heads: Count = 4
     layout: Annotated[int, Field(ge=0, le=1024)] = 0
     conditioner: Annotated[Conditioner, part_field(CONDITIONERS)] | None = None
+    image: bool = False
 
     @property
     def reads_captions(self) -> bool:
@@ -127,8 +131,14 @@ class DenoiseRecipe(Recipe):
     train: DenoiseTrainRecipe = DenoiseTrainRecipe()  # pyright: ignore[reportIncompatibleVariableOverride]
     settings: SettingsRecipe = SettingsRecipe()
 
+    @property
+    def conditioning(self) -> bool:
+        return self.condition.image
+
     def check(self) -> None:
         super().check()
+        if self.conditioning:
+            check_pictures("denoise with condition.image", self.data)
         network = self.dry_network(NETWORKS, self.data.networks, in_channels=1, out_channels=1)
         if self.codec.kind == "latent":
             check_pictures("denoise in latents", self.data)

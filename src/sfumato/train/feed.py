@@ -15,7 +15,7 @@ from torch import Tensor
 from sfumato import disk, files
 from sfumato.codec import Latent
 from sfumato.condition import Prompt
-from sfumato.data.dataset import Dataset
+from sfumato.data.dataset import Dataset, Stored
 from sfumato.errors import NonFiniteError
 from sfumato.media import Image, Medium
 from sfumato.media.image import parse_color
@@ -46,6 +46,11 @@ class Feed(Protocol):
         """Data `index` [b] in the views `view` [b] → samples, float32 [b, *d]."""
         ...
 
+    def concat(self, index: Tensor, view: Tensor) -> Tensor | None:
+        """What the network sees beside these samples, float32 [b, *d]: their conditioning images, in the same views and
+        the same space; None where it sees none."""
+        ...
+
     def prompt(self, i: int, view: int, pick: float) -> Prompt:
         """The label or a caption of datum i, in that view; `pick`, from 0 to 1, chooses among several captions."""
         ...
@@ -74,6 +79,9 @@ class DataFeed:
     def samples(self, index: Tensor, view: Tensor) -> Tensor:
         return self.dataset.medium.floats(torch.from_numpy(self.dataset.stored[index.numpy()]))
 
+    def concat(self, index: Tensor, view: Tensor) -> Tensor | None:
+        return None
+
     def prompt(self, i: int, view: int, pick: float) -> Prompt:
         if self.reads == "labels" and self.dataset.labels is not None:
             return int(self.dataset.labels[i])
@@ -93,7 +101,8 @@ class ImageFeed(DataFeed):
     """Pictures, in [−1, 1].
 
     Views are plain and mirrored, if `flip`; and before each background where pictures have an alpha channel: `plain`,
-    and `backgrounds` by their names in CSS. A caption then says the background, if it is not the plain one.
+    and `backgrounds` by their names in CSS. A caption then says the background, if it is not the plain one. Of the
+    conditioning images, which a data set has where it was prepared with them, the views are the same.
     """
 
     def __init__(
@@ -119,8 +128,16 @@ class ImageFeed(DataFeed):
         return len(self.seen)
 
     def samples(self, index: Tensor, view: Tensor) -> Tensor:
+        return self._seen(self.dataset.stored, index, view)
+
+    def concat(self, index: Tensor, view: Tensor) -> Tensor | None:
+        stored = self.dataset.conditioning
+        return None if stored is None else self._seen(stored, index, view)
+
+    def _seen(self, stored: Stored, index: Tensor, view: Tensor) -> Tensor:
+        """Pictures of those stored, in these views."""
         chosen = [self.seen[v] for v in view.tolist()]
-        x = torch.from_numpy(self.dataset.stored[index.numpy()])
+        x = torch.from_numpy(stored[index.numpy()])
         mirrored = torch.tensor([flip for _, flip in chosen])
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x).to(torch.float32)  # mirrored as bytes: a quarter
         if x.shape[1] == 4:
@@ -166,7 +183,8 @@ class AudioFeed(DataFeed):
 
 
 class LatentFeed:
-    """The latents behind another feed's views, each computed once and kept in the file `cache`.
+    """The latents behind another feed's views, each computed once and kept in the file `cache`; with those of what the
+    network sees beside the samples, which the codec scales alike.
 
     A file there that is not whole or of another shape is written anew; that it belongs to this feed and codec is for
     its name to say: see `latents_key`.
@@ -179,7 +197,7 @@ class LatentFeed:
         cache: Path,
         progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
-        self.feed, self.dataset = feed, feed.dataset
+        self.feed, self.dataset, self.channels = feed, feed.dataset, codec.channels
         shape = _shape(feed, codec)
         kept = _opened(cache, shape)
         if kept is None:
@@ -194,7 +212,12 @@ class LatentFeed:
         return self.feed.views
 
     def samples(self, index: Tensor, view: Tensor) -> Tensor:
-        return torch.from_numpy(self.latents[index.numpy(), view.numpy()]).to(torch.float32)
+        return torch.from_numpy(self.latents[index.numpy(), view.numpy(), : self.channels]).to(torch.float32)
+
+    def concat(self, index: Tensor, view: Tensor) -> Tensor | None:
+        if self.dataset.conditioning is None:
+            return None
+        return torch.from_numpy(self.latents[index.numpy(), view.numpy(), self.channels :]).to(torch.float32)
 
     def prompt(self, i: int, view: int, pick: float) -> Prompt:
         return self.feed.prompt(i, view, pick)
@@ -224,8 +247,15 @@ def _over(x: Tensor, colour: Tensor) -> Tensor:
 
 
 def _shape(feed: DataFeed, codec: Latent) -> tuple[int, ...]:
-    """The shape of the latents of every view: [n, views, c, h, w]."""
-    return (len(feed.dataset), feed.views, *codec.shape(feed.dataset.size))
+    """The shape of the latents of every view: [n, views, c, h, w], c twice the codec's with conditioning images."""
+    channels, *axes = codec.shape(feed.dataset.size)
+    return (len(feed.dataset), feed.views, channels * (1 if feed.dataset.conditioning is None else 2), *axes)
+
+
+def _encoded(feed: DataFeed, codec: Latent, index: Tensor, view: Tensor) -> Tensor:
+    """The latents of samples, and after them those of what is seen beside them."""
+    latents, beside = codec.encode(feed.samples(index, view)), feed.concat(index, view)
+    return (latents if beside is None else torch.cat([latents, codec.encode(beside)], dim=1)).cpu()
 
 
 def _opened(cache: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -252,7 +282,7 @@ def _encode(
         np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
         for start in range(0, n, _TOGETHER):
             index = torch.arange(start, min(start + _TOGETHER, n))
-            seen = [codec.encode(feed.samples(index, torch.full_like(index, view))).cpu() for view in range(views)]
+            seen = [_encoded(feed, codec, index, torch.full_like(index, view)) for view in range(views)]
             latents = torch.stack(seen, dim=1)
             if not bool((latents.abs() < _LARGEST_HALF).all()):
                 bad = next(

@@ -14,6 +14,7 @@ from sfumato import disk
 from sfumato.errors import StorageError
 from sfumato.media import Size
 from sfumato.train import checkpoint
+from sfumato.train.batches import data_condition
 from sfumato.train.tasks.protocol import Trainee
 from sfumato.wording import count, duration
 
@@ -125,8 +126,10 @@ def gflop(trainee: Trainee) -> float:
     """GFLOP of one forward pass for one sample, at the schedule's last time, counted on shapes alone."""
     ghost = copy.deepcopy(trainee.model).to("meta")
     noise = torch.empty(1, *trainee.shape, device="meta")
-    x_0 = trainee.feed.samples(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)).to("meta")
-    inputs = trainee.inputs(x_0, noise, torch.tensor([trainee.schedule.last]), trainee.conditioner([None]).to("meta"))
+    first = torch.zeros(1, dtype=torch.long)
+    x_0 = trainee.feed.samples(first, first).to("meta")
+    condition = data_condition(trainee.feed, trainee.conditioner, [None], first, first).to("meta")
+    inputs = trainee.inputs(x_0, noise, torch.tensor([trainee.schedule.last]), condition)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         ghost(*inputs)
     return counter.get_total_flops() / 1e9

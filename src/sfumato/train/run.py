@@ -124,7 +124,7 @@ class Run:
         budget = Budget(max(steps, folder.last_step), minutes)
         with alone(folder, self.compute, before):
             own = replace(self, recipe=recipe, budget=budget, folder=folder, before=before, accept_changes=False)
-            replace(own, open_page=False).make()
+            replace(own, dataset=replace(self.dataset, conditioning=None), open_page=False).make()
         self.compute.accelerator.free_memory()
 
     def _prepare(self, task: Task, about: dict[str, Any]) -> Trainee:
@@ -192,5 +192,6 @@ def alone(folder: RunFolder, compute: Compute, before: dict[str, Any] | None) ->
             yield
         except BaseException:
             if compute.is_main and not folder.begun:
-                folder.cache.unlink(missing_ok=True)
+                for cache in folder.caches:
+                    cache.unlink(missing_ok=True)
             raise

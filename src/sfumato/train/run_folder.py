@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import disk, files
+from sfumato.data.store import conditioning_cache
 from sfumato.errors import FormatError, NotFoundError
 from sfumato.media import Image
 from sfumato.system import file as system_file
@@ -73,7 +74,7 @@ class RunFolder:
     def is_new(self) -> bool:
         """Whether a run may begin here: nothing of anybody's is in the folder."""
         return not disk.in_use(self.path) or (
-            self.path.is_dir() and all(path.name == _CACHE or disk.hidden(path.name) for path in self.path.iterdir())
+            self.path.is_dir() and all(path in self.caches or disk.hidden(path.name) for path in self.path.iterdir())
         )
 
     def read_record(self) -> dict[str, Any] | None:
@@ -95,6 +96,11 @@ class RunFolder:
     def cache(self) -> Path:
         """The file of data that does not fit the memory."""
         return self.path / _CACHE
+
+    @property
+    def caches(self) -> tuple[Path, Path]:
+        """That, and the one of the pictures that they are conditioned on."""
+        return self.cache, conditioning_cache(self.cache)
 
     @property
     def tokenizer(self) -> Path:

@@ -182,7 +182,7 @@ def _check_shares(recipe: Recipe, processes: int) -> None:
 def _read(where: str, recipe: Recipe, folder: RunFolder, monitor: Monitor) -> Dataset:
     """The data, and a word on what was left out."""
     reading = partial(monitor.preparing, what=f"reading {recipe.data.plural}")
-    dataset = recipe.data.prepare(where, folder.cache, reading)
+    dataset = recipe.data.prepare(where, folder.cache, reading, recipe.conditioning)
     medium, classes = dataset.medium, f" in {len(dataset.classes)} classes" if dataset.classes else ""
     _log.info(f"{where}: {len(dataset):,} {medium.plural} of {medium.size_text(dataset.size)}{classes}")
     for note in (*TASKS[recipe.task].notes(recipe, dataset), *dataset.notes):

@@ -13,14 +13,23 @@ from sfumato.wording import QUOTED, shortened
 Fit = Literal["crop", "pad", "stretch"]
 Color = tuple[int, int, int]
 
+Resample = Literal["lanczos", "bilinear"]
+
 WHITE: Color = (255, 255, 255)
+_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _GRAYSCALE = ("1", "L", "LA", *_SIXTEEN_BIT)
 
 
 def to_array(
-    image: Image.Image, *, size: Size, channels: int, fit: Fit = "crop", background: Color = WHITE
+    image: Image.Image,
+    *,
+    size: Size,
+    channels: int,
+    fit: Fit = "crop",
+    background: Color = WHITE,
+    resample: Resample = "lanczos",
 ) -> npt.NDArray[np.uint8]:
     """The picture as uint8 [c, h, w], 0 to 255.
 
@@ -31,9 +40,9 @@ def to_array(
     - pad: the whole picture, scaled to fit inside, centred on `background` (fully transparent with 4 channels);
     - stretch: the whole picture, its aspect given up.
 
-    Scaling, up or down, is Lanczos on premultiplied colour. A picture that has the size already keeps its pixels.
-    16-bit grayscale (modes I;16 and I, 0 to 65535) is scaled by 1/257 and rounded; Pillow has cut 16-bit colour to its
-    high byte before.
+    Scaling, up or down, is by the filter `resample`, on premultiplied colour. A picture that has the size already keeps
+    its pixels. 16-bit grayscale (modes I;16 and I, 0 to 65535) is scaled by 1/257 and rounded; Pillow has cut 16-bit
+    colour to its high byte before.
 
     Raises InputError for a wrong argument, DataError for a picture whose mode has no defined brightness.
     """
@@ -42,11 +51,11 @@ def to_array(
         raise DataError(f"expected a picture with pixels, came {image.width}x{image.height}")
     image = _flat(_plain(image), channels, background)
     if fit == "crop":
-        image = _crop(image, size)
+        image = _crop(image, size, _FILTERS[resample])
     elif fit == "pad":
-        image = _pad(image, size, background)
+        image = _pad(image, size, background, _FILTERS[resample])
     else:
-        image = image.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+        image = image.resize((size[0], size[1]), _FILTERS[resample])
     pixels = np.asarray(image, dtype=np.uint8)
     return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
 
@@ -117,7 +126,7 @@ def _flat(image: Image.Image, channels: int, background: Color) -> Image.Image:
     return image.convert(_MODES[channels])
 
 
-def _crop(image: Image.Image, size: Size) -> Image.Image:
+def _crop(image: Image.Image, size: Size, resample: Image.Resampling) -> Image.Image:
     width, height = image.size
     if width * size[1] > height * size[0]:
         width = height * size[0] / size[1]
@@ -125,16 +134,16 @@ def _crop(image: Image.Image, size: Size) -> Image.Image:
         height = width * size[1] / size[0]
     # Whole offsets, so that a crop which needs no scaling moves no pixel by a half.
     left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.resize((size[0], size[1]), Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
+    return image.resize((size[0], size[1]), resample, box=(left, top, left + width, top + height))
 
 
-def _pad(image: Image.Image, size: Size, background: Color) -> Image.Image:
+def _pad(image: Image.Image, size: Size, background: Color, resample: Image.Resampling) -> Image.Image:
     width, height = size
     if image.width * height > image.height * width:
         height = max(1, round(image.height * width / image.width))
     else:
         width = max(1, round(image.width * height / image.height))
     canvas = Image.new("RGBA", (size[0], size[1]), (*background, 0)).convert(image.mode)
-    inside = image.resize((width, height), Image.Resampling.LANCZOS)
+    inside = image.resize((width, height), resample)
     canvas.paste(inside, ((size[0] - width) // 2, (size[1] - height) // 2))
     return canvas

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from sfumato import logs
 from sfumato.codec import Codec, Identity, Latent
-from sfumato.condition import Conditioner
+from sfumato.condition import Conditioner, Prompt
 from sfumato.core.condition import Condition
 from sfumato.core.process import Gaussian, Process
 from sfumato.data.dataset import Dataset
@@ -208,32 +209,49 @@ class DenoiseTrainee:
         return max(len(prompts), 1) * seeds * own.steps * (1 if own.guidance == 1 else 2)
 
     def preview(self, artefact: System, stop: Stop = never) -> Preview | None:
-        """Samples of each class; or of captions from all over the data, two of each; or of anything."""
+        """Samples of each class; or of captions from all over the data, two of each; or of anything. Of data with
+        conditioning images, some of these, and beside each two samples that it conditions."""
         prompts, seeds = self._shown()
+        places = self._places()
+        beside = self.feed.concat(places, torch.zeros_like(places))
+        condition = None if beside is None else Condition(concat=beside.repeat_interleave(seeds, 0))
         drawn: list[Samples] = []
-        for frame in artefact.stream(prompts or None, seeds=range(seeds)):
+        for frame in artefact.stream(prompts or None, seeds=range(seeds), condition=condition):
             if stop():
                 return None
             if frame.samples is not None:
                 drawn.append(frame.samples)
         samples = Samples.concat(drawn)
-        return samples.preview(captions=True), samples.records[0] | {"captions": prompts}
+        record = samples.records[0] | {"captions": [prompt for prompt in prompts if prompt is not None]}
+        if beside is None:
+            return samples.preview(captions=True), record
+        images = artefact.codec.decode(beside.to(artefact.device)).cpu()
+        rows = torch.cat([images[:, None], samples.data.unflatten(0, (-1, seeds))], 1).flatten(0, 1)
+        names = [self.feed.dataset.names[i] if p is None else str(p) for i, p in zip(places, prompts, strict=True)]
+        return samples.medium.preview(rows, captions=[name for name in names for _ in range(1 + seeds)]), record
 
-    def _shown(self) -> tuple[list[str], int]:
+    def _shown(self) -> tuple[list[Prompt], int]:
         """The prompts of a preview, and how many samples of each; no prompts where anything is drawn."""
+        if self.feed.dataset.conditioning is not None:
+            return self._prompts(), 2
         if classes := self._classes():
-            return classes, max(min(8, _MOST_SHOWN // len(classes)), 1)
-        captions = self._captions()
+            return list[Prompt](classes), max(min(8, _MOST_SHOWN // len(classes)), 1)
+        captions = list[Prompt](dict.fromkeys(prompt for prompt in self._prompts() if prompt is not None))
         return captions, 2 if captions else _MOST_SHOWN // 4
 
     def _classes(self) -> list[str]:
         return [*getattr(self.system.conditioner, "classes", ())][:_MOST_SHOWN]
 
-    def _captions(self) -> list[str]:
-        """Some captions, from all over the data."""
+    def _prompts(self) -> list[Prompt]:
+        """The prompts of some data: captions, or the names of classes."""
+        prompts = (self.feed.prompt(i, 0, 0.0) for i in self._places().tolist())
+        return [self.feed.dataset.classes[prompt] if isinstance(prompt, int) else prompt for prompt in prompts]
+
+    def _places(self) -> Tensor:
+        """The numbers of some data, from all over them."""
         n = len(self.feed.dataset)
-        prompts = (self.feed.prompt(i * n // _MOST_CAPTIONS, 0, 0.0) for i in range(min(n, _MOST_CAPTIONS)))
-        return list(dict.fromkeys(str(prompt) for prompt in prompts if prompt is not None))
+        most = min(n, _MOST_CAPTIONS)
+        return torch.arange(most) * n // most
 
 
 def codec_recipe(recipe: DenoiseRecipe) -> AutoencodeRecipe:
