@@ -120,7 +120,7 @@ def two_colours(r: Random, things: Things, style: str) -> Draft:
 def wearing(r: Random, things: Things, style: str) -> Draft:
     """A face that wears something, or two things at different places."""
     there = things.by_style[style]
-    faces = [word for word in worn.FACES if word in there and _is_first(things, *there[word])]
+    faces = [word for word in worn.FACES if word in there and _is_face(things, *there[word])]
     wearables = [word for word in worn.WEARABLES if word in there]
     items = [any_of(r, things, style, faces, coloured=0.1), any_of(r, things, style, wearables)]
     if r.random() < 0.15:
@@ -162,9 +162,9 @@ def _coloured(r: Random, things: Things, style: str) -> Mention:
     return item
 
 
-def _is_first(things: Things, thing: Thing, name: str) -> bool:
-    """Whether a thing is shown by the first of its captions: a face, where another picture is the whole animal."""
-    return things.pictures.captions[name] == thing.captions[0]
+def _is_face(things: Things, thing: Thing, name: str) -> bool:
+    """Whether a picture shows a thing as the first of its captions does, the face and not the whole animal."""
+    return things.pictures.captions[name] == thing.captions[0] and name not in worn.ASIDE
 
 
 def _packed(

@@ -19,6 +19,9 @@ FACES = {
 }  # fmt: skip
 """Of each face, how far down its outline the eyes are, and how much of its width the head has without ears or hair."""
 
+ASIDE = {"noto/penguin"}
+"""Pictures of these that look aside, where nothing fits."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -41,7 +44,6 @@ WEARABLES = {
     "sun hat": Fit(1.1, 1.0, "top", 0.16),
     "crown": Fit(0.75, 1.0, "top", 0.1),
     "cap": Fit(0.95, 1.0, "top", 0.2),
-    "helmet": Fit(0.95, 0.7, "top", 0.2),
     "graduation cap": Fit(1.05, 0.75, "top", 0.08),
     "glasses": Fit(0.95, 0.5, "eyes"),
     "sunglasses": Fit(0.95, 0.5, "eyes"),
