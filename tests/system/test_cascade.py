@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato import Cascade
-from sfumato.codec import Identity
+from sfumato.codec import Identity, Latent
 from sfumato.condition import Conditioner, Labels, Nothing
 from sfumato.core.condition import Condition
 from sfumato.core.level import like
@@ -21,6 +21,7 @@ from sfumato.core.schedule import Cosine, Flow
 from sfumato.denoise import Denoiser
 from sfumato.errors import FormatError, InputError, ShapeError
 from sfumato.media import Audio, Embedding, Image
+from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.unet import UNet
 from sfumato.parts import NETWORKS
 from sfumato.system import Embed, Samples, Settings, System, Upsample, Vocode, from_record
@@ -153,6 +154,35 @@ def test_upsampling_conditions_on_the_picture_that_was_drawn() -> None:
     alone = second.generate(seeds=[derived_seed(3, 1)], condition=Condition(concat=by_hand))
     assert torch.equal(drawn.data, alone.data)
     assert not torch.equal(pair(0.3).generate("cat", seeds=[3]).data, drawn.data)
+
+
+def latents(concat: int = 2) -> System:
+    """A system in latents of two channels, half as wide and high as its grey pictures of 16×16."""
+    torch.manual_seed(2)
+    codec = Latent(KLAutoencoder(1, 2, 8, (1,), 1, attention=False, patch=2), shift=(0.1, 0.2), scale=(2.0, 3.0))
+    network = UNet(2, 2, width=8, multipliers=(1,), blocks=1, attention=(), concat=concat)
+    denoiser = Denoiser(network, Cosine(), X0Prediction())
+    return System(codec, Nothing(), denoiser, Settings((16, 16), steps=2)).to("cpu", "float32")
+
+
+def test_a_picture_goes_into_latents_by_the_codec_of_the_next_system() -> None:
+    first, second = pixels(4), latents()
+    large = torch.nn.functional.interpolate(first.generate("cat", seeds=[3]).data, (16, 16), mode="bilinear")
+    concat = second.codec.encode(large)
+    alone = second.generate(seeds=[derived_seed(3, 1)], condition=Condition(concat=concat))
+    drawn = Cascade([first, second], [Upsample()]).generate("cat", seeds=[3])
+    assert concat.shape == (1, 2, 8, 8) and (drawn.data - alone.data).abs().max() <= 1e-6
+
+    class Ones:
+        def like(self, x: Tensor) -> Tensor:
+            return torch.ones_like(x)
+
+    given = Upsample(0.6)(first.generate("cat", seeds=[3]), {}, second, Ones()).given()["concat"]  # pyright: ignore
+    assert torch.allclose(given, 0.8 * concat + 0.6, atol=1e-6), "noise is added to what is set beside the sample"
+    wider = Cascade([first, second], [Upsample()]).generate("cat", seeds=[3], size=(32, 16))
+    assert wider.data.shape == (1, 1, 16, 32)
+    small = Upsample()(first.generate("cat", seeds=[3]), {}, latents(concat=1), Noise([0])).given()["concat"]
+    assert small.shape == (1, 1, 8, 8), "a network of other channels sees the picture itself, at the latents' size"
 
 
 def test_conditioning_augmentation_is_the_forward_process() -> None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from sfumato import files
 from sfumato.arguments import own
-from sfumato.codec import Codec
+from sfumato.codec import Codec, Latent
 from sfumato.core.condition import Condition
 from sfumato.core.noise import Noise
 from sfumato.errors import InputError, ShapeError, quoted
@@ -36,7 +37,9 @@ class Link(Protocol):
 
 @dataclass(frozen=True)
 class Upsample:
-    """A picture for a system of super-resolution: `concat`, resized bilinearly to the size of its samples.
+    """A picture for a system of super-resolution: `concat`, resized bilinearly to the size of its samples. Where these
+    are latents, and the network takes as many channels beside them, it is resized to the size of the pictures, and its
+    latents are what is given, as they were in a training with `condition.image`.
 
     With `noise`, by conditioning augmentation: `z_s = √(1 − noise²)·z + noise·eps` stands for the picture z, at a level
     that the system was trained at, so that faults of the first stage do not mislead it (cascaded diffusion,
@@ -52,10 +55,14 @@ class Upsample:
     def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
         if not isinstance(drawn.medium, Image):
             raise ShapeError(f"Upsample takes pictures, and the stage before it draws {drawn.medium.plural}")
-        z = drawn.data
-        if self.noise:
-            z = math.sqrt(1 - self.noise**2) * z + self.noise * noise.like(z)
-        return Condition(concat=resized(z, sample_axes(drawing, system)))
+        channels = getattr(system.network, "concat", 0)
+        if isinstance(system._codec, Latent) and channels == system._codec.channels:
+            size = system.medium.shape(drawn_size(drawing, system))[1:]
+            return Condition(concat=self._noised(system.codec.encode(resized(drawn.data, size)), noise))
+        return Condition(concat=resized(self._noised(drawn.data, noise), sample_axes(drawing, system)))
+
+    def _noised(self, z: Tensor, noise: Noise) -> Tensor:
+        return math.sqrt(1 - self.noise**2) * z + self.noise * noise.like(z) if self.noise else z
 
 
 @dataclass(frozen=True)
@@ -92,10 +99,15 @@ class Vocode:
         return Condition(concat=frames[:, :, places])
 
 
+def drawn_size(drawing: Drawing, system: "System") -> Size:
+    """The size of the data in this drawing of the system."""
+    size = drawing.get("size")
+    return system.settings.size if size is None else system.medium.check_size(own(size))
+
+
 def sample_axes(drawing: Drawing, system: "System") -> tuple[int, ...]:
     """The size of the system's samples in this drawing, but for their channels."""
-    size = drawing.get("size")
-    return system.sample_shape(system.medium.check_size(own(size)) if size is not None else system.settings.size)[1:]
+    return system.sample_shape(drawn_size(drawing, system))[1:]
 
 
 @dataclass(frozen=True)
