@@ -23,11 +23,13 @@ RELATION_WORDINGS = {
     ),
     "above": ("{a} above {b}", "{a} over {b}", "above {b} is {a}"),
     "below": ("{a} below {b}", "{a} under {b}", "{a} beneath {b}", "below {b} is {a}", "under {b} is {a}"),
+    "on": ("{a} on {b}", "{a} on top of {b}", "{a} on {b}"),
     "next to": ("{a} next to {b}", "{a} beside {b}", "next to {b} is {a}"),
     "in front of": ("{a} in front of {b}", "in front of {b} is {a}"),
     "behind": ("{a} behind {b}", "behind {b} is {a}"),
 }  # fmt: skip
 BOTH = ("{} and {}", "{} and {}", "{} with {}", "{}, {}")
+BESIDE = ("{} and {}", "{} next to {}", "{}, {}")
 ALL = ("{}, {} and {}", "{}, {}, and {}", "{} and {} and {}", "{}, {}, {}")
 NUMBERS = dict(enumerate(held_out.NUMBERS, 2))
 
@@ -75,7 +77,7 @@ def place(r: Random, things: Things, style: str) -> Draft:
     items = [any_of(r, things, style) for _ in range(2)]
     a, b = (0, 1) if wording.index("{a}") < wording.index("{b}") else (1, 0)
     front = {"in front of": a, "behind": b}.get(relation)
-    sides = [(0.36, 0.6) if front is None else (0.36, 0.5) if place == front else (0.6, 0.85) for place in range(2)]
+    sides = [(0.34, 0.6) if front is None else (0.36, 0.5) if place == front else (0.6, 0.85) for place in range(2)]
     fits = RELATIONS[relation]
     places = _packed(r, things, items, sides, lambda spans: len(spans) < 2 or fits(spans[a], spans[b]))
     if front is not None:
@@ -92,7 +94,7 @@ def number(r: Random, things: Things, style: str) -> Draft:
     words = [word for word, (thing, _) in things.by_style[style].items() if thing.counted]
     item = any_of(r, things, style, words, many)
     side = 0.25 + ({2: 0.46, 3: 0.42, 4: 0.38, 5: 0.34}[many] - 0.25) * r.random()
-    places = _packed(r, things, [item] * many, [(0.93 * side, 1.07 * side)] * many, apart)
+    places = sorted(_packed(r, things, [item] * many, [(0.93 * side, 1.07 * side)] * many, apart))  # left to right
     text = f"{NUMBERS[many] if r.random() < 0.7 else many} {item.words}"
     asked = pairs(item) | {("numbers", item.thing.word, NUMBERS[many])}
     return Draft(text, [item] * many, places, asked, {"number": many})
@@ -118,22 +120,38 @@ def two_colours(r: Random, things: Things, style: str) -> Draft:
 
 
 def wearing(r: Random, things: Things, style: str) -> Draft:
-    """A face that wears something, or two things at different places."""
+    """A face that wears something, or two things at different places of it; seldom with another thing beside it."""
     there = things.by_style[style]
     faces = [word for word in worn.FACES if word in there and _is_face(things, *there[word])]
     wearables = [word for word in worn.WEARABLES if word in there]
-    items = [any_of(r, things, style, faces, coloured=0.1), any_of(r, things, style, wearables)]
-    if r.random() < 0.15:
-        items.append(any_of(r, things, style, wearables))
-    spots = [worn.WEARABLES[item.thing.word].at for item in items[1:]]
-    if len(set(spots)) < len(spots):
+    items = [any_of(r, things, style, faces, coloured=0.1)]
+    items += [any_of(r, things, style, wearables) for _ in range(2 if r.random() < 0.15 else 1)]
+    fits = [worn.WEARABLES[item.thing.word] for item in items[1:]]
+    if len({fit.at for fit in fits}) < len(fits):
         raise Again
-    pictures, named = things.pictures, [(item.picture, item.thing.word) for item in items]
-    squares = worn.on_canvas(r, [pictures.box(name) for name, _ in named], worn.squares(pictures, named[0], named[1:]))
-    text = pick(r, worn.WORDINGS[spots[0]]).format(a=items[0].text, b=" and ".join(item.text for item in items[1:]))
-    depths = [-0.5, *(worn.WEARABLES[item.thing.word].depth for item in items[1:])]
-    places = [(*square, depth) for square, depth in zip(squares, depths, strict=True)]
-    return Draft(text, items, places, pairs(*items), {"wears": [[0, place] for place in range(1, len(items))]})
+    wording = pick(r, worn.WORDINGS[fits[0].at])
+    text = wording.format(a=items[0].text, b=" and ".join(item.text for item in items[1:]))
+    beside = [any_of(r, things, style)] if r.random() < 0.15 else []
+    text = pick(r, BESIDE).format(text, beside[0].text) if beside else text
+    places = _dressed(r, things, items, beside, [-0.5, *(fit.depth for fit in fits)])
+    wears = [[0, place] for place in range(1, len(items))]
+    return Draft(text, items + beside, places, pairs(*items, *beside), {"wears": wears})
+
+
+def _dressed(
+    r: Random, things: Things, items: list[Mention], beside: list[Mention], depths: list[float]
+) -> list[tuple[float, float, float, float]]:
+    """Places for a face with what it wears, which are put where one thing would be, and for what is beside it."""
+    pictures = things.pictures
+    boxes = [pictures.box(item.picture) for item in items]
+    face, *clothes = [(item.picture, item.thing.word) for item in items]
+    box, inside = worn.group(boxes, worn.squares(pictures, face, clothes))
+    if beside:
+        frame, other = pack(r, [box, pictures.box(beside[0].picture)], [(0.5, 0.68), (0.32, 0.45)], apart)
+    else:
+        (frame,), other = pack(r, [box], [(0.72, 0.96)], lambda spans: _in_corner(spans[0], 0, 0)), None
+    dressed = [(*square, depth) for square, depth in zip(worn.within(frame, inside), depths, strict=True)]
+    return [*dressed, (*other, 0.0)] if other else dressed
 
 
 KINDS: dict[str, tuple[float, Callable[[Random, Things, str], Draft]]] = {

@@ -35,6 +35,8 @@ COLOURS = {
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, as fractions of a frame or of the canvas."""
+Square = tuple[float, float, float]
+"""x and y of its centre and its side, likewise."""
 
 
 class Pictures:

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from random import Random
 
-from scenes.pictures import Box
+from scenes.pictures import Box, Square
 from scenes.scene import span
 
-Square = tuple[float, float, float]
-"""x, y and side, as fractions of the canvas."""
 Sides = Sequence[tuple[float, float]]
 """The least and the greatest side of each thing."""
 MARGIN = 0.02  # at the edges of the canvas
@@ -81,6 +79,10 @@ def above(one: Box, other: Box) -> bool:
     return one[3] <= other[1] + 0.02 and abs(_middles(one, other)[0]) < 0.16
 
 
+def on(one: Box, other: Box) -> bool:
+    return -0.01 <= one[3] - other[1] <= 0.08 and abs(_middles(one, other)[0]) < 0.12
+
+
 def next_to(one: Box, other: Box) -> bool:
     near = max(one[0], other[0]) - min(one[2], other[2]) < 0.14
     return near and (left_of(one, other) or left_of(other, one))
@@ -99,6 +101,7 @@ RELATIONS: dict[str, Callable[[Box, Box], bool]] = {
     "above": above,
     "below": lambda one, other: above(other, one),
     "next to": next_to,
+    "on": on,
     "in front of": in_front_of,
     "behind": lambda one, other: in_front_of(other, one),
 }

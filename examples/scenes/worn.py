@@ -1,10 +1,9 @@
 """What faces wear: where hats, glasses, headphones and scarves go, by the outline of the face."""
 
 from dataclasses import dataclass
-from random import Random
 
 import numpy as np
-from scenes.pictures import SIDE, Box, Pictures
+from scenes.pictures import SIDE, Box, Pictures, Square
 from scenes.scene import span
 
 FACES = {
@@ -27,8 +26,9 @@ ASIDE = {"noto/penguin"}
 class Fit:
     """How a thing sits on a head: its `width` in widths of the head, and where which edge of it goes.
 
-    `edge` is the point of the thing from its top (0) to its bottom (1) that goes to `at`: "top" of the head, "eyes" or
-    "chin"; `down` and `aside` move it by that much of the height and the width of the head.
+    `edge` is the point of the thing from its top (0) to its bottom (1) that goes to `at`: the "top" of the head, its
+    "side", which is as high, the "eyes" or the "chin"; `down` and `aside` move it by that much of the height and the
+    width of the head.
     """
 
     width: float
@@ -49,8 +49,8 @@ WEARABLES = {
     "sunglasses": Fit(0.95, 0.5, "eyes"),
     "goggles": Fit(1.0, 0.65, "eyes"),
     "diving mask": Fit(0.9, 0.36, "eyes"),
-    "bow": Fit(0.5, 0.5, "top", 0.06, 0.2),
-    "cherry blossom": Fit(0.35, 0.5, "top", 0.12, 0.28),
+    "bow": Fit(0.5, 0.5, "side", 0.06, 0.2),
+    "cherry blossom": Fit(0.35, 0.5, "side", 0.12, 0.28),
     "headphones": Fit(1.5, 0.0, "top", -0.08),
     "scarf": Fit(0.95, 0.2, "chin", -0.06, depth=-1.0),
 }
@@ -59,6 +59,7 @@ WORDINGS = {
     "top": ("{a} in {b}", "{a} wearing {b}", "{a} with {b}"),
     "eyes": ("{a} wearing {b}", "{a} with {b}", "{a} in {b}"),
     "chin": ("{a} in {b}", "{a} wearing {b}", "{a} with {b}"),
+    "side": ("{a} wearing {b}", "{a} with {b}", "{a} with {b}"),
 }
 
 
@@ -80,11 +81,11 @@ def head(pictures: Pictures, name: str, word: str) -> Head:
     near = slice(round((middle - 0.06) * SIDE), round((middle + 0.06) * SIDE))
     outline = pictures.outline(name)[:, near]
     scalp = float(np.median(outline.argmax(0)[outline.any(0)])) / SIDE  # lower than the box where ears rise beside it
-    lines = {"top": scalp, "eyes": top + eyes * height, "chin": bottom}
+    lines = {"top": scalp, "side": scalp, "eyes": top + eyes * height, "chin": bottom}
     return Head(middle, lines, width * (right - left), height)
 
 
-def squares(pictures: Pictures, face: tuple[str, str], worn: list[tuple[str, str]]) -> list[tuple[float, float, float]]:
+def squares(pictures: Pictures, face: tuple[str, str], worn: list[tuple[str, str]]) -> list[Square]:
     """x, y and side of the squares of a face, given as (name, word), and of what it wears, in the frame of the face."""
     measured, found = head(pictures, *face), [(0.5, 0.5, 1.0)]
     for name, word in worn:
@@ -98,13 +99,17 @@ def squares(pictures: Pictures, face: tuple[str, str], worn: list[tuple[str, str
     return found
 
 
-def on_canvas(
-    r: Random, boxes: list[Box], squares: list[tuple[float, float, float]]
-) -> list[tuple[float, float, float]]:
-    """The squares, grown or shrunk together so that they fill most of the canvas."""
+def group(boxes: list[Box], squares: list[Square]) -> tuple[Box, list[Square]]:
+    """The squares in a frame of their own, and the box of them all in it: a face with what it wears, as one thing."""
     spans = [span(box, *square) for box, square in zip(boxes, squares, strict=True)]
     left, top = min(one[0] for one in spans), min(one[1] for one in spans)
     width, height = max(one[2] for one in spans) - left, max(one[3] for one in spans) - top
-    scale = min((0.72 + 0.24 * r.random()) / max(width, height), 1.0)
-    x, y = (0.02 + (0.96 - scale * length) * (0.3 + 0.4 * r.random()) for length in (width, height))
-    return [(x + (a - left) * scale, y + (b - top) * scale, side * scale) for a, b, side in squares]
+    side = max(width, height)
+    inside = [((x - left) / side, (y - top) / side, one / side) for x, y, one in squares]
+    return (0.0, 0.0, width / side, height / side), inside
+
+
+def within(frame: Square, squares: list[Square]) -> list[Square]:
+    """Squares of a frame on the canvas, where the frame is a square of it."""
+    x, y, side = frame
+    return [(x + (a - 0.5) * side, y + (b - 0.5) * side, one * side) for a, b, one in squares]
