@@ -48,7 +48,7 @@ from sfumato.nn.audio.unet import UNet1D
 from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.encoder import Encoder
-from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.layout import DenseLayout, WithLayout
 from sfumato.nn.image.sprites import Sprites
 from sfumato.nn.image.unet import UNet
 from sfumato.nn.text.token_transformer import TokenTransformer
@@ -236,7 +236,7 @@ def test_a_network_that_reads_survives_json_with_what_it_reads_by() -> None:
 def test_a_network_with_a_layout_survives_json_with_it() -> None:
     with torch.device("meta"):
         unet = UNet(width=8, multipliers=(1,), attention=(), vector=4, concat=3)
-        network = WithLayout(unet, Layout(4, 3, side=2, width=8, time_scale=10.0))
+        network = WithLayout(unet, DenseLayout(4, 3, side=2, width=8, time_scale=10.0))
         data = NETWORKS.dump(network)
         again = NETWORKS.load(through_json(data))
     assert isinstance(again, WithLayout) and NETWORKS.dump(again) == data

@@ -38,7 +38,7 @@ from sfumato.nn.audio.unet import UNet1D
 from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.encoder import Encoder
-from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.layout import DenseLayout, WithLayout
 from sfumato.nn.image.sprites import Sprites
 from sfumato.nn.image.unet import UNet
 from sfumato.nn.text.token_transformer import TokenTransformer
@@ -293,11 +293,18 @@ NETWORKS = Kinds[Any](
         "with-layout": WithLayout,
     },
 )
-LAYOUTS = Kinds[Layout]("layout", {"dense": Layout})
+LAYOUTS = Kinds[DenseLayout]("layout", {"dense": DenseLayout})
 TEXT_NETWORKS = Kinds[TextTransformer]("text network", {"transformer": TextTransformer})
 AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder})
 MEDIA = Kinds[Medium](
-    "medium", {"image": media.Image, "audio": media.Audio, "text": media.Text, "embedding": media.Embedding}
+    "medium",
+    {
+        "image": media.Image,
+        "audio": media.Audio,
+        "text": media.Text,
+        "embedding": media.Embedding,
+        "layout": media.Layout,
+    },
 )
 CODECS = Kinds[Codec]("codec", {"identity": Identity, "latent": Latent})
 TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
@@ -340,7 +347,7 @@ KINDS: dict[Any, Kinds[Any]] = {
     Medium: MEDIA,
     nn.Module: NETWORKS,
     TextTransformer: TEXT_NETWORKS,
-    Layout: LAYOUTS,
+    DenseLayout: LAYOUTS,
     Autoencoder: AUTOENCODERS,
     TextEncoder: TEXT_ENCODERS,
     Sampler[Any]: SAMPLERS,

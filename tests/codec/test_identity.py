@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sfumato.codec import Codec, Identity
-from sfumato.media import Audio, Embedding, Image, Medium, Text
+from sfumato.media import Audio, Embedding, Image, Layout, Medium, Text
 from sfumato.media.text import fit_text_tokenizer
 from sfumato.parts import CODECS, MEDIA
 
@@ -16,6 +16,7 @@ MEDIA_AND_SHAPES: dict[str, tuple[Medium, tuple[int, ...], tuple[int, ...]]] = {
     "audio": (Audio(8000, 2), (7,), (2, 7)),
     "text": (TEXT, (5,), (5,)),
     "embedding": (Embedding(3), (3,), (3,)),
+    "layout": (Layout(("flat", "round"), 4), (5,), (9, 5)),
 }
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate, one_hot, silu
 from sfumato.errors import InputError, ShapeError
 from sfumato.nn.embedding import sinusoidal
 from sfumato.nn.image.dit import DiT
-from sfumato.nn.image.layout import GATE_WIDTH, Layout, WithLayout
+from sfumato.nn.image.layout import GATE_WIDTH, DenseLayout, WithLayout
 from sfumato.nn.image.unet import UNet
 from sfumato.nn.text.transformer import TextTransformer
 from sfumato.nn.text.with_text import WithText
@@ -30,8 +30,8 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def test_it_is_its_formula_in_any_size() -> None:
-    layout = stirred(Layout(5, 2, side=4, width=16, time_scale=1000.0))
-    assert isinstance(layout, Layout)
+    layout = stirred(DenseLayout(5, 2, side=4, width=16, time_scale=1000.0))
+    assert isinstance(layout, DenseLayout)
     vector = drawn(2, 5)
     found, gate = layout(vector, TIME, 4, 4)
     for row in range(2):
@@ -48,7 +48,7 @@ def test_it_is_its_formula_in_any_size() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("more", [0, 3])
 def test_the_network_is_shown_the_map_and_it_is_added_by_its_gate(more: int) -> None:
-    both = stirred(WithLayout(inside(concat=2 + more), Layout(5, 2, side=4, width=16)))
+    both = stirred(WithLayout(inside(concat=2 + more), DenseLayout(5, 2, side=4, width=16)))
     assert isinstance(both, WithLayout) and both.concat == more
     x, condition = drawn(2, 2, 8, 6), {"context": drawn(2, 3, 4, seed=1), "mask": torch.ones(2, 3, dtype=torch.bool)}
     vector, concat = drawn(2, 5, seed=2), drawn(2, more, 8, 6, seed=3)
@@ -62,7 +62,7 @@ def test_the_network_is_shown_the_map_and_it_is_added_by_its_gate(more: int) -> 
 def test_its_vector_may_come_from_a_text_encoder() -> None:
     """A text that is learned to be read gives its vector too: the wrappers compose."""
     text = TextTransformer(7, 8, 1, 2, 5)
-    both = stirred(WithText(WithLayout(inside(vector=8, context=8), Layout(8, 2, side=4)), text))
+    both = stirred(WithText(WithLayout(inside(vector=8, context=8), DenseLayout(8, 2, side=4)), text))
     ids, mask = torch.tensor([[1, 5, 3], [1, 2, 0]])[..., None], torch.ones(2, 3, dtype=torch.bool)
     x = drawn(2, 2, 8, 8)
     found = both(x, TIME, context=ids, mask=mask)
@@ -74,7 +74,7 @@ def test_its_vector_may_come_from_a_text_encoder() -> None:
 @torch.no_grad()
 def test_untrained_it_changes_nothing() -> None:
     network = stirred(inside())
-    both = WithLayout(copy.deepcopy(network), Layout(5, 2, side=4))
+    both = WithLayout(copy.deepcopy(network), DenseLayout(5, 2, side=4))
     condition = {"vector": drawn(2, 5), "context": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
     x = drawn(2, 2, 8, 8)
     alone = network(x, TIME, concat=torch.zeros(2, 2, 8, 8), **condition)
@@ -91,7 +91,7 @@ def test_what_a_class_looks_like_is_soon_learned_from_noise_alone(kind: type) ->
     for concat in (1, 0):
         torch.manual_seed(0)
         network = kind(1, 1, vector=4, concat=concat, **sizes)
-        whole = WithLayout(network, Layout(4, 1, side=8, width=64)) if concat else network
+        whole = WithLayout(network, DenseLayout(4, 1, side=8, width=64)) if concat else network
         optimizer = torch.optim.Adam(whole.parameters(), lr=3e-3)
         for step in range(60):
             noise = drawn(4, 1, 8, 8, seed=1 + step)
@@ -104,7 +104,7 @@ def test_what_a_class_looks_like_is_soon_learned_from_noise_alone(kind: type) ->
 
 
 def test_around_it_is_the_network_with_a_narrower_input() -> None:
-    both = WithLayout(inside(concat=6), Layout(5, 2, side=4))
+    both = WithLayout(inside(concat=6), DenseLayout(5, 2, side=4))
     assert (both.in_channels, both.out_channels, both.vector, both.context, both.concat) == (2, 2, 5, 4, 4)
     both.check_size(8, 6)
     with pytest.raises(ShapeError, match="the nearest that fits"):
@@ -120,22 +120,22 @@ def test_around_it_is_the_network_with_a_narrower_input() -> None:
 )
 def test_a_network_that_it_does_not_fit_is_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        WithLayout(inside(**arguments), Layout(5, 2, side=4))
+        WithLayout(inside(**arguments), DenseLayout(5, 2, side=4))
 
 
 def test_what_gives_other_channels_is_refused() -> None:
     with pytest.raises(InputError, match="out_channels should be 3, as the layout has it, not 2"):
-        WithLayout(inside(), Layout(5, 3, side=4))
+        WithLayout(inside(), DenseLayout(5, 3, side=4))
 
 
 @pytest.mark.parametrize("wrong", [{"vector": 0}, {"channels": -1}, {"side": 0}, {"width": 2**17}])
 def test_sizes_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match="a layout's vector, channels, side and width must be from 1 to 65,536"):
-        Layout(**{"vector": 4, "channels": 1, "side": 4, **wrong})
+        DenseLayout(**{"vector": 4, "channels": 1, "side": 4, **wrong})
 
 
 def test_without_its_vector_it_says_so() -> None:
-    both = WithLayout(inside(), Layout(5, 2, side=4))
+    both = WithLayout(inside(), DenseLayout(5, 2, side=4))
     condition = {"context": drawn(2, 3, 4), "mask": torch.ones(2, 3, dtype=torch.bool)}
     for vector, got in ((None, "nothing"), (one_hot(torch.tensor([1, 2]), 3).float(), "3")):
         with pytest.raises(InputError, match=f"takes 5 numbers in `vector`, and was given {got}"):

@@ -3,10 +3,10 @@
 from sfumato.nn.audio import DiT1D, UNet1D
 from sfumato.nn.image import (
     Autoencoder,
+    DenseLayout,
     DiT,
     Encoder,
     KLAutoencoder,
-    Layout,
     MobileNet,
     Sprites,
     UNet,
@@ -17,11 +17,11 @@ from sfumato.nn.text import TextTransformer, WithText
 
 __all__ = [
     "Autoencoder",
+    "DenseLayout",
     "DiT",
     "DiT1D",
     "Encoder",
     "KLAutoencoder",
-    "Layout",
     "MobileNet",
     "Sprites",
     "TextTransformer",

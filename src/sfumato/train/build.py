@@ -8,7 +8,7 @@ from sfumato.condition import Conditioner, EncodedText, Labels, Nothing, TokenId
 from sfumato.data.dataset import Dataset
 from sfumato.denoise import Denoiser
 from sfumato.errors import InputError
-from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.layout import DenseLayout, WithLayout
 from sfumato.nn.text.transformer import TextTransformer
 from sfumato.nn.text.with_text import WithText
 from sfumato.parts import NETWORKS
@@ -63,7 +63,7 @@ def _network(recipe: DenoiseRecipe, codec: Codec, conditioner: Conditioner) -> n
         raise InputError(f"network.{min(repeated)} follows from the data: leave it out of the recipe")
     network = NETWORKS.load(recipe.network, **(given | ({"concat": concat + channels} if laid_out else {})))
     if laid_out:
-        layout = Layout(widths["vector"], channels, own.layout, time_scale=network.time_scale)
+        layout = DenseLayout(widths["vector"], channels, own.layout, time_scale=network.time_scale)
         network = WithLayout(network, layout)
     if not learned:
         return network

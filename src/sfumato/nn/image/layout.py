@@ -14,7 +14,7 @@ GATE_WIDTH = 64
 """Sines and cosines that time is written in for the gate."""
 
 
-class Layout(nn.Module):
+class DenseLayout(nn.Module):
     """Vectors [b, vector] and times [b] → maps [b, channels, h, w] and gates [b, channels, 1, 1].
 
     A map is drawn by three linear layers, the inner ones of `width`, on side×side places, and spread linearly over
@@ -62,7 +62,7 @@ class WithLayout(nn.Module):
     with the rest. To all around it, it is the network with a `concat` narrower by the layout's channels.
     """
 
-    def __init__(self, network: nn.Module, layout: Layout) -> None:
+    def __init__(self, network: nn.Module, layout: DenseLayout) -> None:
         super().__init__()
         self.network, self.layout = network, layout
         inner: Any = network
