@@ -49,6 +49,7 @@ from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencod
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.encoder import Encoder
 from sfumato.nn.image.layout import DenseLayout, WithLayout
+from sfumato.nn.image.pca import PCA
 from sfumato.nn.image.sprites import Sprites
 from sfumato.nn.image.unet import UNet
 from sfumato.nn.text.token_transformer import TokenTransformer
@@ -184,6 +185,7 @@ SMALL_AUTOENCODER: dict[str, Any] = {"width": 8, "multipliers": (1, 2), "blocks"
 BUILT: list[tuple[type, dict[str, Any]]] = [
     (KLAutoencoder, {**SMALL_AUTOENCODER, "patch": 2}),
     (VQAutoencoder, {**SMALL_AUTOENCODER, "codes": 5, "commitment": 0.5}),
+    (PCA, {"in_channels": 1, "latent": 2, "patch": 4}),
     (UNet, {"width": 8, "multipliers": (1,), "attention": ()}),
     (UNet, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
     (UNet, {"width": 8, "scale_shift": True, "resample": "residual", "dropout": 0.1, "time_scale": 2.5}),
@@ -193,7 +195,7 @@ BUILT: list[tuple[type, dict[str, Any]]] = [
     (UNet1D, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
     (DiT1D, {"in_channels": 1, "out_channels": 2, "width": 8, "depth": 1, "head_width": 4, "context": 4}),
     (TokenTransformer, {"tokens": 7, "width": 8, "depth": 1, "head_width": 4, "vector": 3, "context": 5}),
-    (Sprites, {"phrase": 6, "styles": 2, "side": 4, "size": 8, "width": 16}),
+    (Sprites, {"names": 3, "sprites": 4, "phrase": 6, "styles": 2, "size": 8, "rank": 5, "patch": 2, "side": 4}),
     (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "attention": (1,), "patch": 2}),
 ]
 

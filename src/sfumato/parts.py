@@ -39,6 +39,7 @@ from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencod
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.encoder import Encoder
 from sfumato.nn.image.layout import DenseLayout, WithLayout
+from sfumato.nn.image.pca import PCA
 from sfumato.nn.image.sprites import Sprites
 from sfumato.nn.image.unet import UNet
 from sfumato.nn.text.token_transformer import TokenTransformer
@@ -295,7 +296,7 @@ NETWORKS = Kinds[Any](
 )
 LAYOUTS = Kinds[DenseLayout]("layout", {"dense": DenseLayout})
 TEXT_NETWORKS = Kinds[TextTransformer]("text network", {"transformer": TextTransformer})
-AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder})
+AUTOENCODERS = Kinds[Autoencoder]("autoencoder", {"kl": KLAutoencoder, "vq": VQAutoencoder, "pca": PCA})
 MEDIA = Kinds[Medium](
     "medium",
     {

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from sfumato.codec import Codec, Latent, tiles
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder
+from sfumato.nn.image.autoencoder import ConvolutionalAutoencoder, KLAutoencoder
 from sfumato.parts import CODECS
 
 
-class Halves(Autoencoder):
+class Halves(ConvolutionalAutoencoder):
     """Latents known in closed form: the first `latent` channels of the picture, each 2×2 square by its mean."""
 
     def __init__(self) -> None:

@@ -25,57 +25,20 @@ class Reconstruction(NamedTuple):
 
 
 class Autoencoder(nn.Module):
-    """What autoencoders have in common: pictures [b, in_channels, h, w] ⇄ latents [b, latent, h/f, w/f].
-
-    f is `patch·2^(levels − 1)`. Level k works at 1/(patch·2^k) of the size with `width·multipliers[k]` channels, in
-    `blocks` residual blocks on the way in and one more on the way out; in the middle stand two more, with attention
-    between them if `attention`. The defaults are the shape of Stable Diffusion's (arXiv:2112.10752, appendix E.1); for
-    small machines, `patch` 4 begins where most of its time would have been spent.
-
-    `groups` is how many each norm has; None leaves it to the width. Attention follows each residual block of the levels
-    in `attend` (arXiv:2012.09841, section 3.1). `hidden` are the channels that the encoder gives and the decoder takes,
-    where a layer of its own leads to the latents; None means as many as these.
-    """
+    """What autoencoders have in common: pictures [b, in_channels, h, w] ⇄ latents [b, latent, h/f, w/f]."""
 
     ENCODER_MODULES: tuple[str, ...]
     """The modules on the way from pictures to latents."""
 
-    def __init__(
-        self,
-        in_channels: int = 3,
-        latent: int = 4,
-        width: int = 128,
-        multipliers: tuple[int, ...] = (1, 2, 4, 4),
-        blocks: int = 2,
-        attention: bool = True,
-        patch: int = 1,
-        groups: int | None = None,
-        attend: tuple[int, ...] = (),
-        hidden: int | None = None,
-    ) -> None:
+    def __init__(self, in_channels: int, latent: int) -> None:
         super().__init__()
-        self.in_channels, self.latent, self.width, self.multipliers = in_channels, latent, width, multipliers
-        self.blocks, self.attention, self.patch = blocks, attention, patch
-        self.groups, self.attend, self.hidden = groups, attend, hidden
-        self._check()
-        widths = [width * multiplier for multiplier in multipliers]
-        self.encoder = _Encoder(in_channels, self._given, widths, blocks, attention, patch, groups, attend)
-        self.decoder = _Decoder(self._taken, in_channels, widths, blocks, attention, patch, groups, attend)
+        self.in_channels, self.latent = in_channels, latent
+        self._check_counts("in_channels", "latent")
 
     @property
     def factor(self) -> int:
-        """How much smaller a latent's sides are."""
-        return self.patch * 2 ** (len(self.multipliers) - 1)
-
-    @property
-    def _given(self) -> int:
-        """The channels that the encoder gives."""
-        return self.hidden or self.latent
-
-    @property
-    def _taken(self) -> int:
-        """The channels that the decoder takes."""
-        return self.hidden or self.latent
+        """How much smaller a latent's sides are: f."""
+        raise NotImplementedError
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures in [−1, 1] → their latents: those that are diffused."""
@@ -106,10 +69,63 @@ class Autoencoder(nn.Module):
                 f" {self.factor}; the nearest that fits is {near[0]}×{near[1]}"
             )
 
+    def _check_counts(self, *names: str) -> None:
+        for name in names:
+            if not 1 <= getattr(self, name) <= _LARGEST[name]:
+                raise InputError(f"{name} must be from 1 to {_LARGEST[name]:,}, not {getattr(self, name):,}")
+
+
+class ConvolutionalAutoencoder(Autoencoder):
+    """Residual blocks each way, where f is `patch·2^(levels − 1)`.
+
+    Level k works at 1/(patch·2^k) of the size with `width·multipliers[k]` channels, in `blocks` residual blocks on the
+    way in and one more on the way out; in the middle stand two more, with attention between them if `attention`. The
+    defaults are the shape of Stable Diffusion's (arXiv:2112.10752, appendix E.1); for small machines, `patch` 4 begins
+    where most of its time would have been spent.
+
+    `groups` is how many each norm has; None leaves it to the width. Attention follows each residual block of the levels
+    in `attend` (arXiv:2012.09841, section 3.1). `hidden` are the channels that the encoder gives and the decoder takes,
+    where a layer of its own leads to the latents; None means as many as these.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        latent: int = 4,
+        width: int = 128,
+        multipliers: tuple[int, ...] = (1, 2, 4, 4),
+        blocks: int = 2,
+        attention: bool = True,
+        patch: int = 1,
+        groups: int | None = None,
+        attend: tuple[int, ...] = (),
+        hidden: int | None = None,
+    ) -> None:
+        super().__init__(in_channels, latent)
+        self.width, self.multipliers = width, multipliers
+        self.blocks, self.attention, self.patch = blocks, attention, patch
+        self.groups, self.attend, self.hidden = groups, attend, hidden
+        self._check()
+        widths = [width * multiplier for multiplier in multipliers]
+        self.encoder = _Encoder(in_channels, self._given, widths, blocks, attention, patch, groups, attend)
+        self.decoder = _Decoder(self._taken, in_channels, widths, blocks, attention, patch, groups, attend)
+
+    @property
+    def factor(self) -> int:
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def _given(self) -> int:
+        """The channels that the encoder gives."""
+        return self.hidden or self.latent
+
+    @property
+    def _taken(self) -> int:
+        """The channels that the decoder takes."""
+        return self.hidden or self.latent
+
     def _check(self) -> None:
-        for name, most in _LARGEST.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise InputError(f"{name} must be from 1 to {most:,}, not {getattr(self, name):,}")
+        self._check_counts("width", "blocks", "patch")
         if self.hidden is not None and not 1 <= self.hidden <= _LARGEST["latent"]:
             raise InputError(f"hidden must be from 1 to {_LARGEST['latent']:,}, not {self.hidden:,}")
         if not 1 <= len(self.multipliers) <= 8 or not all(1 <= multiplier <= 64 for multiplier in self.multipliers):
@@ -123,7 +139,7 @@ class Autoencoder(nn.Module):
             raise InputError(f"attend names level {min(unknown)}, but the levels are 0 to {len(self.multipliers) - 1}")
 
 
-class KLAutoencoder(Autoencoder):
+class KLAutoencoder(ConvolutionalAutoencoder):
     """Latents with a little noise: the encoder gives a Gaussian, held near the standard one.
 
     `q(z | x) = N(mean, exp(logvar))`, and the penalty is `KL(q(z | x) ‖ N(0, I))` in nats an element of z
@@ -174,13 +190,13 @@ class KLAutoencoder(Autoencoder):
         mean, logvar = (part.float() for part in self.moments(pictures))
         std = (logvar / 2).exp()
         if level is not None:
-            std = (std**2 + _noised(level, mean) ** 2).sqrt()
+            std = (std**2 + noised(level, mean) ** 2).sqrt()
         z = mean + std * noise
         divergence = (mean**2 + logvar.exp() - 1 - logvar) / 2
         return Reconstruction(self.decode(z), divergence.flatten(1).mean(1))
 
 
-class VQAutoencoder(Autoencoder):
+class VQAutoencoder(ConvolutionalAutoencoder):
     """Latents from a codebook: each place holds one of `codes` vectors.
 
     `z_q = e_k, k = argmin_j |z − e_j|²`; gradients pass straight from z_q to z, and the penalty is
@@ -241,12 +257,12 @@ class VQAutoencoder(Autoencoder):
         z = self.encode(pictures).float()
         rounded = self.round(z).float()
         penalty = (z.detach() - rounded) ** 2 + self.commitment * (z - rounded.detach()) ** 2
-        shown = rounded if level is None else self.round(z + _noised(level, z) * noise).float()
+        shown = rounded if level is None else self.round(z + noised(level, z) * noise).float()
         through = z + (shown - z).detach()
         return Reconstruction(self.decoder(self.from_latent(through)), penalty.flatten(1).mean(1))
 
 
-def _noised(level: Tensor, z: Tensor) -> Tensor:
+def noised(level: Tensor, z: Tensor) -> Tensor:
     """`level` [b] in units of each channel's standard deviation in a batch of latents z [b, c, h, w]: [b, c, 1, 1]."""
     return level[:, None, None, None] * z.detach().std((0, 2, 3), correction=0, keepdim=True)
 

@@ -4,23 +4,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from sfumato.errors import InputError, ShapeError
+from sfumato.nn.image.sprite_memory import SpriteMemory
 
 _GROUND = 7
 """The numbers of the ground beside its style: whether it is plain, its colour at the top and at the bottom."""
+_COLOR = 3
 
 
 class Sprites(nn.Module):
-    """A layout and the phrases of its things, context [b, 1 + k, phrase + styles + 7] → canvases [b, 3, size, size].
+    """A layout and the phrases of its things → canvases [b, 3, size, size].
 
-    Each place of the context is a phrase's vector and beside it the numbers of the medium `Layout`: place 0 has the
-    style and the background, every other one thing. A `memory` of three dense layers, the inner ones of `width`, turns
-    the phrase and the style into a sprite: colour and opacity, [4, side, side]. A spatial transformer
-    (arXiv:1506.02025, section 3; here a shift and a scale) puts it into its square, and sprites are composed by depth,
-    the nearer over what is behind it (T. Porter and T. Duff, Compositing Digital Images, 1984, "over"), as
-    DTI-Sprites models a picture in layers (arXiv:2104.14575, section 3.1). A place whose `mask` is false draws nothing.
+    The context [b, 1 + k, phrase + 3 + styles + 7] holds of each place the vector of its phrase, the colour asked for
+    (hue in turns, saturation and value; a hue below 0 for none) and the numbers of the medium `Layout`: place 0 has the
+    style and the background, every other one thing. A `SpriteMemory` finds the sprite of a phrase in the style, colour
+    and opacity, [4, side, side]. A spatial transformer (arXiv:1506.02025, section 3; here a shift and a scale) puts it
+    into its square, and sprites are composed by depth, the nearer over what is behind it (T. Porter and T. Duff,
+    Compositing Digital Images, 1984, "over"), as DTI-Sprites models a picture in layers (arXiv:2104.14575, eq. 3). A
+    place whose `mask` is false draws nothing.
 
     The sample x and the time are ignored. It is a denoiser of one step, under the parameterization x0: at pure noise
     the best estimate is the mean of all canvases of the condition, and of a layout there is but one.
@@ -28,18 +30,24 @@ class Sprites(nn.Module):
 
     in_channels = out_channels = 3
 
-    def __init__(self, phrase: int = 384, styles: int = 5, side: int = 32, size: int = 64, width: int = 1536) -> None:
+    def __init__(
+        self,
+        names: int,
+        sprites: int,
+        phrase: int = 384,
+        styles: int = 5,
+        size: int = 64,
+        rank: int = 128,
+        patch: int = 16,
+        side: int = 64,
+    ) -> None:
         super().__init__()
-        numbers = {"phrase": phrase, "styles": styles, "side": side, "size": size, "width": width}
-        if wrong := {name: value for name, value in numbers.items() if not 1 <= value <= 2**16}:
-            name, value = next(iter(wrong.items()))
-            raise InputError(f"the {name} of sprites must be from 1 to 65,536, not {value:,}")
-        self.phrase, self.styles, self.side, self.size, self.width = phrase, styles, side, size, width
-        self.context = phrase + styles + _GROUND
-        self.memory = nn.Sequential(
-            *(nn.Linear(phrase + styles, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()),
-            nn.Linear(width, 4 * side**2),
-        )
+        if not 1 <= size <= 4096:
+            raise InputError(f"the size of a canvas must be from 1 to 4,096, not {size:,}")
+        self.names, self.sprites, self.phrase, self.styles = names, sprites, phrase, styles
+        self.size, self.rank, self.patch, self.side = size, rank, patch, side
+        self.memory = SpriteMemory(phrase, names, sprites, styles, rank, patch, side)
+        self.context = phrase + _COLOR + styles + _GROUND
 
     def forward(
         self, x: Tensor, time: Tensor, *, context: Tensor | None = None, mask: Tensor | None = None, **given: Any
@@ -51,23 +59,16 @@ class Sprites(nn.Module):
             raise InputError(f"this network takes a context of width {self.context} and nothing else, and got {came}")
         self.check_size(*x.shape[-2:])
         context = context.to(torch.promote_types(context.dtype, torch.float32))  # bfloat16 is too coarse for places
-        vectors, numbers = context[:, 1:, : self.phrase], context[..., self.phrase :]
-        ground, places = numbers[:, 0], numbers[:, 1:]
+        ground, places = context[:, 0, self.phrase + _COLOR :], context[:, 1:]
         style = ground[:, : self.styles].argmax(1)
-        sprites = self.sprite(vectors, style[:, None].expand(vectors.shape[:2])).to(context.dtype)
-        x_center, y_center, extent, depth = places[..., :4].unbind(-1)
+        vectors, colors, numbers = places.tensor_split((self.phrase, self.phrase + _COLOR), dim=-1)
+        turns = colors.new_tensor([360.0, 1.0, 1.0])
+        sprites = self.memory(vectors, style[:, None].expand(vectors.shape[:2]), turns * colors).to(context.dtype)
+        x_center, y_center, extent, depth = numbers[..., :4].unbind(-1)
         layers = placed(sprites, x_center, y_center, extent, self.size)
         if mask is not None:
             layers = layers * mask[:, 1:, None, None, None]
         return 2 * composed(background(ground[:, self.styles :], self.size), layers, depth) - 1
-
-    def sprite(self, vector: Tensor, style: Tensor) -> Tensor:
-        """Vectors of phrases [..., phrase] and the indices of styles [...] → sprites [..., 4, side, side]: red, green
-        and blue from 0 to 1, times the opacity, which is the last."""
-        weights = next(self.memory.parameters())
-        inputs = torch.cat([vector.to(weights.dtype), one_hot(style, self.styles).to(weights.dtype)], dim=-1)
-        drawn = self.memory(inputs).unflatten(-1, (4, self.side, self.side)).sigmoid()
-        return torch.cat([drawn[..., :3, :, :] * drawn[..., 3:, :, :], drawn[..., 3:, :, :]], dim=-3)
 
     def check_size(self, height: int, width: int) -> None:
         """Raise a `ShapeError` unless the canvas is size×size."""
