@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from sfumato import load
 from sfumato.files import replacing
-from sfumato.library import load_system
 
 PROMPTS = (
     "a cat face, flat style",
@@ -37,7 +37,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=Path("out/emoji.png"))
     given = options.parse_args()
 
-    images = load_system(given.model).generate(list(PROMPTS), seeds=SEEDS).images()
+    images = load(given.model).generate(list(PROMPTS), seeds=SEEDS).images()
     page = sheet(images)
     with replacing(given.out) as beside:
         page.save(beside, "PNG")

@@ -14,7 +14,7 @@ from sfumato.parts import AUTOENCODERS, CODECS
 from sfumato.store import PICKLED, pickle_refusal
 from sfumato.system import Cascade, System
 from sfumato.system import file as system_file
-from sfumato.system.cascade import CASCADE_FILE
+from sfumato.system.cascade import CASCADE_FILE, last_stage
 
 
 @torch_defaults()
@@ -61,13 +61,13 @@ def _opened(
 
 def load_codec(where: str | Path) -> Latent:
     """The codec in a folder, or in that of a run or of a system, or of the system of that name that ships; it must be
-    one of latents."""
+    one of latents. Of a cascade it is that of its last stage."""
     return open_codec(where)[0]
 
 
 def open_codec(where: str | Path) -> tuple[Latent, dict[str, Any]]:
     """The codec of `load_codec`, and its `about`."""
-    folder = find_system(where) if where in shipped() else codec_folder(Path(where))
+    folder = last_stage(find_system(where) if where in shipped() else codec_folder(Path(where)))
     if (folder / system_file.SYSTEM_FILE).is_file():
         _, found, _ = system_file.read_system(folder)
         about: dict[str, Any] = {"from": str(where)}
@@ -134,4 +134,5 @@ def find_system(where: str | Path) -> Path:
 def shipped() -> list[str]:
     """The names of the systems that ship."""
     folder = resources("sfumato.models")
-    return sorted(item.name for item in folder.iterdir() if (item / "system.json").is_file())
+    marks = (system_file.SYSTEM_FILE, CASCADE_FILE)
+    return sorted(item.name for item in folder.iterdir() if any((item / mark).is_file() for mark in marks))

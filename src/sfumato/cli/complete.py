@@ -21,7 +21,8 @@ def recipes_that_ship(incomplete: str = "") -> list[str]:
 
 def model_names(incomplete: str = "") -> list[str]:
     """Systems that ship, runs, and what is in the Hub's cache; other folders are the shell's to complete."""
-    ships = [item.name for item in resources("sfumato.models").iterdir() if (item / "system.json").is_file()]
+    marks, models = ("system.json", "cascade.json"), resources("sfumato.models").iterdir()
+    ships = [item.name for item in models if any((item / mark).is_file() for mark in marks)]
     runs = [str(record.parent) for record in Path("runs").glob("*/run.json")]
     return _starting([*ships, *runs, *hub_names()], incomplete)
 

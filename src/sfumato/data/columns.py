@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sfumato.data.captions import CAPTION_KEYS, first_given, note_bare, stripped
+from sfumato.data.decoder import NUMBERS, Kept
 from sfumato.data.table import MAX_CLASSES
 from sfumato.errors import DataError
 from sfumato.media import Image, Medium
@@ -65,6 +68,7 @@ def choose_columns(schemas: "Sequence[Schema]", where: str, medium: Medium) -> C
 
     - The data's is binary, or the Hub's struct of `bytes` and `path`: the first so typed of the medium's `columns`, or
       else the only one so typed. Beside pictures, those that they are conditioned on are the first of `CONDITIONING`.
+      Data of the media `NUMBERS` may also be lists of real numbers, row by row.
     - Captions are strings or lists of them: all of `CAPTION_KEYS`, of which the first with a text in a row counts.
     - Labels are strings or whole numbers: the first of `LABELS`. Names for the numbers are the Hub's ClassLabel, which
       lies in the schema's metadata.
@@ -79,9 +83,12 @@ def choose_columns(schemas: "Sequence[Schema]", where: str, medium: Medium) -> C
     encoded = [name for name, kind in kinds.items() if _is_encoded(kind)]
     conditioning = _first(CONDITIONING, encoded) if isinstance(medium, Image) and len(encoded) > 1 else None
     encoded = [name for name in encoded if name != conditioning]
+    listed = isinstance(medium, NUMBERS)
+    encoded += [name for name, kind in kinds.items() if listed and _is_numbers(kind)]
     data = _first(medium.columns, encoded) or (encoded[0] if len(encoded) == 1 else None)
     if data is None:
-        wanted = f"one column of encoded {medium.plural} (binary, or a struct of bytes and path)"
+        forms = f"binary, {'lists of numbers, ' if listed else ''}or a struct of bytes and path"
+        wanted = f"one column of encoded {medium.plural} ({forms})"
         came = f"{len(encoded)}: {few(encoded)}" if encoded else f"only {few([f'{n}: {t}' for n, t in kinds.items()])}"
         raise DataError(
             f"{where}: expected {wanted}, came {came or 'none'}; name the {medium.plural}' column '{medium.columns[0]}'"
@@ -120,7 +127,7 @@ def agrees(kind: "DataType | None", other: "DataType") -> bool:
 
     if kind is None or types.is_null(kind):
         return kind is not None
-    sorts = (_is_encoded, _is_whole, lambda k: _is_text(_inner(k)))
+    sorts = (_is_encoded, _is_numbers, _is_whole, lambda k: _is_text(_inner(k)))
     return any(is_one(kind) and is_one(other) for is_one in sorts)
 
 
@@ -172,9 +179,12 @@ def interpret_columns(
     return Described(tuple(names), classes, labels, texts if any(texts or ()) else None, tuple(notes))
 
 
-def encoded(cell: Any, name: str, medium: Medium) -> bytes:
-    """The datum's bytes in a cell, plain or the Hub's struct. Raises DataError, naming it, if there are none."""
+def kept_in(cell: Any, name: str, medium: Medium) -> Kept:
+    """The datum in a cell: its bytes, plain or in the Hub's struct, or its numbers, float32 [n]. Raises DataError,
+    naming it, if there are none."""
     data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if isinstance(data, list) and None not in data:
+        return np.array(data, np.float32)
     if not isinstance(data, bytes):
         raise DataError(f"{name}: expected a {medium.noun}'s bytes, came null; fill the row or take it out")
     return data
@@ -259,6 +269,12 @@ def _is_text(kind: "DataType") -> bool:
     from pyarrow import types
 
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+
+
+def _is_numbers(kind: "DataType") -> bool:
+    from pyarrow import types
+
+    return _inner(kind) is not kind and types.is_floating(_inner(kind))
 
 
 def _is_whole(kind: "DataType") -> bool:

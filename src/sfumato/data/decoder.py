@@ -1,22 +1,27 @@
 """From data as a source keeps them to their stored form, medium by medium."""
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from sfumato.errors import InputError
-from sfumato.media import Image, Medium, Size
+from sfumato.errors import DataError, InputError
+from sfumato.media import Embedding, Image, Layout, Medium, Size
 from sfumato.media.image import Fit, decode, to_array
 from sfumato.media.image.transform import WHITE, Color, Resample, check_transform, deepest, is_grayscale
-from sfumato.wording import count
+from sfumato.wording import brief, count
 
 Kept = bytes | npt.NDArray[Any]
-"""A datum as a source keeps it: an encoded file, or the numbers themselves: of a picture [h, w] or [h, w, c]."""
+"""A datum as a source keeps it: an encoded file, or the numbers themselves: of a picture [h, w] or [h, w, c], of what is
+real numbers anyway all of them in a row."""
+NUMBERS = (Embedding, Layout)
+"""The media of which a datum is real numbers, whose stored form is float32."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,18 @@ class PlainDecoder:
         return [repr(self.medium)]
 
     def __call__(self, kept: Kept, name: str) -> Decoded:
-        return Decoded(self.medium.decode(kept, name, self.size) if isinstance(kept, bytes) else kept)
+        return Decoded(
+            self.medium.decode(kept, name, self.size) if isinstance(kept, bytes) else self._shaped(kept, name)
+        )
+
+    def _shaped(self, kept: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+        """Numbers in a row as a datum of the size."""
+        shape = kept.shape if self.size is None else self.medium.shape(self.size)
+        if kept.size != math.prod(shape) or not np.isfinite(kept).all():
+            came = f"{kept.size:,}" if kept.size != math.prod(shape) else "one that is not"
+            wanted = f"expected {math.prod(shape):,} finite numbers"
+            raise DataError(f"{brief(name)}: {wanted}, came {came}; replace them or take the row out")
+        return kept.reshape(shape)
 
     def conclude(self, traits: Sequence[Any]) -> tuple[Medium, list[str]]:
         return self.medium, []

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sfumato.data.columns import cells, choose_columns, conditioning_names, encoded, interpret_columns
+from sfumato.data.columns import cells, choose_columns, conditioning_names, interpret_columns, kept_in
+from sfumato.data.decoder import Kept
 from sfumato.data.folder import read_file
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.errors import InputError, NotFoundError, nearest, quoted
@@ -99,8 +100,8 @@ class _Cells:
         # In Arrow's form no feature is decoded: the library's own decoder would trust the data.
         return cls(rows.select_columns([column]).with_format("arrow"), column, names, medium)
 
-    def __call__(self, i: int) -> bytes:
+    def __call__(self, i: int) -> Kept:
         cell, name = self.rows[i].column(self.column)[0].as_py(), self.names[i]
         if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
             return read_file(cell["path"], name)
-        return encoded(cell, name, self.medium)
+        return kept_in(cell, name, self.medium)

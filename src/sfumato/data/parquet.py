@@ -18,10 +18,11 @@ from sfumato.data.columns import (
     choose_columns,
     class_names,
     conditioning_names,
-    encoded,
     interpret_columns,
+    kept_in,
     kind_of,
 )
+from sfumato.data.decoder import Kept
 from sfumato.data.process import OfProcess, Recent
 from sfumato.data.table import TableSource, repr_chunks, sha256_of
 from sfumato.errors import DataError
@@ -116,7 +117,7 @@ class _Cells:
         self._starts = [0, *accumulate(rows for file in files for rows in file.groups)]
         self._held: OfProcess[_Held] = OfProcess(_Held)
 
-    def __call__(self, i: int) -> bytes:
+    def __call__(self, i: int) -> Kept:
         group = bisect_right(self._starts, i) - 1
         file, number = self._groups[group]
         with self._held().lock, _whole(file.shown):
@@ -125,7 +126,7 @@ class _Cells:
                 rows = _read_group(file, number, self._column)
                 self._held().groups.put(group, rows, rows.nbytes)
             cell = rows[i - self._starts[group]].as_py()
-        return encoded(cell, self._names[i], self._medium)
+        return kept_in(cell, self._names[i], self._medium)
 
 
 class _Held:

@@ -175,6 +175,11 @@ def read_cascade(folder: Path) -> CascadeFile:
     return spec
 
 
+def last_stage(folder: Path) -> Path:
+    """The folder of the system that draws last: in that of a cascade the last of its stages, else the folder itself."""
+    return folder / read_cascade(folder).stages[-1].folder if (folder / CASCADE_FILE).is_file() else folder
+
+
 def _is_stage(folder: Path) -> bool:
     """Whether a folder is one that `save` made: it has the name of the system in it."""
     if not _FOLDER.fullmatch(folder.name):

@@ -12,8 +12,9 @@ from sfumato.data.prepare import prepare
 from sfumato.data.source import open_source
 from sfumato.data.store import StoreMode
 from sfumato.errors import InputError, nearest, quoted
-from sfumato.media import Audio, Size
+from sfumato.media import Audio, Layout, Size
 from sfumato.media.image import parse_color
+from sfumato.media.layout import MOST_THINGS
 from sfumato.parts import MEDIA, validate
 from sfumato.train.feed import AudioFeed, DataFeed, ImageFeed
 from sfumato.train.table import Count, Positive, RecipeTable
@@ -140,7 +141,36 @@ class AudioData(DataRecipe):
         return AudioFeed(dataset, self.gain == "peak", self.invert, reads)
 
 
-DATA_RECIPES: dict[str, type[DataRecipe]] = {"image": ImageData, "audio": AudioData}
+class LayoutData(DataRecipe):
+    """Layouts of pictures in one of `styles`, with up to `things` things (`media.Layout`)."""
+
+    medium: Literal["layout"] = "layout"
+    styles: tuple[str, ...] = ("plain",)
+    things: Annotated[int, Field(ge=1, le=MOST_THINGS)] = 5
+    networks = ("dit-1d", "unet-1d")
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.styles, self.things)
+
+    @property
+    def wanted_size(self) -> Size | None:
+        return (1 + self.things,)
+
+    def check(self) -> None:
+        _ = self.layout
+
+    def prepare(
+        self, where: str, cache: Path, progress: Callable[[int, int], None], conditioning: bool = False
+    ) -> Dataset:
+        source = open_source(where, self.layout)
+        return prepare(source, size=self.wanted_size, store=self.store, progress=progress, cache=cache)
+
+    def feed(self, dataset: Dataset, reads: str = "nothing") -> DataFeed:
+        return DataFeed(dataset, reads)
+
+
+DATA_RECIPES: dict[str, type[DataRecipe]] = {"image": ImageData, "audio": AudioData, "layout": LayoutData}
 """The table [data] of each medium; `data.medium` says which, and is "image" if left out."""
 
 

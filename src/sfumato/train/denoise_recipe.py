@@ -39,7 +39,7 @@ class CodecRecipe(RecipeTable):
     That is fitted first, on the same data by the recipe `fit`, with `settings` laid over it, in the share `time_share`
     of the minutes that there are; or it is the one at `path`. With `init_from` the autoencoder that is fitted begins
     with those weights of the codec there that fit it, and all of it learns. Each is a folder, or the name of a system
-    that ships.
+    that ships; of a cascade, its last stage is meant.
     """
 
     kind: Literal["identity", "latent"] = "identity"
@@ -111,7 +111,7 @@ class SettingsRecipe(RecipeTable):
 
 class DenoiseTrainRecipe(TrainRecipe):
     """The loop. The network begins with those weights of the system `init_from`, a folder or the name of one that
-    ships, that fit it, and all of it learns."""
+    ships, that fit it, and all of it learns; of a cascade, its last stage is meant."""
 
     init_from: str | None = None
 

@@ -7,14 +7,16 @@ from torch import Tensor, nn
 from sfumato.errors import InputError
 from sfumato.library import find_system, load_codec
 from sfumato.system import System
+from sfumato.system.cascade import last_stage
 
 StateDict = Mapping[str, Tensor]
 """Those of a network, by their names."""
 
 
 def network_weights(source: str) -> StateDict:
-    """The weights of a system's network, in float32: of the one in that folder, or of that name that ships."""
-    return System.load(find_system(source), "cpu", "float32").denoiser.network.state_dict()
+    """The weights of a system's network, in float32: of the one in that folder, or of that name that ships; of a
+    cascade, those of its last stage."""
+    return System.load(last_stage(find_system(source)), "cpu", "float32").denoiser.network.state_dict()
 
 
 def autoencoder_weights(source: str) -> StateDict:
