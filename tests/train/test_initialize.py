@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sfumato.errors import InputError
-from sfumato.nn.image.layout import Layout, WithLayout
+from sfumato.nn.image.layout import DenseLayout, WithLayout
 from sfumato.nn.image.unet import UNet
 from sfumato.train.initialize import initialize
 
@@ -25,7 +25,7 @@ def test_every_weight_is_taken_from_one_of_the_same_shape() -> None:
 
 def test_what_does_not_fit_stays_and_is_counted() -> None:
     """A network around which a layout draws has a wider way in, and a way in for the vector."""
-    bare, wrapped = unet(0), WithLayout(unet(1, vector=3, concat=2), Layout(3, 2, 4, width=8))
+    bare, wrapped = unet(0), WithLayout(unet(1, vector=3, concat=2), DenseLayout(3, 2, 4, width=8))
     before = {name: value.clone() for name, value in wrapped.state_dict().items()}
     line = initialize(wrapped, bare.state_dict(), "bare", "train.init_from")
     after, own = wrapped.state_dict(), bare.state_dict()

@@ -18,8 +18,8 @@ from sfumato.media.image.transform import WHITE, Color, Resample, check_transfor
 from sfumato.wording import brief, count
 
 Kept = bytes | npt.NDArray[Any]
-"""A datum as a source keeps it: an encoded file, or the numbers themselves: of a picture [h, w] or [h, w, c], of what is
-real numbers anyway all of them in a row."""
+"""A datum as a source keeps it: an encoded file, or the numbers themselves: of a picture [h, w] or [h, w, c], and of
+the media `NUMBERS` all of them in a row."""
 NUMBERS = (Embedding, Layout)
 """The media of which a datum is real numbers, whose stored form is float32."""
 
@@ -74,9 +74,9 @@ class PlainDecoder:
         return [repr(self.medium)]
 
     def __call__(self, kept: Kept, name: str) -> Decoded:
-        return Decoded(
-            self.medium.decode(kept, name, self.size) if isinstance(kept, bytes) else self._shaped(kept, name)
-        )
+        if isinstance(kept, bytes):
+            return Decoded(self.medium.decode(kept, name, self.size))
+        return Decoded(self._shaped(kept, name))
 
     def _shaped(self, kept: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
         """Numbers in a row as a datum of the size."""

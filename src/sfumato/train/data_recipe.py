@@ -14,7 +14,6 @@ from sfumato.data.store import StoreMode
 from sfumato.errors import InputError, nearest, quoted
 from sfumato.media import Audio, Layout, Size
 from sfumato.media.image import parse_color
-from sfumato.media.layout import MOST_THINGS
 from sfumato.parts import MEDIA, validate
 from sfumato.train.feed import AudioFeed, DataFeed, ImageFeed
 from sfumato.train.table import Count, Positive, RecipeTable
@@ -146,7 +145,7 @@ class LayoutData(DataRecipe):
 
     medium: Literal["layout"] = "layout"
     styles: tuple[str, ...] = ("plain",)
-    things: Annotated[int, Field(ge=1, le=MOST_THINGS)] = 5
+    things: Count = 5
     networks = ("dit-1d", "unet-1d")
 
     @property
