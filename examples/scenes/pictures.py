@@ -1,6 +1,7 @@
 """Pictures with transparent backgrounds: where what is drawn stands in the frame, its colour, and it in another one."""
 
 import io
+from colorsys import hsv_to_rgb
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,8 +31,11 @@ COLOURS = {
     "purple": (275, 0.62, 0.74),
     "pink": (330, 0.45, 0.99),
     "brown": (22, 0.58, 0.52),
+    "black": (230, 0.1, 0.2),
 }
 """Hue in degrees, saturation and value (0 to 1) of each colour that things are turned to."""
+NATURAL = 0.25  # between two colours that are called the same
+Hue = tuple[float, float, float]
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, as fractions of a frame or of the canvas."""
@@ -61,17 +65,19 @@ class Pictures:
         return next((self._found[caption, style] for caption in captions if (caption, style) in self._found), None)
 
     def colour(self, name: str) -> str | None:
-        """The name of the colour that most of the picture has, if it is of one hue."""
-        return _called(*found) if (found := self.hue(name)) else None
+        """The colour that is nearest to most of the picture, if it is of one hue."""
+        return min(COLOURS, key=lambda colour: _distance(found, COLOURS[colour])) if (found := self.hue(name)) else None
 
     def _image(self, name: str, colour: str | None = None) -> Image.Image:
         """The picture in RGBA, turned to `colour`."""
         image = Image.open(io.BytesIO(self._encoded[name])).convert("RGBA")
         if self.styles[name] == LINES_ONLY:
             return _filled(image)
-        if colour is None or not (hue := self.hue(name)) or _called(*hue) == colour:
+        if colour is None or not (old := self.hue(name)):
             return image
-        return _turned(image, hue, COLOURS[colour])
+        new = COLOURS[colour]
+        natural = self.colour(name) == colour and _distance(old, new) < NATURAL
+        return image if natural else _turned(image, old, new)
 
     def _outline(self, name: str) -> np.ndarray:
         """Where the picture is opaque, [side, side]."""
@@ -86,7 +92,7 @@ class Pictures:
         left, top, right, bottom = (float(edge) / SIDE for edge in (across[0], down[0], across[-1] + 1, down[-1] + 1))
         return left, top, right, bottom
 
-    def _hue(self, name: str) -> tuple[float, float, float] | None:
+    def _hue(self, name: str) -> Hue | None:
         """Hue in degrees, saturation and value of the one hue of a picture, if it has one."""
         if self.styles[name] == LINES_ONLY:
             return None
@@ -97,9 +103,10 @@ class Pictures:
         counts = np.bincount(np.round(hue[vivid]).astype(int) % 360, minlength=360)
         window = np.convolve(np.concatenate([counts[-20:], counts, counts[:20]]), np.ones(41), "valid")
         peak = float(window.argmax())
-        near = vivid & (_apart(hue, peak) <= 28)
+        near = vivid & (abs(_beyond(hue, peak)) <= 28)
         if near.sum() < 0.72 * vivid.sum():
             return None
+        peak = (peak + float(_beyond(hue[near], peak).mean())) % 360
         return peak, float(np.median(saturation[near])), float(np.median(value[near]))
 
 
@@ -119,16 +126,17 @@ def _hsv(image: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     return hue * (360 / 255), saturation / 255, value / 255, np.asarray(image.getchannel("A"), np.float32) / 255
 
 
-def _apart(hue: np.ndarray, other: float) -> np.ndarray:
-    """Degrees between hues, around the circle."""
-    return np.abs((hue - other + 180) % 360 - 180)
+def _beyond(hue: np.ndarray, other: float) -> np.ndarray:
+    """How many degrees hues are beyond another, from −180 to 180."""
+    return (hue - other + 180) % 360 - 180
 
 
-def _turned(image: Image.Image, old: tuple[float, float, float], new: tuple[float, float, float]) -> Image.Image:
+def _turned(image: Image.Image, old: Hue, new: Hue) -> Image.Image:
     """What is near the old hue, at the new one; shades and lights keep their order. Other hues and greys stay."""
     hue, saturation, value, _ = _hsv(image)
-    share = np.clip((52 - _apart(hue, old[0])) / 16, 0, 1) * np.clip((saturation - 0.06) / 0.12, 0, 1)
-    turned = (new[0] + ((hue - old[0] + 180) % 360 - 180) * 0.5) % 360
+    beyond = _beyond(hue, old[0])
+    share = np.clip((52 - abs(beyond)) / 16, 0, 1) * np.clip((saturation - 0.06) / 0.12, 0, 1)
+    turned = (new[0] + beyond * 0.5) % 360
     levels = [turned / 360, _moved(saturation, old[1], new[1]), _moved(value, old[2], new[2])]
     hsv = np.round(np.stack(levels, -1) * 255).astype(np.uint8)
     other = np.asarray(Image.fromarray(hsv, "HSV").convert("RGB"), np.float32)
@@ -138,17 +146,13 @@ def _turned(image: Image.Image, old: tuple[float, float, float], new: tuple[floa
 
 
 def _moved(level: np.ndarray, old: float, new: float) -> np.ndarray:
-    """The levels with `old` at `new`: in a straight line on either side, so that 0 stays 0 and 1 stays 1."""
-    below = level * (new / max(old, 1e-3))
-    above = new + (level - old) * ((1 - new) / max(1 - old, 1e-3))
-    return np.where(level < old, below, above)
+    """The levels with `old` at `new`, in order: 0 stays 0, and what is above rises towards 1, but not steeply."""
+    below = level * (new / old)
+    above = new + (level - old) * min((1 - new) / max(1 - old, 0.01), 1.0)
+    return np.where(level < old, below, above).clip(0, 1)
 
 
-def _called(hue: float, saturation: float, value: float) -> str:
-    """What people call a colour."""
-    if hue < 14 or hue >= 345:
-        return "brown" if value < 0.55 else "pink" if saturation < 0.5 else "red"
-    if hue < 42:
-        return "brown" if value < 0.75 else "orange"
-    bounds = ((68, "yellow"), (168, "green"), (255, "blue"), (308, "purple"))
-    return next((name for bound, name in bounds if hue < bound), "pink")
+def _distance(one: Hue, other: Hue) -> float:
+    """How far two colours are from each other, in RGB of 0 to 1."""
+    a, b = (np.array(hsv_to_rgb(hue / 360, saturation, value)) for hue, saturation, value in (one, other))
+    return float(np.linalg.norm(a - b))

@@ -290,7 +290,6 @@ volleyball = volleyball
 tennis ball = tennis
 rugby ball = rugby football
 frisbee = flying disc
-bowling ball = bowling
 boxing glove = boxing glove
 kite = kite
 yo-yo = yo-yo
