@@ -24,9 +24,9 @@ from scenes.kinds import HELD_OUT, KINDS
 from scenes.scene import Scene, picture
 from scenes.things import Things
 
-from sfumato.files import replacing
+from sfumato.disk import check_writable, replacing
 
-__all__ = ["Scene", "Things", "picture", "scene"]
+__all__ = ["KINDS", "Scene", "Things", "picture", "scene"]
 
 GROUP = 1000  # rows; a reader holds a group at a time
 
@@ -35,15 +35,14 @@ def main() -> None:
     given = _options()
     things = Things(given.data)
     numbers = range(given.start, given.start + given.count)
-    kinds = given.kinds or (list(HELD_OUT) if given.held_out else [])
     if given.sheet:
-        shown = [scene(things, given.seed, number, kinds, given.held_out) for number in numbers[:64]]
+        shown = [scene(things, given.seed, number, given.kinds, given.held_out) for number in numbers[:64]]
         with replacing(given.sheet) as beside:
             sheet(shown).save(beside, "PNG")
         print(given.sheet)
     if given.out:
-        scenes = (scene(things, given.seed, number, kinds, given.held_out) for number in track(numbers, "scenes"))
-        write(given.out, scenes, not given.layouts_only)
+        drawn = (scene(things, given.seed, number, given.kinds, given.held_out) for number in track(numbers, "scenes"))
+        write(given.out, drawn, not given.layouts_only)
         print(given.out)
 
 
@@ -101,7 +100,24 @@ def _options() -> argparse.Namespace:
     options.add_argument("--held-out", action="store_true", help="scenes of held-out pairs")
     options.add_argument("--layouts-only", action="store_true", help="no images")
     options.add_argument("--sheet", type=Path, help="a picture of 64 of them")
-    return options.parse_args()
+    given = options.parse_args()
+    if problem := _problem(given):
+        options.error(problem)
+    given.kinds = given.kinds or (list(HELD_OUT) if given.held_out else list(KINDS))
+    for path in filter(None, (given.out, given.sheet)):
+        check_writable(path.parent)
+    return given
+
+
+def _problem(given: argparse.Namespace) -> str | None:
+    """What is wrong with the options, before anything long starts."""
+    if not (given.out or given.sheet):
+        return "nothing to write: give --out, --sheet, or both"
+    if given.count < 1:
+        return f"--count is at least 1, not {given.count}"
+    if given.held_out and (none := set(given.kinds or ()) - set(HELD_OUT)):
+        return f"no pair is held out of the kind {min(none)}: give --kinds {' '.join(HELD_OUT)}, or fewer"
+    return None
 
 
 if __name__ == "__main__":

@@ -134,6 +134,19 @@ def test_a_thing_has_the_colour_that_is_asked_for(scenes: Any, things: Any) -> N
     assert things.pictures.hue("noto/rocket") is None and things.pictures.hue("fluent-high-contrast/red apple") is None
 
 
+def test_a_picture_of_one_hue_has_that_hue(things: Any) -> None:
+    hue, saturation, value = things.pictures.hue("noto/red apple")
+    assert min(hue, 360 - hue) < 2 and saturation > 0.98 and value > 0.98
+    assert things.pictures.colour("noto/red apple") == "red"
+
+
+def test_with_is_for_what_is_worn(drawn: list[Any]) -> None:
+    apart = [scene for scene in drawn if scene.kind in ("two", "two colours") and not scene.facts["ground"]]
+    dressed = [scene for scene in apart if any(pair[0] == "worn" for pair in scene.pairs)]
+    assert dressed and not any(" with " in scene.caption for scene in dressed)
+    assert any(" with " in scene.caption for scene in apart)
+
+
 def test_hats_are_on_the_head_and_glasses_at_the_eyes(drawn: list[Any]) -> None:
     for scene in drawn:
         for face, worn in scene.facts.get("wears", ()):
@@ -196,6 +209,48 @@ def test_a_file_of_scenes_is_what_its_halves_are(scenes: Any, things: Any, tmp_p
     assert np.float32(row["layout"]).reshape(12, 6).tolist() == scene.layout().tolist()
     assert (np.asarray(Image.open(io.BytesIO(row["image"]))) == scenes.picture(scene)).all()
     assert "image" not in written("small.parquet", range(4), images=False).column_names
+
+
+def test_the_command_writes_a_file_and_a_sheet(
+    scenes: Any, things: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, page = tmp_path / "scenes.parquet", tmp_path / "sheet.png"
+    given = [
+        "--out",
+        str(out),
+        "--sheet",
+        str(page),
+        "--count",
+        "5",
+        "--start",
+        "20",
+        "--layouts-only",
+        "--kinds",
+        "worn",
+    ]
+    monkeypatch.setattr(sys, "argv", ["emoji_scenes.py", str(file), *given])
+    scenes.main()
+    rows = parquet.read_table(out).to_pylist()
+    assert [row["text"] for row in rows] == [[scenes.scene(things, 0, n, ["worn"]).caption] for n in range(20, 25)]
+    with Image.open(page) as drawn:
+        assert drawn.width > 8 * 128
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ([], "--out"),
+        (["--out", "x", "--count", "0"], "at least 1, not 0"),
+        (["--out", "x", "--held-out", "--kinds", "plain"], "no pair is held out of the kind plain"),
+    ],
+)
+def test_bad_options_are_refused_in_a_line(
+    scenes: Any, given: list[str], problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["emoji_scenes.py", "train.parquet", *given])
+    with pytest.raises(SystemExit):
+        scenes.main()
+    assert problem in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_what_lines_enclose_is_white_and_what_is_around_them_is_clear(scenes: Any) -> None:

@@ -8,7 +8,7 @@ from scenes.kinds import HELD_OUT, KINDS
 from scenes.pictures import SIDE, STYLES, Box
 from scenes.place import Again
 from scenes.scene import Ground, Placed, Scene, span
-from scenes.things import Draft, Mention, Things
+from scenes.things import Draft, Mention, Spot, Things
 
 NAMED = 0.85  # of scenes, whose caption names the style
 STYLE_SHARES = {"fluent-3d": 0.23, "fluent-flat": 0.23, "fluent-high-contrast": 0.17, "fxemoji": 0.14, "noto": 0.23}
@@ -59,7 +59,7 @@ def _finished(r: Random, things: Things, kind: str, draft: Draft) -> Scene:
     style = STYLES[things.pictures.styles[draft.mentions[0].picture]]
     colours = {item.colour or things.pictures.colour(item.picture) or "" for item in draft.mentions}
     text, background, names = (draft.text, Ground(), []) if kind == "plain" else ground.drawn(r, draft.text, colours)
-    placed = [_placed(item, square) for item, square in zip(draft.mentions, draft.places, strict=True)]
+    placed = [_placed(item, spot) for item, spot in zip(draft.mentions, draft.places, strict=True)]
     facts = draft.facts | {
         "things": [_facts(things, *of) for of in zip(draft.mentions, placed, strict=True)],
         "ground": names,
@@ -77,9 +77,9 @@ def _finished(r: Random, things: Things, kind: str, draft: Draft) -> Scene:
     )
 
 
-def _placed(item: Mention, square: tuple[float, float, float, float]) -> Placed:
+def _placed(item: Mention, spot: Spot) -> Placed:
     """A thing in its square, whose edges are on whole pixels at the size of the pictures."""
-    x, y, side, depth = square
+    x, y, side, depth = spot
     side = round(side * SIDE) / SIDE
     x, y = (round((at - side / 2) * SIDE) / SIDE + side / 2 for at in (x, y))
     return Placed(item.picture, item.colour, x, y, side, depth)

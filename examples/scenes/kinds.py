@@ -6,7 +6,7 @@ from random import Random
 from scenes import held_out, worn
 from scenes.pictures import Box
 from scenes.place import RELATIONS, Again, Sides, apart, middle, pack
-from scenes.things import Draft, Mention, Things, any_of, mention, pairs, pick
+from scenes.things import Draft, Mention, Spot, Things, any_of, mention, pairs, pick
 from scenes.words import Thing, article
 
 SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
@@ -59,8 +59,7 @@ def single(r: Random, things: Things, style: str) -> Draft:
 def two(r: Random, things: Things, style: str) -> Draft:
     """Two things apart from each other."""
     items = [any_of(r, things, style) for _ in range(2)]
-    text = pick(r, BOTH).format(*(item.text for item in items))
-    return Draft(text, items, _packed(r, things, items, [(0.38, 0.62)] * 2, apart), pairs(*items))
+    return Draft(_both(r, items), items, _packed(r, things, items, [(0.38, 0.62)] * 2, apart), pairs(*items))
 
 
 def three(r: Random, things: Things, style: str) -> Draft:
@@ -115,8 +114,7 @@ def two_colours(r: Random, things: Things, style: str) -> Draft:
     if first.colour == second.colour:
         raise Again
     items = [first, second]
-    text = pick(r, BOTH).format(*(item.text for item in items))
-    return Draft(text, items, _packed(r, things, items, [(0.38, 0.62)] * 2, apart), pairs(*items))
+    return Draft(_both(r, items), items, _packed(r, things, items, [(0.38, 0.62)] * 2, apart), pairs(*items))
 
 
 def wearing(r: Random, things: Things, style: str) -> Draft:
@@ -131,16 +129,15 @@ def wearing(r: Random, things: Things, style: str) -> Draft:
         raise Again
     wording = pick(r, worn.WORDINGS[fits[0].at])
     text = wording.format(a=items[0].text, b=" and ".join(item.text for item in items[1:]))
-    beside = [any_of(r, things, style)] if r.random() < 0.15 else []
+    others = [word for word in there if word not in worn.WEARABLES]  # which would be read as worn too
+    beside = [any_of(r, things, style, others)] if r.random() < 0.15 else []
     text = pick(r, BESIDE).format(text, beside[0].text) if beside else text
     places = _dressed(r, things, items, beside, [-0.5, *(fit.depth for fit in fits)])
     wears = [[0, place] for place in range(1, len(items))]
     return Draft(text, items + beside, places, pairs(*items, *beside), {"wears": wears})
 
 
-def _dressed(
-    r: Random, things: Things, items: list[Mention], beside: list[Mention], depths: list[float]
-) -> list[tuple[float, float, float, float]]:
+def _dressed(r: Random, things: Things, items: list[Mention], beside: list[Mention], depths: list[float]) -> list[Spot]:
     """Places for a face with what it wears, which are put where one thing would be, and for what is beside it."""
     pictures = things.pictures
     boxes = [pictures.box(item.picture) for item in items]
@@ -173,6 +170,13 @@ HELD_OUT = {
 """The kinds of pairs of which a held-out scene of each kind has one at least."""
 
 
+def _both(r: Random, items: Sequence[Mention]) -> str:
+    """Two things in words; a cat with a hat would be one that wears it."""
+    worn_pair = held_out.together(*(item.thing.word for item in items))[0] == "worn"
+    wording = pick(r, [wording for wording in BOTH if not (worn_pair and "with" in wording)])
+    return wording.format(*(item.text for item in items))
+
+
 def _coloured(r: Random, things: Things, style: str) -> Mention:
     item = any_of(r, things, style, coloured=1)
     if not item.colour:
@@ -187,7 +191,7 @@ def _is_face(things: Things, thing: Thing, name: str) -> bool:
 
 def _packed(
     r: Random, things: Things, items: Sequence[Mention], sides: Sides, fits: Callable[[Sequence[Box]], bool]
-) -> list[tuple[float, float, float, float]]:
+) -> list[Spot]:
     """Places for things, none in front of another."""
     boxes = [things.pictures.box(item.picture) for item in items]
     return [(*square, 0.0) for square in pack(r, boxes, sides, fits)]

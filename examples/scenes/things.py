@@ -13,23 +13,26 @@ from scenes.place import Again
 from scenes.words import Thing, article, things
 
 COLOURED = 0.15  # of things in scenes that are not about colours
+Spot = tuple[float, float, float, float]
+"""x, y, side and depth of a thing: fractions of the canvas, and from −1 to 1 in front."""
 T = TypeVar("T")
 
 
 class Things:
-    """The things that each style has pictures of."""
+    """The things that each style has pictures of, from a file of emoji_data.py; and the pairs `held` out."""
 
     def __init__(self, file: Path, held: frozenset[held_out.Pair] | None = None):
         self.pictures = Pictures(file)
         self.held = held_out.read() if held is None else held
         words = things()
         self.by_style = {
-            style: {word: (thing, name) for word, thing in words.items() if (name := self._named(thing, style))}
+            style: {
+                word: (thing, name)
+                for word, thing in words.items()
+                if (name := self.pictures.named(thing.captions, style))
+            }
             for style in STYLES
         }
-
-    def _named(self, thing: Thing, style: str) -> str | None:
-        return self.pictures.named(thing.captions, style)
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Draft:
 
     text: str
     mentions: list[Mention]
-    places: list[tuple[float, float, float, float]]
+    places: list[Spot]
     pairs: set[held_out.Pair] = field(default_factory=set)
     facts: dict[str, Any] = field(default_factory=dict)
 
