@@ -1,0 +1,121 @@
+"""The second stage of the system `emoji`: a memory of sprites, fitted in closed form, and the codec of the third stage.
+
+    python examples/emoji_sprites.py DATA/train.parquet --out RUN
+
+train.parquet is what emoji_data.py writes. RUN gets `sprites`, a system that puts sprites onto a canvas of 64×64 where a
+layout says, and `codec`, the principal components of patches of 8×8, fitted on scenes. The memory knows each picture by
+its caption, by the words of emoji_scenes.py, and by those keywords that no other caption has.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from scenes.draw import scene
+from scenes.pictures import STYLES
+from scenes.scene import picture
+from scenes.things import Things
+from torch import Tensor
+
+from sfumato import System
+from sfumato.codec import Identity
+from sfumato.condition import EncodedText, MiniLM, Nothing
+from sfumato.core.parameterization import X0Prediction
+from sfumato.core.schedule import Flow
+from sfumato.denoise import Denoiser
+from sfumato.media import Image as Pixels
+from sfumato.nn.image.pca import PCA
+from sfumato.nn.image.sprites import Sprites
+from sfumato.sample import DDIM
+from sfumato.system.settings import Settings
+from sfumato.train.fitted_codec import FittedCodec
+
+SIDE, CANVAS = 64, 64
+CHANNELS, PATCH = 48, 8
+SCENES = 2000
+"""Of which the components of patches are taken."""
+SEED = -1  # none that training takes
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("data", type=Path, help="train.parquet of emoji_data.py")
+    options.add_argument("--out", type=Path, required=True)
+    given = options.parse_args()
+    things = Things(given.data)
+    print(sprites_system(things, named(things, keywords(given.data))).save(given.out / "sprites"))
+    print(fit_codec(things).save(given.out / "codec"))
+
+
+def sprites_system(things: Things, names: dict[str, list[int]]) -> System:
+    """The system of one step that draws canvases."""
+    pictures = things.pictures
+    network = Sprites(len(names), len(pictures.names), styles=len(STYLES), size=CANVAS, side=SIDE)
+    sprites = torch.from_numpy(np.stack([sprite(pictures.image(name)) for name in pictures.names]))
+    hues = torch.tensor([pictures.hue(name) or (-1.0, 0.0, 0.0) for name in pictures.names])
+    network.memory.fit(vectors([*names]), torch.tensor([*names.values()], dtype=torch.int32), sprites, hues)
+    settings = Settings(size=(CANVAS, CANVAS), sampler=DDIM(), steps=1)
+    return System(Identity(Pixels(3)), Nothing(), Denoiser(network, Flow(), X0Prediction()), settings)
+
+
+def named(things: Things, keywords: dict[str, str]) -> dict[str, list[int]]:
+    """Every name, in small letters, with the number of its picture in each style, −1 where there is none. What a word
+    of scenes means goes before a caption, and that before a keyword."""
+    pictures = things.pictures
+    number = {name: place for place, name in enumerate(pictures.names)}
+    found: dict[str, list[int]] = {}
+
+    def add(name: str, picture: str) -> None:
+        own = found.setdefault(name.lower().replace("’", "'"), [-1] * len(STYLES))
+        style = [*STYLES].index(pictures.styles[picture])
+        own[style] = number[picture] if own[style] < 0 else own[style]
+
+    for thing, picture in (one for words in things.by_style.values() for one in words.values()):
+        for name in (*thing.words, *thing.plurals):
+            add(name, picture)
+    for name in pictures.names:
+        add(pictures.captions[name], name)
+    aliases = {keyword: caption for keyword, caption in keywords.items() if keyword.lower() not in found}
+    for name in pictures.names:
+        for keyword in (keyword for keyword, caption in aliases.items() if caption == pictures.captions[name]):
+            add(keyword, name)
+    return found
+
+
+def keywords(data: Path) -> dict[str, str]:
+    """The keywords that one caption alone has, with the caption."""
+    rows = pq.read_table(data, columns=["text", "caption"]).to_pylist()
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        for word in {word for text in row["text"] for word in text.split(", ")[:-1]} - {row["caption"]}:
+            found.setdefault(word, set()).add(row["caption"])
+    return {word: captions.pop() for word, captions in found.items() if len(captions) == 1}
+
+
+def sprite(image: Image.Image) -> np.ndarray:
+    """A picture in RGBA as a sprite, [4, SIDE, SIDE]: colours times opacity, and that, from 0 to 1."""
+    pixels = np.asarray(image, np.float32) / 255
+    pixels[..., :3] *= pixels[..., 3:]
+    step = image.width // SIDE
+    return pixels.reshape(SIDE, step, SIDE, step, 4).mean((1, 3)).transpose(2, 0, 1)
+
+
+def vectors(names: list[str]) -> Tensor:
+    """The vectors of texts, [names, 384]."""
+    encoder = EncodedText(MiniLM(), 32, 0.0)
+    found = [encoder(names[start : start + 128]).vector for start in range(0, len(names), 128)]
+    return torch.cat([one for one in found if one is not None])
+
+
+def fit_codec(things: Things) -> FittedCodec:
+    """The principal components of the patches of scenes, as a codec."""
+    shown = np.stack([picture(scene(things, SEED, number)) for number in range(SCENES)])
+    data = torch.from_numpy(shown).permute(0, 3, 1, 2) / 127.5 - 1
+    return FittedCodec(PCA(3, CHANNELS, PATCH).fit(data), data)
+
+
+if __name__ == "__main__":
+    main()

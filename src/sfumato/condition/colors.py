@@ -1,0 +1,34 @@
+"""Colours that phrases begin with."""
+
+HSV = {
+    "red": (0, 0.82, 0.88),
+    "orange": (27, 0.88, 0.98),
+    "yellow": (50, 0.80, 0.99),
+    "green": (128, 0.65, 0.68),
+    "blue": (213, 0.76, 0.90),
+    "purple": (275, 0.62, 0.74),
+    "violet": (275, 0.62, 0.74),
+    "pink": (330, 0.45, 0.99),
+    "brown": (22, 0.58, 0.52),
+    "turquoise": (174, 0.70, 0.80),
+    "teal": (180, 0.75, 0.55),
+    "golden": (45, 0.80, 0.92),
+    "grey": (213, 0.05, 0.62),
+    "gray": (213, 0.05, 0.62),
+    "black": (213, 0.10, 0.20),
+    "white": (213, 0.02, 0.97),
+}
+"""Hue in degrees, saturation and value from 0 to 1 of what has one of these colours, in the light of pictures."""
+NO_COLOR = (-1.0, 0.0, 0.0)
+
+
+def split_color(phrase: str, names: frozenset[str] = frozenset()) -> tuple[str, tuple[float, float, float]]:
+    """A phrase in small letters without its colour, and that: hue in turns, saturation and value, or `NO_COLOR`.
+
+    "blue apple" is an apple in blue; one of `names`, and a colour alone, stays: "blue heart" is a thing of its own.
+    """
+    first, _, rest = phrase.partition(" ")
+    if not rest or first not in HSV or phrase in names:
+        return phrase, NO_COLOR
+    hue, saturation, value = HSV[first]
+    return rest, (hue / 360, saturation, value)
