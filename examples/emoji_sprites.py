@@ -2,8 +2,8 @@
 
     python examples/emoji_sprites.py DATA/train.parquet --out RUN
 
-train.parquet is what emoji_data.py writes. RUN gets `sprites`, a system that puts sprites onto a canvas of 64×64 where a
-layout says, and `codec`, the principal components of patches of 8×8, fitted on scenes. The memory knows each picture by
+train.parquet is what emoji_data.py writes. RUN gets `sprites`, a system that puts sprites onto a canvas of 64×64 where
+a layout says, and `codec`, the principal components of patches of 8×8, fitted on scenes. The memory knows each picture by
 its caption, by the words of emoji_scenes.py, and by those keywords that no other caption has.
 """
 
@@ -73,9 +73,9 @@ def named(things: Things, keywords: dict[str, str]) -> dict[str, list[int]]:
         style = [*STYLES].index(pictures.styles[picture])
         own[style] = number[picture] if own[style] < 0 else own[style]
 
-    for thing, picture in (one for words in things.by_style.values() for one in words.values()):
+    for thing, shown in (one for words in things.by_style.values() for one in words.values()):
         for name in (*thing.words, *thing.plurals):
-            add(name, picture)
+            add(name, shown)
     for name in pictures.names:
         add(pictures.captions[name], name)
     aliases = {keyword: caption for keyword, caption in keywords.items() if keyword.lower() not in found}

@@ -330,7 +330,8 @@ def _weights_path(folder: Path, name: str, named_in: str = SYSTEM_FILE) -> Path:
 
 def _check_shapes(path: Path, parts: Parts, tensors: dict[str, Tensor]) -> None:
     """Raise a `FormatError` unless the tensors are those of the parts, by name, shape and kind of number."""
-    wanted = {key: tuple(tensor.shape) for key, tensor in _tensors(parts).items()}
+    own = _tensors(parts)
+    wanted = {key: tuple(tensor.shape) for key, tensor in own.items()}
     found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     if wrong := sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)):
         key = wrong[0]
@@ -338,7 +339,12 @@ def _check_shapes(path: Path, parts: Parts, tensors: dict[str, Tensor]) -> None:
             f"the weights of {path} do not fit: '{key}' should be {wanted.get(key, 'absent')} and is"
             f" {found.get(key, 'absent')} ({len(wrong)} such)"
         )
-    if odd := sorted(key for key, tensor in tensors.items() if not tensor.is_floating_point()):
+    if odd := sorted(key for key, tensor in tensors.items() if _kind(tensor) != _kind(own[key])):
         raise FormatError(
-            f"the weights of {path} do not fit: '{odd[0]}' holds {tensors[odd[0]].dtype}, not real numbers"
+            f"the weights of {path} do not fit: '{odd[0]}' holds {tensors[odd[0]].dtype}, not {_kind(own[odd[0]])}"
         )
+
+
+def _kind(tensor: Tensor) -> str:
+    """What a tensor holds: real numbers of whatever precision, or whole numbers of this type."""
+    return "real numbers" if tensor.is_floating_point() else str(tensor.dtype)

@@ -1,0 +1,122 @@
+"""Scenes with their canvases: what the third stage of the system `emoji` is trained on.
+
+    python examples/emoji_canvases.py scenes.parquet --sprites RUN/sprites --out paired.parquet
+
+scenes.parquet is what emoji_scenes.py writes. The file gets a column more, conditioning_image (PNG, 64×64): what the
+sprites draw of the true layout of each scene. In one scene of `OTHER` the sprites have another style than the scene, so
+that the third stage learns to draw a thing in a style that the memory has it not in.
+"""
+
+import argparse
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from emoji_sprites import vectors
+from PIL import Image
+from rich.progress import track
+from scenes.pictures import STYLES
+from torch import Tensor
+
+from sfumato import System
+from sfumato.condition.colors import split_color
+from sfumato.condition.phrases import indivisible, phrases
+from sfumato.files import replacing
+from sfumato.nn.image.sprites import Sprites
+
+OTHER = 8
+PLACES = 5
+TOGETHER = 50
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("scenes", type=Path, help="a file of emoji_scenes.py")
+    options.add_argument("--data", type=Path, required=True, help="train.parquet of emoji_data.py, for its captions")
+    options.add_argument("--sprites", type=Path, required=True, help="the system of emoji_sprites.py")
+    options.add_argument("--out", type=Path, required=True)
+    given = options.parse_args()
+    captions = set(pq.read_table(given.data, columns=["caption"])["caption"].to_pylist())
+    write(given.scenes, Canvases(System.load(given.sprites, "cpu", "float32"), captions), given.out)
+    print(given.out)
+
+
+def write(scenes: Path, canvases: "Canvases", out: Path) -> None:
+    """The file of scenes with a column more, whole or not at all."""
+    source = pq.ParquetFile(scenes)
+    with replacing(out) as beside, pq.ParquetWriter(beside, _schema(source.schema_arrow)) as writer:
+        for group in track(range(source.num_row_groups), "canvases"):
+            rows = source.read_row_group(group).to_pylist()
+            for row, canvas in zip(rows, canvases(rows), strict=True):
+                row["conditioning_image"] = _png(canvas)
+            writer.write_table(pa.Table.from_pylist(rows, writer.schema))
+
+
+class Canvases:
+    """What a system of sprites draws of scenes."""
+
+    def __init__(self, system: System, captions: set[str]) -> None:
+        network = system.denoiser.network
+        assert isinstance(network, Sprites)
+        self.network, self.names, self.known = network, indivisible(captions), {}
+
+    @torch.no_grad()
+    def __call__(self, rows: list[dict[str, Any]]) -> Iterator[np.ndarray]:
+        """The canvas of each scene, uint8 [64, 64, 3]."""
+        things = [self.things(row["text"][0]) for row in rows]
+        self._learn({phrase for own in things for phrase, _ in own})
+        for start in range(0, len(rows), TOGETHER):
+            part = slice(start, start + TOGETHER)
+            context, mask = self._context(rows[part], things[part])
+            blank = torch.zeros(len(context), 3, self.network.size, self.network.size)
+            drawn = self.network(blank, torch.ones(len(context)), context=context, mask=mask)
+            yield from ((drawn.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+    def things(self, caption: str) -> list[tuple[str, tuple[float, float, float]]]:
+        """The phrase and the colour of each thing that a caption names."""
+        names = frozenset(self.names)
+        return [split_color(phrase, names) for phrase in phrases(caption, self.names, tuple(STYLES.values())).things]
+
+    def _learn(self, wanted: set[str]) -> None:
+        if new := sorted(wanted - self.known.keys()):
+            self.known |= zip(new, vectors(new), strict=True)
+
+    def _context(self, rows: list[dict[str, Any]], things: list[list[tuple[str, Any]]]) -> tuple[Tensor, Tensor]:
+        layouts = torch.tensor(np.array([row["layout"] for row in rows], np.float32)).view(len(rows), -1, 1 + PLACES)
+        named = torch.zeros(len(rows), 1 + PLACES, self.network.phrase + 3)
+        mask = torch.zeros(len(rows), 1 + PLACES, dtype=torch.bool)
+        mask[:, 0] = True
+        for row, (own, caption) in enumerate(zip(things, (row["text"][0] for row in rows), strict=True)):
+            if (style := _other_style(caption)) is not None:
+                layouts[row, : len(STYLES), 0] = -1
+                layouts[row, style, 0] = 1
+            for place, (phrase, color) in enumerate(own, 1):
+                named[row, place] = torch.cat([self.known[phrase], torch.tensor(color)])
+                mask[row, place] = True
+        return torch.cat([named, layouts.transpose(1, 2)], dim=2), mask
+
+
+def _other_style(caption: str) -> int | None:
+    """The style of the sprites of a scene, where that is not its own."""
+    chance = int.from_bytes(hashlib.sha256(caption.encode()).digest()[:4])
+    return chance // OTHER % len(STYLES) if chance % OTHER == 0 else None
+
+
+def _png(canvas: np.ndarray) -> bytes:
+    packed = io.BytesIO()
+    Image.fromarray(canvas).save(packed, "PNG", compress_level=1)
+    return packed.getvalue()
+
+
+def _schema(of: pa.Schema) -> pa.Schema:
+    return of.append(pa.field("conditioning_image", pa.binary()))
+
+
+if __name__ == "__main__":
+    main()
