@@ -3,8 +3,8 @@
     python examples/emoji_sprites.py DATA/train.parquet --out RUN
 
 train.parquet is what emoji_data.py writes. RUN gets `sprites`, a system that puts sprites onto a canvas of 64×64 where
-a layout says, and `codec`, the principal components of patches of 8×8, fitted on scenes. The memory knows each picture by
-its caption, by the words of emoji_scenes.py, and by those keywords that no other caption has.
+a layout says, and `codec`, the principal components of patches of 8×8, fitted on scenes. The memory knows a picture by
+its caption, by the words of emoji_scenes.py for it, and by those keywords that no other caption has.
 """
 
 import argparse
