@@ -140,6 +140,20 @@ def test_a_picture_of_one_hue_has_that_hue(things: Any) -> None:
     assert things.pictures.colour("noto/red apple") == "red"
 
 
+def test_a_background_differs_from_the_edges_of_things(things: Any, drawn: list[Any]) -> None:
+    for scene in drawn:
+        for thing in scene.placed if not scene.ground.plain else ():
+            edge = things.pictures.edge(thing.picture, thing.colour)
+            for shade in (scene.ground.top, scene.ground.bottom):
+                assert np.linalg.norm(np.array(shade) / 255 - edge) > 0.18
+
+
+def test_a_smaller_picture_is_the_usual_one_made_smaller(scenes: Any, drawn: list[Any]) -> None:
+    usual = scenes.picture(drawn[3]).astype(int)
+    halved = usual.reshape(64, 2, 64, 2, 3).mean((1, 3))
+    assert np.abs(scenes.picture(drawn[3], 64) - halved).max() <= 0.5
+
+
 def test_with_is_for_what_is_worn(drawn: list[Any]) -> None:
     apart = [scene for scene in drawn if scene.kind in ("two", "two colours") and not scene.facts["ground"]]
     dressed = [scene for scene in apart if any(pair[0] == "worn" for pair in scene.pairs)]

@@ -10,6 +10,7 @@ from scenes.place import Again
 from scenes.scene import Ground, Placed, Scene, span
 from scenes.things import Draft, Mention, Spot, Things
 
+GROUNDED = 0.25  # of scenes, which have a background that is not white
 NAMED = 0.85  # of scenes, whose caption names the style
 STYLE_SHARES = {"fluent-3d": 0.23, "fluent-flat": 0.23, "fluent-high-contrast": 0.17, "fxemoji": 0.14, "noto": 0.23}
 TRIES = 2000
@@ -26,11 +27,11 @@ def scene(things: Things, seed: int, number: int, kinds: Sequence[str] = (), hel
         try:
             style = _share(r, {style: STYLE_SHARES[style] for style, words in things.by_style.items() if words})
             draft = KINDS[kind][1](r, things, style)
+            deciding = {pair for pair in draft.pairs if not held_out or pair[0] in HELD_OUT[kind]}
+            if _clear(draft) and bool(deciding & things.held) == held_out:
+                return _finished(r, things, kind, draft)
         except Again:
             continue
-        deciding = {pair for pair in draft.pairs if not held_out or pair[0] in HELD_OUT[kind]}
-        if _clear(draft) and bool(deciding & things.held) == held_out:
-            return _finished(r, things, kind, draft)
     raise ValueError(f"no scene of the kind {kind} was found: the pictures show too few things")
 
 
@@ -57,8 +58,10 @@ def _clear(draft: Draft) -> bool:
 def _finished(r: Random, things: Things, kind: str, draft: Draft) -> Scene:
     """The scene of a draft, with its background and its style."""
     style = STYLES[things.pictures.styles[draft.mentions[0].picture]]
-    colours = {item.colour or things.pictures.colour(item.picture) or "" for item in draft.mentions}
-    text, background, names = (draft.text, Ground(), []) if kind == "plain" else ground.drawn(r, draft.text, colours)
+    text, background, names = draft.text, Ground(), []
+    if kind != "plain" and r.random() < GROUNDED:
+        edges = [things.pictures.edge(item.picture, item.colour) for item in draft.mentions]
+        text, background, names = ground.drawn(r, draft.text, edges)
     placed = [_placed(item, spot) for item, spot in zip(draft.mentions, draft.places, strict=True)]
     facts = draft.facts | {
         "things": [_facts(things, *of) for of in zip(draft.mentions, placed, strict=True)],

@@ -58,6 +58,7 @@ class Pictures:
         self.box = lru_cache(None)(self._box)
         self.outline = lru_cache(None)(self._outline)
         self.hue = lru_cache(None)(self._hue)
+        self.edge = lru_cache(None)(self._edge)
         self.image = lru_cache(3000)(self._image)
 
     def named(self, captions: tuple[str, ...], style: str) -> str | None:
@@ -91,6 +92,13 @@ class Pictures:
             return 0.0, 0.0, 1.0, 1.0
         left, top, right, bottom = (float(edge) / SIDE for edge in (across[0], down[0], across[-1] + 1, down[-1] + 1))
         return left, top, right, bottom
+
+    def _edge(self, name: str, colour: str | None = None) -> np.ndarray:
+        """The mean RGB, 0 to 1, along the outline: what has to differ from the background."""
+        outline = np.pad(self.outline(name), 2)
+        within = outline[:-4, 2:-2] & outline[4:, 2:-2] & outline[2:-2, :-4] & outline[2:-2, 4:]
+        rim = self.outline(name) & ~within
+        return np.asarray(self.image(name, colour))[rim][:, :3].mean(0) / 255 if rim.any() else np.ones(3)
 
     def _hue(self, name: str) -> Hue | None:
         """Hue in degrees, saturation and value of the one hue of a picture, if it has one."""

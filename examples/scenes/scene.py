@@ -73,7 +73,12 @@ def span(box: Box, x: float, y: float, side: float) -> Box:
 
 
 def picture(scene: Scene, size: int = SIDE) -> np.ndarray:
-    """The picture of a scene, uint8 [size, size, 3]."""
+    """The picture of a scene, uint8 [size, size, 3].
+
+    A smaller size that divides the usual one is that picture made smaller, so that things stand at the same place.
+    """
+    if size < SIDE and SIDE % size == 0:
+        return np.asarray(Image.fromarray(picture(scene)).reduce(SIDE // size))
     canvas = _ground(scene.ground, size)
     order = sorted(range(len(scene.placed)), key=lambda place: scene.placed[place].depth)
     for one in (scene.placed[place] for place in order):
