@@ -12,7 +12,7 @@ import torch
 
 from sfumato import sample
 from sfumato.codec import Identity, Latent
-from sfumato.condition import ClipText, EncodedText, Labels, MiniLM, Nothing, Pretrained, TokenIds
+from sfumato.condition import ClipText, EncodedText, Labels, MiniLM, Nothing, Phrases, Pretrained, TokenIds
 from sfumato.core import grid, process, schedule
 from sfumato.core.discrete import DiscreteSpacing, DistilledSpacing
 from sfumato.core.parameterization import (
@@ -156,6 +156,7 @@ VALUES: list[tuple[Kinds[Any], Any]] = [
     (CONDITIONERS, Labels(("cat", "a dog", "été"), dropout=0.2)),
     (CONDITIONERS, EncodedText()),
     (CONDITIONERS, EncodedText(Pretrained("a/b", 8, 4, 77, "12ab", "34cd"), length=16, dropout=0.2)),
+    (CONDITIONERS, Phrases(names=("cat with tears of joy",), styles=("3D style",), things=3, dropout=0.2)),
     (CONDITIONERS, TokenIds('{"version": "1.0"}', length=16, dropout=0.2)),
     (CONDITIONERS, ClipText("a/b", "sdxl", 2048, 1280, True, (640, 512), sha256=("12", "ab"), dropout=0.2)),
     (TEXT_ENCODERS, MiniLM()),

@@ -24,6 +24,7 @@ from sfumato.condition import (
     Labels,
     MiniLM,
     Nothing,
+    Phrases,
     Pretrained,
     TextEncoder,
     TokenIds,
@@ -310,7 +311,15 @@ MEDIA = Kinds[Medium](
 CODECS = Kinds[Codec]("codec", {"identity": Identity, "latent": Latent})
 TEXT_ENCODERS = Kinds[TextEncoder]("text encoder", {"minilm": MiniLM, "transformers": Pretrained})
 CONDITIONERS = Kinds[Conditioner](
-    "conditioner", {"nothing": Nothing, "labels": Labels, "text": EncodedText, "token-ids": TokenIds, "clip": ClipText}
+    "conditioner",
+    {
+        "nothing": Nothing,
+        "labels": Labels,
+        "text": EncodedText,
+        "phrases": Phrases,
+        "token-ids": TokenIds,
+        "clip": ClipText,
+    },
 )
 WEIGHTS = Kinds[Weight](
     "weight",

@@ -5,7 +5,7 @@ import pytest
 from sfumato.condition.colors import HSV, NO_COLOR, split_color
 
 
-def test_a_colour_is_taken_off_and_told_in_turns():
+def test_a_colour_is_taken_off_and_its_hue_is_in_turns():
     assert split_color("blue apple") == ("apple", (213 / 360, 0.76, 0.90))
     assert split_color("red sports car") == ("sports car", (0.0, 0.82, 0.88))
 

@@ -98,9 +98,17 @@ def test_the_first_things_are_read_as_many_as_are_asked_for() -> None:
 
 
 def test_names_that_would_be_taken_apart_are_found_and_then_kept_whole() -> None:
-    captions = ["cat", "top hat", "Cat with tears of joy", "small airplane", "three o’clock", "O button (blood type)"]
+    captions = [
+        "cat",
+        "top hat",
+        "Cat with tears of joy",
+        "small airplane",
+        "three o’clock",
+        "O button (blood type)",
+        "red heart",
+    ]
     names = indivisible(captions)
-    assert names == ("cat with tears of joy", "o button (blood type)", "small airplane", "three o'clock")
+    assert names == ("cat with tears of joy", "o button (blood type)", "red heart", "small airplane", "three o'clock")
     for name in names:
         assert phrases(f"a {name} and two apples, flat style", names, STYLES).things == (name, "apples", "apples")
 

@@ -77,7 +77,7 @@ def gaussian(mean: tuple[float, ...], cov: Rows, gain: Rows = ()) -> System:
         (None, (), "stages must be a list, not None$"),
         ([1], (), "a stage of a cascade is a System, not 1$"),
         ([Cascade([pixels(4)])], (), "a stage of a cascade is a System, not"),
-        ([pixels(4)] * 2, ["upsample"], "a link of a cascade is an Upsample, Embed or Vocode, not 'upsample'$"),
+        ([pixels(4)] * 2, ["upsample"], "a link of a cascade is an Upsample, Embed, Vocode or Ground, not 'upsample'$"),
         ([pixels(4)] * 101, [Upsample()] * 100, "a cascade has at most 100 systems, not 101$"),
     ],
 )
@@ -177,11 +177,11 @@ def test_a_picture_goes_into_latents_by_the_codec_of_the_next_system() -> None:
         def like(self, x: Tensor) -> Tensor:
             return torch.ones_like(x)
 
-    given = Upsample(0.6)(first.generate("cat", seeds=[3]), {}, second, Ones()).given()["concat"]  # pyright: ignore
+    given = Upsample(0.6)(first.generate("cat", seeds=[3]), {}, second, Ones(), first).given()["concat"]  # pyright: ignore
     assert torch.allclose(given, 0.8 * concat + 0.6, atol=1e-6), "noise is added to what is set beside the sample"
     wider = Cascade([first, second], [Upsample()]).generate("cat", seeds=[3], size=(32, 16))
     assert wider.data.shape == (1, 1, 16, 32)
-    small = Upsample()(first.generate("cat", seeds=[3]), {}, latents(concat=1), Noise([0])).given()["concat"]
+    small = Upsample()(first.generate("cat", seeds=[3]), {}, latents(concat=1), Noise([0]), first).given()["concat"]
     assert small.shape == (1, 1, 8, 8), "a network of other channels sees the picture itself, at the latents' size"
 
 
@@ -194,7 +194,7 @@ def test_conditioning_augmentation_is_the_forward_process() -> None:
             return torch.ones_like(x)
 
     drawn = Samples(torch.full((1, 1, 4, 4), 0.5), Image(1), ({},))
-    seen = Upsample(0.6)(drawn, {}, system, Ones())  # pyright: ignore
+    seen = Upsample(0.6)(drawn, {}, system, Ones(), system)  # pyright: ignore
     assert torch.allclose(seen.given()["concat"], torch.tensor(0.8 * 0.5 + 0.6))
     with pytest.raises(InputError, match=r"the noise of conditioning augmentation lies in \[0, 1\), not 1$"):
         Upsample(1)
@@ -205,7 +205,7 @@ def test_a_spectrogram_conditions_a_decoder_of_sound(through: Any) -> None:
     """Frame by frame, repeated along the samples that it stands for; or as a sequence."""
     decoder = System(Identity(Audio(8000)), Nothing(), pixels(4).denoiser, Settings((6,)))
     mel = torch.arange(6.0).reshape(1, 1, 2, 3)
-    given = Vocode(through)(Samples(mel, Image(1), ({},)), {}, decoder, Noise([0])).given()
+    given = Vocode(through)(Samples(mel, Image(1), ({},)), {}, decoder, Noise([0]), pixels(4)).given()
     wanted = {"concat": [[0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5]], "context": [[0, 3], [1, 4], [2, 5]]}
     assert given.keys() == {through} and given[through].tolist() == [wanted[through]]
 

@@ -8,9 +8,11 @@ from sfumato.condition.encoders.protocol import TextEncoder
 from sfumato.condition.labels import Labels, Nothing
 from sfumato.condition.protocol import Conditioner, Prompt
 from sfumato.condition.text import EncodedText
+from sfumato.condition.things import CachedPhrases, Phrases
 from sfumato.condition.token_ids import TokenIds, fit_tokenizer
 
 __all__ = [
+    "CachedPhrases",
     "CachedText",
     "ClipText",
     "Conditioner",
@@ -18,6 +20,7 @@ __all__ = [
     "Labels",
     "MiniLM",
     "Nothing",
+    "Phrases",
     "Pretrained",
     "Prompt",
     "TextEncoder",

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from sfumato.condition.colors import HSV, split_color
 from sfumato.condition.normalize import normalize
 
-MOST_THINGS = 5
+THINGS = 5
 """How many things of a caption are read, if nobody says."""
 
 
@@ -39,9 +40,7 @@ _BEFORE = _ARTICLES | _VERBS
 _COUNTED = _ARTICLES | _SIZES | {"of"}
 _AFTER = _PLACES | _words("sitting standing lying placed facing that which who emoji icon")
 _FILLERS = _BEFORE | _COUNTED | _AFTER
-_COLOURS = _words(
-    "red orange yellow green blue purple violet pink brown black white grey gray cyan turquoise teal magenta beige navy"
-)
+_COLOURS = _words("cyan magenta beige navy") | HSV.keys()
 _SHADES = _words("light dark pale bright deep soft plain pastel solid")
 _GROUNDS = _words("background backdrop gradient")
 _ONE_PAIR = _words("glasses sunglasses goggles scissors jeans shorts pants trousers shoes boots socks gloves sandals")
@@ -60,7 +59,7 @@ class Parsed:
     background: str | None = None
 
 
-def phrases(text: str, names: Sequence[str] = (), styles: Sequence[str] = (), most: int = MOST_THINGS) -> Parsed:
+def phrases(text: str, names: Sequence[str] = (), styles: Sequence[str] = (), most: int = THINGS) -> Parsed:
     """The things that a caption names: "Three red apples under a tree, flat style" → "red apples" three times, "tree".
 
     A text is split at words that relate ("and", "with", "on", "left of") and at marks, but not within one of `names`.
@@ -92,9 +91,11 @@ def phrases(text: str, names: Sequence[str] = (), styles: Sequence[str] = (), mo
 
 def indivisible(captions: Iterable[str]) -> tuple[str, ...]:
     """Those captions of single things that `phrases` must know as `names`, for it would split or change them: "cat with
-    tears of joy", "two hearts", "large blue diamond"; in small letters and sorted."""
-    texts = {_plain(caption) for caption in captions}
-    return tuple(sorted(text for text in texts if phrases(f"{text}; {text}").things != (text, text)))
+    tears of joy", "two hearts", "large blue diamond"; and those that begin with a colour, as "blue heart", which is not
+    a heart in blue. They are in small letters and sorted."""
+    texts = sorted({_plain(caption) for caption in captions})
+    whole = {text for text in texts if phrases(f"{text}; {text}").things == (text, text)}
+    return tuple(text for text in texts if text not in whole or split_color(text)[0] != text)
 
 
 @dataclass(frozen=True)

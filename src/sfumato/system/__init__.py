@@ -4,7 +4,7 @@ from sfumato.system.cascade import Cascade
 from sfumato.system.classifier import ClassGuidance, NoisyClassifier
 from sfumato.system.draw import Frame
 from sfumato.system.drawing import Drawing
-from sfumato.system.links import Embed, Link, Upsample, Vocode
+from sfumato.system.links import Embed, Ground, Link, Upsample, Vocode
 from sfumato.system.masked import MaskedImage
 from sfumato.system.repeat import from_record
 from sfumato.system.samples import Samples, read_record
@@ -17,6 +17,7 @@ __all__ = [
     "Drawing",
     "Embed",
     "Frame",
+    "Ground",
     "Link",
     "MaskedImage",
     "NoisyClassifier",

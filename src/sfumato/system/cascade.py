@@ -51,7 +51,7 @@ class CascadeFile(BaseModel):
 
 
 class Cascade(Pipeline):
-    """`stages` in a row, and between each two a link: `Upsample`, `Embed`, `Vocode` (cascaded diffusion,
+    """`stages` in a row, and between each two a link: `Upsample`, `Embed`, `Vocode`, `Ground` (cascaded diffusion,
     arXiv:2106.15282; unCLIP, arXiv:2204.06125).
 
     Drawn with as a system is. Of a drawing's arguments, `prompt`, `seeds` and `batch` are every stage's and the others
@@ -69,7 +69,7 @@ class Cascade(Pipeline):
         if wrong := [one for one in self.stages if not isinstance(one, System)]:
             raise InputError(f"a stage of a cascade is a System, not {quoted(wrong[0])}")
         if wrong := [one for one in self.links if not isinstance(one, Link)]:
-            raise InputError(f"a link of a cascade is an Upsample, Embed or Vocode, not {quoted(wrong[0])}")
+            raise InputError(f"a link of a cascade is an Upsample, Embed, Vocode or Ground, not {quoted(wrong[0])}")
         if len(self.stages) > MOST_STAGES:
             raise InputError(f"a cascade has at most {MOST_STAGES} systems, not {len(self.stages):,}")
         if not self.stages or len(self.links) != len(self.stages) - 1:

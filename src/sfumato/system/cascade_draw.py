@@ -159,7 +159,8 @@ def rehearsed(cascade: "Cascade", drawings: Sequence[Drawing]) -> tuple[draw.Pla
 def linked(cascade: "Cascade", i: int, drawing: Drawing, drawn: Samples, seeds: Sequence[int]) -> Linked:
     """The condition of a stage, given its drawing and what the one before it drew for samples of these seeds."""
     noise = Noise([derived_seed(seed, i, "link") for seed in seeds])
-    return Linked(drawing.get("condition"), cascade.links[i - 1](drawn, drawing, cascade.stages[i], noise))
+    before, system = cascade.stages[i - 1 : i + 1]
+    return Linked(drawing.get("condition"), cascade.links[i - 1](drawn, drawing, system, noise, before))
 
 
 def derived_seed(seed: int, stage: int, use: str = "") -> int:

@@ -10,10 +10,12 @@ from torch import Tensor
 from sfumato import files
 from sfumato.arguments import own
 from sfumato.codec import Codec, Latent
+from sfumato.condition import Phrases
+from sfumato.condition.colors import NO_COLOR, split_color
 from sfumato.core.condition import Condition
 from sfumato.core.noise import Noise
 from sfumato.errors import InputError, ShapeError, quoted
-from sfumato.media import Image
+from sfumato.media import Image, Layout
 from sfumato.media.image.resize import resized
 from sfumato.media.protocol import Record, Size
 from sfumato.parts import Kinds
@@ -29,9 +31,12 @@ if TYPE_CHECKING:
 class Link(Protocol):
     """From one stage of a cascade to the next: a frozen dataclass whose constructor's arguments say all of it."""
 
-    def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
+    def __call__(
+        self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, before: "System", /
+    ) -> Condition:
         """The conditioning inputs of the next `system`, a row a sample: of what was `drawn`, the caller's `drawing`
-        of that system, and noise of each sample's own. Raises a `ShapeError` where the two systems do not fit."""
+        of that system, noise of each sample's own, and the system `before` it, which drew. Raises a `ShapeError` where
+        the two systems do not fit."""
         ...
 
 
@@ -52,7 +57,9 @@ class Upsample:
         if not is_number(self.noise, 0, 1) or self.noise == 1:
             raise InputError(f"the noise of conditioning augmentation lies in [0, 1), not {quoted(self.noise)}")
 
-    def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
+    def __call__(
+        self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, before: "System", /
+    ) -> Condition:
         if not isinstance(drawn.medium, Image):
             raise ShapeError(f"Upsample takes pictures, and the stage before it draws {drawn.medium.plural}")
         channels = getattr(system.network, "concat", 0)
@@ -69,7 +76,9 @@ class Upsample:
 class Embed:
     """An embedding for its decoder: `vector` (unCLIP, arXiv:2204.06125, section 2)."""
 
-    def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
+    def __call__(
+        self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, before: "System", /
+    ) -> Condition:
         if drawn.data.ndim != 2:
             raise ShapeError(f"Embed takes embeddings, and the stage before it draws {drawn.medium.plural}")
         return Condition(vector=drawn.data)
@@ -86,7 +95,9 @@ class Vocode:
         if self.through not in ("concat", "context"):
             raise InputError(f"Vocode goes through concat or context, not {quoted(self.through)}")
 
-    def __call__(self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, /) -> Condition:
+    def __call__(
+        self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, before: "System", /
+    ) -> Condition:
         if drawn.data.ndim < 3:
             raise ShapeError(f"Vocode takes data along time, and the stage before it draws {drawn.medium.plural}")
         frames = drawn.data.flatten(1, -2)  # of a spectrogram as a picture, all rows are channels
@@ -97,6 +108,37 @@ class Vocode:
             raise ShapeError("Vocode leads to a system of sounds, whose samples lie along time alone")
         places = torch.arange(length) * frames.shape[2] // length
         return Condition(concat=frames[:, :, places])
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A layout for `Sprites`: `context`, of each place the vector of its phrase without its colour, the colour, and its
+    numbers in the layout; and a `mask`, true at the ground and where the prompt names a thing.
+
+    The phrases are those that the layout was drawn of: its system reads its prompts by `Phrases`.
+    """
+
+    def __call__(
+        self, drawn: Samples, drawing: Drawing, system: "System", noise: Noise, before: "System", /
+    ) -> Condition:
+        own, x = before.conditioner, drawn.data
+        if not (isinstance(drawn.medium, Layout) and isinstance(own, Phrases)):
+            raise ShapeError(f"Ground takes layouts of phrases, and the stage before it draws {drawn.medium.plural}")
+        if own.things != drawn.medium.things:
+            raise ShapeError(
+                f"Ground takes a phrase for each of the {drawn.medium.things} things of a layout, and the stage before"
+                f" it reads {own.things}"
+            )
+        texts = [own.parsed(record.get("prompt")).things for record in drawn.records]
+        names, colors = frozenset(own.names), torch.tensor(NO_COLOR).repeat(len(x), x.shape[2], 1)
+        for row, things in enumerate(texts):
+            for place, phrase in enumerate(things, 1):
+                colors[row, place] = torch.tensor(split_color(phrase, names)[1])
+        vectors = own.vectors([[split_color(phrase, names)[0] for phrase in things] for things in texts]).to(x)
+        mask = vectors[:, -1] > 0
+        mask[:, 0] = True
+        context = torch.cat([vectors[:, :-1].transpose(1, 2), colors.to(x), x.transpose(1, 2)], dim=2)
+        return Condition(context=context, mask=mask)
 
 
 def drawn_size(drawing: Drawing, system: "System") -> Size:
@@ -129,4 +171,4 @@ class Linked:
         return replace(given, **self.inputs.given()), record
 
 
-LINKS = Kinds[Link]("link", {"upsample": Upsample, "embed": Embed, "vocode": Vocode})
+LINKS = Kinds[Link]("link", {"upsample": Upsample, "embed": Embed, "vocode": Vocode, "ground": Ground})
