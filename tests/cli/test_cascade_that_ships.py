@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,8 @@ from sfumato.train.initialize import initialize, network_weights
 def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cascade:
     """The one system that ships: grey pictures of 4×4 of a class, and of 16×16 in latents of two channels."""
     torch.manual_seed(0)
-    labels, small = Labels(("cat", "hen")), {"width": 8, "multipliers": (1,), "blocks": 1, "attention": ()}
+    labels = Labels(("cat", "hen"))
+    small: dict[str, Any] = {"width": 8, "multipliers": (1,), "blocks": 1, "attention": ()}
     first = Denoiser(UNet(1, 1, **small, **labels.widths), Linear(), EpsPrediction())
     second = Denoiser(UNet(2, 2, concat=2, **small), Linear(), EpsPrediction())
     codec = Latent(KLAutoencoder(1, 2, 8, (1,), 1, attention=False, patch=2))
