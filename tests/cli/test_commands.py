@@ -192,7 +192,7 @@ def test_a_picture_painted_within_another_is_drawn_again(sfumato: Sfumato, tmp_p
     Path("photo.png").unlink()
     assert "differs    its image is gone: there is no picture photo.png: " in sfumato("inspect", "out/0.png").out
     alone = sfumato("generate", "-m", "painter", "--mask", "mask -.png", *PLACE)
-    assert alone.code == 2 and "--image and --mask go together: give both, or neither" in alone.err
+    assert alone.code == 2 and "--mask is of an --image: give both, or neither" in alone.err
 
 
 def masks() -> dict[str, Image.Image]:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from sfumato import machine
+from sfumato.cli.again import drawing_command
 from sfumato.codec import Identity, Latent
 from sfumato.condition import Labels, Nothing
 from sfumato.core.condition import Condition
@@ -22,7 +23,7 @@ from sfumato.media import Image as ImageMedium
 from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.encoder import Encoder
 from sfumato.nn.image.unet import UNet
-from sfumato.system import MaskedImage, NoisyClassifier, Settings, System, from_record, read_record
+from sfumato.system import ConditioningImage, MaskedImage, NoisyClassifier, Settings, System, from_record, read_record
 from sfumato.system.repeat import obstacles
 
 CLASSES = ("cat", "dog", "hen")
@@ -140,6 +141,26 @@ def test_a_picture_and_a_mask_are_found_again_by_their_paths(pictures: tuple[Pat
         system.generate(condition=MaskedImage(image, mask))
     with pytest.raises(InputError, match="this system does not paint within pictures"):
         labelled().stream(condition=MaskedImage(mask, mask))
+
+
+def test_a_conditioning_image_is_scaled_as_in_training_and_found_again(pictures: tuple[Path, Path]) -> None:
+    """For pixels as they are, and for latents by their codec."""
+    image, _ = pictures
+    latent = painter().codec
+    network = shaken(UNet(1, 1, width=8, multipliers=(1,), blocks=1, attention=(), concat=1))
+    system = System(Identity(ImageMedium(1)), Nothing(), Denoiser(network, Cosine(), X0Prediction()), Settings((4, 4)))
+    (concat,) = ConditioningImage(image)(system.codec, (4, 4))[0].given().values()
+    with Image.open(image) as found:
+        small = torch.from_numpy(np.array(found.resize((4, 4), Image.Resampling.BILINEAR)))
+    assert torch.allclose(concat[0, 0], small / 127.5 - 1, atol=1e-6)
+    (latents,) = ConditioningImage(image)(latent, (4, 4))[0].given().values()
+    assert torch.equal(latents, latent.encode(concat))
+    drawn = system.generate(seeds=[1], condition=ConditioningImage(image))
+    again = system.repeat(drawn.records[0])
+    assert torch.equal(again.data, drawn.data) and again.records == drawn.records
+    assert "--image " in drawing_command(drawn.records[0]) and "--mask" not in drawing_command(drawn.records[0])
+    Image.new("L", (8, 8)).save(image)
+    assert "its image " in obstacles(drawn.records[0])[0] and " has changed since" in obstacles(drawn.records[0])[0]
 
 
 def test_what_was_given_in_python_is_reported_as_lost() -> None:

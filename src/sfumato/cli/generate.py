@@ -77,7 +77,8 @@ def generate(
     ] = None,
     negative: Annotated[str | None, typer.Option(help="A negative prompt, which guidance leads away from.")] = None,
     image: Annotated[
-        Path | None, typer.Option(help="A picture to inpaint, with --mask; laid over white.", metavar="FILE")
+        Path | None,
+        typer.Option(help="A picture to inpaint, with --mask, or that conditions what is drawn.", metavar="FILE"),
     ] = None,
     mask: Annotated[
         Path | None,
@@ -140,7 +141,7 @@ def generate(
     from sfumato.errors import InputError
     from sfumato.system.classifier import NoisyClassifier
     from sfumato.system.drawing import Drawing
-    from sfumato.system.masked import MaskedImage
+    from sfumato.system.masked import ConditioningImage, MaskedImage
     from sfumato.system.stages import stage_drawings
     from sfumato.wording import few
 
@@ -150,9 +151,10 @@ def generate(
         raise InputError("--prompts takes the place of a prompt: give one of them")
     if seeds is not None and (number, seed) != (1, 0):
         raise InputError("--seeds says all seeds: leave -n and --seed out")
-    for one, other, names in ((classifier, label, "--classifier and --class"), (image, mask, "--image and --mask")):
-        if (one is None) != (other is None):
-            raise InputError(f"{names} go together: give both, or neither")
+    if (classifier is None) != (label is None):
+        raise InputError("--classifier and --class go together: give both, or neither")
+    if image is None and mask is not None:
+        raise InputError("--mask is of an --image: give both, or neither")
     output = Output.read(out, format, name, metadata, skip_existing)
     check_writable(output.folder)
     lines = [Line(prompt)] if prompts is None else read_prompts(prompts)
@@ -172,8 +174,8 @@ def generate(
     }
     if classifier is not None and label is not None:
         drawing["guide"] = NoisyClassifier.load(classifier, device, precision).guide(label, classifier_scale)
-    if image is not None and mask is not None:
-        drawing["condition"] = MaskedImage(image, mask)
+    if image is not None:
+        drawing["condition"] = ConditioningImage(image) if mask is None else MaskedImage(image, mask)
     if settings:
         drawing["stages"] = stage_drawings(settings, system)
     target = Target(output.folder, system.medium, output.format(system.medium), output.metadata)

@@ -5,7 +5,7 @@ from sfumato.system.classifier import ClassGuidance, NoisyClassifier
 from sfumato.system.draw import Frame
 from sfumato.system.drawing import Drawing
 from sfumato.system.links import Embed, Ground, Link, Upsample, Vocode
-from sfumato.system.masked import MaskedImage
+from sfumato.system.masked import ConditioningImage, MaskedImage
 from sfumato.system.repeat import from_record
 from sfumato.system.samples import Samples, read_record
 from sfumato.system.settings import Preset, Settings, Thresholding
@@ -14,6 +14,7 @@ from sfumato.system.system import System
 __all__ = [
     "Cascade",
     "ClassGuidance",
+    "ConditioningImage",
     "Drawing",
     "Embed",
     "Frame",

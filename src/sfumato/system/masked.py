@@ -1,4 +1,4 @@
-"""A picture and a mask in files, for a network that paints within pictures."""
+"""Pictures in files that a network is conditioned on: one to paint within, beside its mask, or one as it is."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,16 +11,17 @@ from sfumato.codec import Codec, Latent
 from sfumato.core.condition import Condition
 from sfumato.disk import open_file
 from sfumato.errors import DataError, InputError, NotFoundError
+from sfumato.media import Image
 from sfumato.media.image import decode, to_array
-from sfumato.media.image.transform import WHITE, Color
+from sfumato.media.image.transform import WHITE, Color, Resample
 from sfumato.media.protocol import Record, Size
 from sfumato.wording import brief
 
 BLACK: Color = (0, 0, 0)
 """Shows through a mask where it is transparent: nothing was painted there, so nothing is to be new."""
 MOST_BYTES = 2**28
-MASKED = "masked-image"
-"""The kind of such a condition in a record."""
+MASKED, AS_IT_IS = "masked-image", "conditioning-image"
+"""The kinds of such conditions in a record."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,27 @@ class MaskedImage:
         image, mask = _read(Path(self.image)), _read(Path(self.mask))
         picture = _unit(image, self.image, size, codec.medium.channels, WHITE) * 2 - 1
         condition = codec.masked_condition(picture, _unit(mask, self.mask, size, 1, BLACK)[0])
-        files = {"image": (self.image, image), "mask": (self.mask, mask)}
-        record = {name: {"path": str(path), "sha256": _sha256(data)} for name, (path, data) in files.items()}
-        return condition, {"kind": MASKED, **record}
+        return condition, {"kind": MASKED, "image": _file(self.image, image), "mask": _file(self.mask, mask)}
+
+
+@dataclass(frozen=True)
+class ConditioningImage:
+    """The picture in the file `image`, laid over white, for a system that was trained with `condition.image`:
+    `System.generate(condition=ConditioningImage("canvas.png"))`.
+
+    It is cropped and bilinearly scaled to the size that is drawn, as in training, and brought into the space of the
+    codec. Raises `DataError` for a file that is no picture, and `InputError` with a codec that is not of pictures.
+    """
+
+    image: str | Path
+
+    def __call__(self, codec: Codec, size: Size, /) -> tuple[Condition, Record]:
+        """`concat`, and the path with the SHA-256 of the bytes there."""
+        if not isinstance(codec.medium, Image):
+            raise InputError(f"this system draws {codec.medium.plural}: leave the picture out")
+        image = _read(Path(self.image))
+        picture = _unit(image, self.image, size, codec.medium.channels, WHITE, "bilinear") * 2 - 1
+        return Condition(concat=codec.encode(picture[None])), {"kind": AS_IT_IS, "image": _file(self.image, image)}
 
 
 def picture_sha256(path: Path) -> str:
@@ -67,10 +86,18 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _unit(data: bytes, path: str | Path, size: Size, channels: int, background: Color) -> Tensor:
+def _unit(
+    data: bytes, path: str | Path, size: Size, channels: int, background: Color, resample: Resample = "lanczos"
+) -> Tensor:
     """A picture [c, h, w] in [0, 1], of that size (width, height)."""
-    pixels = to_array(decode(data, str(path)), size=size, channels=channels, background=background)
+    image = decode(data, str(path))
+    pixels = to_array(image, size=size, channels=channels, background=background, resample=resample)
     return torch.from_numpy(pixels).to(torch.float32) / 255
+
+
+def _file(path: str | Path, data: bytes) -> Record:
+    """What a record says of a file."""
+    return {"path": str(path), "sha256": _sha256(data)}
 
 
 def _sha256(data: bytes) -> str:

@@ -13,10 +13,12 @@ from sfumato.parts import SAMPLERS, SPACINGS
 from sfumato.system import file as system_file
 from sfumato.system.classifier import CLASSIFIER, NoisyClassifier, classifier_folder
 from sfumato.system.drawing import Drawing
-from sfumato.system.masked import MASKED, MaskedImage, picture_sha256
+from sfumato.system.masked import AS_IT_IS, MASKED, ConditioningImage, MaskedImage, picture_sha256
 
 _PLAIN = ("steps", "guidance", "rescale", "negative")
 """The arguments of a drawing that stand in a record as they are."""
+_FILES = {MASKED: ("image", "mask"), AS_IT_IS: ("image",)}
+"""The files that a condition was made of, by its kind."""
 
 
 def from_record(record: Record, device: str | torch.device | None = None) -> Drawing:
@@ -61,7 +63,8 @@ def _options(record: Mapping[str, Any], device: str | torch.device | None) -> Dr
             guide["class"], guide["scale"]
         )
     if (condition := record.get("condition")) is not None:
-        drawing["condition"] = MaskedImage(condition["image"]["path"], condition["mask"]["path"])
+        paths = [condition[name]["path"] for name in _FILES[condition["kind"]]]
+        drawing["condition"] = MaskedImage(*paths) if condition["kind"] == MASKED else ConditioningImage(*paths)
     return drawing
 
 
@@ -78,7 +81,8 @@ def _lost(record: Mapping[str, Any]) -> list[str]:
     if (guide := record.get("guide")) is not None:
         found.append(_classifier_lost(guide) if _is(guide, CLASSIFIER) else _in_python("guide", guide))
     if (condition := record.get("condition", record.get("beside"))) is not None:
-        found.append(_pictures_lost(condition) if _is(condition, MASKED) else _in_python("condition", condition))
+        known = any(_is(condition, kind) for kind in _FILES)
+        found.append(_pictures_lost(condition) if known else _in_python("condition", condition))
     return [why for why in found if why]
 
 
@@ -104,8 +108,8 @@ def _classifier_lost(guide: Mapping[str, Any]) -> str:
 
 
 def _pictures_lost(condition: Mapping[str, Any]) -> str:
-    """Why the picture or the mask of a record's condition is not to be had; "" if both are."""
-    for name in ("image", "mask"):
+    """Why a file of a record's condition is not to be had; "" if all are."""
+    for name in _FILES[condition["kind"]]:
         file = condition.get(name)
         path = file.get("path") if isinstance(file, Mapping) else None
         if not isinstance(file, Mapping) or not isinstance(path, str):

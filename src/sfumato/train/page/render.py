@@ -73,7 +73,7 @@ def render(folder: RunFolder, facts: RunFacts, sittings: list[Sitting]) -> str:
         skipped=[(brief(one.name, 200), shortened(one.reason, 300)) for one in facts.dataset.skipped[:_MOST_LEFT_OUT]],
         more=max(len(facts.dataset.skipped) - _MOST_LEFT_OUT, 0),
         recipe=toml(facts.recipe.dump()),
-        commands=_commands(folder, captions),
+        commands=_commands(folder, captions, facts.recipe.conditioning),
         sittings=[_sitting(one, live=one is sittings[-1] and not facts.end) for one in reversed(sittings)],
         written=f"{written:%Y-%m-%d %H:%M:%S}",
         seconds=int(written.timestamp()),
@@ -162,14 +162,15 @@ def _captions(folder: RunFolder, steps: list[int]) -> list[str]:
     return [shortened(str(one), 300) for one in found[:_MOST_CAPTIONS]] if isinstance(found, list) else []
 
 
-def _commands(folder: RunFolder, captions: list[str]) -> list[tuple[str, str]]:
-    """What to type to go on with the run, and to draw with what it left behind."""
+def _commands(folder: RunFolder, captions: list[str], conditioned: bool) -> list[tuple[str, str]]:
+    """What to type to go on with the run, and to draw with what it left behind, `conditioned` on an image or not."""
     where = _shell(folder.path)
     commands = [("go on for an hour", f"sfumato train --resume --out {where} --minutes 60")]
     if folder.artefact("system").is_dir():
         prompts = (one for one in captions if len(one) < 80 and one.isprintable() and not one.startswith("-"))
         prompt = next((f"{shlex.quote(one)} " for one in prompts), "")
-        commands.append(("draw", f"sfumato generate {prompt}--model {where} -n 8 --out drawn"))
+        image = "--image FILE " if conditioned else ""
+        commands.append(("draw", f"sfumato generate {prompt}--model {where} {image}-n 8 --out drawn"))
     return commands
 
 
