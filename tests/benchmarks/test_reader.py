@@ -1,0 +1,103 @@
+"""The reader of scenes: where it finds things, what it cuts out, its file, and a fit that goes on where it was."""
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from sfumato.errors import FormatError
+
+pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import reader
+
+    return reader
+
+
+@pytest.fixture
+def reader_loss(reader: ModuleType) -> ModuleType:
+    import reader_loss
+
+    return reader_loss
+
+
+def batch(reader_loss: ModuleType, *squares: tuple[float, float, float, bool]):
+    truths = [reader_loss.Truth((0, 1, reader_loss.UNKNOWN), worn, x, y, side, worn) for x, y, side, worn in squares]
+    return reader_loss.Batch.of_examples([(np.zeros((128, 128, 3), np.uint8), truths)])
+
+
+def test_what_the_maps_are_taught_is_found_in_them(reader: ModuleType, reader_loss: ModuleType) -> None:
+    squares = [(-0.51, 0.3, 0.5, False), (0.77, -0.9, 0.25, False), (-0.5, 0.28, 0.2, True)]
+    own = batch(reader_loss, *squares)
+    maps = torch.zeros(1, len(reader.KINDS), reader.HEAD, reader.CELLS, reader.CELLS)
+    maps[:, :, 0] = reader_loss.heat(own).clamp(1e-4, 1 - 1e-4).logit()
+    centre, cell = reader_loss.cells(own.squares)
+    for place, (kind, (column, row)) in enumerate(zip(own.kind, cell, strict=True)):
+        maps[0, kind, 1:3, row, column] = centre[place] - cell[place] - 0.5
+        maps[0, kind, 3, row, column] = own.squares[place, 2].log()
+        maps[0, kind, 4, row, column] = 1 if own.covered[place] else -1
+    of, kind, found, covered = reader.found(maps, 0.5)
+    assert of.tolist() == [0, 0, 0]
+    read = sorted(zip(kind.tolist(), found.tolist(), covered.tolist(), strict=True))
+    assert [(worn, hidden) for worn, _, hidden in read] == [(0, False), (0, False), (1, True)]
+    torch.testing.assert_close(torch.tensor([at for _, at, _ in read]), own.squares)
+
+
+def test_the_loss_falls_as_the_maps_come_nearer(reader: ModuleType, reader_loss: ModuleType) -> None:
+    own = batch(reader_loss, (0.1, 0.1, 0.5, False))
+    right = reader_loss.heat(own).clamp(1e-3, 1 - 1e-3).logit()
+    losses = []
+    for share in (0.0, 0.5, 1.0):
+        maps = torch.zeros(1, len(reader.KINDS), reader.HEAD, reader.CELLS, reader.CELLS)
+        maps[:, :, 0] = share * right
+        losses.append(reader_loss.found_loss(maps, own).item())
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_a_square_is_cut_out(reader: ModuleType) -> None:
+    pictures = -torch.ones(2, 3, 128, 128)
+    pictures[1, :, 32:64, 64:96] = 1
+    square = torch.tensor([[0.25, -0.25, 0.25 / reader.MARGIN]])
+    cut = reader.cut_out(pictures, torch.tensor([1]), square)
+    assert cut.shape == (1, 3, reader.CROP, reader.CROP)
+    assert cut[..., 1:-1, 1:-1].min() == 1
+    wider = reader.cut_out(pictures, torch.tensor([1]), square * torch.tensor([[1, 1, 2]]))
+    assert (wider > 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_file_reads_as_what_was_saved(reader: ModuleType, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    own = reader.Reader(["cat", "dog"], ["red"], ["flat style"], 0.01).eval()
+    own.save(tmp_path / "reader.safetensors")
+    again = reader.Reader.load(tmp_path / "reader.safetensors")
+    pictures = torch.rand(2, 3, 128, 128) * 2 - 1
+    assert (again.words, again.threshold) == (("cat", "dog"), 0.01)
+    torch.testing.assert_close(own.features(pictures), again.features(pictures), atol=1e-3, rtol=0)
+    read = again.read(pictures)
+    assert all(1 <= len(one) <= reader.MOST for one in read)
+    assert {thing.word for one in read for thing in one} <= {"cat", "dog"}
+    (tmp_path / "other.safetensors").write_bytes(b"what else")
+    with pytest.raises(FormatError):
+        reader.Reader.load(tmp_path / "other.safetensors")
+
+
+def test_nothing_is_found_in_an_empty_map(reader: ModuleType) -> None:
+    maps = torch.full((3, len(reader.KINDS), reader.HEAD, reader.CELLS, reader.CELLS), -9.0)
+    assert all(len(part) == 0 for part in reader.found(maps, 0.3))
+
+
+def test_what_is_not_known_is_not_taught(reader_loss: ModuleType) -> None:
+    own = batch(reader_loss, (0.1, 0.1, 0.5, False))
+    answers = [torch.randn(1, size, requires_grad=True) for size in (3, 2, 5)]
+    reader_loss.named_loss(answers, own).backward()
+    assert answers[0].grad is not None
+    assert answers[1].grad is not None
+    assert answers[2].grad is None
