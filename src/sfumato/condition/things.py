@@ -1,6 +1,6 @@
 """Conditions for texts that name several things."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -53,7 +53,7 @@ class Phrases(Conditioner):
         return {**self._text.widths, "concat": self.encoder.pooled + 1}
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
-        return self._given(self._text, prompts)
+        return self._given(self._text, prompts, [self.parsed(prompt).things for prompt in prompts])
 
     @torch_defaults()
     def vectors(self, things: Sequence[Sequence[str]], text: Conditioner | None = None) -> Tensor:
@@ -92,34 +92,34 @@ class Phrases(Conditioner):
         self.encoder.check()
 
     def training_size(self, files: TrainingFiles, captions: Iterable[Prompt]) -> int:
-        return 0 if files.captions.exists() else captions_size(self._text, self._all_texts(captions))
+        return 0 if files.captions.exists() else captions_size(self._text, _texts(self._things(captions)))
 
     def for_training(
         self, files: TrainingFiles, captions: Iterable[Prompt], progress: Callable[[int, int], None]
     ) -> Conditioner:
-        return CachedPhrases(self, CachedText(self._text, self._all_texts(captions), files.captions, progress))
+        things = self._things(captions)
+        return CachedPhrases(self, things, CachedText(self._text, _texts(things), files.captions, progress))
 
     @property
     def _text(self) -> EncodedText:
         return EncodedText(self.encoder, self.length, self.dropout)
 
-    def _given(self, text: Conditioner, prompts: Sequence[Prompt]) -> Condition:
-        """The condition, by what encodes texts."""
-        condition, vectors = text(prompts), self.vectors([self.parsed(prompt).things for prompt in prompts], text)
+    def _given(self, text: Conditioner, prompts: Sequence[Prompt], things: Sequence[Sequence[str]]) -> Condition:
+        """The condition of prompts and their things, by what encodes texts."""
+        condition, vectors = text(prompts), self.vectors(things, text)
         assert condition.vector is not None
         return replace(condition, concat=vectors.to(condition.vector.device))
 
-    def _all_texts(self, captions: Iterable[Prompt]) -> list[Prompt]:
-        """The captions, and every phrase in them once."""
-        own = list(dict.fromkeys(captions))
-        return [*own, *dict.fromkeys(phrase for caption in own for phrase in self.parsed(caption).things)]
+    def _things(self, captions: Iterable[Prompt]) -> dict[Prompt, tuple[str, ...]]:
+        """The phrases in each caption."""
+        return {caption: self.parsed(caption).things for caption in dict.fromkeys(captions)}
 
 
 class CachedPhrases(Conditioner):
-    """`phrases` for training: captions and their phrases come from a `CachedText`."""
+    """`phrases` for training: captions, whose `things` are known, and their phrases come from a `CachedText`."""
 
-    def __init__(self, phrases: Phrases, text: CachedText) -> None:
-        self.phrases, self.text, self.dropout = phrases, text, phrases.dropout
+    def __init__(self, phrases: Phrases, things: Mapping[Prompt, Sequence[str]], text: CachedText) -> None:
+        self.phrases, self.things, self.text, self.dropout = phrases, things, text, phrases.dropout
 
     @property
     def widths(self) -> dict[str, int]:
@@ -130,4 +130,11 @@ class CachedPhrases(Conditioner):
         return self.phrases
 
     def __call__(self, prompts: Sequence[Prompt]) -> Condition:
-        return self.phrases._given(self.text, prompts)
+        known, own = self.things, self.phrases
+        things = [known[prompt] if prompt in known else own.parsed(prompt).things for prompt in prompts]
+        return own._given(self.text, prompts, things)
+
+
+def _texts(things: Mapping[Prompt, Sequence[str]]) -> list[Prompt]:
+    """Captions, and every phrase in them once."""
+    return [*things, *dict.fromkeys(phrase for own in things.values() for phrase in own)]
