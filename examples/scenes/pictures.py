@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image, ImageDraw
+from PIL import Image
 
 STYLES = {
     "fluent-3d": "3D style",
@@ -120,12 +120,19 @@ class Pictures:
 
 def _filled(image: Image.Image) -> Image.Image:
     """A picture of lines with white wherever lines enclose it, so that what is behind does not show through."""
-    lines = np.pad(np.asarray(image)[..., 3] > 200, 1)
-    around = Image.fromarray(np.where(lines, 255, 0).astype(np.uint8)).copy()  # what is of an array is read-only
-    ImageDraw.floodfill(around, (0, 0), 128)
-    inside = np.asarray(around)[1:-1, 1:-1] != 128
-    white = Image.fromarray(np.where(inside[..., None], 255, 0).astype(np.uint8).repeat(4, -1))
-    return Image.alpha_composite(white, image)
+    clear = np.pad(np.asarray(image)[..., 3] <= 200, 1, constant_values=True)
+    around, before = np.zeros_like(clear), 0
+    around[0] = True
+    while (reached := around.sum()) != before:  # from the edge inwards, to every neighbour that is clear
+        before = reached
+        spread = around.copy()
+        spread[1:] |= around[:-1]
+        spread[:-1] |= around[1:]
+        spread[:, 1:] |= around[:, :-1]
+        spread[:, :-1] |= around[:, 1:]
+        around = spread & clear
+    white = np.where(around[1:-1, 1:-1, None], 0, 255).astype(np.uint8).repeat(4, -1)
+    return Image.alpha_composite(Image.fromarray(white), image)
 
 
 def _hsv(image: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
