@@ -34,7 +34,7 @@ _GROUND = 7
 """The numbers of the ground beside its style."""
 _MOST_BYTES = 2**20
 """The largest file of a layout."""
-_NEAR = 0.05
+_NEAR = 0.1
 """How near to 0 the numbers of an empty place are: a layout that was drawn has none that are 0 exactly."""
 _WHITE = "white"
 
