@@ -16,7 +16,7 @@ from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.unet import UNet
 from sfumato.sample.facts import FACTS, TOKEN_FACTS, Facts
 from sfumato.train.base_recipe import Recipe
-from sfumato.train.data_recipe import AudioData
+from sfumato.train.data_recipe import AudioData, LayoutData
 from sfumato.train.ema import AVERAGES
 from sfumato.train.recipe import recipe_names
 from sfumato.train.tasks import TASKS
@@ -39,6 +39,10 @@ MEANING = {
     "sounds.samples": "the same in samples; the sounds' own length, if they share one, when both are left out",
     "sounds.gain": "`own`, or `peak`: the loudest sample of each is ±1",
     "sounds.invert": "show each sound with the other polarity half of the time",
+    "layouts.medium": "`layout`: the data are layouts, what stands where in pictures",
+    "layouts.store": "as for pictures",
+    "layouts.styles": "the names of the styles, in the order of the layouts' numbers",
+    "layouts.things": "how many things a layout has room for",
     "codec.kind": "`identity`: the data themselves, or `latent`: those of an autoencoder",
     "codec.fit": "the recipe that fits the autoencoder, on the same pictures, before all else",
     "codec.settings": "what is laid over that recipe, as with `--set`",
@@ -151,13 +155,15 @@ def write_all(folder: Path) -> None:
     """Write every table into `folder`, as NAME.md."""
     folder.mkdir(parents=True, exist_ok=True)
     defaults = {key: value for task in TASKS.values() for key, value in task.recipe().dump().items()}
-    defaults |= TASKS["denoise"].recipe().dump() | {"sounds": AudioData().model_dump(mode="json")}
+    defaults |= TASKS["denoise"].recipe().dump()
+    defaults |= {"sounds": AudioData().model_dump(mode="json"), "layouts": LayoutData().model_dump(mode="json")}
     for table, network in NETWORKS.items():
         arguments = inspect.signature(network).parameters.values()
         defaults[table] = {one.name: one.default for one in arguments if one.name not in GIVEN}
     for table in (
         "data",
         "sounds",
+        "layouts",
         "codec",
         "reconstruction",
         "condition",

@@ -29,7 +29,7 @@ def write(path: Path, text: str) -> Path:
 def test_a_recipe_that_ships_loads(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.about.endswith(".")
-    denoiser = "dit-1d" if name == "sound" else "unet"
+    denoiser = "dit-1d" if name in ("sound", "layout") else "unet"
     assert recipe.network["kind"] == {"denoise": denoiser, "classify": "encoder", "autoencode": "kl"}[recipe.task]
     assert check_recipe(recipe.dump()) == recipe, "what a run records is the recipe"
 
