@@ -5,8 +5,8 @@ A picture counts only if all of what was asked is read:
 - one thing, two things, number: every word is read exactly as often as it is asked for, each at a place of its own;
 - colour, and binding of two colours: the same, and each thing is read in the colour that is asked of it;
 - place: the same, and the centres of the two lie as asked, in the direction asked by `APART` or more of the picture's
-  side and further than across it, for "next to" to either side; "in front of" and "behind": the squares overlap, the
-  one behind is covered, and the one in front is not;
+  side and further than across it, for "next to" to either side; "on": above, and the squares no more than `TOUCHING`
+  apart; "in front of" and "behind": the squares overlap, the one behind is covered, and the one in front is not;
 - worn: the same, and the worn thing's centre is within `NEAR` sides of the face of where a real one sits on that face.
 
 Things of words that are not asked for do not count against a picture, as in GenEval (arXiv:2310.11513).
@@ -19,7 +19,7 @@ from itertools import permutations
 
 from reader import Thing
 
-APART, NEAR = 0.05, 0.3
+APART, TOUCHING, NEAR = 0.05, 0.08, 0.3
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Wanted:
 @dataclass(frozen=True)
 class Relation:
     """That thing `one` stands in a relation to thing `other`, by their places in the prompt: "left of", "right of",
-    "above", "below", "next to", "in front of" or "behind"."""
+    "above", "below", "on", "next to", "in front of" or "behind"."""
 
     kind: str
     one: int
@@ -88,6 +88,8 @@ def holds(kind: str, one: Thing, other: Thing) -> bool:
             return (across if kind == "right of" else -across) >= max(APART, abs(down))
         case "above" | "below":
             return (down if kind == "below" else -down) >= max(APART, abs(across))
+        case "on":
+            return holds("above", one, other) and abs(down) <= (one.side + other.side) / 2 + TOUCHING
         case "next to":
             return abs(across) >= max(APART, abs(down))
         case "in front of":

@@ -32,6 +32,8 @@ CELLS, CROP, MOST = 16, 32, 8
 MARGIN = 1.1
 """The side of a cut-out in sides of the thing's square."""
 KINDS = ("standing", "worn")
+SURE, SAME = 0.35, 0.5
+"""The heat from which on a place counts as a centre, and how much of two squares is common if both are of one thing."""
 HEAD = 5
 """Of each kind: heat, offset x and y in cells, log of the side, covered."""
 
@@ -135,12 +137,14 @@ def cut_out(pictures: Tensor, of: Tensor, squares: Tensor) -> Tensor:
 
 
 class Reader(nn.Module):
-    """Both parts, the `words`, `colours` and `styles` that the namer knows, and the `threshold` of the heat from
-    which on a place counts as a thing's centre. Raises a `FormatError` for a file that holds no reader."""
+    """Both parts, and the `words`, `colours` and `styles` that the namer knows; `worn` are the words of things that are
+    worn in scenes. Raises a `FormatError` for a file that holds no reader."""
 
-    def __init__(self, words: Sequence[str], colours: Sequence[str], styles: Sequence[str], threshold: float) -> None:
+    def __init__(
+        self, words: Sequence[str], worn: Sequence[str], colours: Sequence[str], styles: Sequence[str]
+    ) -> None:
         super().__init__()
-        self.words, self.colours, self.styles, self.threshold = tuple(words), tuple(colours), tuple(styles), threshold
+        self.words, self.worn, self.colours, self.styles = (tuple(names) for names in (words, worn, colours, styles))
         self.finder, self.namer = Finder(), Namer([len(words), len(colours), len(styles)])
 
     @staticmethod
@@ -148,7 +152,7 @@ class Reader(nn.Module):
         tensors, about = read_tensors(path)
         try:
             own = about["reader"]
-            reader = Reader(own["words"], own["colours"], own["styles"], own["threshold"])
+            reader = Reader(own["words"], own["worn"], own["colours"], own["styles"])
             reader.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         except (KeyError, TypeError, RuntimeError) as error:
             raise FormatError(f"{path} holds no reader of scenes: {one_line(str(error))}") from error
@@ -156,28 +160,42 @@ class Reader(nn.Module):
 
     def save(self, path: Path) -> None:
         """In half precision: the file is half as long, and reads alike."""
-        own = {"words": self.words, "colours": self.colours, "styles": self.styles, "threshold": self.threshold}
+        own = {"words": self.words, "worn": self.worn, "colours": self.colours, "styles": self.styles}
         write_tensors(path, {name: tensor.half() for name, tensor in self.state_dict().items()}, {"reader": own})
 
     @torch.no_grad()
     def read(self, pictures: Tensor) -> list[list[Thing]]:
-        """What stands in each of the pictures [n, 3, 128, 128] in [−1, 1], the surest first."""
+        """What stands in each of the pictures [n, 3, 128, 128] in [−1, 1], the surest first; of two squares of one word
+        that are nearly the same one counts."""
         maps, _ = self.finder(pictures)
-        of, kind, squares, covered = found(maps, self.threshold)
+        of, kind, squares, covered = found(maps, SURE)
         read: list[list[Thing]] = [[] for _ in pictures]
         if len(of) == 0:
             return read
         answers, _ = self.namer(cut_out(pictures, of, squares))
+        never = torch.tensor([word not in self.worn for word in self.words])
+        answers[0] = answers[0].masked_fill((kind[:, None] == 1) & never, -torch.inf)
         words, colours, styles = (answer.argmax(1).tolist() for answer in answers)
         for i, (x, y, side) in enumerate(squares.tolist()):
             word, colour, style = self.words[words[i]], self.colours[colours[i]], self.styles[styles[i]]
-            read[of[i]].append(Thing(word, colour, style, bool(kind[i]), x, y, side, bool(covered[i])))
+            thing = Thing(word, colour, style, bool(kind[i]), x, y, side, bool(covered[i]))
+            if not any(thing.word == other.word and overlap(thing, other) > SAME for other in read[of[i]]):
+                read[of[i]].append(thing)
         return read
 
     @torch.no_grad()
     def features(self, pictures: Tensor) -> Tensor:
         """What the finder's deepest map says at each of its places, as one vector of length 1: [n, 4096]."""
         return normalize(self.finder(pictures)[1].flatten(1))
+
+
+def overlap(one: Thing, other: Thing) -> float:
+    """The area that two squares share, over the area of both together."""
+    across, down = (
+        max(0.0, min(one.side, other.side, (one.side + other.side - abs(a - b)) / 2))
+        for a, b in ((one.x, other.x), (one.y, other.y))
+    )
+    return across * down / (one.side**2 + other.side**2 - across * down)
 
 
 def found(maps: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:

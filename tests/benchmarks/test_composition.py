@@ -118,6 +118,11 @@ def test_a_relation_is_one_of_centres(modules: SimpleNamespace, asked: ModuleTyp
     assert not asked.holds(kind, thing(modules, "cat", 0.08 * x, 0.08 * y), other), "hardly apart"
 
 
+def test_what_is_on_a_thing_is_above_it_and_touches_it(modules: SimpleNamespace, asked: ModuleType) -> None:
+    for down, holds in ((-0.7, True), (-0.9, True), (-1.0, False), (0.7, False)):
+        assert asked.holds("on", thing(modules, "cat", y=down), thing(modules, "house")) == holds
+
+
 def test_what_is_behind_is_covered(modules: SimpleNamespace, asked: ModuleType) -> None:
     front, behind = thing(modules, "cat", 0.1), replace(thing(modules, "house"), covered=True)
     assert asked.holds("in front of", front, behind)
