@@ -36,7 +36,7 @@ from ticked import Judged, page
 from torch.nn.functional import pdist
 
 from sfumato.disk import check_writable, replacing
-from sfumato.errors import SfumatoError
+from sfumato.errors import NotFoundError, SfumatoError
 from sfumato.files import sha256, write_bytes
 from sfumato.media.image import to_image
 
@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in (given.markdown, given.sheet):
         if path is not None:
             check_writable(path.parent)
+    if not given.reader.is_file():
+        raise NotFoundError(f"there is no reader {given.reader}: benchmarks/fit_reader.py fits one")
     reader, print_of = Reader.load(given.reader), sha256(given.reader)[:12]
     asked = {(split, cell): prompts(given.data, cell, split, given.prompts) for split in given.splits for cell in CELLS}
     last = mixed([own for (split, _), own in asked.items() if split == given.splits[-1]])

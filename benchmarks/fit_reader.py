@@ -7,6 +7,7 @@ A fit that was stopped goes on from the last 200 steps: what it needs for that l
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from scenes.worn import WEARABLES
 from torch import Tensor, nn
 
 from sfumato.disk import check_writable
+from sfumato.errors import FormatError, SfumatoError
 from sfumato.files import read_tensors, write_tensors
 
 BATCH, RATE, WARMUP = 32, 2e-3, 100
@@ -110,7 +112,10 @@ class Fit:
         write_tensors(path, flat, {"step": self.step, "words": self.words})
 
     def load(self, path: Path) -> None:
+        """Raises a `FormatError` for the fit of another reader."""
         tensors, about = read_tensors(path)
+        if about.get("words") != self.words:
+            raise FormatError(f"{path} is of a fit to other words than scenes have now: remove it to begin anew")
         parts: dict[str, dict[str, Tensor]] = {"reader": {}, "average": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
@@ -159,4 +164,7 @@ def options() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SfumatoError as error:
+        sys.exit(f"error: {error}")

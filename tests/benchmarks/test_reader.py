@@ -112,3 +112,26 @@ def test_what_is_not_known_is_not_taught(reader_loss: ModuleType) -> None:
     assert answers[0].grad is not None
     assert answers[1].grad is not None
     assert answers[2].grad is None
+
+
+def test_a_fit_that_was_stopped_goes_on_as_if_it_had_not_been(
+    reader: ModuleType, reader_loss: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps, and one and one; of scenes of a square, so that no data are needed."""
+    import fit_reader
+
+    monkeypatch.setattr(fit_reader, "Things", lambda file: None)
+    monkeypatch.setattr(fit_reader.Fit, "_made", lambda fit, number: batch(reader_loss, (0.1, 0.1, 0.5, False)))
+    whole, first, second = (fit_reader.Fit(tmp_path, steps=4) for _ in range(3))
+    whole.once()
+    whole.once()
+    first.once()
+    first.save(tmp_path / "checkpoint.safetensors")
+    second.load(tmp_path / "checkpoint.safetensors")
+    second.once()
+    assert second.step == 2
+    for name, tensor in whole.average.items():
+        assert torch.equal(tensor, second.average[name]), name
+    second.words = ["other"]
+    with pytest.raises(FormatError, match="other words"):
+        second.load(tmp_path / "checkpoint.safetensors")
