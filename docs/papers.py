@@ -31,6 +31,7 @@ PAPERS = {
     "2102.09672": ("improved DDPM", "Improved Denoising Diffusion Probabilistic Models"),
     "2103.00020": ("CLIP", "Learning Transferable Visual Models From Natural Language Supervision"),
     "2104.14575": ("DTI-Sprites", "Unsupervised Layered Image Decomposition into Object Prototypes"),
+    "2104.14951": ("SRDiff", "SRDiff: Single Image Super-Resolution with Diffusion Probabilistic Models"),
     "2105.05233": ("ADM", "Diffusion Models Beat GANs on Image Synthesis"),
     "2107.03006": ("D3PM", "Structured Denoising Diffusion Models in Discrete State-Spaces"),
     "2112.10741": ("GLIDE", "GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion"),

@@ -467,6 +467,7 @@ def test_what_we_have_not_is_refused_by_name(base: dict[str, Any], options: dict
         ({"depth": (1, 1), "context": 5, "bottom": "residual"}, "context and a bottom of residual blocks alone"),
         ({"depth": (1, 1), "context": 5, "resample": "residual"}, "context and residual resampling"),
         ({"vector": 3, "vector_mlp": True}, "a vector_mlp and no context"),
+        ({"concat": 3, "onto_concat": True}, "onto_concat"),
         (
             {"width": 24, "multipliers": (1, 2)},
             r"one number of groups for all norms, and this one has \[6, 12, 18, 24\]",

@@ -221,3 +221,12 @@ def test_diffusers_answers_alike_with_the_same_weights() -> None:
         wanted = theirs(x, t).sample
         assert wanted.std() > 0.05
         assert gap(ours(x, t), wanted) < 1e-4 * wanted.abs().max()
+
+
+def test_what_comes_out_may_be_laid_onto_the_conditioning_image():
+    plain, onto = (small(concat=3, onto_concat=chosen) for chosen in (False, True))
+    x, time, image = drawn(2, 3, 8, 8), torch.tensor([0.2, 0.9]), drawn(2, 3, 8, 8, seed=1)
+    assert torch.equal(onto(x, time, concat=image), plain(x, time, concat=image) + image)
+    assert torch.equal(small(awake=False, concat=3, onto_concat=True)(x, time, concat=image), image), "at its start"
+    with pytest.raises(InputError, match="onto_concat wants a concat of as many channels as come out, 3, not 2"):
+        small(concat=2, onto_concat=True)

@@ -53,6 +53,7 @@ class UNetND(nn.Module):
         cosine_first: bool = False,
         frequency_shift: float = 1.0,
         vector_mlp: bool = False,
+        onto_concat: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -63,7 +64,7 @@ class UNetND(nn.Module):
         self.stem, self.groups, self.eps, self.heads, self.depth = stem, groups, eps, heads, depth
         self.projection: Projection = projection
         self.padding: Padding = padding
-        self.bottom, self.vector_mlp = bottom, vector_mlp
+        self.bottom, self.vector_mlp, self.onto_concat = bottom, vector_mlp, onto_concat
         self.cosine_first, self.frequency_shift = cosine_first, frequency_shift
         self._check()
 
@@ -134,7 +135,8 @@ class UNetND(nn.Module):
                 h = stage(torch.cat([h, skips.pop()], dim=1), embedding, context, mask)
             else:
                 h = stage(h, embedding, size=skips[-1].shape[2:])
-        return shuffled(self.leave(h), self.patch)
+        out = shuffled(self.leave(h), self.patch)
+        return out if concat is None or not self.onto_concat else out + concat.to(out.dtype)
 
     @property
     def multiple(self) -> int:
@@ -217,6 +219,10 @@ class UNetND(nn.Module):
             raise InputError(f"eps must be above 0 and below 1, not {self.eps}")
         if not abs(self.frequency_shift) < 1e4:
             raise InputError(f"frequency_shift must be nearer to 0 than 10,000, not {self.frequency_shift}")
+        if self.onto_concat and self.concat not in (0, self.out_channels):
+            raise InputError(
+                f"onto_concat wants a concat of as many channels as come out, {self.out_channels}, not {self.concat}"
+            )
         self._check_levels()
         self._check_attention()
 

@@ -62,6 +62,8 @@ def _network(recipe: DenoiseRecipe, codec: Codec, conditioner: Conditioner) -> n
     if repeated := given.keys() & recipe.network.keys():
         raise InputError(f"network.{min(repeated)} follows from the data: leave it out of the recipe")
     network = NETWORKS.load(recipe.network, **(given | ({"concat": concat + channels} if laid_out else {})))
+    if getattr(network, "onto_concat", False) and not network.concat:
+        raise InputError("network.onto_concat wants conditioning images to add to: set condition.image=true")
     if laid_out:
         layout = DenseLayout(widths["vector"], channels, own.layout, time_scale=network.time_scale)
         network = WithLayout(network, layout)

@@ -30,7 +30,9 @@ class UNet(UNetND):
 
     The conditioning inputs, each a width, 0 for none: `vector` joins the time embedding, by a linear layer
     or, with `vector_mlp`, by a perceptron (SDXL, arXiv:2307.01952, section 2.2); `context` is attended to wherever
-    there is self-attention; `concat` channels are set beside the input, after its own.
+    there is self-attention; `concat` channels are set beside the input, after its own. With
+    `onto_concat` they are also added to what comes out: under the parameterization x0 the network then learns only what
+    the conditioning image lacks of the picture (residual prediction, as SRDiff does, arXiv:2104.14951, section 3.2).
     """
 
     dims = 2

@@ -157,6 +157,7 @@ def _check_writable(unet: UNet) -> None:
         f"a stem of {stem} channels before a level of {unet.widths[0]}": stem != unet.widths[0],
         "context and residual resampling": context and bool(unet.attention) and unet.resample == "residual",
         "a vector_mlp and no context": bool(unet.vector) and unet.vector_mlp and not context,
+        "onto_concat": unet.onto_concat,
     }
     for what in (what for what, is_so in wrong.items() if is_so):
         raise InputError(f"diffusers has no U-Net with {what}")
