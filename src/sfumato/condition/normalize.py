@@ -16,6 +16,9 @@ _PICTURES = (
 _SELECTORS = "\ufe0e\ufe0f"
 _JOINER = "\u200d"
 _EMOJI = re.compile(f"[{_PICTURES}{_SELECTORS}][{_PICTURES}{_SELECTORS}{_JOINER}]*")
+_BESIDE = re.compile(  # an emoji after another, but for what changes the one before it, and the letters of flags
+    f"(?<=[{_PICTURES}{_SELECTORS}])\\s*(?=[{_PICTURES}])(?![\U0001f3fb-\U0001f3ff\U0001f1e6-\U0001f1ff\u20e3])"
+)
 
 
 def normalize(prompt: Prompt) -> str:
@@ -25,6 +28,11 @@ def normalize(prompt: Prompt) -> str:
     one for each code point of a sequence. None is the empty text. Raises `InputError` for what is no text.
     """
     return " ".join(_EMOJI.sub(_named, as_text(prompt)).split())
+
+
+def apart(text: str) -> str:
+    """A text with commas between emoji that stand side by side."""
+    return _BESIDE.sub(", ", text)
 
 
 def as_text(prompt: Prompt) -> str:

@@ -1,53 +1,15 @@
 """Captions taken apart: the phrase of each thing that they name."""
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
-from sfumato.condition.colors import HSV, split_color
-from sfumato.condition.normalize import normalize
+from sfumato.condition import english
+from sfumato.condition.colors import split_color
+from sfumato.condition.english import COLOURS, DETERMINERS, FILLERS, IS, is_doing, number
+from sfumato.condition.words import Known, is_mark, plain
 
 THINGS = 5
 """How many things of a caption are read, if nobody says."""
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_MARKS = r",;:!?()\[\]{}\"“”«»/|\\+&…—–<>=~^、，。！？；："  # a dot and a hyphen separate only where no word goes on
-_TOKEN = re.compile(rf"(?<!\S)[-.]+(?!\S)|(?:[^\s{_MARKS}.]|\.(?=[^\s{_MARKS}.]))+|[{_MARKS}.]")
-_MARK = re.compile(rf"[-.{_MARKS}]+")
-
-_CONNECTIVES = _words(
-    "and with in wearing on above below under over beside behind near next to at by inside into onto underneath beneath"
-    " atop against between around along across from or holding carrying riding eating has have having is are was"
-    " wears holds sits stands lies rides carries"
-)
-_BEFORE_OF = _words(
-    "left right front top bottom middle center centre side corner back inside outside picture image photo photograph"
-    " drawing painting illustration emoji icon sticker sketch portrait"
-)
-_ARTICLES = _words("a an the some this that these those my your his her its their our very")
-_SIZES = _words("small little tiny mini miniature large big huge giant enormous")
-_PLACES = _words("left right top bottom middle center centre side corner upper lower edge front each other another")
-_VERBS = _words(
-    "hand there here it them please draw paint show make generate create me sitting standing lying placed facing"
-)
-_BEFORE = _ARTICLES | _VERBS
-_COUNTED = _ARTICLES | _SIZES | {"of"}
-_AFTER = _PLACES | _words("sitting standing lying placed facing that which who emoji icon")
-_FILLERS = _BEFORE | _COUNTED | _AFTER
-_COLOURS = _words("cyan magenta beige navy") | HSV.keys()
-_SHADES = _words("light dark pale bright deep soft plain pastel solid")
-_GROUNDS = _words("background backdrop gradient")
-_ONE_PAIR = _words("glasses sunglasses goggles scissors jeans shorts pants trousers shoes boots socks gloves sandals")
-_NUMBERS = {"single": 1, "both": 2, "couple": 2, "pair": 2, "few": 3, "several": 3, "many": 5, "dozen": 12} | {
-    word: number
-    for number, word in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), start=1)
-}
 
 
 @dataclass(frozen=True)
@@ -62,127 +24,219 @@ class Parsed:
 def phrases(text: str, names: Sequence[str] = (), styles: Sequence[str] = (), most: int = THINGS) -> Parsed:
     """The things that a caption names: "Three red apples under a tree, flat style" → "red apples" three times, "tree".
 
-    A text is split at words that relate ("and", "with", "on", "left of") and at marks, but not within one of `names`.
-    Taken off are articles, number words, which repeat a phrase, words of size and of place, one of `styles`, and the
-    background ("on a green background"). Words of colour stay. All is in small letters.
+    A text is split at words that relate ("and", "with", "on", "left of", "eating"), at marks and before a further
+    article, but not within one of `names`. Taken off are articles, number words, which repeat a phrase, words of size
+    and of place, what a thing does ("sleeping"), what is not there ("without a hat"), one of `styles`, and the
+    background ("on a green background"). Words of colour stay, and go with the thing that they are said of: "a red and
+    a blue apple", "the apple is blue". A plural without a number is two. All is in small letters.
 
-    The first `most` phrases are given, and never none: a text that names nothing else is one phrase whole, unless it
-    is empty or says a style or a background alone. The time is linear in the text. Rules do it, and no
-    network, so that anybody can see why a thing was missed.
+    At most `most` phrases are given: each thing once, as far as they go, and then its number. There is never none: a
+    text that names nothing else is one phrase whole, unless it is empty or says a style or a background alone. The time
+    is linear in the text. Rules do it, and no network, so that anybody can see why a thing was missed.
     """
-    known = _Known.of(tuple(names), tuple(styles))
-    things: list[str] = []
-    style = ground = None
-    words = known.words(text)
+    reader = _Reader(Known.of(tuple(names), tuple(styles)))
+    words = reader.known.words(text)
     for before, chunk in _chunks(words):
-        own = _stripped(chunk)
-        if own[-1] in known.styles:
-            style = style or known.styles[own.pop()]
-        if _is_ground(before, chunk, ground):
-            ground = " ".join([ground, *own] if ground else own)
-        elif not (all(word in _FILLERS for word in own) or (len(own) > 1 and own[-1] == "style")):
-            number, phrase = _counted(own)
-            things += [phrase] * min(number, most - len(things))
-    whole = " ".join(word for word in words if not _MARK.fullmatch(word))
-    if not things and whole and style is None and ground is None:
-        things = [whole]
-    return Parsed(tuple(things), style, ground)
+        reader.read(before, chunk)
+    reader.settle()
+    whole = " ".join(word for word in words if not is_mark(word))
+    if not reader.groups and whole and reader.style is None and reader.ground is None:
+        reader.groups.append((1, whole))
+    return Parsed(_repeated(reader.groups[:most], most), reader.style, reader.ground)
 
 
 def indivisible(captions: Iterable[str]) -> tuple[str, ...]:
     """Those captions of single things that `phrases` must know as `names`, for it would split or change them: "cat with
-    tears of joy", "two hearts", "large blue diamond"; and those that begin with a colour, as "blue heart", which is not
-    a heart in blue. They are in small letters and sorted."""
-    texts = sorted({_plain(caption) for caption in captions})
+    tears of joy", "two hearts", "grapes", "large blue diamond"; and those that begin with a colour, as "blue heart",
+    which is not a heart in blue. They are in small letters and sorted."""
+    texts = sorted({plain(caption) for caption in captions})
     whole = {text for text in texts if phrases(f"{text}; {text}").things == (text, text)}
     return tuple(text for text in texts if text not in whole or split_color(text)[0] != text)
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What is kept whole: names and styles, by the stems of their words, and the lengths of those that begin alike."""
+@dataclass
+class _Colours:
+    """Colours without a thing so far: "a red" of "a red and a blue apple"."""
 
-    whole: frozenset[tuple[str, ...]]
-    lengths: dict[str, tuple[int, ...]]
-    styles: dict[str, str]
+    words: str
+    number: int
+    chunk: Sequence[str]
+    before: str
 
-    @staticmethod
-    @lru_cache(maxsize=16)
-    def of(names: tuple[str, ...], styles: tuple[str, ...]) -> "_Known":
-        spelled = {_plain(style): style for style in styles}
-        spelled |= {text.removesuffix(" style"): style for text, style in spelled.items()}
-        whole = frozenset(tuple(_stem(word) for word in _TOKEN.findall(_plain(name))) for name in (*names, *spelled))
-        lengths: dict[str, set[int]] = {}
-        for stems in filter(None, whole):
-            lengths.setdefault(stems[0], set()).add(len(stems))
-        return _Known(whole, {first: tuple(sorted(own, reverse=True)) for first, own in lengths.items()}, spelled)
+    @property
+    def is_fruit(self) -> bool:
+        """Whether they may be "an orange", "a blue orange"; no other thing has the name of a colour."""
+        return self.words.endswith("orange") and self.number < 2 and _determined(self.chunk)
 
-    def words(self, text: str) -> list[str]:
-        """The words and marks of a text, in which each name and style is one word; the longest where several begin."""
-        text = _plain(text)
-        found = list(_TOKEN.finditer(text))
-        stems, words, place = [_stem(token[0]) for token in found], [], 0
-        while place < len(found):
-            lengths = [n for n in self.lengths.get(stems[place], ()) if n <= len(found) - place]
-            reach = next((n for n in lengths if tuple(stems[place : place + n]) in self.whole), 1)
-            words.append(text[found[place].start() : found[place + reach - 1].end()])
-            place += reach
-        return words
+    @property
+    def said(self) -> bool:
+        """Whether they are said of the thing before: "is blue", "an apple, blue"."""
+        return (self.before in IS or is_mark(self.before)) and not _determined(self.chunk)
 
 
-def _plain(text: str) -> str:
-    """A text in small letters with single spaces, emoji by their names, and one kind of apostrophe."""
-    return " ".join(unicodedata.normalize("NFC", normalize(text)).replace("’", "'").lower().split())
+@dataclass
+class _Reader:
+    """What is read of a caption so far: how many of each phrase, colours that wait for their thing, style, ground."""
 
+    known: Known
+    groups: list[tuple[int, str]] = field(default_factory=list)
+    waiting: list[_Colours] = field(default_factory=list)
+    style: str | None = None
+    ground: str | None = None
+    absent: bool = False
 
-def _stem(word: str) -> str:
-    """A word in the singular, nearly: "cats with tears of joy" is the name "cat with tears of joy"."""
-    return word.removesuffix("s") if len(word) > 3 else word
+    def read(self, before: str, chunk: Sequence[str]) -> None:
+        """A chunk, and the word before it."""
+        own = _stripped(chunk)
+        self.absent = before in english.ABSENT or (self.absent and before == "or")
+        if own[-1] in self.known.styles:
+            self.style = self.style or self.known.styles[own.pop()]
+        if self._is_ground(before, chunk):
+            self._ground(before, chunk, own)
+        elif not (self.absent or _says_nothing(before, own)):
+            self._thing(before, chunk, own)
+
+    def _ground(self, before: str, chunk: Sequence[str], own: Sequence[str]) -> None:
+        """The background, with the colours before it: "a blue to pink gradient"."""
+        if before not in ("and", "to") or _determined(chunk):
+            self.settle()
+        parts = [*filter(None, [self.ground]), *(colours.words for colours in self.waiting), *own]
+        self.ground, self.waiting = " ".join(parts), []
+
+    def settle(self) -> None:
+        """Colours that no thing came for are those of the thing before, or things themselves: "an orange"."""
+        for colours in self.waiting:
+            if not (colours.said and self.groups):
+                self.groups.append((colours.number or 1, colours.words))
+            elif not _leading(self.groups[-1][1].split()):
+                self.groups[-1] = self.groups[-1][0], f"{colours.words} {self.groups[-1][1]}"
+        self.waiting = []
+
+    def _thing(self, before: str, chunk: Sequence[str], own: Sequence[str]) -> None:
+        count, words = _counted(own, self.known)
+        words = " ".join(words).split() if self.waiting else words  # "a red and a green apple", though that is a name
+        colours = _leading(words)
+        if any(one.is_fruit for one in self.waiting):
+            self.settle()
+        if colours == len(words):
+            self.waiting.append(_Colours(" ".join(words), count, chunk, before))
+            return
+        if not (colours and self.waiting):
+            self.settle()
+        if words[-1] in ("one", "ones") and colours and self.groups:  # "a blue one"
+            last = self.groups[-1][1].split()
+            words[-1:] = last[_leading(last) :]
+        several = english.is_plural(words[-1]) and words[-1] not in self.known.names and not _single(chunk)
+        if not self.waiting:
+            self.groups.append((count or 1 + several, " ".join(words)))
+        else:
+            self._together(count, words, colours, _determined(chunk), several)
+
+    def _together(self, count: int, words: list[str], colours: int, determined: bool, several: bool) -> None:
+        """A thing after colours that wait for it: one of each colour, or one of them all."""
+        waiting, self.waiting = self.waiting, []
+        noun, every = words[colours:], [*(one.words for one in waiting), " ".join(words[:colours])]
+        if determined:
+            numbers = [*(one.number or 1 for one in waiting), count or 1]
+        elif several:
+            total = max(waiting[0].number, len(every))
+            numbers = [(total + place) // len(every) for place in reversed(range(len(every)))]
+        else:
+            numbers, every = [waiting[0].number or 1], [" and ".join(every)]
+        self.groups += [(n, " ".join([colour, *noun])) for n, colour in zip(numbers, every, strict=True)]
+
+    def _is_ground(self, before: str, chunk: Sequence[str]) -> bool:
+        """Whether a chunk says the background: it is called one, or is a colour alone, on which or to which things
+        are."""
+        if not english.GROUNDS.isdisjoint(chunk):
+            return True
+        return _leading(chunk) == len(chunk) and (self.ground is not None or before in ("on", "against"))
 
 
 def _chunks(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """What stands between marks and words that relate, each with the word before it."""
-    before, chunk = "", []
+    before, chunk, named = "", [], False  # whether the chunk has a word that may name a thing
     for place, word in enumerate([*words, "."]):
         following = words[place + 1] if place + 1 < len(words) else "."
-        joins_colours = word == "and" and chunk and chunk[-1] in _COLOURS and following in _COLOURS
-        relates = word in _CONNECTIVES or (word in _BEFORE_OF and following == "of")
-        if joins_colours or not (relates or _MARK.fullmatch(word)):
-            chunk += [] if word == "of" and not chunk else [word]
-            continue
-        if chunk:
-            yield before, chunk
-        before, chunk = word, []
+        if relates := _relates(word, following, named) or _begins(word, chunk, following, named):
+            if chunk:
+                yield before, chunk
+            if chunk or before not in english.ABSENT:
+                before = word
+            chunk, named = [], False
+        if relates != "between" and not (word == "of" and not chunk):
+            chunk.append(word)
+            named = named or not (word in FILLERS or number(word))
+
+
+def _relates(word: str, following: str, named: bool) -> str:
+    """ "between" for a mark, and a word that relates; else nothing."""
+    own = word in english.RELATING or word in english.ABSENT or (word in english.DOING and named)
+    return "between" if own or (word in english.BEFORE_OF and following == "of") or is_mark(word) else ""
+
+
+def _begins(word: str, chunk: Sequence[str], following: str, named: bool) -> str:
+    """ "begins" for a word that another thing begins with: an article or a number within a chunk; else nothing."""
+    if not chunk or chunk[-1] == "of" or following in english.RELATING or is_mark(following):
+        return ""
+    first = word in DETERMINERS or (word == "the" and is_doing(chunk[-1])) or (named and number(word) > 1)
+    return "begins" if first and not (chunk[-1] in english.ARTICLES or number(chunk[-1])) else ""
 
 
 def _stripped(chunk: Sequence[str]) -> list[str]:
-    """A chunk without articles, what asks for a picture, and words of place and posture after it; never empty."""
+    """A chunk without articles, what asks for a picture, and words of place and of doing after it; never empty."""
     first, last = 0, len(chunk)
-    while last - first > 1 and chunk[last - 1] in _AFTER:
+    while last - first > 1 and (chunk[last - 1] in english.AFTER or is_doing(chunk[last - 1])):
         last -= 1
-    while last - first > 1 and chunk[first] in _BEFORE:
+    while last - first > 1 and chunk[first] in english.BEFORE:
         first += 1
     return list(chunk[first:last])
 
 
-def _counted(chunk: Sequence[str]) -> tuple[int, str]:
-    """How often a chunk says to draw its phrase, and the phrase: without numbers and sizes."""
-    *others, last = chunk
-    number, first = 1, 0
-    while first < len(others) and ((word := others[first]) in _COUNTED or _number(word)):
-        number = 1 if word == "pair" and last in _ONE_PAIR else _number(word) or number
-        first += 1
-    return number, " ".join([*(word for word in others[first:] if word not in _SIZES), last])
+def _says_nothing(before: str, own: Sequence[str]) -> bool:
+    """Whether a chunk names no thing: small words, another style, or what a thing is doing."""
+    return (
+        all(word in FILLERS for word in own)
+        or (len(own) > 1 and own[-1] == "style")
+        or (before in IS and is_doing(own[-1]))
+    )
 
 
-def _number(word: str) -> int:
-    """The number that a word says, 0 if none."""
-    return int(word) if word.isdecimal() and len(word) < 4 else _NUMBERS.get(word, 0)
+def _counted(own: Sequence[str], known: Known) -> tuple[int, list[str]]:
+    """How many of its thing a chunk says, 0 for nothing said, and its words without numbers and sizes."""
+    *others, last = own
+    count, first = 0, 0
+    while first < len(others):
+        word = others[first]
+        said = number(word)
+        if not said and "of" in others[first + 1 : first + 2]:
+            said = english.GROUPS.get(word.removesuffix("s"), 0)
+            said = (count or 1) if said and (last in english.ONE or last in known.names) else said
+        if not said and word not in english.COUNTED:
+            break
+        count, first = said or count, first + 1
+    return count, [*(word for word in others[first:] if word not in english.SIZES), last]
 
 
-def _is_ground(before: str, chunk: Sequence[str], ground: str | None) -> bool:
-    """Whether a chunk says the background: it is called one, or is a colour alone, on which or to which things are."""
-    if not _GROUNDS.isdisjoint(chunk):
-        return True
-    colour = not _COLOURS.isdisjoint(chunk) and all(word in _COLOURS or word in _SHADES for word in chunk)
-    return colour and (ground is not None or before in ("on", "against"))
+def _leading(words: Sequence[str]) -> int:
+    """With how many words of colour a phrase begins."""
+    n = next((n for n, word in enumerate(words) if not (word in COLOURS or word in english.SHADES)), len(words))
+    return n if not COLOURS.isdisjoint(words[:n]) else 0
+
+
+def _single(chunk: Sequence[str]) -> bool:
+    return not english.OF_ONE.isdisjoint(chunk)
+
+
+def _determined(chunk: Sequence[str]) -> bool:
+    """Whether a chunk has an article or a number of its own."""
+    return any(word in DETERMINERS or word == "the" or number(word) for word in chunk)
+
+
+def _repeated(groups: Sequence[tuple[int, str]], most: int) -> tuple[str, ...]:
+    """Each phrase as often as it is asked for, while there is room for those after it."""
+    things, spare = [], most - len(groups)
+    for count, phrase in groups:
+        things += [phrase] * min(count, 1 + spare)
+        spare -= min(count - 1, spare)
+    return tuple(things)

@@ -11,6 +11,7 @@ from sfumato.arguments import whole
 from sfumato.condition.cached import CachedText, captions_size
 from sfumato.condition.encoders.minilm import MiniLM
 from sfumato.condition.encoders.protocol import TextEncoder
+from sfumato.condition.normalize import as_text
 from sfumato.condition.phrases import THINGS, Parsed, phrases
 from sfumato.condition.protocol import Conditioner, Prompt, TrainingFiles
 from sfumato.condition.text import EncodedText
@@ -72,7 +73,7 @@ class Phrases(Conditioner):
 
     def parsed(self, prompt: Prompt) -> Parsed:
         """What the prompt says: its things, as many as are read, its style and its background."""
-        return phrases(self.normalize(prompt), self.names, self.styles, self.things)
+        return phrases(as_text(prompt), self.names, self.styles, self.things)
 
     def normalize(self, prompt: Prompt) -> str:
         """The prompt as the encoder sees it: emoji by their names, single spaces."""
