@@ -18,6 +18,7 @@ from scenes.draw import scene
 from scenes.pictures import STYLES
 from scenes.scene import picture
 from scenes.things import Things
+from scenes.words import aliases, plural
 from torch import Tensor
 
 from sfumato import System
@@ -63,7 +64,7 @@ def sprites_system(things: Things, names: dict[str, list[int]]) -> System:
 
 def named(things: Things, keywords: dict[str, str]) -> dict[str, list[int]]:
     """Every name, in small letters, with the number of its picture in each style, −1 where there is none. What a word
-    of scenes means goes before a caption, and that before a keyword."""
+    of scenes means goes before a caption, that before an alias, and that before a keyword."""
     pictures = things.pictures
     number = {name: place for place, name in enumerate(pictures.names)}
     found: dict[str, list[int]] = {}
@@ -78,9 +79,14 @@ def named(things: Things, keywords: dict[str, str]) -> dict[str, list[int]]:
             add(name, shown)
     for name in pictures.names:
         add(pictures.captions[name], name)
-    aliases = {keyword: caption for keyword, caption in keywords.items() if keyword.lower() not in found}
+    captions, further = {*found}, aliases()
+    for thing, shown in (one for words in things.by_style.values() for one in words.values()):
+        for name in {*further.get(thing.word, ())} - captions:
+            add(name, shown)
+            add(plural(name), shown)
+    unique = {keyword: caption for keyword, caption in keywords.items() if keyword.lower() not in found}
     for name in pictures.names:
-        for keyword in (keyword for keyword, caption in aliases.items() if caption == pictures.captions[name]):
+        for keyword in (keyword for keyword, caption in unique.items() if caption == pictures.captions[name]):
             add(keyword, name)
     return found
 

@@ -405,6 +405,33 @@ heart = red heart
 
 """
 
+ALIASES = """
+cat = kitten
+dog = bulldog, golden retriever, hound
+girl = daughter, sister
+man = boy, dad, father, guy, king, knight, pirate
+woman = mom, mother, lady, queen
+wizard = witch
+top hat = fedora, bowler hat, witch hat, cowboy hat
+cap = baseball cap, beanie, santa hat
+coat = suit, jacket
+jeans = pants, trousers
+car = sports car, automobile
+ship = boat
+rocket = spaceship, spacecraft
+alien = ufo
+lightning = lightning bolt, thunderbolt
+heart = love, heavy black heart, hugs
+droplet = water, rain
+snowflake = snow
+spaghetti = macaroni, pasta, noodles
+salad = bowl of soup, soup
+tower = eiffel tower
+dagger = sword
+duck = rubber duck
+"""
+"""Words that scenes do not use, for what shows the thing, or what is nearest to it: the sprites know them too."""
+
 
 @dataclass(frozen=True)
 class Thing:
@@ -425,6 +452,12 @@ def things() -> dict[str, Thing]:
     """Every thing, by its word."""
     groups = (ANIMALS, PEOPLE, FOOD, PLANTS, TRAVEL, SKY, PLAY, CLOTHES, OBJECTS)
     return {thing.word: thing for group in groups for line in group.split("\n") if line for thing in [_thing(line)]}
+
+
+def aliases() -> dict[str, tuple[str, ...]]:
+    """The further words for things, by the word of each."""
+    lines = (line.split(" = ") for line in ALIASES.strip().splitlines())
+    return {word: tuple(others.split(", ")) for word, others in lines}
 
 
 def plural(word: str) -> str:

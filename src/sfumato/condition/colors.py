@@ -19,16 +19,24 @@ HSV = {
     "white": (213, 0.02, 0.97),
 }
 """Hue in degrees, saturation and value from 0 to 1 of what has one of these colours, in the light of pictures."""
+SHADES = {"light": (0.55, 1.08), "pale": (0.4, 1.08), "dark": (1.0, 0.6), "deep": (1.1, 0.75), "bright": (1.15, 1.08)}
+"""What a word before a colour multiplies its saturation and its value by."""
 NO_COLOR = (-1.0, 0.0, 0.0)
 
 
 def split_color(phrase: str, names: frozenset[str] = frozenset()) -> tuple[str, tuple[float, float, float]]:
-    """A phrase in small letters without its colour, and that: hue in turns, saturation and value, or `NO_COLOR`.
+    """A phrase in small letters without its colours, and the first: hue in turns, saturation and value, or `NO_COLOR`.
 
-    "blue apple" is an apple in blue; one of `names`, and a colour alone, stays: "blue heart" is a thing of its own.
+    "dark blue apple" is an apple in dark blue, "red and blue apple" one in red; one of `names`, and a colour alone,
+    stays: "blue heart" is a thing of its own.
     """
-    first, _, rest = phrase.partition(" ")
-    if not rest or first not in HSV or phrase in names:
+    words = phrase.split(" ")
+    first = int(words[0] in SHADES)
+    if phrase in names or len(words) < first + 2 or words[first] not in HSV:
         return phrase, NO_COLOR
-    hue, saturation, value = HSV[first]
-    return rest, (hue / 360, saturation, value)
+    rest = first + 1
+    while len(words) > rest + 2 and words[rest] == "and" and words[rest + 1] in HSV:
+        rest += 2
+    hue, saturation, value = HSV[words[first]]
+    more, lighter = SHADES[words[0]] if first else (1.0, 1.0)
+    return " ".join(words[rest:]), (hue / 360, min(1.0, more * saturation), min(1.0, lighter * value))
