@@ -23,10 +23,11 @@ from scenes.draw import scene
 from scenes.kinds import HELD_OUT, KINDS
 from scenes.scene import Scene, picture
 from scenes.things import Things
+from scenes.wordings import WORDINGS
 
 from sfumato.disk import check_writable, replacing
 
-__all__ = ["KINDS", "Scene", "Things", "picture", "scene"]
+__all__ = ["KINDS", "WORDINGS", "Scene", "Things", "picture", "scene"]
 
 GROUP = 1000  # rows; a reader holds a group at a time
 
@@ -96,14 +97,14 @@ def _options() -> argparse.Namespace:
     options.add_argument("--count", type=int, default=64, help="how many")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--start", type=int, default=0, help="the number of the first")
-    options.add_argument("--kinds", nargs="+", choices=list(KINDS), help="only these; all, if none is given")
+    options.add_argument("--kinds", nargs="+", choices=[*KINDS, *WORDINGS], help="only these; all, if none is given")
     options.add_argument("--held-out", action="store_true", help="scenes of held-out pairs")
     options.add_argument("--layouts-only", action="store_true", help="no images")
     options.add_argument("--sheet", type=Path, help="a picture of 64 of them")
     given = options.parse_args()
     if problem := _problem(given):
         options.error(problem)
-    given.kinds = given.kinds or (list(HELD_OUT) if given.held_out else list(KINDS))
+    given.kinds = given.kinds or (list(HELD_OUT) if given.held_out else [*KINDS, *WORDINGS])
     for path in filter(None, (given.out, given.sheet)):
         check_writable(path.parent)
     return given

@@ -77,7 +77,7 @@ def test_a_scene_depends_on_its_seed_and_number_alone(scenes: Any, file: Path, d
 
 
 def test_every_kind_is_drawn(scenes: Any, drawn: list[Any]) -> None:
-    assert {scene.kind for scene in drawn} == set(scenes.KINDS)
+    assert {scene.kind for scene in drawn} == {*scenes.KINDS, *scenes.WORDINGS}
 
 
 def test_captions_are_read_back_into_the_things_that_they_name(things: Any, drawn: list[Any]) -> None:
@@ -102,6 +102,18 @@ def test_things_stand_as_the_relation_says(drawn: list[Any]) -> None:
                 behind == (scene.placed[one].depth < scene.placed[other].depth)
             )
     assert len(found) == 8
+
+
+def test_wordings_change_no_other_scene(scenes: Any, things: Any, drawn: list[Any]) -> None:
+    usual = [scenes.scene(things, SEED, number, [*scenes.KINDS]) for number in range(40)]
+    assert all(one == same or one.kind in scenes.WORDINGS for one, same in zip(drawn[:40], usual, strict=True))
+
+
+def test_a_thing_in_two_colours_and_numbers_of_two_things_are_named_once(drawn: list[Any]) -> None:
+    shared = [scene for scene in drawn if scene.kind == "shared"]
+    assert shared and all(len({one.colour for one in scene.placed}) == len(scene.phrases) == 2 for scene in shared)
+    numbers = [scene for scene in drawn if scene.kind == "numbers"]
+    assert numbers and all(3 <= len(scene.placed) <= 5 and len({*scene.phrases}) == 2 for scene in numbers)
 
 
 def test_a_number_of_things_do_not_overlap(drawn: list[Any]) -> None:

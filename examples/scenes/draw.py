@@ -9,6 +9,7 @@ from scenes.pictures import SIDE, STYLES, Box
 from scenes.place import Again
 from scenes.scene import Ground, Placed, Scene, span
 from scenes.things import Draft, Mention, Spot, Things
+from scenes.wordings import WORDINGS
 
 GROUNDED = 0.25  # of scenes, which have a background that is not white
 NAMED = 0.85  # of scenes, whose caption names the style
@@ -22,17 +23,25 @@ def scene(things: Things, seed: int, number: int, kinds: Sequence[str] = (), hel
     Of `kinds` only, where given; with `held_out` one with a pair that training never shows, and else with none.
     """
     r = Random(f"{seed} {number}")
-    kind = _share(r, {name: share for name, (share, _) in KINDS.items() if name in (kinds or KINDS)})
+    kind = _kind(r, Random(f"{seed} {number} wording"), kinds)
     for _ in range(TRIES):
         try:
             style = _share(r, {style: STYLE_SHARES[style] for style, words in things.by_style.items() if words})
-            draft = KINDS[kind][1](r, things, style)
+            draft = (KINDS | WORDINGS)[kind][1](r, things, style)
             deciding = {pair for pair in draft.pairs if not held_out or pair[0] in HELD_OUT[kind]}
             if _clear(draft) and bool(deciding & things.held) == held_out:
                 return _finished(r, things, kind, draft)
         except Again:
             continue
     raise ValueError(f"no scene of the kind {kind} was found: the pictures show too few things")
+
+
+def _kind(r: Random, other: Random, kinds: Sequence[str]) -> str:
+    """The kind of a scene: one of `WORDINGS` by a generator of their own, so that they change no other scene."""
+    few = {name: share for name, (share, _) in WORDINGS.items() if name in (kinds or WORDINGS)}
+    many = {name: share for name, (share, _) in KINDS.items() if name in (kinds or KINDS)}
+    kind = _share(r, many) if many else ""
+    return _share(other, few) if few and (not many or other.random() < sum(few.values())) else kind
 
 
 def _share(r: Random, shares: Mapping[str, float]) -> str:
@@ -49,9 +58,10 @@ def _clear(draft: Draft) -> bool:
     """Whether no two things are one, or have a word in common, unless in two colours or a number was asked for."""
     if "number" in draft.facts:
         return True
-    words = [(word, item.colour) for item in draft.mentions for word in item.thing.words]
-    things = {item.thing.word: item.colour for item in draft.mentions}
-    apart = len(things) == len(draft.mentions) or all(item.colour for item in draft.mentions)
+    mentions = {id(item): item for item in draft.mentions}.values()  # of which each may stand for several
+    words = [(word, item.colour) for item in mentions for word in item.thing.words]
+    things = {item.thing.word: item.colour for item in mentions}
+    apart = len(things) == len(mentions) or all(item.colour for item in mentions)
     return len(set(words)) == len(words) and apart
 
 

@@ -221,7 +221,9 @@ def _counted(own: Sequence[str], known: Known) -> tuple[int, list[str]]:
 def _leading(words: Sequence[str]) -> int:
     """With how many words of colour a phrase begins."""
     n = next((n for n, word in enumerate(words) if not (word in COLOURS or word in english.SHADES)), len(words))
-    return n if not COLOURS.isdisjoint(words[:n]) else 0
+    while n and words[n - 1] in english.SHADES:  # "a red light bulb"
+        n -= 1
+    return n
 
 
 def _single(chunk: Sequence[str]) -> bool:
