@@ -121,7 +121,7 @@ MEANING = {
     "optimizer.clip": "the norm that the gradient of a step is held to",
     "train.batch": "pictures a step",
     "train.accumulate": "parts that a batch is worked through in: less memory, the same result",
-    "train.steps": "steps in all, unless `--steps`, `--images` or `--minutes` says otherwise",
+    "train.steps": "steps in all, unless `--steps`, `--images` or `--minutes` says otherwise; 0: a closed form alone",
     "train.seed": "decides every draw: weights, order, times, noise",
     "train.init_from": "a system whose weights the network begins with, as far as they fit; all learn on: a folder,"
     " or the name of one that ships",

@@ -33,6 +33,13 @@ def test_latents_are_uncorrelated_and_fall_in_variance():
     assert bool((moments.diag().diff() < 0).all())
 
 
+def test_batches_have_the_components_of_all_that_they_hold():
+    whole, parts = PCA(3, 5, 4).fit(pictures()), PCA(3, 5, 4).fit(iter(pictures().split(4)))
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    assert whole.leave.bias is not None and torch.allclose(whole.leave.bias, pictures().mean((0, 2, 3)), atol=1e-6)
+
+
 def test_it_is_a_codec_with_the_shapes_that_it_says():
     codec = Latent(PCA(3, 5, 4).fit(pictures()))
     assert codec.shape((12, 8)) == (5, 2, 3)

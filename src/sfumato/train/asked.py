@@ -45,7 +45,8 @@ class Asked:
         """When to stop the training in `folder`, on `count` data; only `epochs` must know how many there are."""
         batch = recipe.train.batch
         if self.images is None and self.epochs is None:
-            return Budget(self.steps or (MOST_TRAINING_STEPS if self.minutes else recipe.train.steps), self.minutes)
+            own = MOST_TRAINING_STEPS if self.minutes and recipe.train.steps else recipe.train.steps
+            return Budget(self.steps or own, self.minutes)
         last = folder.last_checkpoint
         seen = 0 if last is None else samples_seen(last, batch)
         wanted = self.samples(batch, count)

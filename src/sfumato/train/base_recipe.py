@@ -39,13 +39,13 @@ class OptimizerRecipe(RecipeTable):
 
 
 class TrainRecipe(RecipeTable):
-    """The loop: `steps` steps, unless a call asks for others. A batch is worked through in `accumulate` parts, which
-    changes memory and not the result; a checkpoint is saved every `save_minutes`, a preview drawn every
-    `show_minutes`."""
+    """The loop: `steps` steps, unless a call asks for others; 0 where a closed form is enough. A batch is worked
+    through in `accumulate` parts, which changes memory and not the result; a checkpoint is saved every `save_minutes`,
+    a preview drawn every `show_minutes`."""
 
     batch: Count = 128
     accumulate: Count = 1
-    steps: Count = 100_000
+    steps: Annotated[int, Field(ge=0)] = 100_000
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     save_minutes: NonNegative = 5.0
     show_minutes: NonNegative = 2.0
@@ -66,6 +66,11 @@ class Recipe(RecipeTable):
     @property
     def conditioning(self) -> bool:
         """Whether it reads the conditioning images of the data."""
+        return False
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether what it trains is fitted in closed form before the first step, and may do without any."""
         return False
 
     def planned(self, steps: int) -> Self:
@@ -90,6 +95,11 @@ class Recipe(RecipeTable):
         """Raise an `InputError` for what does not go together; before data is read, and before hours of training."""
         self.data.check()
         self.average.decay(1)
+        if self.train.steps == 0 and not self.closed_form:
+            raise InputError(
+                "train.steps=0 is for an autoencoder in closed form that begins with nothing (network.kind=pca, and"
+                " codec.path and codec.init_from null): set train.steps higher, or begin with nothing"
+            )
         if self.train.batch % self.train.accumulate:
             raise InputError(
                 f"train.accumulate ({self.train.accumulate}) must divide train.batch ({self.train.batch}) evenly"

@@ -42,12 +42,14 @@ class FittedCodec:
 
     def save(self, folder: str | Path) -> Path:
         """Write the codec to `folder`: `codec.json` and the weights it names."""
-        codec = self.codec()
-        parts = self.data.split(_TOGETHER)
-        lost = torch.stack([(codec.decode(codec.encode(one)).cpu() - one).square().mean() for one in parts])
-        psnr = float(10 * (4 / lost.mean().clamp_min(1e-10)).log10())
-        _write(codec, {**self.about, "psnr of pictures trained on": round(psnr, 2)}, Path(folder))
+        _write(self.codec(), {**self.about, "psnr of pictures trained on": round(self.psnr(), 2)}, Path(folder))
         return Path(folder)
+
+    def psnr(self) -> float:
+        """By the mean squared error over the data, there and back, in dB."""
+        codec, parts = self.codec(), self.data.split(_TOGETHER)
+        lost = torch.stack([(codec.decode(codec.encode(one)).cpu() - one).square().mean() for one in parts])
+        return float(10 * (4 / lost.mean().clamp_min(1e-10)).log10())
 
 
 def copy_codec(source: str | Path, target: Path) -> None:

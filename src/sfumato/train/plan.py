@@ -26,7 +26,8 @@ that begins with nothing, and by one that begins with the weights of another."""
 
 @dataclass(frozen=True)
 class Budget:
-    """When to stop: after `steps` steps in all, or `minutes` of this sitting, whichever is first."""
+    """When to stop: after `steps` steps in all, or `minutes` of this sitting, whichever is first; after 0 of a closed
+    form."""
 
     steps: int
     minutes: float | None = None
@@ -90,7 +91,7 @@ class TrainingPlan:
     def warning(self) -> str | None:
         """What to say of a training that is too short to show anything, and what would; None of a longer one."""
         seen = (self.start + self.steps) * self.batch
-        if seen >= self.least:
+        if seen >= self.least or not self.budget.steps:
             return None
         if self.budget.minutes is None:
             would = f"--images {self.least}"
@@ -104,7 +105,8 @@ class TrainingPlan:
 
     def lines(self) -> list[tuple[str, str]]:
         """The plan as pairs of a heading and what it says."""
-        passes = self.steps * self.batch / self.count
+        passes = f"{self.steps * self.batch / self.count:.1f} passes over {self.count:,} {self.plural}"
+        steps = f"about {count(self.steps, 'step')} from {self.start:,}: {passes}"
         prepared = f", {self.prepared / 1e6:,.0f} MB of it latents and captions" if self.prepared else ""
         speed = f"{self.rate:,.0f} {self.plural} a second, {self.share(self.rate):.0%} of what its convolutions reach"
         return [
@@ -114,8 +116,7 @@ class TrainingPlan:
             ("memory", f"{self.memory / 1e9:.2f} GB in use at a batch of {self.batch}"),
             (
                 "work",
-                f"about {count(self.steps, 'step')} from {self.start:,}: {passes:.1f} passes over {self.count:,}"
-                f" {self.plural}",
+                steps if self.budget.steps else f"no steps: fitted in closed form to {self.count:,} {self.plural}",
             ),
             ("time", f"about {duration(self.steps * self.seconds_a_step)}"),
             ("disk", f"{(self.disk + self.prepared) / 1e6:,.0f} MB{prepared}"),

@@ -98,7 +98,8 @@ class Run:
             self.page.begin(trainer.recipe, plan)
         trainer.run(budget)
         if main:
-            _log.info(f"{trainer.step:,} steps made: {folder.artefact(task.leaves)}", event="done", step=trainer.step)
+            made = f"{trainer.step:,} steps made" if trainer.step else "fitted in closed form"
+            _log.info(f"{made}: {folder.artefact(task.leaves)}", event="done", step=trainer.step)
             _log.info(f"how it went: {folder.page}", event="page", path=str(folder.page))
         return trainer.artefact.to(self.compute.device, self.compute.precision)
 
@@ -115,10 +116,11 @@ class Run:
         self.compute.wait()
         recipe = recipe if before is None else check_recipe(before["recipe"])
         minutes = None if self.budget.minutes is None else self.budget.minutes * time_share
-        steps = recipe.train.steps if minutes is None else MOST_TRAINING_STEPS
+        steps = recipe.train.steps if minutes is None or not recipe.train.steps else MOST_TRAINING_STEPS
         if folder.last_step >= steps and is_finished(recipe, folder):
             return
-        _log.info(f"first {noun}, {f'{steps:,} steps' if minutes is None else duration(60 * minutes)}")
+        length = f"{steps:,} steps" if minutes is None else duration(60 * minutes)
+        _log.info(f"first {noun}, {length if steps else 'in closed form'}")
         if self.page is not None:
             self.page.waiting(f"first {noun}")
         budget = Budget(max(steps, folder.last_step), minutes)

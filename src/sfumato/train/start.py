@@ -164,7 +164,8 @@ def _unfinished(recipe: Recipe, budget: Budget, folder: RunFolder) -> Budget:
     if step < budget.steps:
         return budget
     if is_finished(recipe, folder):
-        raise InputError(f"{folder} has made {step:,} steps already, and {budget.steps:,} are asked for in all")
+        made = f"has made {step:,} steps already, and {budget.steps:,} are asked for in all"
+        raise InputError(f"{folder} {made if step else 'is fitted already, in closed form'}")
     return Budget(step)
 
 

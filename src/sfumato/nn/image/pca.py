@@ -1,5 +1,6 @@
 """An autoencoder in closed form: the principal components of patches."""
 
+from collections.abc import Iterable
 from typing import Self
 
 import torch
@@ -8,6 +9,9 @@ from torch.nn.functional import unfold
 
 from sfumato.errors import InputError
 from sfumato.nn.image.autoencoder import Autoencoder, Reconstruction, noised
+
+_TOGETHER = 8
+"""How many pictures are taken apart at once: in float64, and every number twice."""
 
 
 class PCA(Autoencoder):
@@ -48,16 +52,45 @@ class PCA(Autoencoder):
         return Reconstruction(self.decode(z), torch.zeros(len(pictures), device=z.device))
 
     @torch.no_grad()
-    def fit(self, pictures: Tensor) -> Self:
-        """Take the components of `pictures` [n, in_channels, h, w]."""
-        self.check_size(*pictures.shape[-2:])
-        mean = pictures.double().mean((0, 2, 3))
-        centred = pictures.double() - mean[:, None, None]
-        rows = unfold(centred, self.patch, stride=self.patch).transpose(1, 2).flatten(0, 1)
-        vectors = torch.linalg.eigh(rows.T @ rows).eigenvectors  # by rising eigenvalues
-        basis = vectors.flip(1)[:, : self.latent].T
+    def fit(self, pictures: Tensor | Iterable[Tensor]) -> Self:
+        """Take the components of `pictures` [n, in_channels, h, w], or of batches of them, of which one at a time is in
+        memory."""
+        moments = _Moments(self)
+        for batch in pictures.split(_TOGETHER) if isinstance(pictures, Tensor) else pictures:
+            self.check_size(*batch.shape[-2:])
+            moments.add(batch.double())
+        mean, covariance = moments.centred()
+        vectors = torch.linalg.eigh(covariance).eigenvectors  # by rising eigenvalues
+        self._take(vectors.flip(1)[:, : self.latent].T, mean)
+        return self
+
+    def _take(self, basis: Tensor, mean: Tensor) -> None:
+        """Make the rows of `basis` [latent, in_channels·patch²] the components, about the `mean` of each channel."""
         for layer, bias in ((self.enter, -basis @ mean.repeat_interleave(self.patch**2)), (self.leave, mean)):
             layer.weight.copy_(basis.view_as(layer.weight))
             assert layer.bias is not None
             layer.bias.copy_(bias)
-        return self
+
+
+class _Moments:
+    """The sums of patches and of their products, in float64."""
+
+    def __init__(self, network: PCA) -> None:
+        size = network.in_channels * network.patch**2
+        self.patch, self.count = network.patch, 0
+        self.sum = torch.zeros(size, dtype=torch.float64)
+        self.products = torch.zeros(size, size, dtype=torch.float64)
+
+    def add(self, pictures: Tensor) -> None:
+        rows = unfold(pictures.cpu(), self.patch, stride=self.patch).transpose(1, 2).flatten(0, 1)
+        self.count += len(rows)
+        self.sum += rows.sum(0)
+        self.products += rows.T @ rows
+
+    def centred(self) -> tuple[Tensor, Tensor]:
+        """The mean of each channel, and the covariance of patches about it."""
+        count = max(self.count, 1)
+        mean = self.sum.unflatten(0, (-1, self.patch**2)).mean(1) / count
+        across, about = self.sum / count, mean.repeat_interleave(self.patch**2)
+        crossed = torch.outer(across, about)
+        return mean, self.products / count - crossed - crossed.T + torch.outer(about, about)

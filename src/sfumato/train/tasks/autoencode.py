@@ -1,5 +1,6 @@
 """The task autoencode: an autoencoder, the first stage of latent diffusion (arXiv:2112.10752)."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
@@ -20,10 +21,12 @@ from sfumato.loss.reconstruction import absolute_error, edge_error, tone_error
 from sfumato.nn.image.autoencoder import Autoencoder
 from sfumato.nn.image.discriminator import PatchDiscriminator
 from sfumato.nn.image.mobilenet import MobileNet
+from sfumato.nn.image.pca import PCA
 from sfumato.parts import AUTOENCODERS
 from sfumato.train.adversarial import AdversarialAutoencoder, AutoencoderModel
 from sfumato.train.base_recipe import Recipe, check_pictures, differences
 from sfumato.train.batches import mix
+from sfumato.train.closed_form import check_components, fit_closed_form
 from sfumato.train.feed import DataFeed, Feed
 from sfumato.train.fitted_codec import FittedCodec, copy_codec
 from sfumato.train.initialize import autoencoder_weights, fitting_weights, initialize
@@ -70,6 +73,10 @@ class AutoencodeRecipe(Recipe):
     codec: GivenCodecRecipe = GivenCodecRecipe()
     network: dict[str, Any] = Field({"kind": "kl"})
     reconstruction: ReconstructionRecipe = ReconstructionRecipe()
+
+    @property
+    def closed_form(self) -> bool:
+        return self.network.get("kind") == "pca" and self.codec.path is None and self.codec.init_from is None
 
     def check(self) -> None:
         super().check()
@@ -134,7 +141,22 @@ class AutoencodeTask(Task):
             source = recipe.codec.init_from
             _log.info(initialize(network, autoencoder_weights(source), source, "codec.init_from"))
         given = None if recipe.codec.path is None else self._given(recipe.codec.path)
-        return AutoencodeTrainee(recipe, network, self.feed, perceptual_network(recipe), given)
+        trainee = AutoencodeTrainee(recipe, network, self.feed, perceptual_network(recipe), given)
+        if recipe.closed_form and not self.run.folder.trained:
+            self._fit(trainee, network)
+        return trainee
+
+    def _fit(self, trainee: "AutoencodeTrainee", network: Autoencoder) -> None:
+        """Fit the trainee's `network` in closed form, and say how well it does."""
+        assert isinstance(network, PCA)
+        progress = partial(self.run.monitor.preparing, what="fitting the autoencoder")
+        fit_closed_form(network, self.feed, self.own.train.seed, progress)
+        fitted = trainee.artefact(trainee.model.network)
+        check_components(fitted)
+        some = f"{len(fitted.data):,} {self.feed.medium.plural}"
+        _log.info(
+            f"{network.latent} principal components, fitted in closed form: PSNR {fitted.psnr():.1f} dB of {some}"
+        )
 
     def _given(self, source: str) -> Latent:
         return load_codec(self.run.folder.given if self.run.folder.has_given else source)
