@@ -249,6 +249,12 @@ def test_a_cascade_is_drawn_from_shown_and_exported(sfumato: Sfumato, cascade: s
     first, last = read_record(Path("out/hen-4.png"))["stages"]
     assert (first["steps"], first["interval"], first["sampler"]["eta"], last["steps"]) == (4, [0.5, 2.0], 0.5, 3)
     assert drawn_again(sfumato, "out/hen-4.png") == Path("out/hen-4.png").read_bytes()
+    lines = sfumato("inspect", "out/hen-4.png").out.splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith("stage")] == [
+        ["stage", "0", "size"],
+        ["stage", "1", "size"],
+    ]
+    assert "--set 1.steps=3" in lines[-1] and "--set 1.size" not in lines[-1], "what is the system's own is not said"
     shown = sfumato("inspect", cascade).out
     for words in ("cascade  ", "upsample (noise 0.25)", "stage 0, network", "stage 1, weights", "labels (", "hen"):
         assert words in shown, words

@@ -201,10 +201,10 @@ def test_a_sampler_without_a_name_there_is_called_by_none_of_theirs(here: str) -
     assert infotext({"sampler": sampler}) == f"Sampler: {sampler['kind']}"
 
 
-def test_a_cascade_says_how_it_began_and_how_large_it_ended() -> None:
-    stages = [{"steps": 4, "size": [16, 16]}, {"steps": 9, "size": [64, 64]}]
+def test_a_cascade_says_how_its_last_stage_drew() -> None:
+    stages = [{"steps": 4, "size": [16, 16]}, {"steps": 9, "size": [64, 64], "guidance": 3.0, "negative": "y"}]
     assert parsed(infotext({"prompt": "x", "seed": 3, "stages": stages})) == {
-        **{"prompt": "x", "negative": "", "Steps": "4", "Seed": "3", "Size": "64x64"}
+        **{"prompt": "x", "negative": "y", "Steps": "9", "CFG scale": "3", "Seed": "3", "Size": "64x64"}
     }
     assert infotext({}) == infotext({"stages": 3}) == ""
 

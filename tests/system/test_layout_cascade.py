@@ -118,6 +118,9 @@ def test_it_is_saved_and_draws_the_same_again(tmp_path: Path) -> None:
     again = Cascade.load(folder, "cpu", "float32")
     assert again.links == (Ground(), Upsample()) and again.fingerprint() == own.fingerprint()
     assert again.stages[0].medium == MEDIUM
+    first, _, third = (stage.conditioner for stage in again.stages)
+    assert isinstance(first, Phrases) and isinstance(third, EncodedText)
+    assert first.encoder is third.encoder and first == own.stages[0].conditioner, "read once"
     drawn, same = (one.generate(PROMPTS, seeds=[7]) for one in (own, again))
     assert torch.equal(drawn.data, same.data) and drawn.records == same.records
     assert torch.equal(again.repeat(drawn.records[1]).data[0], again.generate(PROMPTS[1], seeds=[7]).data[0])

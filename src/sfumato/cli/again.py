@@ -11,13 +11,16 @@ DRAWN_BY = (
 
 
 def drawing_command(record: dict[str, Any]) -> str:
-    """The command that draws the sample once more."""
-    values = {"model": "DIR"} | record | _last(record)
+    """The command that draws the sample once more. Settings that the system has by itself, where it is found here, are
+    left out."""
+    own, stages = _own_settings(record), record.get("stages")
+    staged = isinstance(stages, list)
+    values = {"model": "DIR"} | (record if staged else _beyond(record, own, 0)) | _last(record)
     words = ["sfumato generate"]
     for option in DRAWN_BY:
         if (value := values.get(option)) is not None:
             words.append(_option(option, _text(option, value)))
-    words += _stage_options(record)
+    words += _stage_options(stages, own) if staged else []
     if (prompt := record.get("prompt")) is not None:
         text = str(prompt)
         words.append(f"-- {_quoted(text)}" if text.startswith("-") else _quoted(text))
@@ -39,18 +42,41 @@ def _last(record: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _stage_options(record: dict[str, Any]) -> list[str]:
+def _stage_options(stages: list[Any], own: list[dict[str, Any]]) -> list[str]:
     """The options of each stage of a cascade."""
     from sfumato.system.stages import STAGE_OPTIONS
 
-    stages = record.get("stages")
+    given = [_beyond(stage, own, i) if isinstance(stage, dict) else {} for i, stage in enumerate(stages)]
     return [
         f"--set {_quoted(f'{i}.{name}={_text(name, stage[name])}')}"
-        for i, stage in enumerate(stages if isinstance(stages, list) else [])
-        if isinstance(stage, dict)
+        for i, stage in enumerate(given)
         for name in STAGE_OPTIONS
         if stage.get(name) is not None
     ]
+
+
+def _beyond(record: dict[str, Any], own: list[dict[str, Any]], stage: int) -> dict[str, Any]:
+    """The record of a stage without the settings that are its system's own. Beside another sampler all are said, for a
+    system may have some for each."""
+    known = own[stage] if stage < len(own) else {}
+    if record.get("sampler") != known.get("sampler"):
+        return record
+    return {name: value for name, value in record.items() if name not in known or value != known[name]}
+
+
+def _own_settings(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The settings of each stage of the system that a record names, if that is found, and still the same; else none."""
+    from sfumato.errors import SfumatoError
+    from sfumato.library import find_system
+    from sfumato.system.cascade import saved_stages
+    from sfumato.system.file import read_spec
+
+    try:
+        fingerprint, folders = saved_stages(find_system(str(record.get("model"))))
+        known = [read_spec(folder).get("settings") for folder in folders] if fingerprint == record.get("system") else []
+    except (SfumatoError, OSError):
+        return []
+    return [settings if isinstance(settings, dict) else {} for settings in known]
 
 
 def _option(name: str, text: str) -> str:

@@ -30,12 +30,7 @@ def inspect(
     if json:
         show_json(facts)
     else:
-        lines = (
-            (name, one)
-            for name, value in facts
-            for one in (value if name in _LISTS and isinstance(value, list) else [value])
-        )
-        show((name, _plain(value)) for name, value in lines)
+        show((name, _plain(value)) for fact in facts for name, value in _lines(*fact))
 
 
 def _facts(what: str) -> list[tuple[str, Any]]:
@@ -136,6 +131,13 @@ def _one_system(folder: Path) -> list[tuple[str, Any]]:
         ("weights", size),
         *((k, v) for k, v in spec.items() if k not in ("weights", "digest")),
     ]
+
+
+def _lines(name: str, value: Any) -> list[tuple[str, Any]]:
+    """A fact, or several of one name, each on a line of its own; the stages of a record are numbered."""
+    if not isinstance(value, list) or name not in (*_LISTS, "stages"):
+        return [(name, value)]
+    return [(f"stage {i}" if name == "stages" else name, one) for i, one in enumerate(value)]
 
 
 def _says(value: Any) -> bool:

@@ -72,6 +72,11 @@ class Conditioner:
         """The same conditioner, with what it computes by on `device`."""
         return self
 
+    def sharing(self, other: "Conditioner") -> Self:
+        """The same conditioner, which encodes by what the `other` encodes by where that is equal to its own, so that it
+        is read once."""
+        return self
+
     # Saving -----------------------------------------------------------------------------------------------------------
 
     def pinned(self) -> "Conditioner":

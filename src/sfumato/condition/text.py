@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError
 
 SHORTEST = 4
+C = TypeVar("C", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ class EncodedText(Conditioner):
         self.encoder.to(device)
         return self
 
+    def sharing(self, other: Conditioner) -> Self:
+        return sharing_encoder(self, other)
+
     def check(self, network: nn.Module) -> None:
         self.encoder.check()
 
@@ -82,3 +86,9 @@ class EncodedText(Conditioner):
         self, files: TrainingFiles, captions: Iterable[Prompt], progress: Callable[[int, int], None]
     ) -> Conditioner:
         return CachedText(self, captions, files.captions, progress)
+
+
+def sharing_encoder(own: C, other: Conditioner) -> C:
+    """The conditioner with the encoder of the `other`, if the two are equal."""
+    encoder = getattr(other, "encoder", None)
+    return replace(own, encoder=encoder) if encoder == own.encoder else own

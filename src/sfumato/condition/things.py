@@ -14,7 +14,7 @@ from sfumato.condition.encoders.protocol import TextEncoder
 from sfumato.condition.normalize import as_text
 from sfumato.condition.phrases import THINGS, Parsed, phrases
 from sfumato.condition.protocol import Conditioner, Prompt, TrainingFiles
-from sfumato.condition.text import EncodedText
+from sfumato.condition.text import EncodedText, sharing_encoder
 from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError, quoted
@@ -88,6 +88,9 @@ class Phrases(Conditioner):
     def to(self, device: torch.device | str) -> Self:
         self.encoder.to(device)
         return self
+
+    def sharing(self, other: Conditioner) -> Self:
+        return sharing_encoder(self, other)
 
     def check(self, network: nn.Module) -> None:
         self.encoder.check()

@@ -32,19 +32,19 @@ _VALUES: dict[str, Any] = {"true": True, "false": False} | {str(number): number 
 
 
 def infotext(record: Record) -> str:
-    """The text of a record; "" if it has nothing that the text could say. Of several stages it says what the first drew
-    with, and the size of the last."""
+    """The text of a record; "" if it has nothing that the text could say. Of several stages it says what the last drew
+    with, whose the options of a drawing are."""
     stages = record.get("stages")
     stages = [one for one in stages if isinstance(one, Mapping)] if isinstance(stages, list) else []
-    first = {**(stages[0] if stages else {}), **record}
-    size = (stages[-1] if stages else record).get("size")
-    prompt, negative = (str(first[key]) if first.get(key) is not None else "" for key in ("prompt", "negative"))
-    lines = [prompt, f"Negative prompt: {negative}" if negative else "", ", ".join(_settings(first, size))]
+    last = {**(stages[-1] if stages else {}), **record}
+    prompt, negative = (str(last[key]) if last.get(key) is not None else "" for key in ("prompt", "negative"))
+    lines = [prompt, f"Negative prompt: {negative}" if negative else "", ", ".join(_settings(last))]
     return well_formed("\n".join(filter(None, lines)).strip())
 
 
-def _settings(record: Mapping[str, Any], size: Any) -> Iterator[str]:
+def _settings(record: Mapping[str, Any]) -> Iterator[str]:
     """The settings of the last line, in the order of that tool."""
+    size = record.get("size")
     values = {
         "Steps": record.get("steps"),
         "Sampler": _name(record.get("sampler"), SAMPLER_NAMES),

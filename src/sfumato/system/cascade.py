@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Unpack
 
@@ -116,9 +117,7 @@ class Cascade(Pipeline):
         return self
 
     def fingerprint(self) -> str:
-        links = [LINKS.dump(link) for link in self.links]
-        spec = {"stages": [stage.fingerprint() for stage in self.stages], "links": links}
-        return system_file.fingerprint(spec, "")
+        return _fingerprint([stage.fingerprint() for stage in self.stages], [LINKS.dump(link) for link in self.links])
 
     def save(self, folder: str | Path, shard: int = system_file.SHARD) -> Path:
         """Write the cascade to `folder`: a folder for each system, by its fingerprint, and `cascade.json`, which names
@@ -141,7 +140,7 @@ class Cascade(Pipeline):
 
     @staticmethod
     def load(folder: str | Path, device: str | None = None, precision: str | None = None) -> "Cascade":
-        """Read a cascade from `folder`; a system that is several of its stages is read once.
+        """Read a cascade from `folder`; a system that is several of its stages is read once, and so is a text encoder.
 
         Raises `FormatError` if it or a stage is missing, damaged, or written in another format.
         """
@@ -149,6 +148,8 @@ class Cascade(Pipeline):
         spec = read_cascade(folder)
         names = dict.fromkeys(stage.folder for stage in spec.stages)
         systems = {name: System.load(folder / name, device, precision) for name in names}
+        for one, other in combinations(systems.values(), 2):
+            other.conditioner = other.conditioner.sharing(one.conditioner)
         try:
             links = [LINKS.load(link) for link in spec.links]
             return Cascade([systems[stage.folder] for stage in spec.stages], links, spec.about)
@@ -188,3 +189,16 @@ def _is_stage(folder: Path) -> bool:
         return folder.name == f"stage-{system_file.saved_fingerprint(folder)}"
     except (FormatError, NotFoundError):
         return False
+
+
+def saved_stages(folder: Path) -> tuple[str, list[Path]]:
+    """The fingerprint of the cascade or the system in a folder, by its tables alone, and the folders of its stages."""
+    if not (folder / CASCADE_FILE).is_file():
+        return system_file.saved_fingerprint(folder), [folder]
+    spec = read_cascade(folder)
+    found = _fingerprint([stage.system for stage in spec.stages], spec.links)
+    return found, [folder / stage.folder for stage in spec.stages]
+
+
+def _fingerprint(stages: Sequence[str], links: Sequence[dict[str, Any]]) -> str:
+    return system_file.fingerprint({"stages": [*stages], "links": [*links]}, "")
