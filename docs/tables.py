@@ -99,6 +99,7 @@ MEANING = {
     "network.cosine_first": "cosines before sines in the embedding of time",
     "network.frequency_shift": "1: the last of its frequencies is 1/10,000 of the first; 0: the one after it would be",
     "network.vector_mlp": "a perceptron of two layers takes the condition's vector in, not one linear layer",
+    "network.onto_concat": "what comes out is laid onto the conditioning image: the network learns what that lacks",
     "network.time_scale": "what times are multiplied by before they are embedded; 1000 for times in [0, 1]",
     "dit.width": "numbers a place: size, speed and quality hang on it most",
     "dit.depth": "blocks",

@@ -31,7 +31,7 @@ OF_ONE = _words("a an this each every")
 DETERMINERS = OF_ONE | _words("my your his her its our their")
 """Before which a thing ends that another begins with: "a dog chasing a cat"."""
 ARTICLES = DETERMINERS | _words("the some these those all both either very really so too quite extremely")
-SIZES = _words("small little tiny mini miniature large big huge giant enormous colored coloured")
+SIZE_WORDS = _words("small little tiny mini miniature large big huge giant enormous colored coloured")
 ASKING = _words(
     "hand there here it them please draw paint show make generate create give me i we you want would like need can"
     " could what how does do new app logo title mix sitting standing lying placed facing"
@@ -39,7 +39,7 @@ ASKING = _words(
 PLACES = _words("left right top bottom middle center centre side corner upper lower edge front each other another")
 BEFORE = ARTICLES | ASKING
 """What is not of a thing before its words."""
-COUNTED = ARTICLES | SIZES | {"of"}
+COUNTED = ARTICLES | SIZE_WORDS | {"of"}
 """What may stand between a number and a thing."""
 AFTER = PLACES | _words(
     "sitting standing lying placed facing emoji icon look looks like please lived living made dressed filled covered"
@@ -48,7 +48,7 @@ AFTER = PLACES | _words(
 """What is not of a thing after its words."""
 FILLERS = BEFORE | COUNTED | AFTER
 COLOURS = _words("cyan magenta beige navy") | HSV.keys()
-SHADES = _words("light dark pale bright deep soft plain pastel solid")
+SHADE_WORDS = _words("light dark pale bright deep soft plain pastel solid")
 GROUNDS = _words("background backdrop gradient")
 NOT_DOING = _words(
     "string spring building painting drawing wedding ceiling earring lightning pudding duckling seedling dumpling"
@@ -63,7 +63,7 @@ ONE = _words(
 """What a single picture shows, though it ends in s."""
 GROUPS = {"pair": 2, "couple": 2, "bunch": 3, "group": 3, "family": 3, "herd": 3, "flock": 3, "lot": 5, "crowd": 5}
 """How many are in one, if "of" follows; so of its plural."""
-NUMBERS = {"single": 1, "twin": 2, "couple": 2, "few": 3, "several": 3, "many": 5, "dozen": 12, "hundred": 100} | {
+NUMBER_WORDS = {"single": 1, "twin": 2, "couple": 2, "few": 3, "several": 3, "many": 5, "dozen": 12, "hundred": 100} | {
     word: number
     for number, word in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), start=1)
 }
@@ -71,11 +71,11 @@ NUMBERS = {"single": 1, "twin": 2, "couple": 2, "few": 3, "several": 3, "many": 
 
 def number(word: str) -> int:
     """The number that a word says, 0 if none: "three", "3", "3x"."""
-    said = NUMBERS.get(word)
-    if said is None:
+    found = NUMBER_WORDS.get(word)
+    if found is None:
         digits = word.removesuffix("x")
-        said = int(digits) if digits.isdecimal() and len(digits) < 4 else 0
-    return said
+        found = int(digits) if digits.isdecimal() and len(digits) < 4 else 0
+    return found
 
 
 def is_doing(word: str) -> bool:

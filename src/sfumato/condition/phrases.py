@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sfumato.condition import english
 from sfumato.condition.colors import split_color
 from sfumato.condition.english import COLOURS, DETERMINERS, FILLERS, IS, is_doing, number
-from sfumato.condition.words import Known, is_mark, plain
+from sfumato.condition.words import Known, is_mark, plain_text
 
 THINGS = 5
 """How many things of a caption are read, if nobody says."""
@@ -27,7 +27,7 @@ def phrases(text: str, names: Sequence[str] = (), styles: Sequence[str] = (), mo
     A text is split at words that relate ("and", "with", "on", "left of", "eating"), at marks and before a further
     article, but not within one of `names`. Taken off are articles, number words, which repeat a phrase, words of size
     and of place, what a thing does ("sleeping"), what is not there ("without a hat"), one of `styles`, and the
-    background ("on a green background"). Words of colour stay, and go with the thing that they are said of: "a red and
+    background ("on a green background"). Words of colour stay, and go with their thing: "a red and
     a blue apple", "the apple is blue". A plural without a number is two. All is in small letters.
 
     At most `most` phrases are given: each thing once, as far as they go, and then its number. There is never none: a
@@ -49,7 +49,7 @@ def indivisible(captions: Iterable[str]) -> tuple[str, ...]:
     """Those captions of single things that `phrases` must know as `names`, for it would split or change them: "cat with
     tears of joy", "two hearts", "grapes", "large blue diamond"; and those that begin with a colour, as "blue heart",
     which is not a heart in blue. They are in small letters and sorted."""
-    texts = sorted({plain(caption) for caption in captions})
+    texts = sorted({plain_text(caption) for caption in captions})
     whole = {text for text in texts if phrases(f"{text}; {text}").things == (text, text)}
     return tuple(text for text in texts if text not in whole or split_color(text)[0] != text)
 
@@ -69,8 +69,8 @@ class _Colours:
         return self.words.endswith("orange") and self.number < 2 and _determined(self.chunk)
 
     @property
-    def said(self) -> bool:
-        """Whether they are said of the thing before: "is blue", "an apple, blue"."""
+    def follow(self) -> bool:
+        """Whether they are of the thing before: "is blue", "an apple, blue"."""
         return (self.before in IS or is_mark(self.before)) and not _determined(self.chunk)
 
 
@@ -106,7 +106,7 @@ class _Reader:
     def settle(self) -> None:
         """Colours that no thing came for are those of the thing before, or things themselves: "an orange"."""
         for colours in self.waiting:
-            if not (colours.said and self.groups):
+            if not (colours.follow and self.groups):
                 self.groups.append((colours.number or 1, colours.words))
             elif not _leading(self.groups[-1][1].split()):
                 self.groups[-1] = self.groups[-1][0], f"{colours.words} {self.groups[-1][1]}"
@@ -203,25 +203,25 @@ def _says_nothing(before: str, own: Sequence[str]) -> bool:
 
 
 def _counted(own: Sequence[str], known: Known) -> tuple[int, list[str]]:
-    """How many of its thing a chunk says, 0 for nothing said, and its words without numbers and sizes."""
+    """How many of its thing a chunk says, 0 for none given, and its words without numbers and sizes."""
     *others, last = own
     count, first = 0, 0
     while first < len(others):
         word = others[first]
-        said = number(word)
-        if not said and "of" in others[first + 1 : first + 2]:
-            said = english.GROUPS.get(word.removesuffix("s"), 0)
-            said = (count or 1) if said and (last in english.ONE or last in known.names) else said
-        if not said and word not in english.COUNTED:
+        found = number(word)
+        if not found and "of" in others[first + 1 : first + 2]:
+            found = english.GROUPS.get(word.removesuffix("s"), 0)
+            found = (count or 1) if found and (last in english.ONE or last in known.names) else found
+        if not found and word not in english.COUNTED:
             break
-        count, first = said or count, first + 1
-    return count, [*(word for word in others[first:] if word not in english.SIZES), last]
+        count, first = found or count, first + 1
+    return count, [*(word for word in others[first:] if word not in english.SIZE_WORDS), last]
 
 
 def _leading(words: Sequence[str]) -> int:
     """With how many words of colour a phrase begins."""
-    n = next((n for n, word in enumerate(words) if not (word in COLOURS or word in english.SHADES)), len(words))
-    while n and words[n - 1] in english.SHADES:  # "a red light bulb"
+    n = next((n for n, word in enumerate(words) if not (word in COLOURS or word in english.SHADE_WORDS)), len(words))
+    while n and words[n - 1] in english.SHADE_WORDS:  # "a red light bulb"
         n -= 1
     return n
 

@@ -26,9 +26,9 @@ class Known:
     @staticmethod
     @lru_cache(maxsize=16)
     def of(names: tuple[str, ...], styles: tuple[str, ...]) -> "Known":
-        spelled = {plain(style): style for style in styles}
+        spelled = {plain_text(style): style for style in styles}
         spelled |= {text.removesuffix(" style"): style for text, style in spelled.items()}
-        every = frozenset(plain(name) for name in names)
+        every = frozenset(plain_text(name) for name in names)
         whole = frozenset(tuple(_stem(word) for word in _TOKEN.findall(name)) for name in (*every, *spelled))
         lengths: dict[str, set[int]] = {}
         for stems in filter(None, whole):
@@ -38,7 +38,7 @@ class Known:
 
     def words(self, text: str) -> list[str]:
         """The words and marks of a text, in which each name and style is one word; the longest where several begin."""
-        text = plain(text)
+        text = plain_text(text)
         found = list(_TOKEN.finditer(text))
         stems, words, place = [_stem(token[0]) for token in found], [], 0
         while place < len(found):
@@ -49,7 +49,7 @@ class Known:
         return words
 
 
-def plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """A text in small letters with single spaces, emoji by their names, and one kind of apostrophe."""
     text = unicodedata.normalize("NFC", normalize(apart(text))).replace("’", "'").lower()
     return " ".join(_COLOURED.sub(" ", _QUOTE.sub('"', text)).split())
