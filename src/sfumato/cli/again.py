@@ -56,7 +56,7 @@ def _stage_options(stages: list[Any], own: list[dict[str, Any]]) -> list[str]:
 
 
 def _beyond(record: dict[str, Any], own: list[dict[str, Any]], stage: int) -> dict[str, Any]:
-    """The record of a stage without the settings that are its system's own. Beside another sampler all are said, for a
+    """The record of a stage without the settings that are its system's own. Beside another sampler all stay, for a
     system may have some for each."""
     known = own[stage] if stage < len(own) else {}
     if record.get("sampler") != known.get("sampler"):
