@@ -254,7 +254,7 @@ def test_a_cascade_is_drawn_from_shown_and_exported(sfumato: Sfumato, cascade: s
         ["stage", "0", "size"],
         ["stage", "1", "size"],
     ]
-    assert "--set 1.steps=3" in lines[-1] and "--set 1.size" not in lines[-1], "what is the system's own is not said"
+    assert "--set 1.steps=3" in lines[-1] and "--set 1.size" not in lines[-1], "the defaults of the system stay out"
     shown = sfumato("inspect", cascade).out
     for words in ("cascade  ", "upsample (noise 0.25)", "stage 0, network", "stage 1, weights", "labels (", "hen"):
         assert words in shown, words

@@ -84,7 +84,7 @@ def is_doing(word: str) -> bool:
 
 
 def is_plural(word: str) -> bool:
-    """Whether a word names more than one thing, as far as its letters tell."""
+    """Whether a word is a plural, as far as its spelling shows."""
     if word in PLURALS:
         return True
     return len(word) > 3 and word[-1] == "s" and not word.endswith(("ss", "us", "is", "'s")) and word not in ONE
