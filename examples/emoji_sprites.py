@@ -22,7 +22,7 @@ from scenes.words import aliases, plural
 from torch import Tensor
 
 from sfumato import System
-from sfumato.codec import Identity
+from sfumato.codec import Identity, Latent
 from sfumato.condition import EncodedText, MiniLM, Nothing
 from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Flow
@@ -117,10 +117,19 @@ def vectors(names: list[str]) -> Tensor:
 
 
 def fit_codec(things: Things) -> FittedCodec:
-    """The principal components of the patches of scenes, as a codec."""
+    """The principal components of the patches of scenes, as a codec.
+
+    Each channel is divided by the root of its standard deviation, not by all of it: what a network learns first is then
+    how bright and of which colour a patch is, and not the last of its details, of which there are many more channels.
+    """
     shown = np.stack([picture(scene(things, SEED, number)) for number in range(SCENES)])
     data = torch.from_numpy(shown).permute(0, 3, 1, 2) / 127.5 - 1
-    return FittedCodec(PCA(3, CHANNELS, PATCH).fit(data), data)
+    network = PCA(3, CHANNELS, PATCH).fit(data)
+    latents = network.encode(data).detach()
+    std = latents.std((0, 2, 3))
+    scale = 1 / (std * std.mean()).sqrt()
+    means = latents.mean((0, 2, 3))
+    return FittedCodec(network, data, Latent(network, tuple(means.tolist()), tuple(scale.tolist())))
 
 
 if __name__ == "__main__":
