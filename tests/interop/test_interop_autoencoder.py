@@ -16,6 +16,7 @@ from sfumato.interop.diffusers.networks.autoencoder import (
 )
 from sfumato.keys import fill, write_state
 from sfumato.nn.image.autoencoder import KLAutoencoder, VQAutoencoder
+from sfumato.nn.image.pca import PCA
 
 SMALL: dict[str, Any] = {
     "block_out_channels": (16, 24),
@@ -195,6 +196,9 @@ def test_what_they_cannot_express_is_not_written() -> None:
         write_autoencoder_config(Latent(KLAutoencoder(multipliers=(1, 2), patch=2, **small)))
     with pytest.raises(InputError, match="one number of groups for all norms"):
         write_autoencoder_config(Latent(KLAutoencoder(multipliers=(1, 2), **small)))
+    for write in (write_autoencoder_config, autoencoder_entries):
+        with pytest.raises(InputError, match="diffusers has no PCA: known are a KLAutoencoder and a VQAutoencoder"):
+            write(Latent(PCA()))
     with pytest.raises(InputError, match="has no shift"):
         write_autoencoder_config(Latent(VQAutoencoder(multipliers=(1, 1), **small), shift=(1.0,)))
     assert write_autoencoder_config(Latent(KLAutoencoder(multipliers=(1, 1), **small)))["norm_num_groups"] == 2

@@ -11,7 +11,7 @@ from sfumato.interop.options import ConfigOptions, as_format_errors, class_name,
 from sfumato.keys import Entry, layer, same
 from sfumato.nn.attention import Attention
 from sfumato.nn.blocks import Residual
-from sfumato.nn.image.autoencoder import Autoencoder, KLAutoencoder, VQAutoencoder
+from sfumato.nn.image.autoencoder import Autoencoder, ConvolutionalAutoencoder, KLAutoencoder, VQAutoencoder
 
 _CLASSES = ("AutoencoderKL", "VQModel")
 _DOWN = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")
@@ -121,7 +121,7 @@ def write_autoencoder_config(codec: Latent, sample_size: int = 512) -> dict[str,
     Raises `InputError` for an autoencoder that their classes cannot express: one with `patch`, or without `groups`
     where the norms of its levels differ in how many they have.
     """
-    network = codec.network
+    network = _known(codec)
     if network.patch != 1:
         raise InputError(
             f"diffusers has no autoencoder with patches of {network.patch}: only one of patch=1 is written"
@@ -159,7 +159,7 @@ def write_autoencoder_config(codec: Latent, sample_size: int = 512) -> dict[str,
             "scaling_factor": codec.scale[0],
         }
     else:
-        raise InputError(f"diffusers has no {type(network).__name__}: known are a KLAutoencoder and a VQAutoencoder")
+        raise _unknown(network)
     return own | common
 
 
@@ -172,7 +172,18 @@ def _shift_and_scale(codec: Latent) -> dict[str, Any]:
     return {"scaling_factor": 1.0, "latents_mean": list(shift), "latents_std": [1 / value for value in scale]}
 
 
-def _groups(network: Autoencoder) -> int:
+def _known(codec: Latent) -> ConvolutionalAutoencoder:
+    """The codec's autoencoder, if it is of a kind that diffusers has."""
+    if not isinstance(codec.network, ConvolutionalAutoencoder):
+        raise _unknown(codec.network)
+    return codec.network
+
+
+def _unknown(network: Autoencoder) -> InputError:
+    return InputError(f"diffusers has no {type(network).__name__}: known are a KLAutoencoder and a VQAutoencoder")
+
+
+def _groups(network: ConvolutionalAutoencoder) -> int:
     """How many groups its norms have, which are one number in diffusers."""
     found = {part.norm1.num_groups for part in network.modules() if isinstance(part, Residual)}
     found |= {part.norm2.num_groups for part in network.modules() if isinstance(part, Residual)}
@@ -186,7 +197,7 @@ def _groups(network: Autoencoder) -> int:
 
 def autoencoder_entries(codec: Latent) -> list[Entry]:
     """Where the codec's weights are in a file of diffusers, also in one that its older versions wrote."""
-    network = codec.network
+    network = _known(codec)
     found = [
         *layer("network.encoder.enter", "encoder.conv_in"),
         *layer("network.encoder.leave.0", "encoder.conv_norm_out"),
@@ -212,7 +223,7 @@ def autoencoder_entries(codec: Latent) -> list[Entry]:
     return found
 
 
-def _level_names(network: Autoencoder, levels: list[int], way: str, blocks: int) -> list[str]:
+def _level_names(network: ConvolutionalAutoencoder, levels: list[int], way: str, blocks: int) -> list[str]:
     """Their names of the stages of all levels, in the order that they are gone through."""
     names: list[str] = []
     for nth, level in enumerate(levels):
@@ -226,7 +237,7 @@ def _level_names(network: Autoencoder, levels: list[int], way: str, blocks: int)
     return names
 
 
-def _middle_names(network: Autoencoder) -> list[str]:
+def _middle_names(network: ConvolutionalAutoencoder) -> list[str]:
     attention = ["mid_block.attentions.0"] if network.attention else []
     return ["mid_block.resnets.0", *attention, "mid_block.resnets.1"]
 
