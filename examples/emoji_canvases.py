@@ -1,8 +1,8 @@
 """Scenes with their canvases: what the third stage of the system `emoji` is trained on.
 
-    python examples/emoji_canvases.py scenes.parquet --sprites RUN/sprites --out paired.parquet
+    python examples/emoji_canvases.py scenes.parquet --data DATA/train.parquet --sprites RUN/sprites --out FILE.parquet
 
-scenes.parquet is what emoji_scenes.py writes. The file gets a column more, conditioning_image (PNG, 64×64): what the
+scenes.parquet is what emoji_scenes.py writes. FILE.parquet has a column more, conditioning_image (PNG, 64×64): what the
 sprites draw of the true layout of each scene. In one scene of `OTHER` the sprites have another style than the scene, so
 that the third stage learns to draw a thing in a style that the memory has it not in.
 """
@@ -18,15 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from emoji_sprites import vectors
 from PIL import Image
 from rich.progress import track
 from scenes.pictures import STYLES
-from torch import Tensor
 
 from sfumato import System
-from sfumato.condition.colors import split_color
-from sfumato.condition.phrases import indivisible, phrases
+from sfumato.condition import Phrases
+from sfumato.condition.phrases import indivisible
 from sfumato.files import replacing
 from sfumato.nn.image.sprites import Sprites
 
@@ -64,42 +62,24 @@ class Canvases:
     def __init__(self, system: System, captions: set[str]) -> None:
         network = system.denoiser.network
         assert isinstance(network, Sprites)
-        self.network, self.names, self.known = network, indivisible(captions), {}
+        self.network = network
+        self.phrases = Phrases(names=indivisible(captions), styles=tuple(STYLES.values()), things=PLACES)
 
     @torch.no_grad()
     def __call__(self, rows: list[dict[str, Any]]) -> Iterator[np.ndarray]:
         """The canvas of each scene, uint8 [64, 64, 3]."""
-        things = [self.things(row["text"][0]) for row in rows]
-        self._learn({phrase for own in things for phrase, _ in own})
-        for start in range(0, len(rows), TOGETHER):
-            part = slice(start, start + TOGETHER)
-            context, mask = self._context(rows[part], things[part])
+        captions = [row["text"][0] for row in rows]
+        things, masks = self.phrases.placed(captions)  # of all at once, since many name the same
+        layouts = torch.tensor(np.array([row["layout"] for row in rows], np.float32)).view(len(rows), -1, 1 + PLACES)
+        for layout, caption in zip(layouts, captions, strict=True):
+            if (style := _other_style(caption)) is not None:
+                layout[: len(STYLES), 0] = -1
+                layout[style, 0] = 1
+        contexts = torch.cat([things, layouts.transpose(1, 2)], dim=2)
+        for context, mask in zip(contexts.split(TOGETHER), masks.split(TOGETHER), strict=True):
             blank = torch.zeros(len(context), 3, self.network.size, self.network.size)
             drawn = self.network(blank, torch.ones(len(context)), context=context, mask=mask)
             yield from ((drawn.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-    def things(self, caption: str) -> list[tuple[str, tuple[float, float, float]]]:
-        """The phrase and the colour of each thing that a caption names."""
-        names = frozenset(self.names)
-        return [split_color(phrase, names) for phrase in phrases(caption, self.names, tuple(STYLES.values())).things]
-
-    def _learn(self, wanted: set[str]) -> None:
-        if new := sorted(wanted - self.known.keys()):
-            self.known |= zip(new, vectors(new), strict=True)
-
-    def _context(self, rows: list[dict[str, Any]], things: list[list[tuple[str, Any]]]) -> tuple[Tensor, Tensor]:
-        layouts = torch.tensor(np.array([row["layout"] for row in rows], np.float32)).view(len(rows), -1, 1 + PLACES)
-        named = torch.zeros(len(rows), 1 + PLACES, self.network.phrase + 3)
-        mask = torch.zeros(len(rows), 1 + PLACES, dtype=torch.bool)
-        mask[:, 0] = True
-        for row, (own, caption) in enumerate(zip(things, (row["text"][0] for row in rows), strict=True)):
-            if (style := _other_style(caption)) is not None:
-                layouts[row, : len(STYLES), 0] = -1
-                layouts[row, style, 0] = 1
-            for place, (phrase, color) in enumerate(own, 1):
-                named[row, place] = torch.cat([self.known[phrase], torch.tensor(color)])
-                mask[row, place] = True
-        return torch.cat([named, layouts.transpose(1, 2)], dim=2), mask
 
 
 def _other_style(caption: str) -> int | None:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 from PIL import Image
+
+from sfumato.condition.colors import HSV
+from sfumato.nn.image.recolor import recolored
 
 STYLES = {
     "fluent-3d": "3D style",
@@ -22,17 +26,7 @@ SIDE = 128
 OTHERS = {"fxemoji/sunglasses"}
 """Not what its caption says: a face, and the style has sunglasses too."""
 
-COLOURS = {
-    "red": (0, 0.82, 0.88),
-    "orange": (27, 0.88, 0.98),
-    "yellow": (50, 0.80, 0.99),
-    "green": (128, 0.65, 0.68),
-    "blue": (213, 0.76, 0.90),
-    "purple": (275, 0.62, 0.74),
-    "pink": (330, 0.45, 0.99),
-    "brown": (22, 0.58, 0.52),
-    "black": (230, 0.1, 0.2),
-}
+COLOURS = {name: HSV[name] for name in "red orange yellow green blue purple pink brown black".split()}
 """Hue in degrees, saturation and value (0 to 1) of each colour that things are turned to."""
 NATURAL = 0.25  # between two colours that are called the same
 Hue = tuple[float, float, float]
@@ -147,24 +141,12 @@ def _beyond(hue: np.ndarray, other: float) -> np.ndarray:
 
 
 def _turned(image: Image.Image, old: Hue, new: Hue) -> Image.Image:
-    """What is near the old hue, at the new one; shades and lights keep their order. Other hues and greys stay."""
-    hue, saturation, value, _ = _hsv(image)
-    beyond = _beyond(hue, old[0])
-    share = np.clip((52 - abs(beyond)) / 16, 0, 1) * np.clip((saturation - 0.06) / 0.12, 0, 1)
-    turned = (new[0] + beyond * 0.5) % 360
-    levels = [turned / 360, _moved(saturation, old[1], new[1]), _moved(value, old[2], new[2])]
-    hsv = np.round(np.stack(levels, -1) * 255).astype(np.uint8)
-    other = np.asarray(Image.fromarray(hsv, "HSV").convert("RGB"), np.float32)
+    """What is near the old hue, at the new one, as a memory of sprites turns them."""
     rgba = np.asarray(image).copy()
-    rgba[..., :3] = np.round(rgba[..., :3] + share[..., None] * (other - rgba[..., :3]))
+    colours = torch.from_numpy(rgba[..., :3]).permute(2, 0, 1) / 255
+    turned = recolored(colours, torch.tensor(old), torch.tensor(new))
+    rgba[..., :3] = (255 * turned).round().permute(1, 2, 0).numpy()
     return Image.fromarray(rgba)
-
-
-def _moved(level: np.ndarray, old: float, new: float) -> np.ndarray:
-    """The levels with `old` at `new`, in order: 0 stays 0, and what is above rises towards 1, but not steeply."""
-    below = level * (new / old)
-    above = new + (level - old) * min((1 - new) / max(1 - old, 0.01), 1.0)
-    return np.where(level < old, below, above).clip(0, 1)
 
 
 def _distance(one: Hue, other: Hue) -> float:

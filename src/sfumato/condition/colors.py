@@ -15,7 +15,7 @@ HSV = {
     "golden": (45, 0.80, 0.92),
     "grey": (213, 0.05, 0.62),
     "gray": (213, 0.05, 0.62),
-    "black": (213, 0.10, 0.20),
+    "black": (230, 0.10, 0.20),
     "white": (213, 0.02, 0.97),
 }
 """Hue in degrees, saturation and value from 0 to 1 of what has one of these colours, in the light of pictures."""

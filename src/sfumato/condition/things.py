@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sfumato.arguments import whole
 from sfumato.condition.cached import CachedText, captions_size
+from sfumato.condition.colors import NO_COLOR, split_color
 from sfumato.condition.encoders.minilm import MiniLM
 from sfumato.condition.encoders.protocol import TextEncoder
 from sfumato.condition.normalize import as_text
@@ -70,6 +71,21 @@ class Phrases(Conditioner):
                 places[1 : 1 + len(own), :-1] = encoded[[rows[phrase] for phrase in own]]
                 places[1 : 1 + len(own), -1] = 1
         return found.transpose(1, 2)
+
+    def placed(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+        """The things of b prompts as `Sprites` takes them: [b, 1 + things, w + 3], of each place the vector of its
+        phrase without its colour and that colour, as `split_color` gives it; and a mask [b, 1 + things], true at place
+        0, the ground's, and where there is a thing."""
+        names = frozenset(self.names)
+        split = [[split_color(phrase, names) for phrase in self.parsed(prompt).things] for prompt in prompts]
+        vectors = self.vectors([[phrase for phrase, _ in own] for own in split]).transpose(1, 2)
+        colors = vectors.new_tensor(NO_COLOR).repeat(*vectors.shape[:2], 1)
+        for row, own in enumerate(split):
+            for place, (_, color) in enumerate(own, 1):
+                colors[row, place] = colors.new_tensor(color)
+        mask = vectors[..., -1] > 0
+        mask[:, 0] = True
+        return torch.cat([vectors[..., :-1], colors], dim=2), mask
 
     def parsed(self, prompt: Prompt) -> Parsed:
         """What the prompt says: its things, as many as are read, its style and its background."""

@@ -11,7 +11,6 @@ from sfumato import files
 from sfumato.arguments import own
 from sfumato.codec import Codec, Latent
 from sfumato.condition import Phrases
-from sfumato.condition.colors import NO_COLOR, split_color
 from sfumato.core.condition import Condition
 from sfumato.core.noise import Noise
 from sfumato.errors import InputError, ShapeError, quoted
@@ -129,16 +128,9 @@ class Ground:
                 f"Ground takes a phrase for each of the {drawn.medium.things} things of a layout, and the stage before"
                 f" it reads {own.things}"
             )
-        texts = [own.parsed(record.get("prompt")).things for record in drawn.records]
-        names, colors = frozenset(own.names), torch.tensor(NO_COLOR).repeat(len(x), x.shape[2], 1)
-        for row, things in enumerate(texts):
-            for place, phrase in enumerate(things, 1):
-                colors[row, place] = torch.tensor(split_color(phrase, names)[1])
-        vectors = own.vectors([[split_color(phrase, names)[0] for phrase in things] for things in texts]).to(x)
-        mask = vectors[:, -1] > 0
-        mask[:, 0] = True
-        context = torch.cat([vectors[:, :-1].transpose(1, 2), colors.to(x), x.transpose(1, 2)], dim=2)
-        return Condition(context=context, mask=mask)
+        things, mask = own.placed([record.get("prompt") for record in drawn.records])
+        context = torch.cat([things.to(x), x.transpose(1, 2)], dim=2)
+        return Condition(context=context, mask=mask.to(x.device))
 
 
 def drawn_size(drawing: Drawing, system: "System") -> Size:

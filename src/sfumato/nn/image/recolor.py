@@ -15,8 +15,9 @@ def recolored(rgb: Tensor, old: Tensor, new: Tensor) -> Tensor:
     """Pictures `rgb` [..., 3, h, w] in [0, 1] whose hue is `old`, with what is near that hue at `new` [..., 3]: hue in
     degrees, saturation and value in [0, 1].
 
-    Saturation and value go along straight lines from 0 over the old one, which becomes the new one, to 1, so that
-    shades and lights keep their order; half of the differences between hues is kept. Other hues and greys stay.
+    Saturation and value go along straight lines, from 0 to the old one, which becomes the new one, and on towards 1,
+    but no steeper than before, so that shades and lights keep their order; of the differences between hues half is
+    kept. Other hues and greys stay.
     """
     hue, saturation, value = hsv(rgb)
     h0, s0, v0 = (one[..., None, None] for one in old.to(rgb.dtype).unbind(-1))
@@ -50,5 +51,5 @@ def from_hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 def _moved(level: Tensor, old: Tensor, new: Tensor) -> Tensor:
     below = level * (new / old.clamp_min(1e-3))
-    above = new + (level - old) * ((1 - new) / (1 - old).clamp_min(1e-3))
-    return torch.where(level < old, below, above)
+    above = new + (level - old) * ((1 - new) / (1 - old).clamp_min(0.01)).clamp_max(1)
+    return torch.where(level < old, below, above).clamp(0, 1)
