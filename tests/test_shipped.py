@@ -10,6 +10,7 @@ import sfumato
 from sfumato.evaluate.quality import psnr
 from sfumato.library import find_system, load_codec
 from sfumato.system import System
+from sfumato.system.cascade import saved_stages
 
 FOLDER = find_system("emoji")
 
@@ -32,6 +33,11 @@ def test_its_codec_is_found_by_its_name_and_draws_a_picture_again() -> None:
     picture[:, 1:, 32:96, 32:96] = -1
     assert float(psnr(picture, codec.decode(codec.encode(picture)))) > 24
     assert (load_codec(FOLDER).encode(picture) == codec.encode(picture)).all()
+
+
+def test_its_table_spells_every_setting(emoji: System) -> None:
+    """One that was added since would change the fingerprint of the system and not that of its folder."""
+    assert saved_stages(FOLDER)[0] == emoji.fingerprint()
 
 
 def test_its_card_says_what_it_is_made_of_and_what_it_can() -> None:
