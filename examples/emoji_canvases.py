@@ -2,13 +2,11 @@
 
     python examples/emoji_canvases.py scenes.parquet --data DATA/train.parquet --sprites RUN/sprites --out FILE.parquet
 
-scenes.parquet is what emoji_scenes.py writes. FILE.parquet has a column more, conditioning_image (PNG, 64×64): what the
-sprites draw of the true layout of each scene. In one scene of `OTHER` the sprites have another style than the scene, so
-that the third stage learns to draw a thing in a style that the memory has it not in.
+scenes.parquet is what emoji_scenes.py writes. FILE.parquet has a column more, conditioning_image (PNG, 128×128): what
+the sprites draw of the true layout of each scene.
 """
 
 import argparse
-import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +26,6 @@ from sfumato.condition.phrases import indivisible
 from sfumato.files import replacing
 from sfumato.nn.image.sprites import Sprites
 
-OTHER = 8
 PLACES = 5
 TOGETHER = 50
 
@@ -67,25 +64,15 @@ class Canvases:
 
     @torch.no_grad()
     def __call__(self, rows: list[dict[str, Any]]) -> Iterator[np.ndarray]:
-        """The canvas of each scene, uint8 [64, 64, 3]."""
+        """The canvas of each scene, uint8 [128, 128, 3]."""
         captions = [row["text"][0] for row in rows]
         things, masks = self.phrases.placed(captions)  # of all at once, since many name the same
         layouts = torch.tensor(np.array([row["layout"] for row in rows], np.float32)).view(len(rows), -1, 1 + PLACES)
-        for layout, caption in zip(layouts, captions, strict=True):
-            if (style := _other_style(caption)) is not None:
-                layout[: len(STYLES), 0] = -1
-                layout[style, 0] = 1
         contexts = torch.cat([things, layouts.transpose(1, 2)], dim=2)
         for context, mask in zip(contexts.split(TOGETHER), masks.split(TOGETHER), strict=True):
             blank = torch.zeros(len(context), 3, self.network.size, self.network.size)
             drawn = self.network(blank, torch.ones(len(context)), context=context, mask=mask)
             yield from ((drawn.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-
-def _other_style(caption: str) -> int | None:
-    """The style of the sprites of a scene, where that is not its own."""
-    chance = int.from_bytes(hashlib.sha256(caption.encode()).digest()[:4])
-    return chance // OTHER % len(STYLES) if chance % OTHER == 0 else None
 
 
 def _png(canvas: np.ndarray) -> bytes:

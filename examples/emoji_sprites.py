@@ -2,9 +2,9 @@
 
     python examples/emoji_sprites.py DATA/train.parquet --out RUN
 
-train.parquet is what emoji_data.py writes. RUN gets `sprites`, a system that puts sprites onto a canvas of 64×64 where
-a layout says, and `codec`, the principal components of patches of 8×8, fitted on scenes. The memory knows a picture by
-its caption, by the words of emoji_scenes.py for it, and by those keywords that no other caption has.
+train.parquet is what emoji_data.py writes. RUN gets `sprites`, a system that puts sprites onto a canvas of 128×128
+where a layout says, and `codec`, the principal components of patches of 8×8, fitted on scenes. The memory knows a
+picture by its caption, by the words of emoji_scenes.py for it, and by those keywords that no other caption has.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from sfumato.sample import DDIM
 from sfumato.system.settings import Settings
 from sfumato.train.fitted_codec import FittedCodec
 
-SIDE, CANVAS = 64, 64
-CHANNELS, PATCH = 48, 8
+SIDE, CANVAS = 64, 128
+CHANNELS, PATCH = 64, 8
 SCENES = 2000
 """Of which the components of patches are taken."""
 SEED = -1  # none that training takes

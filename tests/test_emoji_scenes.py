@@ -193,7 +193,8 @@ def test_the_layout_says_style_ground_and_squares(drawn: list[Any]) -> None:
     assert layout[6:, 0] == pytest.approx(np.array([*scene.ground.top, *scene.ground.bottom]) / 127.5 - 1)
     one = scene.placed[1]
     assert layout[:4, 2] == pytest.approx([2 * one.x - 1, 2 * one.y - 1, 2 * one.side - 1, one.depth])
-    assert not layout[4:, 1:].any() and not layout[:, 3:].any()
+    assert not layout[4:, 1:].any()
+    assert (layout[:4, 3:].T == [0, 0, -1, 0]).all(), "a place without a thing has no side"
 
 
 def test_scenes_never_have_a_held_out_pair_unless_asked(scenes: Any, things: Any, drawn: list[Any]) -> None:

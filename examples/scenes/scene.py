@@ -61,6 +61,7 @@ class Scene:
         numbers[:5, 0] = [1 if style == self.style else -1 for style in STYLES.values()]
         numbers[5, 0] = 1 if self.ground.plain else -1
         numbers[6:, 0] = np.array([*self.ground.top, *self.ground.bottom]) / 127.5 - 1
+        numbers[2, 1:] = -1  # a place without a thing, unless there is one
         for place, one in enumerate(self.placed, 1):
             numbers[:4, place] = 2 * one.x - 1, 2 * one.y - 1, 2 * one.side - 1, one.depth
         return numbers

@@ -27,6 +27,7 @@ def numbers() -> Tensor:
     x = torch.zeros(9, 4)
     x[:, 0] = torch.tensor([-1.0, 1, -1, 1, -1, -1, -1, -0.6, 1])
     x[:4, 1], x[:4, 3] = torch.tensor([0.0, 0.5, 0, -0.5]), torch.tensor([-0.9, -0.9, -0.8, 0.25])
+    x[2, 2] = -1  # a place without a thing
     return x
 
 
@@ -41,7 +42,8 @@ def test_a_layout_that_was_drawn_is_the_table_that_it_is_near_to() -> None:
     found = MEDIUM.table(x)
     assert found["style"] == "flat style" and found["things"][1] is None and len(found["things"]) == 3
     assert found["things"][0]["box"] == pytest.approx(TABLE["things"][0]["box"], abs=0.02)
-    assert MEDIUM.table(torch.zeros(9, 4))["things"] == [], "places after the last thing are left out"
+    x[2, 3] = -1
+    assert MEDIUM.table(x)["things"] == found["things"][:1], "places after the last thing are left out"
     x[2, 0] = 0.7
     assert MEDIUM.table(x)["background"] == "white"
 

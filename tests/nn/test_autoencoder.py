@@ -192,7 +192,7 @@ def test_what_cannot_be_built(changes: dict[str, Any], match: str) -> None:
         kl(**changes)
     with pytest.raises(InputError, match="codes must be from 2"):
         vq(codes=1)
-    with pytest.raises(InputError, match="hidden must be from 1 to 256, not 0"):
+    with pytest.raises(InputError, match="hidden must be from 1 to 1,024, not 0"):
         vq(hidden=0)
 
 

@@ -18,7 +18,7 @@ def kept(rank: int = 16) -> tuple[SpriteMemory, torch.Tensor, torch.Tensor]:
     sprites = torch.cat([alpha * torch.rand(5, 3, SIDE, SIDE, generator=stream), alpha], 1)
     keys = torch.eye(VECTOR)[:3]
     table = torch.tensor([[0, 1], [2, 3], [NONE, 4]], dtype=torch.int32)
-    memory = SpriteMemory(VECTOR, 3, 5, 2, rank, PATCH, SIDE).fit(keys, table, sprites, torch.full((5, 3), -1.0))
+    memory = SpriteMemory(VECTOR, 3, 5, 2, rank, rank, PATCH, SIDE).fit(keys, table, sprites, torch.full((5, 3), -1.0))
     return memory, keys, sprites
 
 
@@ -28,13 +28,17 @@ def test_with_every_component_sprites_come_back_to_eight_bits():
     assert float((found - sprites[:4]).abs().max()) < 0.02  # all components, each rounded to 1/127 of its largest
 
 
-def test_fewer_components_leave_what_principal_components_leave():
+def test_fewer_components_leave_what_principal_components_of_the_style_leave():
     memory, keys, sprites = kept(rank=3)
-    best = PCA(4, 3, PATCH).fit(sprites)
-    best = best.decode(best.encode(sprites))
-    alpha = best[:, 3:].clamp(0, 1)
-    best = torch.cat([torch.minimum(best[:, :3].clamp_min(0), alpha), alpha], 1)
-    assert float((memory(keys[:2], torch.tensor([0, 1])) - best[[0, 3]]).detach().abs().max()) < 0.02
+    style = [0, 1, 0, 1, 1]
+    for place, number in ((0, 0), (1, 3)):  # the style asked for, and the sprite that is found
+        own = sprites[[one == place for one in style]]
+        best = PCA(4, 3, PATCH).fit(own)
+        best = best.decode(best.encode(sprites[number][None]))
+        alpha = best[:, 3:].clamp(0, 1)
+        best = torch.cat([torch.minimum(best[:, :3].clamp_min(0), alpha), alpha], 1)
+        found = memory(keys[0 if number == 0 else 1][None], torch.tensor([place]))
+        assert float((found - best).detach().abs().max()) < 0.02
 
 
 def test_the_nearest_name_is_found_whatever_the_length_of_the_vector():
@@ -54,7 +58,7 @@ def test_a_name_without_the_style_is_found_in_another_unless_a_name_near_it_has_
 def test_colors_turn_sprites_of_one_hue_alone():
     red = torch.zeros(1, 4, SIDE, SIDE)
     red[:, 0], red[:, 3] = 1, 1
-    memory = SpriteMemory(VECTOR, 1, 1, 1, 4, PATCH, SIDE)
+    memory = SpriteMemory(VECTOR, 1, 1, 1, 4, 4, PATCH, SIDE)
     blue, asked = torch.tensor([[240.0, 1.0, 1.0]]), torch.ones(1, VECTOR)
     for hue, expected in ((torch.tensor([[0.0, 1.0, 1.0]]), 2), (torch.full((1, 3), -1.0), 0)):
         memory.fit(asked, torch.zeros(1, 1, dtype=torch.int32), red, hue)

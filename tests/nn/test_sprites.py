@@ -25,7 +25,7 @@ class Plain(nn.Module):
 
 
 def plain() -> Sprites:
-    own = Sprites(names=1, sprites=1, phrase=4, styles=STYLES, size=SIZE, rank=2, patch=SIDE, side=SIDE)
+    own = Sprites(names=1, sprites=1, phrase=4, styles=STYLES, size=SIZE, rank=2, fine=2, patch=SIDE, side=SIDE)
     own.memory = Plain()  # pyright: ignore[reportAttributeAccessIssue]
     return own
 
@@ -136,7 +136,7 @@ def test_a_place_that_is_masked_draws_nothing() -> None:
 
 def network() -> Sprites:
     """Three names in two styles: red, and two of noise; the noise has no hue to be turned from."""
-    own = Sprites(names=3, sprites=6, phrase=6, styles=STYLES, size=SIZE, rank=16, patch=2, side=SIDE)
+    own = Sprites(names=3, sprites=6, phrase=6, styles=STYLES, size=SIZE, rank=16, fine=16, patch=2, side=SIDE)
     stream = torch.Generator().manual_seed(0)
     alpha = torch.rand(6, 1, SIDE, SIDE, generator=stream)
     sprites = torch.cat([alpha * torch.rand(6, 3, SIDE, SIDE, generator=stream), alpha], 1)

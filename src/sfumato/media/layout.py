@@ -34,8 +34,10 @@ _GROUND = 7
 """The numbers of the ground beside its style."""
 _MOST_BYTES = 2**20
 """The largest file of a layout."""
-_NEAR = 0.1
-"""How near to 0 the numbers of an empty place are: a layout that was drawn has none that are 0 exactly."""
+_EMPTY = (0.0, 0.0, -1.0, 0.0)
+"""An empty place: a thing without a side."""
+_LEAST = -0.95
+"""The least side of a thing, a fortieth of the picture's: in a layout that was drawn, no number is −1 exactly."""
 _WHITE = "white"
 
 
@@ -46,8 +48,8 @@ class Layout:
     Column 0 is the ground: its style, 1 in the row of that of `styles` and −1 in the others; whether it is plain white,
     1 or −1; and its colours at the top and at the bottom, red, green and blue from −1 to 1. Each other column is a
     thing, in order of mention: x and y of its square's centre, from −1 at the left and the top to 1; the square's side,
-    from −1 to 1 for 0 to the picture's side; its depth, from −1 behind to 1 in front. A column of zeros is an empty
-    place.
+    from −1 to 1 for 0 to the picture's side; its depth, from −1 behind to 1 in front. A thing without a side, −1,
+    is an empty place.
 
     In a .json each has its name, so that a layout can be read, written and changed by hand.
     """
@@ -141,12 +143,13 @@ class Layout:
         if len(read.things) > self.things:
             raise InputError(f"there are {len(read.things):,} things, and room for {self.things}")
         numbers, styles = np.zeros(self.shape((1 + self.things,)), np.float32), len(self.styles)
+        numbers[:4, 1:] = np.array(_EMPTY)[:, None]
         numbers[:styles, 0] = [1 if style == read.style else -1 for style in self.styles]
         numbers[styles, 0] = 1 if read.background == _WHITE else -1
         ends = (_WHITE, _WHITE) if read.background == _WHITE else read.background
         numbers[styles + 1 :, 0] = np.array([parse_color(end) for end in ends]).reshape(-1) / 127.5 - 1
         for place, thing in enumerate(read.things, 1):
-            numbers[:4, place] = thing.numbers if thing else 0
+            numbers[:4, place] = thing.numbers if thing else _EMPTY
         return numbers
 
     # Files and pictures -----------------------------------------------------------------------------------------------
@@ -231,9 +234,9 @@ class _Table(pydantic.BaseModel):
 
 def _thing(x: float, y: float, side: float, depth: float) -> dict[str, Any] | None:
     """A thing as a file has it, None for an empty place."""
-    if max(map(abs, (x, y, side, depth))) < _NEAR:
+    if side < _LEAST:
         return None
-    half = max(1 + side, 0) / 4
+    half = (1 + side) / 4
     box = ((1 + x) / 2 - half, (1 + y) / 2 - half, (1 + x) / 2 + half, (1 + y) / 2 + half)
     return {"box": [round(edge, 4) + 0.0 for edge in box], "depth": round(depth, 4) + 0.0}
 

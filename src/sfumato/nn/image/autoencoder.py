@@ -14,7 +14,7 @@ from sfumato.nn.blocks import Residual, Up, norm
 _EPS = 1e-6
 """What latent diffusion's published autoencoders add to the variance when they normalise."""
 _LOGVAR = (-30.0, 20.0)
-_LARGEST = {"in_channels": 16, "latent": 256, "width": 2048, "blocks": 16, "patch": 16}
+_LARGEST = {"in_channels": 16, "latent": 1024, "width": 2048, "blocks": 16, "patch": 16}
 
 
 class Reconstruction(NamedTuple):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.image.pca import PCA
+from sfumato.nn.image.patch_codes import PatchCodes
 from sfumato.nn.image.recolor import recolored
 
 ANOTHER_STYLE = 0.15
@@ -22,33 +22,27 @@ class SpriteMemory(nn.Module):
     A key–value memory (arXiv:1606.03126) whose keys are vectors of names [names, vector] and which attends to the
     nearest alone: `argmax_k cos(key_k, q)`, less `ANOTHER_STYLE` for names that have no sprite in the style. A sprite
     [4, side, side] is its colours, from 0 to 1, times its opacity, and that. It is kept as the first `rank` principal
-    components of its patches (`PCA`), `scale·code` with a code of 8 bits: fitted in closed form, and not trained.
+    components of its patches, those of its style (`PatchCodes`): fitted in closed form, and not trained.
     """
 
     def __init__(
-        self, vector: int, names: int, sprites: int, styles: int, rank: int = 128, patch: int = 16, side: int = 64
-    ) -> None:
+        self, vector: int, names: int, sprites: int, styles: int, rank: int = 320, fine: int = 64, patch: int = 16,
+        side: int = 64,
+    ) -> None:  # fmt: skip
         super().__init__()
         for name, value in (("vector", vector), ("names", names), ("sprites", sprites), ("styles", styles)):
             if not 1 <= value <= _MOST:
                 raise InputError(f"{name} must be from 1 to {_MOST:,}, not {value:,}")
         self.vector, self.names, self.sprites, self.styles = vector, names, sprites, styles
-        self.rank, self.patch, self.side = rank, patch, side
-        self.components = PCA(4, rank, patch).requires_grad_(False)
-        self.components.check_size(side, side)
-        places = side // patch
+        self.kept = PatchCodes(sprites, styles, 4, rank, fine, patch, side)
         self.register_buffer("keys", torch.zeros(names, vector))
         self.register_buffer("table", torch.zeros(names, styles, dtype=torch.int32))
         self.register_buffer("own", torch.zeros(names, styles, dtype=torch.bool))
-        self.register_buffer("codes", torch.zeros(sprites, rank, places, places, dtype=torch.int8))
-        self.register_buffer("scale", torch.zeros(rank))
         self.register_buffer("hues", torch.full((sprites, 3), -1.0))
 
     keys: Tensor
     table: Tensor
     own: Tensor
-    codes: Tensor
-    scale: Tensor
     hues: Tensor
 
     def forward(self, vector: Tensor, style: Tensor, color: Tensor | None = None) -> Tensor:
@@ -58,7 +52,7 @@ class SpriteMemory(nn.Module):
         negative hue leaves it as it is.
         """
         found = self.find(vector, style)
-        sprite = self._kept(found.flatten()).unflatten(0, found.shape)
+        sprite = self.kept(found.flatten()).unflatten(0, found.shape)
         alpha = sprite[..., 3:, :, :].clamp(0, 1)
         colors = torch.minimum(sprite[..., :3, :, :].clamp_min(0), alpha)
         if color is not None:
@@ -79,11 +73,6 @@ class SpriteMemory(nn.Module):
         likeness = likeness - ANOTHER_STYLE * ~self.own.T[style]
         return self.table[likeness.argmax(-1), style].long()
 
-    def _kept(self, numbers: Tensor) -> Tensor:
-        """Sprites by their numbers [n], as they were kept: [n, 4, side, side]."""
-        codes = self.codes[numbers].to(self.scale) * self.scale[:, None, None]
-        return self.components.decode(codes)
-
     @torch.no_grad()
     def fit(self, keys: Tensor, table: Tensor, sprites: Tensor, hues: Tensor) -> Self:
         """Remember `sprites` [sprites, 4, side, side] under `keys` [names, vector]: `table` [names, styles] says which
@@ -91,11 +80,12 @@ class SpriteMemory(nn.Module):
         `color`, are what a sprite is turned from, negative for one that has not one hue."""
         if table.shape != (self.names, self.styles) or bool((table.amax(1) < 0).any()):
             raise ShapeError(f"the table should be [{self.names}, {self.styles}], with a sprite at least for each name")
-        codes = self.components.fit(sprites).encode(sprites)
-        scale = codes.abs().amax((0, 2, 3)).clamp_min(1e-8) / 127
-        self.codes.copy_((codes / scale[:, None, None]).round())
-        for own, value in ((self.keys, keys), (self.scale, scale), (self.hues, hues)):
-            own.copy_(value)
+        style = torch.zeros(self.sprites, dtype=torch.int16)
+        for place, numbers in enumerate(table.T):
+            style[numbers[numbers >= 0].long()] = place
+        self.kept.fit(sprites, style)
+        self.keys.copy_(keys)
+        self.hues.copy_(hues)
         self.own.copy_(table >= 0)
         self.table.copy_(torch.where(table >= 0, table, table.amax(1, keepdim=True)))
         return self

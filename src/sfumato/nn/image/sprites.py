@@ -36,8 +36,9 @@ class Sprites(nn.Module):
         sprites: int,
         phrase: int = 384,
         styles: int = 5,
-        size: int = 64,
-        rank: int = 128,
+        size: int = 128,
+        rank: int = 320,
+        fine: int = 64,
         patch: int = 16,
         side: int = 64,
     ) -> None:
@@ -45,8 +46,8 @@ class Sprites(nn.Module):
         if not 1 <= size <= 4096:
             raise InputError(f"the size of a canvas must be from 1 to 4,096, not {size:,}")
         self.names, self.sprites, self.phrase, self.styles = names, sprites, phrase, styles
-        self.size, self.rank, self.patch, self.side = size, rank, patch, side
-        self.memory = SpriteMemory(phrase, names, sprites, styles, rank, patch, side)
+        self.size, self.rank, self.fine, self.patch, self.side = size, rank, fine, patch, side
+        self.memory = SpriteMemory(phrase, names, sprites, styles, rank, fine, patch, side)
         self.context = phrase + _COLOR + styles + _GROUND
 
     def forward(
