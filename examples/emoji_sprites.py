@@ -80,10 +80,11 @@ def named(things: Things, keywords: dict[str, str]) -> dict[str, list[int]]:
     for name in pictures.names:
         add(pictures.captions[name], name)
     captions, further = {*found}, aliases()
-    for thing, shown in (one for words in things.by_style.values() for one in words.values()):
-        for name in {*further.get(thing.word, ())} - captions:
-            add(name, shown)
-            add(plural(name), shown)
+    shown = [(thing.word, name) for words in things.by_style.values() for thing, name in words.values()]
+    for word, name in [*shown, *((pictures.captions[name], name) for name in pictures.names)]:
+        for other in (other for other in further.get(word, ()) if other not in captions):
+            add(other, name)
+            add(other if other.endswith("s") else plural(other), name)
     unique = {keyword: caption for keyword, caption in keywords.items() if keyword.lower() not in found}
     for name in pictures.names:
         for keyword in (keyword for keyword, caption in unique.items() if caption == pictures.captions[name]):

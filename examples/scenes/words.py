@@ -411,26 +411,131 @@ dog = bulldog, golden retriever, hound
 girl = daughter, sister
 man = boy, dad, father, guy, king, knight, pirate
 woman = mom, mother, lady, queen
-wizard = witch
-top hat = fedora, bowler hat, witch hat, cowboy hat
-cap = baseball cap, beanie, santa hat
-coat = suit, jacket
+child = kid
+person = people, human
+man health worker = doctor
+woman health worker = nurse
+police officer = policeman, policewoman, cop
+firefighter = fireman
+guard = soldier
+artist = painter
+wizard = witch, magician
+superhero = hero
+smiling face with horns = devil, demon
+Santa Claus = santa
+smiley = face, smile, happy face
+raised hand = hand
+mouth = lips
+horse = pony
+cow = calf
+sheep = lamb
+pig = piglet
+chick = duckling
+monkey = ape, chimpanzee
+crocodile = alligator
+turtle = tortoise
+lizard = gecko, iguana
+dinosaur = dino
+T-Rex = tyrannosaurus
+bird = sparrow, robin
+black bird = crow, raven
+dove = pigeon
+duck = rubber duck
+tropical fish = goldfish
+bee = wasp, bumblebee
+butterfly = moth
+worm = caterpillar
+top hat = fedora, bowler hat, witch hat, cowboy hat, party hat, wizard hat, magic hat
+sun hat = straw hat, sombrero
+cap = baseball cap, beanie, santa hat, beret
+rescue worker’s helmet = hard hat
+crown = tiara
+glasses = spectacles, eyeglasses
+headphones = headset, earphones
+necktie = tie
+bow = bow tie, hair bow
+prayer beads = necklace, beads
+coat = suit, jacket, cape, cloak, sweater
+dress = skirt, gown
 jeans = pants, trousers
-car = sports car, automobile
-ship = boat
+shoe = sneaker
+handbag = bag
+car = sports car, automobile, vehicle
+sport utility vehicle = suv, jeep
+motor scooter = motorbike
+airplane = jet, aircraft, aeroplane
+ship = boat, pirate ship
+sailboat = sailing boat, yacht
+metro = subway
 rocket = spaceship, spacecraft
+balloon = hot air balloon
 alien = ufo
-lightning = lightning bolt, thunderbolt
-heart = love, heavy black heart, hugs
+house = home, cottage, barn
+office building = building, skyscraper, office
+castle = palace
+tower = eiffel tower
+hut = shed
+bridge at night = bridge
+motorway = path, street
+mountain = hill
+water wave = sea, ocean, lake, river, wave
+beach with umbrella = beach, sand, shore
+desert island = island
+pine tree = forest, woods
+tree = oak
+seedling = grass, sprout
+leaf fluttering in wind = leaf, leaves
+flower = daisy, poppy
+cloud = sky
+night with stars = night, night sky
+milky way = galaxy, space, universe
+globe = earth, world
+sun = sunshine
+lightning = lightning bolt, thunderbolt, thunder
+cloud with lightning and rain = storm, thunderstorm
 droplet = water, rain
 snowflake = snow
+fire = campfire, bonfire
+collision = explosion
+heart = love, heavy black heart, hugs
+coffee = tea, cup of tea, cup of coffee, coffee cup, cup, mug, hot chocolate
+wine glass = glass of wine
+bottle = bottle of wine, wine bottle
+cup with straw = soda, cola, lemonade, milkshake, smoothie
+beverage box = juice
 spaghetti = macaroni, pasta, noodles
 salad = bowl of soup, soup
-tower = eiffel tower
+bowl with spoon = bowl
+fork and knife = fork
+fork and knife with plate = plate
+pot of food = pot
+cut of meat = meat
+poultry leg = chicken leg, drumstick
+bacon = ham
+cookie = biscuit
+candy = sweet, sweets
+chocolate bar = chocolate
+lollipop = lolly
 dagger = sword
-duck = rubber duck
+flashlight = torch
+computer = monitor, screen
+mobile phone = cell phone, cellphone
+guitar = ukulele
+trumpet = horn
+soccer ball = ball
+triangular flag = flag
+envelope = letter, mail
+package = box, parcel
+page facing up = paper, document
+magnifying glass tilted left = magnifying glass
+nut and bolt = screw
+gear = cog
+money bag = money, cash
+coin = gold
+gem = jewel, treasure
 """
-"""Words that scenes do not use, for what shows the thing, or what is nearest to it: the sprites know them too."""
+"""Words that scenes do not use, for a thing of theirs or the caption of a picture that shows it, or what is nearest to
+it: the sprites know them too."""
 
 
 @dataclass(frozen=True)
@@ -455,7 +560,7 @@ def things() -> dict[str, Thing]:
 
 
 def aliases() -> dict[str, tuple[str, ...]]:
-    """The further words for things, by the word of each."""
+    """The further words for things, by the word or the caption of each."""
     lines = (line.split(" = ") for line in ALIASES.strip().splitlines())
     return {word: tuple(others.split(", ")) for word, others in lines}
 
