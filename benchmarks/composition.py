@@ -29,6 +29,7 @@ from asked import shown, wilson
 from cells import CELLS, HELD_OUT, SPLITS, Prompt, again, is_found_again, prompts
 from reader import Reader, Thing
 from readings import Readings
+from report import put
 from rich.console import Console
 from rich.progress import track
 from sources import Source, sources_of
@@ -37,7 +38,7 @@ from torch.nn.functional import pdist
 
 from sfumato.disk import check_writable, replacing
 from sfumato.errors import NotFoundError, SfumatoError
-from sfumato.files import sha256, write_bytes
+from sfumato.files import sha256
 from sfumato.media.image import to_image
 
 READER = Path(__file__).with_name("reader.safetensors")
@@ -67,9 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     report = markdown(sources, asked, varied, readings, print_of)
     print(report)
-    if given.markdown:
-        prose = given.markdown.read_text("utf-8").partition(MARK)[0] if given.markdown.exists() else ""
-        write_bytes(given.markdown, f"{prose}{MARK}\n\n{report}\n".encode())
+    put(given.markdown, MARK, report)
     if given.sheet:
         first = mixed([own for (split, _), own in asked.items() if split == HELD_OUT])[:SHOWN]
         with replacing(given.sheet) as beside:

@@ -1,11 +1,16 @@
-"""What a benchmark writes: on which machine, and a page whose end it keeps up to date as figures come."""
+"""What a benchmark writes: on which machine, of which systems, and the part of a page that it keeps up to date."""
 
 import os
+import re
 from pathlib import Path
 
 import torch
 
 from sfumato import machine
+from sfumato.files import write_bytes
+from sfumato.system import Cascade, System
+
+HEADING = re.compile(r"\n#+ ")
 
 
 def place(device: torch.device) -> str:
@@ -19,8 +24,20 @@ def place(device: torch.device) -> str:
     return f"{machine.name(device)} of {os.cpu_count()} cores, {fast}"
 
 
+def stages(system: System | Cascade) -> tuple[System, ...]:
+    """The systems of a cascade in their order, or the one."""
+    return system.stages if isinstance(system, Cascade) else (system,)
+
+
 def put(page: Path | None, mark: str, report: str) -> None:
-    """Write the report after the line `mark` of the page, if one is asked for; what stands before it stays."""
+    """Write the report after the line `mark` of the page, if one is asked for; what stands before it stays, and so does
+    what comes from the next heading on."""
     if page is not None:
-        prose = page.read_text("utf-8").partition(mark)[0] if page.exists() else ""
-        page.write_text(f"{prose}{mark}\n\n{report}\n", "utf-8")
+        prose, _, rest = page.read_text("utf-8").partition(mark) if page.exists() else ("", "", "")
+        write_bytes(page, f"{prose}{mark}\n\n{report}\n{rest[len(section(rest)) :]}".encode())
+
+
+def section(text: str) -> str:
+    """A text up to its next heading."""
+    heading = HEADING.search(text)
+    return text[: heading.start()] if heading else text

@@ -1,6 +1,6 @@
 """From an empty process to saved pictures: a system by `sfumato generate`, beside a pipeline of diffusers.
 
-The other side is a StableDiffusionPipeline of the shape of the system `emoji`, with random weights: a U-Net of 96 and
+The other side is a StableDiffusionPipeline about as large as the system `emoji`, with random weights: a U-Net of 96 and
 192 channels on 16×16 latents, a text encoder of 6 layers of 384, a decoder to 128×128, each from diffusers' and
 transformers' own classes. It is written once. Each side draws by its own defaults, in a process of its
 own, timed from outside, imports included; the two take turns, and a figure is the median of the rounds after the first,
@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from peer_checkpoint import INDEX, SCHEDULE, tokenizer
 from peers import CACHE, MERGES, SIDES, table
-from report import place, put
+from report import place, put, stages
 
+from sfumato import load
 from sfumato.files import write_json
-from sfumato.library import load_system
 
 MARK = "<!-- the rest is written by benchmarks/start.py -->"
 PROMPT = "a cat in a hat, 3D style"
@@ -43,11 +43,12 @@ def main() -> None:
     if not (folder / "model_index.json").is_file():
         print(f"writing a checkpoint to {folder}", file=sys.stderr)
         write(folder, given.merges if given.merges.is_file() else None)
-    system = load_system(given.model)
-    drawn = system.settings
+    system = load(given.model)
+    own, drawn = stages(system), [stage.settings for stage in stages(system)]
     about = [
-        ("parameters of the network, M", million(system.denoiser.network), theirs(folder), ""),
-        ("steps, guidance", f"{drawn.steps}, {drawn.guidance:g}", "50, 7.5", ""),
+        ("parameters of the networks, M", " + ".join(million(one.denoiser.network) for one in own), theirs(folder), ""),
+        ("steps", " + ".join(str(one.steps) for one in drawn), "50", ""),
+        ("guidance", ", ".join(f"{one.guidance:g}" for one in drawn), "7.5", ""),
     ]
     heads = "empty process → saved pictures, s", *SIDES, "diffusers ÷ Sfumato"
     head, rows, report = f"{place(system.device)}; rounds: {given.rounds}.", list[Row](), ""

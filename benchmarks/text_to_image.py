@@ -13,6 +13,8 @@ pictures of the three files:
 - Fréchet: the distance of the drawn pictures from the real ones of their set; only sets of one size compare;
 - to training: cosine distances to the nearest training picture. Copies would lie nearer than held-out real pictures do.
 
+Codec, size and settings are those of the stage of a cascade that draws last.
+
 Beside them: the real pictures after the codec alone, the most that drawing can reach; and the real pictures as if they
 were drawn, each kept from finding itself (their Fréchet distance is that of as many other training pictures).
 """
@@ -28,10 +30,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from contact_sheet import Pair, page
+from report import put, stages
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from sfumato import load
 from sfumato.codec import Identity
 from sfumato.disk import check_writable, replacing
 from sfumato.errors import DataError, InputError, SfumatoError
@@ -40,13 +44,12 @@ from sfumato.evaluate.distance import frechet
 from sfumato.evaluate.features import features
 from sfumato.evaluate.neighbours import nearest_neighbours, retrieval, spread
 from sfumato.evaluate.quality import psnr, ssim
-from sfumato.files import write_bytes, write_json
-from sfumato.library import load_system
+from sfumato.files import write_json
 from sfumato.media.image import to_image
 from sfumato.media.image.decode import decode
 from sfumato.media.image.transform import to_array
 from sfumato.nn.image.mobilenet import MobileNet
-from sfumato.system import System
+from sfumato.system import Cascade, System
 from sfumato.wording import count
 
 SEEN, PAIRS, CAPTIONS = SETS = ("seen captions", "held-out pairs", "held-out captions")
@@ -94,8 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if path is not None:
             check_writable(path.parent)
     network = MobileNet.read(given.features)
-    system = load_system(given.system)
-    gallery = read(given.data, (system.settings.size[0], system.settings.size[1]), system.codec.medium.channels)
+    system = load(given.system)
+    last = stages(system)[-1]
+    gallery = read(given.data, (last.settings.size[0], last.settings.size[1]), last.codec.medium.channels)
     sets, others = choose(gallery, given.count, given.seed)
     settings = {"steps": given.steps, "guidance": given.guidance}
     asked = [gallery.prompts[place] for places in sets.values() for place in places]
@@ -109,17 +113,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seen = {name: see(pictures, eye, name) for name, pictures in drawn.items()}
     result = {
         "system": system.fingerprint(),
-        "settings": system.settings.updated(**settings).dump(),
+        "settings": last.settings.updated(**settings).dump(),
         "seed": given.seed,
-        "sets": {name: figures(system, eye, judge, seen[name], sets[name], others) for name in sets},
-        "codec": quality(system, gallery),
+        "sets": {name: figures(last, eye, judge, seen[name], sets[name], others) for name in sets},
+        "codec": quality(last, gallery),
     }
 
     report = markdown(result)
     print(report)
-    if given.markdown:
-        prose = given.markdown.read_text("utf-8").partition(MARK)[0] if given.markdown.exists() else ""
-        write_bytes(given.markdown, f"{prose}{MARK}\n\n{report}\n".encode())
+    put(given.markdown, MARK, report)
     if given.sheet:
         found = {name: nearest_neighbours(own, judge.real).place.flatten().tolist() for name, own in seen.items()}
         pairs = {name: pairings(gallery, sets[name], drawn[name], found[name])[: given.shown] for name in sets}
@@ -185,7 +187,7 @@ def choose(gallery: Gallery, number: int, seed: int) -> tuple[dict[str, list[int
     return chosen, order[number:]
 
 
-def draw(system: System, prompts: Sequence[str], seed: int, settings: dict[str, Any]) -> Tensor:
+def draw(system: System | Cascade, prompts: Sequence[str], seed: int, settings: dict[str, Any]) -> Tensor:
     """One picture for each prompt, as uint8; the seeds count on from `seed`, one for every `TOGETHER` prompts."""
     parts = [prompts[start : start + TOGETHER] for start in range(0, len(prompts), TOGETHER)]
     seeded = list(enumerate(parts, start=seed))

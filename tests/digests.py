@@ -42,8 +42,12 @@ def of_tensor(tensor: Tensor) -> str:
 
 
 def of_weights(folder: Path) -> str:
-    """The digest of all weights in a folder, by their names."""
-    tensors = {name: value for path in folder.glob("*.safetensors") for name, value in load_file(path).items()}
+    """The digest of all weights in a folder, by their names; a stage's by its folder's, too."""
+    tensors = {
+        f"{'' if path.parent == folder else path.parent.name + '/'}{name}": value
+        for path in folder.rglob("*.safetensors")
+        for name, value in load_file(path).items()
+    }
     return hashlib.sha256(
         "".join(f"{name} {of_tensor(tensors[name])}" for name in sorted(tensors)).encode()
     ).hexdigest()[:16]

@@ -40,7 +40,7 @@ def test_a_run_and_its_system_are_the_same_system(run: Path) -> None:
 
 
 def test_a_path_is_a_folder_and_no_name_of_what_ships() -> None:
-    assert (library.find_system("emoji") / "system.json").is_file()
+    assert library.find_system("emoji").name == "emoji" and library.find_system("emoji").is_dir()
     with pytest.raises(NotFoundError, match="there is no folder emoji"):
         library.find_system(Path("emoji"))
 

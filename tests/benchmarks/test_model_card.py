@@ -115,7 +115,7 @@ def write(path: Path, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def measured(card: ModuleType, data: Path, painter: Painter, monkeypatch: pytest.MonkeyPatch, *more: str) -> dict:
-    monkeypatch.setattr(card, "load_system", lambda folder: painter)
+    monkeypatch.setattr(card, "load", lambda folder: painter)
     files = ("--json", str(data / "out.json"), "--markdown", str(data / "out.md"), "--sheet", str(data / "out.png"))
     card.main(["anywhere", "--data", str(data), "--features", "none.npz", "--count", "5", *files, *more])
     return json.loads((data / "out.json").read_text())

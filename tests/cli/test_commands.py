@@ -320,6 +320,12 @@ def test_a_command_to_copy_stays_on_one_line(sfumato: Sfumato, tmp_path: Path, m
     assert [line.split()[0] for line in lines] == ["prompt", "seed", "again"] and len(lines[2]) > 180
 
 
+def test_inspect_shows_the_beginning_of_a_long_list(sfumato: Sfumato, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(Image.new("L", (4, 4)), {"prompt": "a cat", "numbers": [*range(1000)]}))
+    assert "numbers  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … 1,000 in all\n" in sfumato("inspect", "a.png").out
+    assert json.loads(sfumato("inspect", "a.png", "--json").out)["numbers"] == [*range(1000)]
+
+
 def test_inspect_knows_what_ships_by_name(sfumato: Sfumato) -> None:
     result = sfumato("inspect", "emoji")
     assert result.code == 0 and "M parameters" in result.out, result.err

@@ -320,6 +320,20 @@ def test_saving_over_a_cascade_leaves_one(tmp_path: Path) -> None:
     assert Cascade.load(folder, "cpu", "float32").fingerprint() == other.fingerprint()
 
 
+def test_a_folder_holds_a_system_or_a_cascade_and_never_both(tmp_path: Path) -> None:
+    folder = pixels(4).save(tmp_path / "emoji", shard=1000)
+    (folder / "README.md").write_text("a card")
+    own = pair()
+    own.save(folder)
+    assert {path.name for path in folder.iterdir()} == {
+        *("README.md", "cascade.json"),
+        *(path.name for path in stages_of(folder)),
+    }
+    assert Cascade.load(folder, "cpu", "float32").fingerprint() == own.fingerprint()
+    with pytest.raises(InputError, match="holds a cascade, .*: give another folder"):
+        pixels(4).save(folder)
+
+
 def test_saving_removes_no_folder_that_is_not_a_stage(tmp_path: Path) -> None:
     folder = pair().save(tmp_path / "cascade")
     notes = folder / "stage-0123456789ab" / "notes.txt"

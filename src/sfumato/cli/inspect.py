@@ -7,6 +7,8 @@ import typer
 
 _LISTS = ("differs", "not here")
 """Facts that are several, each on a line of its own."""
+_MOST = 12
+"""Items of a list that are shown; JSON has all."""
 _FOREIGN = ("prompt", "negative", "seed", "steps", "guidance", "model")
 
 
@@ -152,5 +154,6 @@ def _plain(value: Any) -> str:
         rest = ", ".join(f"{key} {_plain(item)}" for key, item in value.items() if key != "kind" and _says(item))
         return f"{kind} ({rest})" if kind and rest else kind or rest
     if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value)
+        shown = ", ".join(_plain(item) for item in value[:_MOST])
+        return shown if len(value) <= _MOST else f"{shown}, … {len(value):,} in all"
     return str(value)

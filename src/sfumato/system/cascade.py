@@ -21,12 +21,12 @@ from sfumato.system import file as system_file
 from sfumato.system.cascade_draw import CascadePlan, plan_cascade
 from sfumato.system.description import described, line, table
 from sfumato.system.drawing import Drawing, asked_for
+from sfumato.system.file import CASCADE_FILE
 from sfumato.system.links import LINKS, Link
 from sfumato.system.pipeline import Pipeline
 from sfumato.system.settings import STRICT
 from sfumato.system.system import System
 
-CASCADE_FILE = "cascade.json"
 MOST_STAGES = 100
 _FOLDER = re.compile(r"stage-[0-9a-f]{12}")
 
@@ -96,7 +96,8 @@ class Cascade(Pipeline):
         return max((stage.truncated(prompt) for stage in self.stages), key=len)
 
     def __repr__(self) -> str:
-        return f"Cascade({' → '.join(line(stage) for stage in self.stages)})"
+        name = f"{self.opened['model']}: " if "model" in self.opened else ""
+        return f"Cascade({name}{' → '.join(line(stage) for stage in self.stages)})"
 
     def _repr_html_(self) -> str:
         """What its stages are, for a notebook."""
@@ -121,7 +122,7 @@ class Cascade(Pipeline):
 
     def save(self, folder: str | Path, shard: int = system_file.SHARD) -> Path:
         """Write the cascade to `folder`: a folder for each system, by its fingerprint, and `cascade.json`, which names
-        them and is replaced last, so that a cascade there before stays whole until this one is."""
+        them and is replaced last, so that a cascade or a system there before stays whole until this one is."""
         folder, names = Path(folder), []
         for stage in self.stages:
             stage.pin()
@@ -133,6 +134,7 @@ class Cascade(Pipeline):
         links = [LINKS.dump(link) for link in self.links]
         spec = {"format": system_file.SYSTEM_FORMAT, "stages": stages, "links": links, "about": self.about}
         files.write_json(folder / CASCADE_FILE, spec)
+        system_file.remove_system(folder)
         for old in folder.iterdir():
             if old.name not in names and _is_stage(old):
                 shutil.rmtree(old, ignore_errors=True)

@@ -42,6 +42,8 @@ from sfumato.system.settings import Settings
 SYSTEM_FORMAT = 3
 """The version of the folder's layout; a change that older readers would get wrong raises it."""
 SYSTEM_FILE = "system.json"
+CASCADE_FILE = "cascade.json"
+"""Beside the folders of its systems: see `Cascade.save`."""
 CLASSIFIER_FILE = "classifier.json"
 CODEC_FILE = "codec.json"
 SHARD = 4 * 2**30
@@ -120,6 +122,8 @@ def write_folder(
     A file of weights holds at most `shard` bytes, or a single tensor that is larger. `digest` is the one that the
     weights are known by, whatever the precision that they are written in; None: that of what is written.
     """
+    if name == SYSTEM_FILE and (folder / CASCADE_FILE).exists():
+        raise InputError(f"{folder} holds a cascade, which would be drawn with in its place: give another folder")
     shards = []
     for tensors in _shards(_tensors(parts), shard):
         hashed = files.tensors_sha256(tensors)
@@ -132,6 +136,13 @@ def write_folder(
         if old.name not in [one["file"] for one in shards]:
             old.unlink(missing_ok=True)
     return whole
+
+
+def remove_system(folder: Path) -> None:
+    """Remove the system in a folder, if there is one, whose place a cascade has taken."""
+    if (folder / SYSTEM_FILE).exists():
+        for old in (folder / SYSTEM_FILE, *folder.glob("weights-*.safetensors")):
+            old.unlink(missing_ok=True)
 
 
 def fingerprint(spec: Mapping[str, Any], digest: str) -> str:
