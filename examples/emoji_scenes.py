@@ -11,17 +11,17 @@ No scene has a pair that emoji_held_out.json lists; with `--held-out`, each has 
 
 import argparse
 import io
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from rich.progress import track
 from scenes.draw import scene
 from scenes.kinds import HELD_OUT, KINDS
 from scenes.scene import Scene, picture
+from scenes.sheet import sheet
 from scenes.things import Things
 from scenes.wordings import WORDINGS
 
@@ -39,7 +39,8 @@ def main() -> None:
     if given.sheet:
         shown = [scene(things, given.seed, number, given.kinds, given.held_out) for number in numbers[:64]]
         with replacing(given.sheet) as beside:
-            sheet(shown).save(beside, "PNG")
+            pictures = [Image.fromarray(picture(one)) for one in shown]
+            sheet(pictures, [one.caption for one in shown], columns=8).save(beside, "PNG")
         print(given.sheet)
     if given.out:
         drawn = (scene(things, given.seed, number, given.kinds, given.held_out) for number in track(numbers, "scenes"))
@@ -74,20 +75,6 @@ def png(one: Scene) -> bytes:
     packed = io.BytesIO()
     Image.fromarray(picture(one)).save(packed, "PNG", compress_level=1)
     return packed.getvalue()
-
-
-def sheet(scenes: list[Scene], columns: int = 8) -> Image.Image:
-    """The pictures of scenes with their captions below."""
-    side, line, gap = 128, 13, 12
-    width, height = side + gap, side + 3 * line + gap
-    page = Image.new("RGB", (columns * width + gap, -(-len(scenes) // columns) * height + gap), (236, 236, 236))
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(size=11)
-    for place, one in enumerate(scenes):
-        x, y = gap + place % columns * width, gap + place // columns * height
-        page.paste(Image.fromarray(picture(one)), (x, y))
-        for number, words in enumerate(textwrap.wrap(one.caption, 24)[:3]):
-            pen.text((x + side / 2, y + side + 2 + number * line), words, fill=(60, 60, 60), font=font, anchor="ma")
-    return page
 
 
 def _options() -> argparse.Namespace:

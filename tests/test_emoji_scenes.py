@@ -263,6 +263,15 @@ def test_the_command_writes_a_file_and_a_sheet(
         assert drawn.width > 8 * 128
 
 
+def test_a_sheet_has_a_block_for_each_of_its_words(scenes: Any) -> None:
+    red, blue = (Image.new("RGB", (100, 50), colour) for colour in ("red", "blue"))
+    page = scenes.sheet([red, blue] * 3, ["one", "two", "a third that is longer " * 9], columns=2, letters=10, lines=2)
+    assert page.size == (2 * (202 + 12) + 12, 2 * (50 + 2 * 12 + 12) + 12)
+    assert [page.getpixel(at) for at in ((12, 12), (114, 12), (226, 12), (12, 98))] == [
+        (255, 0, 0), (0, 0, 255), (255, 0, 0), (255, 0, 0),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [

@@ -1,5 +1,7 @@
 """A text → what stands where → a canvas → a picture: a cascade of three tiny systems."""
 
+import importlib.util
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,3 +164,27 @@ def test_what_does_not_fit_is_refused() -> None:
     wrong = System(Identity(Image()), Nothing(), Denoiser(small, Flow(), X0Prediction()), Settings((8, 8), steps=1))
     with pytest.raises(InputError, match=r"wants a condition with context \[1, k, 17\], and was given \[1, 4, 18\]"):
         Cascade([prior(), wrong], [Ground()]).generate("a cat")
+
+
+def test_the_example_draws_stage_by_stage_what_the_cascade_does_and_goes_on_from_a_layout_in_a_file(
+    tmp_path: Path,
+) -> None:
+    path = Path(__file__).parents[2] / "examples" / "emoji_stages.py"
+    spec = importlib.util.spec_from_file_location("emoji_stages", path)
+    assert spec and spec.loader
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    own, prompt = cascade(), "two red dogs"
+    layout, canvas, picture = example.stages(own, prompt, 7)
+    whole = own.generate(prompt, seeds=[7])
+    assert (picture.data - whole.data).abs().max() < 1e-5
+
+    (file,) = layout.save(tmp_path)
+    again = example.stages(own, prompt, 7, example.read(own, file, prompt))
+    assert (again[1].data - canvas.data).abs().max() < 0.02, "a file keeps four digits and 256 shades"
+    table = json.loads(file.read_text())
+    table |= {"background": ["#ff0000", "#ff0000"], "things": []}
+    file.write_text(json.dumps(table))
+    _, changed, _ = example.stages(own, prompt, 7, example.read(own, file, prompt))
+    red = torch.tensor([1.0, -1.0, -1.0])[:, None]
+    assert (changed.data[0, :, -1, :1] - red).abs().max() < 1e-5, "the background is all that is left"
