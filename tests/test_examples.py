@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+
+from sfumato.condition import Phrases
+from sfumato.train.denoise_recipe import DenoiseRecipe
+from sfumato.train.recipe import load_recipe
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -38,3 +43,13 @@ def test_a_recipe_of_values_trains_a_system(tmp_path: Path) -> None:
     system = values.main(tmp_path / "data.npz", tmp_path / "run", steps=2)
     assert len(list((tmp_path / "run" / "drawn").glob("*.png"))) == 8
     assert system.settings.sampler == values.DPMSolver() and system.denoiser.schedule == values.Cosine(T=1000)
+
+
+def test_names_in_captions_are_a_setting_of_the_recipe_for_layouts(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    captions = ["rocket", "cat with tears of joy", "rocket", "œuf and spoon"]
+    parquet.write_table(pyarrow.table({"caption": captions}), tmp_path / "train.parquet")
+    recipe = load_recipe("layout", [example("emoji_names").setting(tmp_path / "train.parquet")])
+    assert isinstance(recipe, DenoiseRecipe) and isinstance(recipe.condition.conditioner, Phrases)
+    assert recipe.condition.conditioner.names == ("cat with tears of joy", "œuf and spoon")
