@@ -2,8 +2,8 @@
 
     python examples/emoji_cascade.py --layout RUN/layout --sprites RUN/sprites --picture RUN/picture --out emoji
 
-The first and the last are runs of the recipes `layout` and `emoji`, the second is what emoji_sprites.py writes. The
-folder gets a cascade in bfloat16, in files of at most 16 MB.
+The first and the last are runs of the recipes `layout` and `emoji-scenes`, the second is what emoji_sprites.py writes.
+The folder gets a cascade in bfloat16, in files of at most 16 MB.
 """
 
 import argparse

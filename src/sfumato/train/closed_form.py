@@ -5,18 +5,14 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from sfumato.errors import InputError
 from sfumato.nn.image.pca import PCA
 from sfumato.train.batches import mix
 from sfumato.train.feed import Feed
-from sfumato.train.fitted_codec import FittedCodec
 
 MOST_FITTED = 2048
 """How many pictures are taken at most. Of scenes at 128×128, sixteen times as many as 128 made held-out ones 0.04 dB
 better."""
 _TOGETHER = 8
-_QUIETEST = 1e-4
-"""The standard deviation of a component, of pixels in [−1, 1] in steps of 2/255, below which it is rounding alone."""
 
 
 def fit_closed_form(
@@ -40,13 +36,3 @@ def evenly(n: int, views: int, most: int, seed: int) -> tuple[Tensor, Tensor]:
     within = torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     place = ((torch.arange(count) + within) * (every / count)).long().clamp_max(every - 1)
     return place // views, place % views
-
-
-def check_components(codec: FittedCodec) -> None:
-    """Raise an `InputError` if the pictures vary in fewer directions than there are components."""
-    scale = codec.codec().scale
-    if (found := sum(1 / one > _QUIETEST for one in scale)) < len(scale):
-        raise InputError(
-            f"{len(scale)} principal components are asked for, and these pictures vary in {found} directions: set"
-            f" network.latent={max(found, 1)}, or give more pictures"
-        )

@@ -13,6 +13,9 @@ from sfumato.parts import CODECS
 from sfumato.system import file as system_file
 
 _TOGETHER = 32
+_QUIETEST = 1e-2
+"""The standard deviation up to which a channel is left as quiet as it is: what rounding pixels to 8 bits leaves of a
+principal component is a quarter of that, and is nothing to be learned."""
 
 
 class FittedCodec:
@@ -33,11 +36,12 @@ class FittedCodec:
 
     @torch.no_grad()
     def codec(self) -> Latent:
-        """The codec, which brings each channel of the latents to zero mean and unit variance."""
+        """The codec, which brings each channel of the latents to zero mean and, unless it is all but still, to unit
+        variance."""
         if self.given is not None:
             return Latent(self.network, self.given.shift, self.given.scale)
         z = torch.cat([self.network.encode(part.to(self.device)).float() for part in self.data.split(_TOGETHER)])
-        mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp_min(1e-6)
+        mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3)).clamp_min(_QUIETEST)
         return Latent(self.network, tuple(mean.tolist()), tuple((1 / std).tolist()))
 
     def save(self, folder: str | Path) -> Path:

@@ -26,7 +26,7 @@ from sfumato.parts import AUTOENCODERS
 from sfumato.train.adversarial import AdversarialAutoencoder, AutoencoderModel
 from sfumato.train.base_recipe import Recipe, check_pictures, differences
 from sfumato.train.batches import mix
-from sfumato.train.closed_form import check_components, fit_closed_form
+from sfumato.train.closed_form import fit_closed_form
 from sfumato.train.feed import DataFeed, Feed
 from sfumato.train.fitted_codec import FittedCodec, copy_codec
 from sfumato.train.initialize import autoencoder_weights, fitting_weights, initialize
@@ -152,7 +152,6 @@ class AutoencodeTask(Task):
         progress = partial(self.run.monitor.preparing, what="fitting the autoencoder")
         fit_closed_form(network, self.feed, self.own.train.seed, progress)
         fitted = trainee.artefact(trainee.model.network)
-        check_components(fitted)
         some = f"{len(fitted.data):,} {self.feed.medium.plural}"
         _log.info(
             f"{network.latent} principal components, fitted in closed form: PSNR {fitted.psnr():.1f} dB of {some}"
