@@ -35,7 +35,7 @@ from sfumato.system.settings import Settings
 from sfumato.train.fitted_codec import FittedCodec
 
 SIDE, CANVAS = 64, 128
-CHANNELS, PATCH = 64, 8
+CHANNELS, PATCH = 128, 8
 SCENES = 2000
 """Of which the components of patches are taken."""
 SEED = -1  # none that training takes
