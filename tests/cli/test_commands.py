@@ -407,6 +407,16 @@ def test_what_is_not_read_of_a_prompt_is_shown_as_it_is(
     assert result.code == 0 and f"the prompt is too long; of it, this is not read: {end}\n" in result.err
 
 
+def test_what_is_not_drawn_as_it_is_asked_for_is_a_line_and_the_picture_the_same(
+    sfumato: Sfumato, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sfumato("generate", "cat", "-m", run, "--out", tmp_path / "a.png", *PLACE)
+    monkeypatch.setattr(System, "warnings", lambda own, prompts: [f"{prompts[0]} is not known"])
+    result = sfumato("generate", "cat", "-m", run, "--out", tmp_path / "b.png", *PLACE)
+    assert result.code == 0 and "warning: cat is not known\n" in result.err
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
 def test_names_that_speak_to_the_terminal_are_spelled(sfumato: Sfumato, run: Path, tmp_path: Path) -> None:
     odd = "[/b]\x1b[31m\n"
     shutil.copytree(run / "system", tmp_path / odd)

@@ -34,6 +34,8 @@ CAPTIONS = {
     "three apples and two bananas": ["apples", "apples", "apples", "bananas", "bananas"],
     "12 dogs and a cat": ["dogs"] * 4 + ["cat"],
     "three red balloons": ["red balloons"] * 3,
+    "apple x3": ["apple"] * 3,
+    "3 x red apple, a pear × 2": ["red apple"] * 3 + ["pear"] * 2,
     # sizes, places and colours
     "a small red apple at the top left": ["red apple"],
     "a big, blue apple in the bottom right corner": ["blue apple"],
@@ -59,6 +61,12 @@ CAPTIONS = {
     "a dog chasing a flying pig": ["dog", "flying pig"],
     "a clown juggling three balls": ["clown", "balls", "balls", "balls"],
     "the cat is sleeping": ["cat"],
+    "the cat is happy": ["happy cat"],
+    "the red cats are very happy, and this is a dog": ["red happy cats"] * 2 + ["dog"],
+    "the cat is in a hat": ["cat", "hat"],
+    "behind the moon is cheese": ["moon", "cheese"],
+    "a dragon breathing fire": ["dragon", "fire"],
+    "a red playing card": ["red playing card"],
     "Can you draw me a dragon with a crown, please?": ["dragon", "crown"],
     "on the left a cat, on the right a dog": ["cat", "dog"],
     "a cat without a hat": ["cat"],
@@ -144,7 +152,22 @@ def test_names_that_would_be_taken_apart_are_found_and_then_kept_whole() -> None
 
 @pytest.mark.parametrize(
     "part",
-    ["a cat and ", "a ", "family: man, ", "x", ",", ". ", "three ", "small ", "-", "left of ", "😀", "of ", "a\u0301"],
+    [
+        "a cat and ",
+        "a ",
+        "family: man, ",
+        "x",
+        ",",
+        ". ",
+        "three ",
+        "small ",
+        "-",
+        "left of ",
+        "is happy ",
+        "😀",
+        "of ",
+        "a\u0301",
+    ],
 )
 def test_a_hostile_text_is_read_in_linear_time(part: str) -> None:
     started = time.process_time()

@@ -100,3 +100,11 @@ def test_what_cannot_be_read_by_is_refused(wrong: dict[str, Any], text: str) -> 
 def test_the_names_that_are_found_are_taken() -> None:
     names = indivisible(["Cat with tears of joy", "Santa Claus", "O button (blood type)"])
     assert Phrases(Waves(), names=names).parsed("a cat with tears of joy").things == (names[0],)
+
+
+def test_a_quarter_of_what_sprites_are_found_by_is_the_last_word_of_a_phrase_but_for_names() -> None:
+    placed, mask = OWN.placed(["a blue ham sandwich and a cat in a hat"])
+    whole, last, name = TEXT(["ham sandwich", "sandwich", "cat in a hat"]).given()["vector"]
+    assert mask.tolist() == [[True, True, True, False]] and placed[0, 1, -3] > 0, "and the colour is apart"
+    assert torch.allclose(placed[0, 1, :-3], 0.75 * whole + 0.25 * last, atol=1e-6)
+    assert torch.equal(placed[0, 2, :-3], name)

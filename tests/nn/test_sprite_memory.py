@@ -55,6 +55,12 @@ def test_a_name_without_the_style_is_found_in_another_unless_a_name_near_it_has_
     assert memory.find(between, only).tolist() == [0]
 
 
+def test_a_vector_is_known_if_a_name_is_like_it():
+    memory, keys, _ = kept()
+    asked = torch.stack([2 * keys[1], keys[0] + 0.9 * keys[2], keys[0] + 1.1 * torch.eye(VECTOR)[7], 0 * keys[0]])
+    assert memory.knows(asked).tolist() == [True, True, False, False], "cosines of 1, 0.74, 0.67 and 0"
+
+
 def test_colors_turn_sprites_of_one_hue_alone():
     red = torch.zeros(1, 4, SIDE, SIDE)
     red[:, 0], red[:, 3] = 1, 1

@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,11 @@ def prior(names: tuple[str, ...] = (), things: int = 3) -> System:
     return system(Identity(MEDIUM), conditioner, network, Settings((4,), steps=4), seed=1)
 
 
-def canvas() -> System:
+def canvas(names: Sequence[str] = ()) -> System:
     generator = torch.Generator().manual_seed(2)
     keys, sprites = torch.randn(3, 6, generator=generator), torch.rand(4, 4, 4, 4, generator=generator)
+    if names:
+        keys = EncodedText(Waves())(names).given()["vector"]
     network = Sprites(names=3, sprites=4, phrase=6, styles=2, size=8, rank=4, fine=4, patch=4, side=4)
     network.memory.fit(keys, torch.tensor([[0, 1], [2, -1], [-1, 3]]), sprites, torch.full((4, 3), -1.0))
     settings = Settings((8, 8), steps=1).updated(sampler="ddim", spacing="uniform")
@@ -148,6 +150,20 @@ def test_layouts_are_drawn_looked_at_and_written(tmp_path: Path) -> None:
     assert own.generate("a cat in a hat", seeds=[1], size=(4,)).data.shape == (1, 9, 4)
     with pytest.raises(ShapeError, match=r"size must be \(4,\), the ground and 3 places"):
         own.generate(seeds=[1], size=(5,))
+
+
+def test_what_is_not_known_and_what_names_nothing_is_reported() -> None:
+    own = Cascade([prior(), canvas(("cat", "hat", "hat"))], [Ground()])
+    assert own.warnings(["a cat in a hat, 3D style", "a red hat", "a house"]) == [], "a house is like a cat here"
+    assert own.warnings(["a cat and a dog", "two blue dogs", None, "a dog", "on a green background"]) == [
+        "2 prompts name nothing to draw: what comes is a background",
+        "'dog', 'blue dogs' are like no name that is known: what is nearest to them is drawn instead",
+    ]
+    assert own.warnings(["a red dog"] * 2) == [
+        "'red dog' is like no name that is known: what is nearest to it is drawn instead"
+    ]
+    assert own.warnings([""]) == ["the prompt names nothing to draw: what comes is a background"]
+    assert own.stages[0].warnings(["a dog"]) == cascade().warnings([]) == []
 
 
 def test_what_does_not_fit_is_refused() -> None:

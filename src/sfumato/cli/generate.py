@@ -103,7 +103,11 @@ def generate(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="An option of one stage of a cascade, as 0.steps=10.", metavar="STAGE.OPTION=VALUE"),
+        typer.Option(
+            "--set",
+            help="An option of one stage of a cascade, as 0.steps=10; the others are of its last.",
+            metavar="STAGE.OPTION=VALUE",
+        ),
     ] = None,
     out: Annotated[
         Path, typer.Option(help="The folder for the samples; or a file, as cat.webp.", metavar="DIR|FILE")
@@ -185,6 +189,8 @@ def generate(
         clear_parts(folder)
     if share.rank == 0:
         _say_what_is_lost(system, [line.prompt for line in lines], "prompt")
+        for text in system.warnings([line.prompt for line in lines]):
+            _log.warning(text)
         _say_what_is_lost(system, [negative, *(line.options.get("negative") for line in lines)], "negative prompt")
         _log.info(f"{model}: {system.fingerprint()} on {system.device.type} in {system.precision}")
     own = share.of(work)

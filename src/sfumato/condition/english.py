@@ -16,7 +16,7 @@ RELATING = _words(
 """Words that stand between two things, wherever they are."""
 DOING = _words(
     "holding carrying riding eating playing driving drinking reading cooking watching chasing catching making using"
-    " throwing kicking juggling stealing fighting kissing hugging watering pushing pulling"
+    " throwing kicking juggling stealing fighting kissing hugging watering pushing pulling breathing"
 )
 """Those that do so after a thing, and else belong to one: "a cat eating cake", "a playing card"."""
 BEFORE_OF = _words(
@@ -39,7 +39,8 @@ ASKING = _words(
 PLACES = _words("left right top bottom middle center centre side corner upper lower edge front each other another")
 BEFORE = ARTICLES | ASKING
 """What is not of a thing before its words."""
-COUNTED = ARTICLES | SIZE_WORDS | {"of"}
+MULTIPLIERS = frozenset("x×")
+COUNTED = ARTICLES | SIZE_WORDS | MULTIPLIERS | {"of"}
 """What may stand between a number and a thing."""
 AFTER = PLACES | _words(
     "sitting standing lying placed facing emoji icon look looks like please lived living made dressed filled covered"
@@ -70,10 +71,10 @@ NUMBER_WORDS = {"single": 1, "twin": 2, "couple": 2, "few": 3, "several": 3, "ma
 
 
 def number(word: str) -> int:
-    """The number that a word says, 0 if none: "three", "3", "3x"."""
+    """The number that a word says, 0 if none: "three", "3", "3x", "x3"."""
     found = NUMBER_WORDS.get(word)
     if found is None:
-        digits = word.removesuffix("x")
+        digits = word.strip("x×")
         found = int(digits) if digits.isdecimal() and len(digits) < 4 else 0
     return found
 

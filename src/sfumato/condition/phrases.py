@@ -28,7 +28,8 @@ def phrases(text: str, names: Sequence[str] = (), styles: Sequence[str] = (), mo
     article, but not within one of `names`. Taken off are articles, number words, which repeat a phrase, words of size
     and of place, what a thing does ("sleeping"), what is not there ("without a hat"), one of `styles`, and the
     background ("on a green background"). Words of colour stay, and go with their thing: "a red and
-    a blue apple", "the apple is blue". A plural without a number is two. All is in small letters.
+    a blue apple", "the apple is blue"; and so do others that say how it is: "the cat is happy" names a "happy cat". A
+    plural without a number is two. All is in small letters.
 
     At most `most` phrases are given: each thing once, as far as they go, and then its number. There is never none: a
     text that names nothing else is one phrase whole, unless it is empty or says a style or a background alone. The time
@@ -84,6 +85,8 @@ class _Reader:
     style: str | None = None
     ground: str | None = None
     absent: bool = False
+    subject: bool = False
+    """Whether the last thing may be the subject of "is"; in "behind the moon is cheese" it is not."""
 
     def read(self, before: str, chunk: Sequence[str]) -> None:
         """A chunk, and the word before it."""
@@ -123,14 +126,28 @@ class _Reader:
             return
         if not (colours and self.waiting):
             self.settle()
+        if before in IS and self.subject and not (_determined(chunk) or self._is_several(words[-1])):
+            self._describe(words)
+            return
         if words[-1] in ("one", "ones") and colours and self.groups:  # "a blue one"
             last = self.groups[-1][1].split()
             words[-1:] = last[_leading(last) :]
-        several = english.is_plural(words[-1]) and words[-1] not in self.known.names and not _single(chunk)
+        several = self._is_several(words[-1]) and not _single(chunk)
+        self.subject = before in ("", "and") or is_mark(before)
         if not self.waiting:
             self.groups.append((count or 1 + several, " ".join(words)))
         else:
             self._together(count, words, colours, _determined(chunk), several)
+
+    def _is_several(self, word: str) -> bool:
+        return english.is_plural(word) and word not in self.known.names
+
+    def _describe(self, words: Sequence[str]) -> None:
+        """What the thing before is, "happy", goes between its colours and its name, if there is nothing there yet."""
+        count, last = self.groups[-1][0], self.groups[-1][1].split()
+        colours = _leading(last)
+        if colours + 1 == len(last):
+            self.groups[-1] = count, " ".join([*last[:colours], *words, *last[colours:]])
 
     def _together(self, count: int, words: list[str], colours: int, determined: bool, several: bool) -> None:
         """A thing after colours that wait for it: one of each colour, or one of them all."""
@@ -166,7 +183,7 @@ def _chunks(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
             chunk, named = [], False
         if relates != "between" and not (word == "of" and not chunk):
             chunk.append(word)
-            named = named or not (word in FILLERS or number(word))
+            named = named or not (word in FILLERS or word in COLOURS or number(word))
 
 
 def _relates(word: str, following: str, named: bool) -> str:
@@ -204,7 +221,7 @@ def _says_nothing(before: str, own: Sequence[str]) -> bool:
 
 def _counted(own: Sequence[str], known: Known) -> tuple[int, list[str]]:
     """How many of its thing a chunk says, 0 for none given, and its words without numbers and sizes."""
-    *others, last = own
+    *others, last = _number_first(own)
     count, first = 0, 0
     while first < len(others):
         word = others[first]
@@ -216,6 +233,13 @@ def _counted(own: Sequence[str], known: Known) -> tuple[int, list[str]]:
             break
         count, first = found or count, first + 1
     return count, [*(word for word in others[first:] if word not in english.SIZE_WORDS), last]
+
+
+def _number_first(own: Sequence[str]) -> list[str]:
+    """ "apple x3" as "x3 apple"."""
+    first = len(own) - 1 - (len(own) > 2 and own[-2] in english.MULTIPLIERS)
+    times = "".join(own[first:])
+    return [times, *own[:first]] if first and times[0] in english.MULTIPLIERS and number(times) else [*own]
 
 
 def _leading(words: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ from sfumato.core.condition import Condition
 from sfumato.core.defaults import torch_defaults
 from sfumato.errors import InputError, quoted
 
+_LAST_WORD = 0.25
 _MOST_THINGS, _MOST_NAMES, _LONGEST_NAME = 1000, 5000, 100
 
 
@@ -75,10 +76,17 @@ class Phrases(Conditioner):
     def placed(self, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
         """The things of b prompts as `Sprites` takes them: [b, 1 + things, w + 3], of each place the vector of its
         phrase without its colour and that colour, as `split_color` gives it; and a mask [b, 1 + things], true at place
-        0, the ground's, and where there is a thing."""
+        0, the ground's, and where there is a thing.
+
+        A quarter of a phrase's vector is that of its last word, so that a "ham sandwich", which is no known name, is
+        rather a sandwich than ham.
+        """
         names = frozenset(self.names)
         split = [[split_color(phrase, names) for phrase in self.parsed(prompt).things] for prompt in prompts]
-        vectors = self.vectors([[phrase for phrase, _ in own] for own in split]).transpose(1, 2)
+        whole = [[phrase for phrase, _ in own] for own in split]
+        last = [[phrase if phrase in names else phrase.split(" ")[-1] for phrase in own] for own in whole]
+        vectors, heads = self.vectors([*whole, *last]).transpose(1, 2).chunk(2)
+        vectors = vectors.lerp(heads, _LAST_WORD)
         colors = vectors.new_tensor(NO_COLOR).repeat(*vectors.shape[:2], 1)
         for row, own in enumerate(split):
             for place, (_, color) in enumerate(own, 1):

@@ -22,12 +22,13 @@ from sfumato.system.cascade_draw import CascadePlan, plan_cascade
 from sfumato.system.description import described, line, table
 from sfumato.system.drawing import Drawing, asked_for
 from sfumato.system.file import CASCADE_FILE
-from sfumato.system.links import LINKS, Link
+from sfumato.system.links import LINKS, Ground, Link
 from sfumato.system.pipeline import Pipeline
 from sfumato.system.settings import STRICT
 from sfumato.system.system import System
 
 MOST_STAGES = 100
+_MOST_READ = 100
 _FOLDER = re.compile(r"stage-[0-9a-f]{12}")
 
 
@@ -94,6 +95,19 @@ class Cascade(Pipeline):
     def truncated(self, prompt: Prompt) -> str:
         """The end of a prompt that is too long for some stage to read; "" if all of it is read."""
         return max((stage.truncated(prompt) for stage in self.stages), key=len)
+
+    @torch_defaults()
+    def warnings(self, prompts: Sequence[Prompt]) -> list[str]:
+        """What these prompts ask for that is not drawn as it is asked for, a line each: `Ground` knows it. The first
+        hundred different ones are looked at."""
+        asked = [*dict.fromkeys(prompts)][:_MOST_READ]
+        links = zip(self.links, self.stages, self.stages[1:], strict=False)
+        return [
+            text
+            for link, before, after in links
+            if isinstance(link, Ground)
+            for text in link.warnings(asked, after, before)
+        ]
 
     def __repr__(self) -> str:
         name = f"{self.opened['model']}: " if "model" in self.opened else ""

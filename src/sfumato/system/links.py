@@ -1,6 +1,7 @@
 """Links of a cascade: what one system drew becomes a conditioning input of the next."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -10,17 +11,19 @@ from torch import Tensor
 from sfumato import files
 from sfumato.arguments import own
 from sfumato.codec import Codec, Latent
-from sfumato.condition import Phrases
+from sfumato.condition import Phrases, Prompt
 from sfumato.core.condition import Condition
 from sfumato.core.noise import Noise
 from sfumato.errors import InputError, ShapeError, quoted
 from sfumato.media import Image, Layout
 from sfumato.media.image.resize import resized
 from sfumato.media.protocol import Record, Size
+from sfumato.nn.image.sprites import Sprites
 from sfumato.parts import Kinds
 from sfumato.system.drawing import ConditionSource, Drawing, condition_of
 from sfumato.system.samples import Samples
 from sfumato.system.settings import is_number
+from sfumato.wording import few
 
 if TYPE_CHECKING:
     from sfumato.system.system import System
@@ -132,6 +135,28 @@ class Ground:
         context = torch.cat([things.to(x), x.transpose(1, 2)], dim=2)
         return Condition(context=context, mask=mask.to(x.device))
 
+    def warnings(self, prompts: Sequence[Prompt], system: "System", before: "System") -> list[str]:
+        """A line each for prompts that name nothing, and for what they name that no name of a sprite is like."""
+        own, network = before.conditioner, system.denoiser.network
+        if not (isinstance(own, Phrases) and isinstance(network, Sprites)):
+            return []
+        named = [own.parsed(prompt).things for prompt in prompts]
+        known = network.memory.knows(own.placed(prompts)[0][:, 1:, : network.phrase].to(system.device)).tolist()
+        pairs = [pair for things, row in zip(named, known, strict=True) for pair in zip(things, row, strict=False)]
+        unknown = [*dict.fromkeys(quoted(phrase) for phrase, is_known in pairs if not is_known)]
+        return [*_nothing_named(sum(not things for things in named)), *_not_known(unknown)]
+
+
+def _nothing_named(number: int) -> list[str]:
+    which = "the prompt names" if number == 1 else f"{number:,} prompts name"
+    return [f"{which} nothing to draw: what comes is a background"] if number else []
+
+
+def _not_known(phrases: Sequence[str]) -> list[str]:
+    are, them = ("is", "it") if len(phrases) == 1 else ("are", "them")
+    line = f"{few(phrases)} {are} like no name that is known: what is nearest to {them} is drawn instead"
+    return [line] if phrases else []
+
 
 def drawn_size(drawing: Drawing, system: "System") -> Size:
     """The size of the data in this drawing of the system."""
@@ -159,7 +184,7 @@ class Linked:
         elif given.given():
             record = {"sha256": files.tensors_sha256(given.given())}
         if twice := given.given().keys() & self.inputs.given().keys():
-            raise InputError(f"the condition's {min(twice)} comes from the stage before: leave it out")
+            raise InputError(f"the condition's {min(twice)} comes from the stage before: leave it (--image) out")
         return replace(given, **self.inputs.given()), record
 
 

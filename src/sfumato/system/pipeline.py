@@ -61,6 +61,10 @@ class Pipeline:
         """
         raise NotImplementedError
 
+    def warnings(self, prompts: Sequence[Prompt]) -> list[str]:
+        """What these prompts ask for that is not drawn as it is asked for, a line each."""
+        return []
+
     def stream(self, prompts: Prompt | Sequence[Prompt] = None, /, **drawing: Unpack[Drawing]) -> Iterator[Frame]:
         """Draw as `generate` does, giving a `Frame` after every step. Arguments are checked before the first."""
         return self.plan(prompts, **drawing).frames()

@@ -13,6 +13,9 @@ from sfumato.nn.image.recolor import recolored
 ANOTHER_STYLE = 0.15
 """What a name loses, of cosines, where it has no sprite in the style that is asked for: rather the thing that was named
 in another style than another thing in that style."""
+LIKE = 0.7
+"""From which cosine on a name is like a vector. Of 110 words that no emoji shows, as "lighthouse", 83 in a hundred have
+no name that is; of 162 phrases for things that there are, as "wooden chair", four."""
 _MOST = 2**24
 
 
@@ -69,9 +72,16 @@ class SpriteMemory(nn.Module):
                 f"a memory of sprites takes vectors [..., {self.vector}] and styles [...], not {list(vector.shape)} and"
                 f" {list(style.shape)}"
             )
-        likeness = normalize(vector.float(), dim=-1) @ normalize(self.keys.float(), dim=-1).T
-        likeness = likeness - ANOTHER_STYLE * ~self.own.T[style]
+        likeness = self._likeness(vector) - ANOTHER_STYLE * ~self.own.T[style]
         return self.table[likeness.argmax(-1), style].long()
+
+    def knows(self, vector: Tensor) -> Tensor:
+        """Whether some name is like each vector: [..., vector] → [...] of booleans."""
+        return self._likeness(vector).amax(-1) >= LIKE
+
+    def _likeness(self, vector: Tensor) -> Tensor:
+        """The cosines of vectors and names, [..., names]."""
+        return normalize(vector.float(), dim=-1) @ normalize(self.keys.float(), dim=-1).T
 
     @torch.no_grad()
     def fit(self, keys: Tensor, table: Tensor, sprites: Tensor, hues: Tensor) -> Self:
