@@ -8,9 +8,10 @@ pip := $(bin)/pip install --quiet --disable-pip-version-check -c constraints.txt
 help: ## show the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: .venv/ready ## draw what is written, with the system that ships: out/emoji.png
-	$(bin)/sfumato generate "a cat in a hat" -n 4
+demo: .venv/ready ## draw what is written, with the system that ships: out/emoji.png, out/a-cat-in-a-top-hat-0.png …
+	$(bin)/sfumato generate "a cat in a top hat" -n 4
 	$(bin)/python examples/emoji.py
+	@echo 'Look at out/emoji.png, and at the four cats: out/a-cat-in-a-top-hat-0.png to -3.png.'
 
 demo-train: .venv/ready ## train a model of handwritten digits and draw with it: out/digits.png, out/denoising.png
 	$(bin)/python examples/digits.py

@@ -159,7 +159,7 @@ def options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, required=True, help="the folder that examples/emoji_data.py writes")
     options.add_argument("--out", type=Path, required=True, help="the reader, a .safetensors file")
-    options.add_argument("--steps", type=int, default=4000, help=f"of {BATCH} scenes each")
+    options.add_argument("--steps", type=int, default=6200, help=f"of {BATCH} scenes each")
     return options
 
 

@@ -65,9 +65,11 @@ def captioned(folder: Path) -> Path:
 def main() -> None:
     torch.set_num_threads(1)
     TEXT_ENCODERS.kinds["waves"] = Waves
-    shipped = sfumato.load("emoji", "cpu", "float32")
-    print("shipped system, twelve pictures", of_tensor(shipped.generate(PROMPTS, seeds=[0, 1], batch=1).data))
-    print("shipped system, a batch", of_tensor(shipped.generate(PROMPTS[:2], seeds=[0, 1]).data))
+    composed = sfumato.load("emoji", "cpu", "float32")
+    print("emoji, twelve pictures", of_tensor(composed.generate(PROMPTS, seeds=[0, 1], batch=1).data))
+    shipped = sfumato.load("emoji-single", "cpu", "float32")
+    print("emoji-single, twelve pictures", of_tensor(shipped.generate(PROMPTS, seeds=[0, 1], batch=1).data))
+    print("emoji-single, a batch", of_tensor(shipped.generate(PROMPTS[:2], seeds=[0, 1]).data))
     options = {"device": "cpu", "precision": "float32"}
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "digits"
@@ -79,7 +81,7 @@ def main() -> None:
         drawn = sfumato.load(run, **options).generate(["a cat"], seeds=[5])
         print("text to image, a picture", of_tensor(drawn.data))
         copy = shipped.save(Path(scratch) / "copy")
-        print("shipped system, saved", of_weights(copy))
+        print("emoji-single, saved", of_weights(copy))
 
 
 if __name__ == "__main__":

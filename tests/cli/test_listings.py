@@ -34,9 +34,10 @@ def test_models_lists_what_ships_and_runs_by_the_names_that_draw(sfumato: Sfumat
     shutil.copytree(run, "runs/mine")
     heading, *lines = sfumato("models").out.splitlines()
     assert heading.split() == ["name", "family", "parameters", "megabytes", "reads", "draws"]
-    assert [line.split()[0] for line in lines] == ["emoji", "runs/mine"]
-    emoji, mine = (json.loads(line) for line in sfumato("models", "--json").out.splitlines())
-    assert (emoji["family"], emoji["reads"], emoji["draws"]) == ("latent text to image", "captions", "128×128")
+    assert [line.split()[0] for line in lines] == ["emoji", "emoji-single", "runs/mine"]
+    emoji, single, mine = (json.loads(line) for line in sfumato("models", "--json").out.splitlines())
+    assert (emoji["family"], emoji["reads"], emoji["draws"]) == ("cascade of 3", "captions", "128×128")
+    assert (single["family"], single["draws"]) == ("text to image", "128×128")
     assert (mine["family"], mine["reads"], mine["draws"]) == ("class to image", "3 classes", "8×8")
     assert mine["megabytes"] == pytest.approx(4 * mine["parameters"], rel=0.1)
 
@@ -86,7 +87,7 @@ def test_the_package_has_its_version(sfumato: Sfumato) -> None:
 
 def test_the_names_that_are_completed_are_those_of_the_parts() -> None:
     assert sorted(SAMPLERS.kinds) == complete.sampler_names() and sorted(SPACINGS.kinds) == complete.spacing_names()
-    assert complete.recipes_that_ship() == recipe_names() and complete.model_names("em") == ["emoji"]
+    assert complete.recipes_that_ship() == recipe_names() and complete.model_names("em") == ["emoji", "emoji-single"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX")

@@ -90,12 +90,12 @@ def test_batch_and_rate_follow_the_samples_that_will_be_seen() -> None:
     assert loop(kinds(PHOTOS)[0], 2_400_000, None)[0] == "train.batch=1024"
 
 
-@pytest.mark.parametrize(("samples", "path"), [(3_999, "emoji"), (4_000, None)])
+@pytest.mark.parametrize(("samples", "path"), [(3_999, "emoji-single"), (4_000, None)])
 def test_a_codec_is_fitted_only_where_there_is_time_for_it(samples: int, path: str | None) -> None:
     kind = kinds(PHOTOS)[0]
     own = load_recipe(kind.recipe, [*kind.settings, *loop(kind, samples, 2.0)])
     assert isinstance(own, DenoiseRecipe)
-    assert (own.codec.path, own.codec.init_from) == (path, None if path else "emoji")
+    assert (own.codec.path, own.codec.init_from) == (path, None if path else "emoji-single")
 
 
 def test_what_is_chosen_is_on_record_and_what_was_set_is_kept(tmp_path: Path, speed: list[float]) -> None:

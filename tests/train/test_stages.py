@@ -258,11 +258,11 @@ def test_a_network_may_begin_with_the_weights_of_another(
 
 
 def test_what_ships_has_the_shapes_that_recipes_begin_with() -> None:
-    system = sfumato.load("emoji", "cpu")
+    system = sfumato.load("emoji-single", "cpu")
     codec, network = (AUTOENCODERS.dump(system.codec.network), NETWORKS.dump(system.denoiser.network)["network"])  # type: ignore[attr-defined]
     for name in ("text-to-image", "latent"):
         own = recipe.load_recipe(name)
-        assert own.codec.init_from == own.train.init_from == "emoji" and own.codec.path is None
+        assert own.codec.init_from == own.train.init_from == "emoji-single" and own.codec.path is None
         fitted = recipe.load_recipe(own.codec.fit, own.codec.settings).network
         assert codec == codec | fitted and own.data.channels == codec["in_channels"] == 3
         assert network == network | own.network
@@ -278,8 +278,8 @@ def test_a_codec_may_be_that_of_a_system_that_ships(tmp_path: Path) -> None:
         Image.new("RGB", (16, 16), list(COLOURS.values())[i % 3]).save(folder / f"{i}.png")
         (folder / f"{i}.txt").write_text("a cat")
     system = begin(folder, tmp_path / "run", "codec.path=emoji")
-    assert system.codec.scale == load_codec("emoji").scale
-    assert json.loads((tmp_path / "run" / "codec" / "codec.json").read_text())["about"] == {"from": "emoji"}
+    assert system.codec.scale == load_codec("emoji-single").scale
+    assert json.loads((tmp_path / "run" / "codec" / "codec.json").read_text())["about"] == {"from": "emoji-single"}
     assert {weight.dtype for weight in load_codec(tmp_path / "run").parameters()} == {torch.float32}
 
 

@@ -111,7 +111,7 @@ def loop(kind: Kind, samples: int, minutes: float | None, batch: int | None = No
 def _codec(steps: int) -> tuple[str, ...]:
     """A codec that is fitted in so many steps, beginning with the one that ships; or that one as it is."""
     if steps < FEWEST_CODEC_STEPS:
-        return ("codec.path=emoji", "codec.init_from=null")
+        return ("codec.path=emoji-single", "codec.init_from=null")
     return ("codec.settings=" + json.dumps(["optimizer.warmup=null", f"train.steps={steps}"]),)
 
 
