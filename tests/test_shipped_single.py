@@ -17,7 +17,9 @@ FOLDER = find_system("emoji-single")
 
 @pytest.fixture(scope="module")
 def single() -> System:
-    return sfumato.load("emoji-single", "cpu", "float32")
+    found = sfumato.load("emoji-single", "cpu", "float32")
+    assert isinstance(found, System)
+    return found
 
 
 def test_it_is_small_enough_to_travel_with_the_code() -> None:

@@ -37,7 +37,7 @@ def test_models_lists_what_ships_and_runs_by_the_names_that_draw(sfumato: Sfumat
     assert [line.split()[0] for line in lines] == ["emoji", "emoji-single", "runs/mine"]
     emoji, single, mine = (json.loads(line) for line in sfumato("models", "--json").out.splitlines())
     assert (emoji["family"], emoji["reads"], emoji["draws"]) == ("cascade of 3", "captions", "128×128")
-    assert (single["family"], single["draws"]) == ("text to image", "128×128")
+    assert (single["family"], single["draws"]) == ("latent text to image", "128×128")
     assert (mine["family"], mine["reads"], mine["draws"]) == ("class to image", "3 classes", "8×8")
     assert mine["megabytes"] == pytest.approx(4 * mine["parameters"], rel=0.1)
 
@@ -107,7 +107,7 @@ for words in ["generate --sampler dpm++2", "generate -m em", "train --recipe fl"
 print(*({"torch", "numpy", "rich"} & {*sys.modules}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout.split() == ["dpm++2s", "emoji", "flow", "karras", "ncsn"], done.stderr
+    assert done.stdout.split() == ["dpm++2s", "emoji", "emoji-single", "flow", "karras", "ncsn"], done.stderr
 
 
 # How a command speaks -------------------------------------------------------------------------------------------------
