@@ -277,7 +277,7 @@ def test_a_codec_may_be_that_of_a_system_that_ships(tmp_path: Path) -> None:
     for i in range(4):
         Image.new("RGB", (16, 16), list(COLOURS.values())[i % 3]).save(folder / f"{i}.png")
         (folder / f"{i}.txt").write_text("a cat")
-    system = begin(folder, tmp_path / "run", "codec.path=emoji")
+    system = begin(folder, tmp_path / "run", "codec.path=emoji-single")
     assert system.codec.scale == load_codec("emoji-single").scale
     assert json.loads((tmp_path / "run" / "codec" / "codec.json").read_text())["about"] == {"from": "emoji-single"}
     assert {weight.dtype for weight in load_codec(tmp_path / "run").parameters()} == {torch.float32}
