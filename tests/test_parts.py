@@ -196,7 +196,10 @@ BUILT: list[tuple[type, dict[str, Any]]] = [
     (UNet1D, {"in_channels": 1, "out_channels": 2, "width": 8, "multipliers": (1, 2), "head_width": 4, "patch": 2}),
     (DiT1D, {"in_channels": 1, "out_channels": 2, "width": 8, "depth": 1, "head_width": 4, "context": 4}),
     (TokenTransformer, {"tokens": 7, "width": 8, "depth": 1, "head_width": 4, "vector": 3, "context": 5}),
-    (Sprites, {"names": 3, "sprites": 4, "phrase": 6, "styles": 2, "size": 8, "rank": 5, "patch": 2, "side": 4}),
+    (
+        Sprites,
+        {"names": 3, "sprites": 4, "phrase": 6, "styles": 2, "size": 8, "rank": 5, "fine": 3, "patch": 2, "side": 4},
+    ),
     (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "attention": (1,), "patch": 2}),
 ]
 

@@ -64,9 +64,10 @@ def _next(
             return next(source)
         except (RuntimeError, OSError, EOFError) as error:  # of the last two, where one dies as its tensors are fetched
             if not isinstance(error, RuntimeError):
-                wait(
-                    [process.sentinel for process in processes], timeout=SECONDS_A_LOOK
-                )  # its files are closed before it has ended
+                closed = wait([process.sentinel for process in processes], timeout=SECONDS_A_LOOK)
+                for process in processes:
+                    if process.sentinel in closed:
+                        process.join()  # its files are closed a moment before it has ended
             if ended := [process.exitcode for process in processes if not process.is_alive()]:
                 raise WorkerError(
                     f"a process that makes batches ahead ended ({_why(ended[0])}), before step {step}: is memory short,"
