@@ -21,7 +21,7 @@ from sfumato.media import Image
 from sfumato.nn.image.autoencoder import KLAutoencoder
 from sfumato.nn.image.dit import DiT
 from sfumato.nn.image.unet import UNet
-from sfumato.system import System
+from sfumato.system import Cascade, System
 from sfumato.system.settings import Settings
 from train.nursery import Nursery
 
@@ -114,4 +114,9 @@ def test_what_ships_draws_the_same_in_any_batch(name: str) -> None:
         alone, together = (draw(own, SEEDS[:4], batch, prompt="a cat", steps=4) for batch in (1, 4))
     except DataError as error:
         pytest.skip(f"the text encoder's weights are not here: {error}")
-    assert furthest(alone, together) <= 1e-4, "what rounding moves in a layout moves edges of the picture"
+    bound = 1e-5
+    if isinstance(own, Cascade):  # a box of 128 pixels that δ moves or makes larger has edges that move by 64·δ each
+        boxes = furthest(*(draw(own.stages[0], SEEDS[:4], batch, prompt="a cat") for batch in (1, 4)))
+        bound += 2 * 2 * 64 * boxes  # by both, of pixels that differ by 2 at most
+        assert boxes <= 1e-6
+    assert furthest(alone, together) <= bound
