@@ -66,13 +66,15 @@ class Fit:
     on as if it had not been.
     """
 
-    def __init__(self, data: Path, steps: int) -> None:
-        torch.manual_seed(0)
+    def __init__(self, data: Path, steps: int, seed: int = 0, init_from: Path | None = None) -> None:
+        torch.manual_seed(seed)
         self.things, self.held_out = Things(data / "train.parquet"), Things(data / "held_out_pairs.parquet")
-        self.steps, self.step = steps, 0
+        self.steps, self.step, self.seed = steps, 0, seed
         self.words = sorted(words.things())
         self.reader = Reader(self.words, list(WEARABLES), list(COLOURS), list(STYLES.values()))
         self.reader.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if init_from:
+            self._begin(Reader.load(init_from))
         self.average = {name: tensor.clone() for name, tensor in self.reader.state_dict().items()}
         self.optimizer = torch.optim.AdamW(self.reader.parameters(), RATE, weight_decay=0.02)
         self.numbers = numbered(self.words)
@@ -96,9 +98,15 @@ class Fit:
 
     def _made(self, number: int) -> Batch:
         first = number * BATCH
-        scenes = [scene(self.things, 0, first + place) for place in range(HELD_OUT, BATCH)]
-        scenes += [scene(self.held_out, 0, first + place, ["plain", "one"]) for place in range(HELD_OUT)]
+        scenes = [scene(self.things, self.seed, first + place) for place in range(HELD_OUT, BATCH)]
+        scenes += [scene(self.held_out, self.seed, first + place, ["plain", "one"]) for place in range(HELD_OUT)]
         return Batch.of_examples([(picture(one), truths(one, self.numbers)) for one in scenes])
+
+    def _begin(self, other: Reader) -> None:
+        """Raises a `FormatError` for a reader of other words."""
+        if other.words != tuple(self.words):
+            raise FormatError("the reader to begin with knows other words than scenes have now: fit one from nothing")
+        self.reader.load_state_dict(other.state_dict())
 
     def _share(self) -> float:
         """Of the learning rate: it rises for `WARMUP` steps, and falls along half a cosine."""
@@ -141,7 +149,7 @@ def main() -> None:
     given = options().parse_args()
     check_writable(given.out.parent)
     checkpoint = given.out.with_suffix(".checkpoint.safetensors")
-    fit = Fit(given.data, given.steps)
+    fit = Fit(given.data, given.steps, given.seed, given.init_from)
     if checkpoint.exists():
         fit.load(checkpoint)
     with Progress(console=Console(stderr=True)) as progress:
@@ -160,6 +168,8 @@ def options() -> argparse.ArgumentParser:
     options.add_argument("--data", type=Path, required=True, help="the folder that examples/emoji_data.py writes")
     options.add_argument("--out", type=Path, required=True, help="the reader, a .safetensors file")
     options.add_argument("--steps", type=int, default=6200, help=f"of {BATCH} scenes each")
+    options.add_argument("--seed", type=int, default=0, help="of the scenes")
+    options.add_argument("--init-from", type=Path, help="a reader to begin with")
     return options
 
 

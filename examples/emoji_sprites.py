@@ -8,12 +8,14 @@ picture by its caption, by the words of emoji_scenes.py for it, and by those key
 """
 
 import argparse
+import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
+from rich.progress import track
 from scenes.draw import scene
 from scenes.pictures import STYLES
 from scenes.scene import picture
@@ -34,7 +36,7 @@ from sfumato.sample import DDIM
 from sfumato.system.settings import Settings
 from sfumato.train.fitted_codec import FittedCodec
 
-SIDE, CANVAS = 64, 128
+SIDE = CANVAS = 128
 CHANNELS, PATCH = 128, 8
 SCENES = 2000
 """Of which the components of patches are taken."""
@@ -54,10 +56,10 @@ def main() -> None:
 def sprites_system(things: Things, names: dict[str, list[int]]) -> System:
     """The system of one step that draws canvases."""
     pictures = things.pictures
-    network = Sprites(len(names), len(pictures.names), styles=len(STYLES), size=CANVAS, side=SIDE)
-    sprites = torch.from_numpy(np.stack([sprite(pictures.image(name)) for name in pictures.names]))
+    files = [file(pictures.image(name)) for name in track(pictures.names, "sprites")]
+    network = Sprites(len(names), len(files), sum(map(len, files)), styles=len(STYLES), size=CANVAS, side=SIDE)
     hues = torch.tensor([pictures.hue(name) or (-1.0, 0.0, 0.0) for name in pictures.names])
-    network.memory.fit(vectors([*names]), torch.tensor([*names.values()], dtype=torch.int32), sprites, hues)
+    network.memory.fit(vectors([*names]), torch.tensor([*names.values()], dtype=torch.int32), files, hues)
     settings = Settings(size=(CANVAS, CANVAS), sampler=DDIM(), steps=1)
     return System(Identity(Pixels(3)), Nothing(), Denoiser(network, Flow(), X0Prediction()), settings)
 
@@ -102,12 +104,11 @@ def keywords(data: Path) -> dict[str, str]:
     return {word: captions.pop() for word, captions in found.items() if len(captions) == 1}
 
 
-def sprite(image: Image.Image) -> np.ndarray:
-    """A picture in RGBA as a sprite, [4, SIDE, SIDE]: colours times opacity, and that, from 0 to 1."""
-    pixels = np.asarray(image, np.float32) / 255
-    pixels[..., :3] *= pixels[..., 3:]
-    step = image.width // SIDE
-    return pixels.reshape(SIDE, step, SIDE, step, 4).mean((1, 3)).transpose(2, 0, 1)
+def file(image: Image.Image) -> bytes:
+    """A picture in RGBA as a file of WebP, without loss."""
+    packed = io.BytesIO()
+    image.save(packed, "WEBP", lossless=True, quality=100, method=6)  # the shortest
+    return packed.getvalue()
 
 
 def vectors(names: list[str]) -> Tensor:

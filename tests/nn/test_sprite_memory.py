@@ -3,42 +3,28 @@
 import pytest
 import torch
 
+from nn.encoded import files
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.image.pca import PCA
 from sfumato.nn.image.sprite_memory import SpriteMemory
 
-SIDE, PATCH, VECTOR = 4, 2, 8
+SIDE, VECTOR = 4, 8
 NONE = -1
 
 
-def kept(rank: int = 16) -> tuple[SpriteMemory, torch.Tensor, torch.Tensor]:
-    """A memory of three names in two styles, the last in the second alone; its keys and sprites."""
-    stream = torch.Generator().manual_seed(0)
-    alpha = torch.rand(5, 1, SIDE, SIDE, generator=stream)
-    sprites = torch.cat([alpha * torch.rand(5, 3, SIDE, SIDE, generator=stream), alpha], 1)
+def kept() -> tuple[SpriteMemory, torch.Tensor, torch.Tensor]:
+    """A memory of three names in two styles, the last in the second alone; its keys and its sprites in RGBA."""
+    sprites = torch.randint(1, 256, (5, 4, SIDE, SIDE), generator=torch.Generator().manual_seed(0)) / 255
     keys = torch.eye(VECTOR)[:3]
     table = torch.tensor([[0, 1], [2, 3], [NONE, 4]], dtype=torch.int32)
-    memory = SpriteMemory(VECTOR, 3, 5, 2, rank, rank, PATCH, SIDE).fit(keys, table, sprites, torch.full((5, 3), -1.0))
-    return memory, keys, sprites
+    memory = SpriteMemory(VECTOR, 3, 5, 2, *files(sprites).sizes)
+    return memory.fit(keys, table, files(sprites).files, torch.full((5, 3), -1.0)), keys, sprites
 
 
-def test_with_every_component_sprites_come_back_to_eight_bits():
+def test_a_sprite_is_its_colours_times_its_opacity_and_that():
     memory, keys, sprites = kept()
     found = memory(keys[[0, 0, 1, 1]], torch.tensor([0, 1, 0, 1]))
-    assert float((found - sprites[:4]).abs().max()) < 0.02  # all components, each rounded to 1/127 of its largest
-
-
-def test_fewer_components_leave_what_principal_components_of_the_style_leave():
-    memory, keys, sprites = kept(rank=3)
-    style = [0, 1, 0, 1, 1]
-    for place, number in ((0, 0), (1, 3)):  # the style asked for, and the sprite that is found
-        own = sprites[[one == place for one in style]]
-        best = PCA(4, 3, PATCH).fit(own)
-        best = best.decode(best.encode(sprites[number][None]))
-        alpha = best[:, 3:].clamp(0, 1)
-        best = torch.cat([torch.minimum(best[:, :3].clamp_min(0), alpha), alpha], 1)
-        found = memory(keys[0 if number == 0 else 1][None], torch.tensor([place]))
-        assert float((found - best).detach().abs().max()) < 0.02
+    expected = torch.cat([sprites[:4, :3] * sprites[:4, 3:], sprites[:4, 3:]], 1)
+    assert torch.equal(found, expected)
 
 
 def test_the_nearest_name_is_found_whatever_the_length_of_the_vector():
@@ -64,10 +50,10 @@ def test_a_vector_is_known_if_a_name_is_like_it():
 def test_colors_turn_sprites_of_one_hue_alone():
     red = torch.zeros(1, 4, SIDE, SIDE)
     red[:, 0], red[:, 3] = 1, 1
-    memory = SpriteMemory(VECTOR, 1, 1, 1, 4, 4, PATCH, SIDE)
+    memory = SpriteMemory(VECTOR, 1, 1, 1, *files(red).sizes)
     blue, asked = torch.tensor([[240.0, 1.0, 1.0]]), torch.ones(1, VECTOR)
     for hue, expected in ((torch.tensor([[0.0, 1.0, 1.0]]), 2), (torch.full((1, 3), -1.0), 0)):
-        memory.fit(asked, torch.zeros(1, 1, dtype=torch.int32), red, hue)
+        memory.fit(asked, torch.zeros(1, 1, dtype=torch.int32), files(red).files, hue)
         found = memory(asked, torch.tensor([0]), blue)[0]
         assert found[:3].mean((1, 2)).argmax() == expected
         assert torch.allclose(memory(asked, torch.tensor([0]), torch.tensor([[-1.0, 0, 0]]))[0], red[0], atol=1e-3)
@@ -78,6 +64,6 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ShapeError, match=r"vectors \[..., 8\]"):
         memory(keys[:, :3], torch.tensor([0, 1, 0]))
     with pytest.raises(ShapeError, match="at least for each name"):
-        memory.fit(keys, torch.full((3, 2), NONE), sprites, torch.full((5, 3), -1.0))
+        memory.fit(keys, torch.full((3, 2), NONE), files(sprites).files, torch.full((5, 3), -1.0))
     with pytest.raises(InputError, match="vector must be"):
-        SpriteMemory(0, 1, 1, 1)
+        SpriteMemory(0, 1, 1, 1, 1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nn.encoded import files
 from sfumato.errors import InputError, ShapeError
 from sfumato.nn.image.sprites import Sprites, background, composed, placed
 
@@ -25,7 +26,7 @@ class Plain(nn.Module):
 
 
 def plain() -> Sprites:
-    own = Sprites(names=1, sprites=1, phrase=4, styles=STYLES, size=SIZE, rank=2, fine=2, patch=SIDE, side=SIDE)
+    own = Sprites(names=1, sprites=1, file_bytes=0, phrase=4, styles=STYLES, size=SIZE, side=SIDE)
     own.memory = Plain()  # pyright: ignore[reportAttributeAccessIssue]
     return own
 
@@ -136,13 +137,12 @@ def test_a_place_that_is_masked_draws_nothing() -> None:
 
 def network() -> Sprites:
     """Three names in two styles: red, and two of noise; the noise has no hue to be turned from."""
-    own = Sprites(names=3, sprites=6, phrase=6, styles=STYLES, size=SIZE, rank=16, fine=16, patch=2, side=SIDE)
-    stream = torch.Generator().manual_seed(0)
-    alpha = torch.rand(6, 1, SIDE, SIDE, generator=stream)
-    sprites = torch.cat([alpha * torch.rand(6, 3, SIDE, SIDE, generator=stream), alpha], 1)
+    sprites = torch.rand(6, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     sprites[0] = torch.tensor([1.0, 0, 0, 1])[:, None, None]
+    kept = files(sprites)
+    own = Sprites(3, 6, kept.sizes[0], phrase=6, styles=STYLES, size=SIZE, side=SIDE)
     hues = torch.cat([torch.tensor([[0.0, 1, 1]]), torch.full((5, 3), -1.0)])
-    own.memory.fit(torch.eye(6)[:3], torch.arange(6).view(3, 2), sprites, hues)
+    own.memory.fit(torch.eye(6)[:3], torch.arange(6).view(3, 2), kept.files, hues)
     return own
 
 
@@ -175,7 +175,7 @@ def test_a_canvas_is_of_its_own_context_alone() -> None:
 
 
 def test_places_have_gradients() -> None:
-    own, context = network(), contexts().clamp(-0.5, 0.5).requires_grad_()
+    own, context = network(), (contexts().tanh() / 2).requires_grad_()  # edges on no pixel
     (canvas(context, own) * torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2))).sum().backward()
     assert context.grad is not None
     assert (context.grad[:, 1:, 9:12].abs() > 0).all(), "where things are and how large"
@@ -205,7 +205,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ShapeError, match="drawn on 8×8, not 4×8$"):
         own(torch.zeros(1, 3, 8, 4), t, context=torch.zeros(1, 2, 18))
     with pytest.raises(InputError, match="the size of a canvas must be from 1 to 4,096, not 0$"):
-        Sprites(names=1, sprites=1, size=0)
+        Sprites(names=1, sprites=1, file_bytes=0, size=0)
 
 
 def test_no_layers_are_the_ground() -> None:

@@ -1,5 +1,6 @@
 """A memory of small pictures, asked by vectors."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from sfumato.errors import InputError, ShapeError
-from sfumato.nn.image.patch_codes import PatchCodes
+from sfumato.nn.image.encoded_pictures import EncodedPictures
 from sfumato.nn.image.recolor import recolored
 
 ANOTHER_STYLE = 0.15
@@ -24,26 +25,22 @@ class SpriteMemory(nn.Module):
 
     A key–value memory (arXiv:1606.03126) whose keys are vectors of names [names, vector] and which attends to the
     nearest alone: `argmax_k cos(key_k, q)`, less `ANOTHER_STYLE` for names that have no sprite in the style. A sprite
-    [4, side, side] is its colours, from 0 to 1, times its opacity, and that. It is kept as the first `rank` principal
-    components of its patches, those of its style (`PatchCodes`): fitted in closed form, and not trained.
+    [4, side, side] is its colours, from 0 to 1, times its opacity, and that. It is kept as its file, of all together
+    `file_bytes` bytes (`EncodedPictures`), and comes back to the bit.
     """
 
-    def __init__(
-        self, vector: int, names: int, sprites: int, styles: int, rank: int = 320, fine: int = 64, patch: int = 16,
-        side: int = 64,
-    ) -> None:  # fmt: skip
+    def __init__(self, vector: int, names: int, sprites: int, styles: int, file_bytes: int, side: int = 128) -> None:
         super().__init__()
         for name, value in (("vector", vector), ("names", names), ("sprites", sprites), ("styles", styles)):
             if not 1 <= value <= _MOST:
                 raise InputError(f"{name} must be from 1 to {_MOST:,}, not {value:,}")
         self.vector, self.names, self.sprites, self.styles = vector, names, sprites, styles
-        self.kept = PatchCodes(sprites, styles, 4, rank, fine, patch, side)
-        self.register_buffer("keys", torch.zeros(names, vector))
+        self.kept = EncodedPictures(sprites, file_bytes, side)
+        self.keys = nn.Parameter(torch.zeros(names, vector), requires_grad=False)
         self.register_buffer("table", torch.zeros(names, styles, dtype=torch.int32))
         self.register_buffer("own", torch.zeros(names, styles, dtype=torch.bool))
         self.register_buffer("hues", torch.full((sprites, 3), -1.0))
 
-    keys: Tensor
     table: Tensor
     own: Tensor
     hues: Tensor
@@ -55,15 +52,12 @@ class SpriteMemory(nn.Module):
         negative hue leaves it as it is.
         """
         found = self.find(vector, style)
-        sprite = self.kept(found.flatten()).unflatten(0, found.shape)
-        alpha = sprite[..., 3:, :, :].clamp(0, 1)
-        colors = torch.minimum(sprite[..., :3, :, :].clamp_min(0), alpha)
+        colors, alpha = self.kept(found.flatten()).unflatten(0, found.shape).tensor_split([3], dim=-3)
         if color is not None:
-            old = self.hues[found].to(sprite)
+            old = self.hues[found].to(colors)
             turns = (color[..., 0] >= 0) & (old[..., 0] >= 0)
-            other = alpha * recolored(colors / alpha.clamp_min(1e-4), old, color.to(sprite))
-            colors = torch.where(turns[..., None, None, None], other, colors)
-        return torch.cat([colors, alpha], dim=-3)
+            colors = torch.where(turns[..., None, None, None], recolored(colors, old, color.to(colors)), colors)
+        return torch.cat([colors * alpha, alpha], dim=-3)
 
     def find(self, vector: Tensor, style: Tensor) -> Tensor:
         """The number of the sprite for each vector in each style: [...]."""
@@ -84,16 +78,14 @@ class SpriteMemory(nn.Module):
         return normalize(vector.float(), dim=-1) @ normalize(self.keys.float(), dim=-1).T
 
     @torch.no_grad()
-    def fit(self, keys: Tensor, table: Tensor, sprites: Tensor, hues: Tensor) -> Self:
-        """Remember `sprites` [sprites, 4, side, side] under `keys` [names, vector]: `table` [names, styles] says which
-        in each style, −1 where there is none; a name has one at least, which stands in there. `hues` [sprites, 3], as
-        `color`, are what a sprite is turned from, negative for one that has not one hue."""
+    def fit(self, keys: Tensor, table: Tensor, files: Sequence[bytes], hues: Tensor) -> Self:
+        """Remember the sprites in `files`, WebP or PNG, of side×side with transparency, under `keys` [names, vector]:
+        `table` [names, styles] says which in each style, −1 where there is none; a name has one at least, which stands
+        in there. `hues` [sprites, 3], as `color`, are what a sprite is turned from, negative for one that has not one
+        hue."""
         if table.shape != (self.names, self.styles) or bool((table.amax(1) < 0).any()):
             raise ShapeError(f"the table should be [{self.names}, {self.styles}], with a sprite at least for each name")
-        style = torch.zeros(self.sprites, dtype=torch.int16)
-        for place, numbers in enumerate(table.T):
-            style[numbers[numbers >= 0].long()] = place
-        self.kept.fit(sprites, style)
+        self.kept.fit(files)
         self.keys.copy_(keys)
         self.hues.copy_(hues)
         self.own.copy_(table >= 0)

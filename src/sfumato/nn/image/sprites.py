@@ -34,20 +34,18 @@ class Sprites(nn.Module):
         self,
         names: int,
         sprites: int,
+        file_bytes: int,
         phrase: int = 384,
         styles: int = 5,
         size: int = 128,
-        rank: int = 320,
-        fine: int = 64,
-        patch: int = 16,
-        side: int = 64,
+        side: int = 128,
     ) -> None:
         super().__init__()
         if not 1 <= size <= 4096:
             raise InputError(f"the size of a canvas must be from 1 to 4,096, not {size:,}")
-        self.names, self.sprites, self.phrase, self.styles = names, sprites, phrase, styles
-        self.size, self.rank, self.fine, self.patch, self.side = size, rank, fine, patch, side
-        self.memory = SpriteMemory(phrase, names, sprites, styles, rank, fine, patch, side)
+        self.names, self.sprites, self.file_bytes, self.phrase, self.styles = names, sprites, file_bytes, phrase, styles
+        self.size, self.side = size, side
+        self.memory = SpriteMemory(phrase, names, sprites, styles, file_bytes, side)
         self.context = phrase + _COLOR + styles + _GROUND
 
     def forward(
