@@ -1,8 +1,8 @@
-"""The system `emoji` put together: layout, sprites, picture.
+"""The system `emoji` put together: layout, then sprites.
 
-    python examples/emoji_cascade.py --layout RUN/layout --sprites RUN/sprites --picture RUN/picture --out emoji
+    python examples/emoji_cascade.py --layout RUN/layout --sprites RUN/sprites --out emoji
 
-The first and the last are runs of the recipes `layout` and `emoji-scenes`, the second is what emoji_sprites.py writes.
+The first is a run of the recipe `layout`, the second is what emoji_sprites.py writes.
 The folder gets a cascade in bfloat16, in files of at most 16 MB.
 """
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 from sfumato import Cascade, System
 from sfumato.library import load
-from sfumato.system.links import Ground, Upsample
+from sfumato.system.links import Ground
 
 SHARD = 16 * 10**6
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("layout", "sprites", "picture", "out"):
+    for name in ("layout", "sprites", "out"):
         options.add_argument(f"--{name}", type=Path, required=True)
     given = options.parse_args()
-    stages = [_stage(path) for path in (given.layout, given.sprites, given.picture)]
-    print(Cascade(stages, [Ground(), Upsample()]).save(given.out, SHARD))
+    stages = [_stage(path) for path in (given.layout, given.sprites)]
+    print(Cascade(stages, [Ground()]).save(given.out, SHARD))
 
 
 def _stage(path: Path) -> System:

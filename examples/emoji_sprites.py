@@ -1,46 +1,36 @@
-"""The second stage of the system `emoji`: a memory of sprites, fitted in closed form, and the codec of the third stage.
+"""The second stage of the system `emoji`: a memory of sprites.
 
-    python examples/emoji_sprites.py DATA/train.parquet --out RUN
+    python examples/emoji_sprites.py DATA/train.parquet --out RUN/sprites
 
-train.parquet is what emoji_data.py writes. RUN gets `sprites`, a system that puts sprites onto a canvas of 128×128
-where a layout says, and `codec`, the principal components of patches of 8×8, fitted on scenes. The memory knows a
-picture by its caption, by the words of emoji_scenes.py for it, and by those keywords that no other caption has.
+train.parquet is what emoji_data.py writes. The system puts sprites where a layout says. Its memory knows a picture
+by its caption, by the words of emoji_scenes.py for it, and by those keywords that no other caption has.
 """
 
 import argparse
 import io
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from rich.progress import track
-from scenes.draw import scene
 from scenes.pictures import STYLES
-from scenes.scene import picture
 from scenes.things import Things
 from scenes.words import aliases, plural
 from torch import Tensor
 
 from sfumato import System
-from sfumato.codec import Identity, Latent
+from sfumato.codec import Identity
 from sfumato.condition import EncodedText, MiniLM, Nothing
 from sfumato.core.parameterization import X0Prediction
 from sfumato.core.schedule import Flow
 from sfumato.denoise import Denoiser
 from sfumato.media import Image as Pixels
-from sfumato.nn.image.pca import PCA
 from sfumato.nn.image.sprites import Sprites
 from sfumato.sample import DDIM
 from sfumato.system.settings import Settings
-from sfumato.train.fitted_codec import FittedCodec
 
-SIDE = CANVAS = 128
-CHANNELS, PATCH = 128, 8
-SCENES = 2000
-"""Of which the components of patches are taken."""
-SEED = -1  # none that training takes
+SIDE = 128
 
 
 def main() -> None:
@@ -49,18 +39,17 @@ def main() -> None:
     options.add_argument("--out", type=Path, required=True)
     given = options.parse_args()
     things = Things(given.data)
-    print(sprites_system(things, named(things, keywords(given.data))).save(given.out / "sprites"))
-    print(fit_codec(things).save(given.out / "codec"))
+    print(sprites_system(things, named(things, keywords(given.data))).save(given.out))
 
 
 def sprites_system(things: Things, names: dict[str, list[int]]) -> System:
-    """The system of one step that draws canvases."""
+    """The system of one step that draws pictures of layouts."""
     pictures = things.pictures
     files = [file(pictures.image(name)) for name in track(pictures.names, "sprites")]
-    network = Sprites(len(names), len(files), sum(map(len, files)), styles=len(STYLES), size=CANVAS, side=SIDE)
+    network = Sprites(len(names), len(files), sum(map(len, files)), styles=len(STYLES), side=SIDE)
     hues = torch.tensor([pictures.hue(name) or (-1.0, 0.0, 0.0) for name in pictures.names])
     network.memory.fit(vectors([*names]), torch.tensor([*names.values()], dtype=torch.int32), files, hues)
-    settings = Settings(size=(CANVAS, CANVAS), sampler=DDIM(), steps=1)
+    settings = Settings(size=(SIDE, SIDE), sampler=DDIM(), steps=1)
     return System(Identity(Pixels(3)), Nothing(), Denoiser(network, Flow(), X0Prediction()), settings)
 
 
@@ -116,22 +105,6 @@ def vectors(names: list[str]) -> Tensor:
     encoder = EncodedText(MiniLM(), 32, 0.0)
     found = [encoder(names[start : start + 128]).vector for start in range(0, len(names), 128)]
     return torch.cat([one for one in found if one is not None])
-
-
-def fit_codec(things: Things) -> FittedCodec:
-    """The principal components of the patches of scenes, as a codec.
-
-    Each channel is divided by the root of its standard deviation, not by all of it: what a network learns first is then
-    how bright and of which colour a patch is, and not the last of its details, of which there are many more channels.
-    """
-    shown = np.stack([picture(scene(things, SEED, number)) for number in range(SCENES)])
-    data = torch.from_numpy(shown).permute(0, 3, 1, 2) / 127.5 - 1
-    network = PCA(3, CHANNELS, PATCH).fit(data)
-    latents = network.encode(data).detach()
-    std = latents.std((0, 2, 3))
-    scale = 1 / (std * std.mean()).sqrt()
-    means = latents.mean((0, 2, 3))
-    return FittedCodec(network, data, Latent(network, tuple(means.tolist()), tuple(scale.tolist())))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A picture of the system `emoji` stage by stage: its layout, its canvas and itself.
+"""A picture of the system `emoji` stage by stage: its layout, and itself.
 
     python examples/emoji_stages.py "a cat in a top hat" [--seed 0] [--layout FILE.json] [--out out/stages]
 
-The folder gets layout.json, its boxes in layout.png, canvas.png and picture.png, what `sfumato generate` draws.
+The folder gets layout.json, its boxes in layout.png, and picture.png, what `sfumato generate` draws.
 With --layout, such a file that was changed by hand, say, all that comes after it is drawn of that.
 """
 
@@ -18,7 +18,7 @@ from sfumato.media import Layout
 from sfumato.system import Samples
 from sfumato.system.cascade_draw import derived_seed
 
-NAMES = ("layout", "canvas", "picture")
+NAMES = ("layout", "picture")
 
 
 def main() -> None:

@@ -244,7 +244,7 @@ def cascade(tmp_path: Path) -> str:
 
 
 def test_a_cascade_is_drawn_from_shown_and_exported(sfumato: Sfumato, cascade: str) -> None:
-    options = ["--steps", 3, "--set", "0.steps=4", "--set", "0.interval=0.5,2", "--set", "0.sampler=ddim,eta=0.5"]
+    options = ["--steps", 4, "--set", "1.steps=3", "--set", "0.interval=0.5,2", "--set", "0.sampler=ddim,eta=0.5"]
     done = sfumato("generate", "hen", "-m", cascade, "--seed", 4, *options, *PLACE)
     assert done.code == 0 and done.out == "out/hen-4.png\n" and pixels("out/hen-4.png").shape == (8, 8), done.err
     first, last = read_record(Path("out/hen-4.png"))["stages"]

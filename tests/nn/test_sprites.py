@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from nn.encoded import files
 from sfumato.errors import InputError, ShapeError
@@ -26,7 +27,7 @@ class Plain(nn.Module):
 
 
 def plain() -> Sprites:
-    own = Sprites(names=1, sprites=1, file_bytes=0, phrase=4, styles=STYLES, size=SIZE, side=SIDE)
+    own = Sprites(names=1, sprites=1, file_bytes=0, phrase=4, styles=STYLES, side=SIDE)
     own.memory = Plain()  # pyright: ignore[reportAttributeAccessIssue]
     return own
 
@@ -40,10 +41,10 @@ def layout(*things: tuple[Tensor, float, float, float, float], ground: tuple[flo
     return torch.stack(places)[None]
 
 
-def canvas(context: Tensor, network: Sprites | None = None, **given: Any) -> Tensor:
+def canvas(context: Tensor, network: Sprites | None = None, size: int = SIZE, **given: Any) -> Tensor:
     """What is drawn, from 0 to 1."""
     network = network or plain()
-    blank = torch.zeros(len(context), 3, network.size, network.size)
+    blank = torch.zeros(len(context), 3, size, size)
     return (network(blank, torch.ones(len(context)), context=context, **given) + 1) / 2
 
 
@@ -140,7 +141,7 @@ def network() -> Sprites:
     sprites = torch.rand(6, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     sprites[0] = torch.tensor([1.0, 0, 0, 1])[:, None, None]
     kept = files(sprites)
-    own = Sprites(3, 6, kept.sizes[0], phrase=6, styles=STYLES, size=SIZE, side=SIDE)
+    own = Sprites(3, 6, kept.sizes[0], phrase=6, styles=STYLES, side=SIDE)
     hues = torch.cat([torch.tensor([[0.0, 1, 1]]), torch.full((5, 3), -1.0)])
     own.memory.fit(torch.eye(6)[:3], torch.arange(6).view(3, 2), kept.files, hues)
     return own
@@ -174,6 +175,14 @@ def test_a_canvas_is_of_its_own_context_alone() -> None:
     assert torch.equal(own(blank + 5, torch.zeros(3), context=context), 2 * together - 1), "and of no noise or time"
 
 
+def test_a_canvas_of_half_the_size_shows_the_same() -> None:
+    own, context = network(), contexts(1)
+    context[0, 0, 9:] = torch.tensor([1.0, -1.0, *PLAIN])
+    context[0, 1:, 9:12] = torch.tensor([[-0.5, 0, 0], [0.5, -0.5, 0], [0.5, 0.5, -0.5]])  # side by side, on pixels
+    whole = canvas(context, own)
+    assert torch.allclose(canvas(context, own, SIZE // 2), avg_pool2d(whole, 2), atol=1e-6)
+
+
 def test_places_have_gradients() -> None:
     own, context = network(), (contexts().tanh() / 2).requires_grad_()  # edges on no pixel
     (canvas(context, own) * torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2))).sum().backward()
@@ -202,10 +211,8 @@ def test_what_does_not_fit_is_refused() -> None:
         own(x, t, context=torch.zeros(1, 2, 14))
     with pytest.raises(InputError, match="and got concat$"):
         own(x, t, context=torch.zeros(1, 2, 18), concat=x)
-    with pytest.raises(ShapeError, match="drawn on 8×8, not 4×8$"):
+    with pytest.raises(ShapeError, match="sprites are drawn on squares, as 128×128, not on 4×8$"):
         own(torch.zeros(1, 3, 8, 4), t, context=torch.zeros(1, 2, 18))
-    with pytest.raises(InputError, match="the size of a canvas must be from 1 to 4,096, not 0$"):
-        Sprites(names=1, sprites=1, file_bytes=0, size=0)
 
 
 def test_no_layers_are_the_ground() -> None:

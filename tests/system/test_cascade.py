@@ -222,7 +222,8 @@ def test_frames_count_over_all_stages() -> None:
 
 def test_each_stage_may_have_a_drawing_of_its_own() -> None:
     cascade, first = pair(), {"steps": 5, "guidance": 3.0, "negative": "dog", "size": (6, 4)}
-    drawn = cascade.generate("cat", seeds=[2], steps=4, size=(10, 8), stages=[first, {"sampler": "ddpm"}])
+    own = [first, {"sampler": "ddpm", "steps": 4}]
+    drawn = cascade.generate("cat", seeds=[2], steps=3, size=(10, 8), stages=own)
     own, last = drawn.records[0]["stages"]
     assert (own["steps"], own["guidance"], own["negative"], own["size"]) == (5, 3.0, "dog", [6, 4])
     assert (last["steps"], last["sampler"]["kind"], last["size"]) == (4, "ddpm", [10, 8]) and "negative" not in last
@@ -230,6 +231,18 @@ def test_each_stage_may_have_a_drawing_of_its_own() -> None:
     again = cascade.repeat(drawn.records[0])
     assert torch.equal(again.data, drawn.data) and again.records == drawn.records
     assert cascade.generate(**from_record(json.loads(json.dumps(drawn.records[0])))).records == drawn.records
+
+
+def test_settings_are_of_the_last_stage_that_reads_prompts_and_the_size_of_the_last() -> None:
+    settings: dict[str, Any] = {"steps": 3, "guidance": 2.0, "negative": "dog", "sampler": "ddpm"}
+    first, last = pair().generate("cat", seeds=[2], size=(10, 8), **settings).records[0]["stages"]
+    assert (first["steps"], first["guidance"], first["negative"], first["sampler"]["kind"]) == (3, 2.0, "dog", "ddpm")
+    assert first["size"] == [4, 4] and last["size"] == [10, 8], "what draws last says how large a picture is"
+    own = pair().stages[1].settings
+    assert (last["steps"], last["guidance"]) == (own.steps, own.guidance) and last["sampler"]["kind"] != "ddpm"
+    readers = Cascade([pixels(4), pixels(8, concat=1, seed=1)], [Upsample()])
+    first, last = readers.generate("cat", seeds=[2], steps=3).records[0]["stages"]
+    assert (first["steps"], last["steps"]) == (readers.stages[0].settings.steps, 3), "the last of several that read"
 
 
 @pytest.mark.parametrize(

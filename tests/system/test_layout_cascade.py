@@ -57,7 +57,7 @@ def canvas(names: Sequence[str] = ()) -> System:
     keys, sprites = torch.randn(3, 6, generator=generator), files(torch.rand(4, 4, 4, 4, generator=generator))
     if names:
         keys = EncodedText(Waves())(names).given()["vector"]
-    network = Sprites(3, 4, sprites.sizes[0], phrase=6, styles=2, size=8, side=4)
+    network = Sprites(3, 4, sprites.sizes[0], phrase=6, styles=2, side=4)
     network.memory.fit(keys, torch.tensor([[0, 1], [2, -1], [-1, 3]]), sprites.files, torch.full((4, 3), -1.0))
     settings = Settings((8, 8), steps=1).updated(sampler="ddim", spacing="uniform")
     return System(Identity(Image()), Nothing(), Denoiser(network, Flow(), X0Prediction()), settings).to(
@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_refused() -> None:
         Ground()(layouts, {}, canvas(), Noise([0]), labels)
     with pytest.raises(ShapeError, match="for each of the 3 things of a layout, and the stage before it reads 2$"):
         Ground()(layouts, {}, canvas(), Noise([0]), prior(things=2))
-    small = Sprites(names=1, sprites=1, file_bytes=0, phrase=5, styles=2, size=8, side=4)
+    small = Sprites(names=1, sprites=1, file_bytes=0, phrase=5, styles=2, side=4)
     wrong = System(Identity(Image()), Nothing(), Denoiser(small, Flow(), X0Prediction()), Settings((8, 8), steps=1))
     with pytest.raises(InputError, match=r"wants a condition with context \[1, k, 17\], and was given \[1, 4, 18\]"):
         Cascade([prior(), wrong], [Ground()]).generate("a cat")

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from sfumato.system.cascade import Cascade
 
 EVERY_STAGE = ("prompt", "seeds", "batch")
-"""The arguments of a drawing that are every stage's; the others are the last stage's."""
+"""The arguments of a drawing that are every stage's."""
+OF_PROMPTS = ("negative", "sampler", "spacing", "steps", "guidance", "interval", "rescale")
+"""Those of the last stage that reads prompts, if there is one, since they say how it does so; the others are of the last."""
 SHARED = ("prompt", "seed", "sfumato", "system", "model", "config", "prediction")
 """The keys of a record that stand once for all stages."""
 
@@ -120,9 +122,11 @@ def drawings_of(cascade: "Cascade", asked: Drawing, request: Request) -> tuple[D
     own = [own_arguments(one) for one in own]
     if fixed := [name for one in own for name in one if name in ("prompt", "seeds", "stages")]:
         raise InputError(f"{fixed[0]} is the same for all stages: give it beside stages, and not within")
+    reading = [i for i, stage in enumerate(cascade.stages) if stage.conditioner.widths] or [number - 1]
+    of = dict.fromkeys(OF_PROMPTS, reading[-1])
     found: list[Drawing] = []
     for i, more in enumerate(own):
-        base = {name: value for name, value in asked.items() if i == number - 1 or name in EVERY_STAGE}
+        base = {name: value for name, value in asked.items() if name in EVERY_STAGE or i == of.get(name, number - 1)}
         base.pop("stages", None)
         found.append(Drawing(**{**base, **more, **_asked(cascade, i, request)}))
     return tuple(found)

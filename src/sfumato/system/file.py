@@ -47,6 +47,7 @@ CASCADE_FILE = "cascade.json"
 CLASSIFIER_FILE = "classifier.json"
 CODEC_FILE = "codec.json"
 SHARD = 4 * 2**30
+_ALIGNMENT = 64  # bytes, as torch allocates
 """The most bytes of weights in one file by default."""
 
 Parts = Mapping[str, nn.Module]
@@ -254,11 +255,21 @@ def _read(
     tensors = _read_weights(folder, spec.weights, name)
     _check_shapes(folder / name, parts, tensors)
     for part, module in parts.items():
-        own = {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
+        own = {
+            key.removeprefix(f"{part}."): _aligned(value)
+            for key, value in tensors.items()
+            if key.startswith(f"{part}.")
+        }
         module.load_state_dict(own, assign=True)
     if not re.fullmatch("[0-9a-f]{64}", spec.digest):
         raise FormatError(f"{path} is damaged: its digest is no SHA-256; copy the folder again")
     return spec, codec, network
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor where tensors are that are no part of a file: some kernels round otherwise where one begins at no
+    multiple of 64 bytes, and a system that is read should draw what the one that was saved draws, to the bit."""
+    return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
 def weighty(codec: Codec, network: nn.Module | None) -> dict[str, nn.Module]:

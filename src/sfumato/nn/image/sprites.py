@@ -14,7 +14,7 @@ _COLOR = 3
 
 
 class Sprites(nn.Module):
-    """A layout and the phrases of its things → canvases [b, 3, size, size].
+    """A layout and the phrases of its things → canvases [b, 3, size, size], of any size.
 
     The context [b, 1 + k, phrase + 3 + styles + 7] holds of each place the vector of its phrase, the colour asked for
     (hue in turns, saturation and value; a hue below 0 for none) and the numbers of the medium `Layout`: place 0 has the
@@ -37,14 +37,11 @@ class Sprites(nn.Module):
         file_bytes: int,
         phrase: int = 384,
         styles: int = 5,
-        size: int = 128,
         side: int = 128,
     ) -> None:
         super().__init__()
-        if not 1 <= size <= 4096:
-            raise InputError(f"the size of a canvas must be from 1 to 4,096, not {size:,}")
         self.names, self.sprites, self.file_bytes, self.phrase, self.styles = names, sprites, file_bytes, phrase, styles
-        self.size, self.side = size, side
+        self.side = side
         self.memory = SpriteMemory(phrase, names, sprites, styles, file_bytes, side)
         self.context = phrase + _COLOR + styles + _GROUND
 
@@ -64,15 +61,16 @@ class Sprites(nn.Module):
         turns = colors.new_tensor([360.0, 1.0, 1.0])
         sprites = self.memory(vectors, style[:, None].expand(vectors.shape[:2]), turns * colors).to(context.dtype)
         x_center, y_center, extent, depth = numbers[..., :4].unbind(-1)
-        layers = placed(sprites, x_center, y_center, extent, self.size)
+        size = x.shape[-1]
+        layers = placed(sprites, x_center, y_center, extent, size)
         if mask is not None:
             layers = layers * mask[:, 1:, None, None, None]
-        return 2 * composed(background(ground[:, self.styles :], self.size), layers, depth) - 1
+        return 2 * composed(background(ground[:, self.styles :], size), layers, depth) - 1
 
     def check_size(self, height: int, width: int) -> None:
-        """Raise a `ShapeError` unless the canvas is size×size."""
-        if (height, width) != (self.size, self.size):
-            raise ShapeError(f"these sprites are drawn on {self.size}×{self.size}, not {width}×{height}")
+        """Raise a `ShapeError` unless the canvas is a square."""
+        if height != width:
+            raise ShapeError(f"sprites are drawn on squares, as 128×128, not on {width}×{height}")
 
 
 def placed(sprites: Tensor, x: Tensor, y: Tensor, side: Tensor, size: int) -> Tensor:
