@@ -46,7 +46,7 @@ LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(SRC) for path in SRC.rglob("*.py"))
 
 UNPICKLERS = {"pickle", "dill", "joblib", "marshal", "shelve", "cloudpickle"}
-PICTURES = ("media/image", "data/decoder.py", "evaluate", "cli")
+PICTURES = ("media/image", "nn/image/encoded_pictures.py", "data/decoder.py", "evaluate", "cli")
 """Where Pillow may be imported."""
 TWO_DIMENSIONS = ("nn/image", "media/image", "loss", "evaluate", "nn/blocks.py", "machine.py", "system/links.py")
 """Where operations in two dimensions may stand: networks over pictures, their losses and evaluation, the table of

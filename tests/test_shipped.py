@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 import sfumato
-from sfumato.evaluate.quality import psnr
-from sfumato.library import find_system, load_codec
-from sfumato.system import Cascade, Ground, Upsample
+from sfumato.library import find_system
+from sfumato.nn.image.sprites import Sprites
+from sfumato.system import Cascade, Ground
 from sfumato.system.cascade import saved_stages
 
 FOLDER = find_system("emoji")
@@ -33,18 +33,29 @@ def test_nothing_lies_beside_it_that_is_not_its_own() -> None:
     assert {path.name for path in FOLDER.iterdir()} == own
 
 
-def test_it_is_a_layout_then_a_canvas_then_a_picture(emoji: Cascade) -> None:
-    assert emoji.links == (Ground(), Upsample())
-    assert [stage.settings.size for stage in emoji.stages] == [(6,), (128, 128), (128, 128)]
+def test_it_is_a_layout_and_then_a_picture(emoji: Cascade) -> None:
+    assert emoji.links == (Ground(),)
+    assert [stage.settings.size for stage in emoji.stages] == [(6,), (128, 128)]
 
 
-def test_its_codec_is_found_by_its_name_and_draws_a_picture_again() -> None:
-    """A square of red on white, as flat as its emoji are."""
-    codec = load_codec("emoji")
-    picture = torch.ones(1, 3, 128, 128)
-    picture[:, 1:, 32:96, 32:96] = -1
-    assert float(psnr(picture, codec.decode(codec.encode(picture)))) > 30
-    assert (load_codec(FOLDER).encode(picture) == codec.encode(picture)).all()
+def test_its_settings_are_the_layouts_and_its_size_the_pictures(emoji: Cascade) -> None:
+    drawn = emoji.generate("a cat", seeds=[0], steps=4, guidance=2.0, size=(96, 96))
+    layout, picture = drawn.records[0]["stages"]
+    assert (layout["steps"], layout["guidance"], picture["size"]) == (4, 2.0, [96, 96])
+
+
+def test_a_thing_that_fills_a_picture_is_its_sprite_to_the_bit(emoji: Cascade) -> None:
+    """A canvas of a layout with one thing at full size, before white, is the sprite over white."""
+    sprites = emoji.stages[1].network
+    assert isinstance(sprites, Sprites)
+    memory, layout = sprites.memory, torch.zeros(1, 2, sprites.context)
+    layout[0, 1, :384] = memory.keys[7]
+    layout[0, 1, 384], layout[0, 1, 389] = -1, 1  # no colour asked for; as wide as the picture
+    layout[0, 0, 387:], layout[0, 0, 387 + 2] = -1, 1  # white, in the third style
+    layout[0, 0, 392] = 1
+    page = sprites(torch.zeros(1, 3, 128, 128), torch.ones(1), context=layout)
+    own = memory(memory.keys[7][None], torch.tensor([2]))
+    assert torch.allclose((page + 1) / 2, own[:, :3] + 1 - own[:, 3:], atol=1e-5)
 
 
 def test_its_table_spells_every_setting(emoji: Cascade) -> None:

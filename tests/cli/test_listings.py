@@ -36,7 +36,7 @@ def test_models_lists_what_ships_and_runs_by_the_names_that_draw(sfumato: Sfumat
     assert heading.split() == ["name", "family", "parameters", "megabytes", "reads", "draws"]
     assert [line.split()[0] for line in lines] == ["emoji", "emoji-single", "runs/mine"]
     emoji, single, mine = (json.loads(line) for line in sfumato("models", "--json").out.splitlines())
-    assert (emoji["family"], emoji["reads"], emoji["draws"]) == ("cascade of 3", "captions", "128×128")
+    assert (emoji["family"], emoji["reads"], emoji["draws"]) == ("cascade of 2", "captions", "128×128")
     assert (single["family"], single["draws"]) == ("latent text to image", "128×128")
     assert (mine["family"], mine["reads"], mine["draws"]) == ("class to image", "3 classes", "8×8")
     assert mine["megabytes"] == pytest.approx(4 * mine["parameters"], rel=0.1)

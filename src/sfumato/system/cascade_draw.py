@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EVERY_STAGE = ("prompt", "seeds", "batch")
 """The arguments of a drawing that are every stage's."""
 OF_PROMPTS = ("negative", "sampler", "spacing", "steps", "guidance", "interval", "rescale")
-"""Those of the last stage that reads prompts, if there is one, since they say how it does so; the others are of the last."""
+"""Those of the last stage that reads prompts, if there is one, for they say how; the others are of the last."""
 SHARED = ("prompt", "seed", "sfumato", "system", "model", "config", "prediction")
 """The keys of a record that stand once for all stages."""
 

@@ -47,8 +47,9 @@ CASCADE_FILE = "cascade.json"
 CLASSIFIER_FILE = "classifier.json"
 CODEC_FILE = "codec.json"
 SHARD = 4 * 2**30
-_ALIGNMENT = 64  # bytes, as torch allocates
 """The most bytes of weights in one file by default."""
+_ALIGNMENT = 64
+"""Bytes, at multiples of which torch begins what it allocates."""
 
 Parts = Mapping[str, nn.Module]
 """What of a system has weights, by the name that the weights' own names begin with."""

@@ -1,18 +1,20 @@
 """Pictures kept as the bytes of their files, within the weights of a network."""
 
+import io
 from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from sfumato.errors import FormatError, InputError, ShapeError
-from sfumato.media.image.decode import decode
 
 PAGE = 2**23
 """Bytes of a buffer at most, so that weights can be split into files at any of them."""
 _MOST = 2**32
+_FORMATS = ("WEBP", "PNG")
 
 
 class EncodedPictures(nn.Module):
@@ -53,11 +55,17 @@ class EncodedPictures(nn.Module):
         return torch.cat(parts).cpu().numpy().tobytes() if parts else b""
 
     def _pixels(self, number: int) -> Tensor:
-        image = decode(self.file(number), f"picture {number:,} of the weights", limit=self.side**2)
-        if image.size != (self.side, self.side):
-            width, height = image.size
-            raise FormatError(f"picture {number:,} of the weights is of {width}×{height}, not {self.side}×{self.side}")
-        return torch.from_numpy(np.array(image.convert("RGBA")))
+        try:
+            with Image.open(io.BytesIO(self.file(number)), formats=_FORMATS) as image:
+                size = image.size  # by the header, before anything is decoded
+                pixels = np.array(image.convert("RGBA")) if size == (self.side, self.side) else None
+        except Exception as error:  # Pillow raises many kinds on broken bytes, and the list grows with each version
+            raise FormatError(f"picture {number:,} of the weights is no whole file of WebP or PNG") from error
+        if pixels is None:
+            raise FormatError(
+                f"picture {number:,} of the weights is of {size[0]}×{size[1]}, not {self.side}×{self.side}"
+            )
+        return torch.from_numpy(pixels)
 
     @torch.no_grad()
     def fit(self, files: Sequence[bytes]) -> Self:
@@ -70,6 +78,6 @@ class EncodedPictures(nn.Module):
             )
         self.ends.copy_(torch.tensor([len(file) for file in files], dtype=torch.int64).cumsum(0))
         kept = torch.from_numpy(np.frombuffer(whole, np.uint8).copy())
-        for page, part in zip(self.pages, kept.split(PAGE), strict=True):
-            self.get_buffer(page).copy_(part)
+        for number, page in enumerate(self.pages):
+            self.get_buffer(page).copy_(kept[number * PAGE : (number + 1) * PAGE])
         return self
