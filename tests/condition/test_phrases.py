@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sfumato.condition.phrases import indivisible, phrases
+from sfumato.condition.phrases import indivisible, phrases, without_white_background
 
 NAMES = ("cat with tears of joy", "family: man, woman", "large blue diamond", "two hearts", "two o’clock", "left arrow")
 STYLES = ("3D style", "flat style", "black and white", "Noto style")
@@ -173,3 +173,26 @@ def test_a_hostile_text_is_read_in_linear_time(part: str) -> None:
     started = time.process_time()
     assert len(phrases(part * (100_000 // len(part)), NAMES, STYLES).things) <= 5
     assert time.process_time() - started < 20  # a second or two on a slow machine; by the square of its length, minutes
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("a cat on a white background, flat style", "a cat, flat style"),
+        ("three apples, white background", "three apples"),
+        ("A dog with a plain  WHITE backdrop", "A dog"),
+        ("on a white background", ""),
+        ("two cats on a white and grey background", "two cats on a white and grey background"),
+        ("a cat before a white house", "a cat before a white house"),
+        ("a green background", "a green background"),
+    ],
+)
+def test_that_a_background_is_white_is_not_said(text: str, rest: str) -> None:
+    assert without_white_background(text) == rest
+
+
+def test_long_texts_are_looked_through_quickly() -> None:
+    begun = time.perf_counter()
+    for text in (" " * 60_000, "on a " * 12_000, "on" + " " * 60_000, ", " * 30_000):
+        without_white_background(text)
+    assert time.perf_counter() - begun < 5

@@ -108,3 +108,8 @@ def test_a_quarter_of_what_sprites_are_found_by_is_the_last_word_of_a_phrase_but
     assert mask.tolist() == [[True, True, True, False]] and placed[0, 1, -3] > 0, "and the colour is apart"
     assert torch.allclose(placed[0, 1, :-3], 0.75 * whole + 0.25 * last, atol=1e-6)
     assert torch.equal(placed[0, 2, :-3], name)
+
+
+def test_a_white_background_is_read_as_none() -> None:
+    own, none = (OWN([f"a cat{ground}, 3D style"]).given() for ground in (" on a white background", ""))
+    assert own.keys() == none.keys() and all(torch.equal(own[name], none[name]) for name in own)

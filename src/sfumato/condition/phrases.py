@@ -1,5 +1,6 @@
 """Captions taken apart: the phrase of each thing that they name."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,13 @@ from sfumato.condition.words import Known, is_mark, plain_text
 
 THINGS = 5
 """How many things of a caption are read, if nobody says."""
+
+
+_WHITE = re.compile(
+    r"[\s,]{0,2}\b(?:(?:on|against|with|before|in front of)\s+)?(?:(?:an?|the)\s+)?(?:(?:plain|pure|simple)\s+)?"
+    r"white\s+(?:background|backdrop|ground)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,13 @@ def phrases(text: str, names: Sequence[str] = (), styles: Sequence[str] = (), mo
     if not reader.groups and whole and reader.style is None and reader.ground is None:
         reader.groups.append((1, whole))
     return Parsed(_repeated(reader.groups[:most], most), reader.style, reader.ground)
+
+
+def without_white_background(text: str) -> str:
+    """A caption without "on a white background": white is before what a layout stands of which no background is named,
+    and captions that a network learns from name others alone. "a cat on a white background, flat style" → "a cat, flat
+    style"."""
+    return _WHITE.sub("", text).strip()
 
 
 def indivisible(captions: Iterable[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from sfumato.condition.colors import NO_COLOR, split_color
 from sfumato.condition.encoders.minilm import MiniLM
 from sfumato.condition.encoders.protocol import TextEncoder
 from sfumato.condition.normalize import as_text
-from sfumato.condition.phrases import THINGS, Parsed, phrases
+from sfumato.condition.phrases import THINGS, Parsed, phrases, without_white_background
 from sfumato.condition.protocol import Conditioner, Prompt, TrainingFiles
 from sfumato.condition.text import EncodedText, sharing_encoder
 from sfumato.core.condition import Condition
@@ -30,7 +30,8 @@ class Phrases(Conditioner):
     of which holds the vector of the text's k-th phrase, and a 1 below it. Where no thing is, and in column 0, the
     place of the ground in a layout, there are zeros; so they are throughout for the empty prompt.
 
-    A text is taken apart as the function `phrases` does it, of which these are the `names` and the `styles`.
+    A text is taken apart as the function `phrases` does it, of which these are the `names` and the `styles`. That a
+    background is white is not read: it is where none is named.
     """
 
     encoder: TextEncoder = MiniLM()
@@ -134,7 +135,7 @@ class Phrases(Conditioner):
 
     def _given(self, text: Conditioner, prompts: Sequence[Prompt], things: Sequence[Sequence[str]]) -> Condition:
         """The condition of prompts and their things, by what encodes texts."""
-        condition, vectors = text(prompts), self.vectors(things, text)
+        condition, vectors = text([_as_read(prompt) for prompt in prompts]), self.vectors(things, text)
         assert condition.vector is not None
         return replace(condition, concat=vectors.to(condition.vector.device))
 
@@ -163,6 +164,10 @@ class CachedPhrases(Conditioner):
         return own._given(self.text, prompts, things)
 
 
+def _as_read(prompt: Prompt) -> Prompt:
+    return without_white_background(prompt) if isinstance(prompt, str) else prompt
+
+
 def _texts(things: Mapping[Prompt, Sequence[str]]) -> list[Prompt]:
     """Captions, and every phrase in them once."""
-    return [*things, *dict.fromkeys(phrase for own in things.values() for phrase in own)]
+    return [*map(_as_read, things), *dict.fromkeys(phrase for own in things.values() for phrase in own)]
