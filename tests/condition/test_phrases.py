@@ -187,7 +187,7 @@ def test_a_hostile_text_is_read_in_linear_time(part: str) -> None:
         ("a green background", "a green background"),
     ],
 )
-def test_that_a_background_is_white_is_not_said(text: str, rest: str) -> None:
+def test_a_white_background_is_left_out(text: str, rest: str) -> None:
     assert without_white_background(text) == rest
 
 
