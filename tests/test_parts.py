@@ -198,7 +198,7 @@ BUILT: list[tuple[type, dict[str, Any]]] = [
     (TokenTransformer, {"tokens": 7, "width": 8, "depth": 1, "head_width": 4, "vector": 3, "context": 5}),
     (
         Sprites,
-        {"names": 3, "sprites": 4, "phrase": 6, "styles": 2, "size": 8, "rank": 5, "fine": 3, "patch": 2, "side": 4},
+        {"names": 3, "sprites": 4, "file_bytes": 5, "phrase": 6, "styles": 2, "side": 4},
     ),
     (Encoder, {"in_channels": 1, "outputs": 5, "width": 8, "multipliers": (1, 2), "attention": (1,), "patch": 2}),
 ]

@@ -18,6 +18,8 @@ from sfumato.wording import QUOTED, shortened
 if TYPE_CHECKING:
     from torch import Tensor
 
+_ALIGNMENT = 64
+"""Bytes, at multiples of which torch begins what it allocates."""
 MOST_JSON = 16 * 2**20
 MOST_HEADER = 16 * 2**20
 MOST_TENSORS = 20_000
@@ -168,6 +170,12 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     if note.get("sha256") != content_sha256(tensors) or not isinstance(note.get("about"), dict):
         raise FormatError(f"{path} is damaged: its numbers do not match their hash; restore it from a copy")
     return tensors, note["about"]
+
+
+def aligned(tensor: "Tensor") -> "Tensor":
+    """The tensor where tensors are that are no part of a file: some kernels round otherwise where one begins at no
+    multiple of 64 bytes, and a system that is read should draw what the one that was saved draws, to the bit."""
+    return tensor if tensor.device.type != "cpu" or tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
 def read_header(path: Path) -> dict[str, Any]:

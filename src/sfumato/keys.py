@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.errors import FormatError, InputError, quoted
+from sfumato.files import aligned
 from sfumato.wording import brief
 
 _BLOCK = 2**20
@@ -116,7 +117,8 @@ def fill(
     ignored: Callable[[str], bool] = lambda key: False,
 ) -> None:
     """Give `module`, which may be on the meta device, the weights of `read_state`: raises what that does."""
-    module.load_state_dict(read_state(module, entries, theirs, name, dtype, device, ignored), assign=True)
+    state = read_state(module, entries, theirs, name, dtype, device, ignored)
+    module.load_state_dict({key: aligned(value) for key, value in state.items()}, assign=True)
 
 
 def read_state(

@@ -6,6 +6,8 @@ from threading import RLock
 
 from torch import Tensor, nn
 
+from sfumato.files import aligned
+
 ReadState = Callable[[], dict[str, Tensor]]
 """Gives the state of a module, as it is to be used."""
 
@@ -59,7 +61,7 @@ class Lazy:
             finally:
                 if coming is None or coming.done():  # one that is still on its way is waited for the next time
                     self._coming.pop(name, None)
-            module.load_state_dict(state, assign=True)
+            module.load_state_dict({key: aligned(value) for key, value in state.items()}, assign=True)
             del self._waiting[name]
 
     def __reduce__(self) -> tuple[type["Lazy"], tuple[()]]:

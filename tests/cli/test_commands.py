@@ -329,7 +329,7 @@ def test_inspect_shows_the_beginning_of_a_long_list(sfumato: Sfumato, tmp_path: 
 
 def test_inspect_knows_what_ships_by_name(sfumato: Sfumato) -> None:
     result = sfumato("inspect", "emoji")
-    assert result.code == 0 and result.out.count("M parameters") == 3, result.err
+    assert result.code == 0 and result.out.count("M parameters") == 2, result.err
 
 
 def test_inspect_says_what_is_in_a_system(sfumato: Sfumato, run: Path) -> None:

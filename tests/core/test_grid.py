@@ -396,7 +396,8 @@ def test_the_levels_are_those_of_the_schedule() -> None:
     schedule = VP()
     for level in levels(schedule, UniformSpacing(), 7):
         wanted = schedule(level.t)
-        assert torch.equal(level.alpha, wanted.alpha) and torch.equal(level.sigma, wanted.sigma)
+        for own, exact in zip(level[1:], wanted[1:], strict=True):  # of one or of many, some processors round apart
+            assert (own - exact).abs().max() <= 2**-52
 
 
 @pytest.mark.parametrize("spacing", [KarrasSpacing, LogSNRSpacing])

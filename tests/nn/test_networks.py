@@ -61,7 +61,7 @@ def test_a_sample_does_not_depend_on_its_batch(build: Build, kind: str) -> None:
         together = network(x, t, **inputs)
         for i in range(4):
             alone = network(x[[i]], t[[i]], **{name: value[[i]] for name, value in inputs.items()})
-            assert gap(together[[i]], alone) < 1e-5
+            assert gap(together[[i]], alone) < 2e-5  # 1.05e-5 on a processor with AVX2 alone
 
 
 @each

@@ -114,7 +114,7 @@ def test_what_ships_draws_the_same_in_any_batch(name: str) -> None:
         alone, together = (draw(own, SEEDS[:4], batch, prompt="a cat", steps=4) for batch in (1, 4))
     except DataError as error:
         pytest.skip(f"the text encoder's weights are not here: {error}")
-    bound = 1e-5
+    bound = 2e-5  # 1.25e-5 on a processor with AVX2 alone
     if isinstance(own, Cascade):  # a box of 128 pixels that δ moves or makes larger has edges that move by 64·δ each
         boxes = furthest(*(draw(own.stages[0], SEEDS[:4], batch, prompt="a cat") for batch in (1, 4)))
         bound += 2 * 2 * 64 * boxes  # by both, of pixels that differ by 2 at most

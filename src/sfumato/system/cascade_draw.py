@@ -123,7 +123,7 @@ def drawings_of(cascade: "Cascade", asked: Drawing, request: Request) -> tuple[D
     if fixed := [name for one in own for name in one if name in ("prompt", "seeds", "stages")]:
         raise InputError(f"{fixed[0]} is the same for all stages: give it beside stages, and not within")
     reading = [i for i, stage in enumerate(cascade.stages) if stage.conditioner.widths] or [number - 1]
-    of = dict.fromkeys(OF_PROMPTS, reading[-1])
+    of: dict[str, int] = dict.fromkeys(OF_PROMPTS, reading[-1])
     found: list[Drawing] = []
     for i, more in enumerate(own):
         base = {name: value for name, value in asked.items() if name in EVERY_STAGE or i == of.get(name, number - 1)}

@@ -48,8 +48,6 @@ CLASSIFIER_FILE = "classifier.json"
 CODEC_FILE = "codec.json"
 SHARD = 4 * 2**30
 """The most bytes of weights in one file by default."""
-_ALIGNMENT = 64
-"""Bytes, at multiples of which torch begins what it allocates."""
 
 Parts = Mapping[str, nn.Module]
 """What of a system has weights, by the name that the weights' own names begin with."""
@@ -257,7 +255,7 @@ def _read(
     _check_shapes(folder / name, parts, tensors)
     for part, module in parts.items():
         own = {
-            key.removeprefix(f"{part}."): _aligned(value)
+            key.removeprefix(f"{part}."): files.aligned(value)
             for key, value in tensors.items()
             if key.startswith(f"{part}.")
         }
@@ -265,12 +263,6 @@ def _read(
     if not re.fullmatch("[0-9a-f]{64}", spec.digest):
         raise FormatError(f"{path} is damaged: its digest is no SHA-256; copy the folder again")
     return spec, codec, network
-
-
-def _aligned(tensor: Tensor) -> Tensor:
-    """The tensor where tensors are that are no part of a file: some kernels round otherwise where one begins at no
-    multiple of 64 bytes, and a system that is read should draw what the one that was saved draws, to the bit."""
-    return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
 def weighty(codec: Codec, network: nn.Module | None) -> dict[str, nn.Module]:
