@@ -34,14 +34,17 @@ def unless_clean(then: Level, now: Level) -> Level:
 def solve_moments(places: Tensor, moments: Tensor) -> Tensor:
     """Weights w, [b, k], with `∑_j w_j·places_j^i = moments_i` for i = 0 … k−1; both [b, k].
 
-    A place that is infinite (pure noise, where a trajectory may begin), or so far that products of its powers are, which
-    elimination forms, gets no weight, and the highest moment is given up for it: the order is one less there.
+    A place that is infinite (pure noise, where a trajectory may begin), or so far that its powers are, gets no weight,
+    and the highest moment is given up for it: the order is one less there. Where places are so
+    unlike (1e28 and 1e90) that elimination meets a pivot of 0, the first place gets all: the order is one there.
     """
     k = places.shape[1]
     powers = torch.arange(k, dtype=places.dtype)[:, None]
-    known = (places ** (2 * k - 2)).isfinite() & places.isfinite()
+    known = (places ** (k - 1)).isfinite() & places.isfinite()
     matrix = torch.where(known, places, 1.0)[:, None, :] ** powers  # [b, i, j]
     # the infinite ones are the oldest, so they stand last, as the highest moments do
     both = known[:, None, :] & known[:, :, None]
     matrix = torch.where(both, matrix, torch.eye(k, dtype=places.dtype))
-    return torch.linalg.solve(matrix, torch.where(known, moments, 0.0))
+    weights, failed = torch.linalg.solve_ex(matrix, torch.where(known, moments, 0.0))
+    newest = moments[:, :1] * torch.eye(k, dtype=moments.dtype)[:1]
+    return torch.where(failed[:, None] == 0, weights, newest)
