@@ -44,7 +44,7 @@ def test_its_settings_are_the_layouts_and_its_size_the_pictures(emoji: Cascade) 
     assert (layout["steps"], layout["guidance"], picture["size"]) == (4, 2.0, [96, 96])
 
 
-def test_a_thing_that_fills_a_picture_is_its_sprite_to_the_bit(emoji: Cascade) -> None:
+def test_a_thing_that_fills_a_picture_is_its_sprite(emoji: Cascade) -> None:
     """A canvas of a layout with one thing at full size, before white, is the sprite over white."""
     sprites = emoji.stages[1].network
     assert isinstance(sprites, Sprites)

@@ -184,6 +184,8 @@ def test_a_hostile_text_is_read_in_linear_time(part: str) -> None:
         ("on a white background", ""),
         ("two cats on a white and grey background", "two cats on a white and grey background"),
         ("a cat before a white house", "a cat before a white house"),
+        *[(text, text) for text in ("a cat on a pink and white background", "a cat, blue to white background")],
+        ("a cat on an off-white background", "a cat on an off-white background"),
         ("a green background", "a green background"),
     ],
 )

@@ -13,7 +13,8 @@ THINGS = 5
 """How many things of a caption are read, if nobody says."""
 
 
-_WHITE = re.compile(
+_WHITE = re.compile(  # but not of "black and white background", "pink to white background" or "off-white background"
+    r"(?<!\band)(?<!\band\s)(?<!\bto)(?<!\bto\s)(?<!-)"
     r"[\s,]{0,2}\b(?:(?:on|against|with|before|in front of)\s+)?(?:(?:an?|the)\s+)?(?:(?:plain|pure|simple)\s+)?"
     r"white\s+(?:background|backdrop|ground)\b",
     re.IGNORECASE,
